@@ -1,0 +1,1 @@
+"""The four services. None imports another: they know each other only by events."""

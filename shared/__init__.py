@@ -1,0 +1,1 @@
+"""What the four services call: event contracts, messaging, web base. It imports no service."""

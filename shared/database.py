@@ -1,0 +1,77 @@
+"""One service's database: sessions that write and sessions that read.
+
+Edges open transactions with `Database.sessions.begin()`; use cases take the session and never
+commit. On SQLite a writing transaction begins IMMEDIATE: with a plain BEGIN two writers that
+both read first would lose updates or fail at once.
+"""
+
+import threading
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.orm import Session
+from sqlalchemy.orm import sessionmaker as make_sessions
+
+from shared import outbox
+
+class Database:
+    """One service's database: a way to write, a way to read, and a signal that events wait.
+
+    `sessions` and `readers` make sessions that keep loaded objects usable after the commit.
+    """
+
+    def __init__(self, url: str, *, statement_seconds: int | None = None) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        #: Set after each commit that recorded events; the embedded bus waits on it.
+        self.recorded = threading.Event()
+        if self.is_sqlite:
+            self.engine = _sqlite(url, "BEGIN IMMEDIATE")
+            self.read_engine = _sqlite(url, "BEGIN")
+        else:
+            options = "-c timezone=UTC -c idle_in_transaction_session_timeout=60000"
+            if statement_seconds is not None:
+                options += f" -c statement_timeout={statement_seconds * 1000}"
+            self.engine = create_engine(
+                url,
+                pool_size=10,
+                max_overflow=10,
+                pool_pre_ping=True,
+                connect_args={
+                    "connect_timeout": 5,
+                    "options": options,
+                    "keepalives_idle": 10,
+                    "keepalives_interval": 5,
+                    "keepalives_count": 3,
+                },
+            )
+            self.read_engine = self.engine
+        self.sessions = make_sessions(self.engine, expire_on_commit=False)
+        self.readers = make_sessions(self.read_engine, expire_on_commit=False)
+        event.listen(self.sessions, "before_commit", outbox.write)
+        event.listen(self.sessions, "after_commit", self._signal)
+
+    def _signal(self, session: Session) -> None:
+        if session.info.pop("recorded", False):
+            self.recorded.set()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+        self.read_engine.dispose()
+
+
+def _sqlite(url: str, begin: str) -> Engine:
+    engine = create_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,178 @@
+"""CloudEvents 1.0 in structured JSON: how a fact is written down and read again.
+
+The bytes made here are stored in the outbox and travel unchanged through broker, stream and
+feed. Source: CloudEvents 1.0.2, with the extensions *sequence* and *distributed tracing*.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from shared.clock import rfc3339
+from shared.events import BY_TYPE, Event
+
+#: Bytes. CloudEvents only promises 64 KiB through foreign intermediaries, but an order of 200
+#: lines from several lots each is larger; see docs/decisions/0002-size-of-events.md.
+LARGEST = 262_144
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+_TYPE = re.compile(r"^([a-z]+)\.([a-z][a-z0-9_]*)\.v([1-9][0-9]*)$")
+
+
+class Unreadable(ValueError):
+    """Raised when bytes are no CloudEvent of ours: no JSON, an attribute missing or malformed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One event as it travels: who said what about which subject, when, and because of what."""
+
+    event_id: UUID
+    type: str
+    source: str
+    subject: str
+    #: Version of the subject's aggregate in its publisher; grows by one with each event.
+    sequence: int
+    time: datetime
+    correlation_id: str
+    causation_id: str | None
+    traceparent: str | None
+    data: Mapping[str, Any]
+    body: bytes
+
+    @property
+    def publisher(self) -> str:
+        """The service that published it, from the type's first part."""
+        return self.type.partition(".")[0]
+
+
+@cache
+def contract_of(type_: str) -> type[Event] | None:
+    """Return the contract of an event type, or None when this code does not know it."""
+    return BY_TYPE.get(type_)
+
+
+def is_newer_version(type_: str) -> bool:
+    """Tell whether `type_` is a known fact in a major version above all that are known."""
+    match = _TYPE.match(type_)
+    if match is None:
+        return False
+    stem = f"{match[1]}.{match[2]}.v"
+    known = [int(key.removeprefix(stem)) for key in BY_TYPE if key.startswith(stem)]
+    return bool(known) and int(match[3]) > max(known)
+
+
+@cache
+def _schema(contract: type[Event]) -> Event:
+    return contract()
+
+
+@cache
+def _required(contract: type[Event]) -> frozenset[str]:
+    return frozenset(name for name, field in _schema(contract).fields.items() if field.required)
+
+
+def subject_of(contract: type[Event], facts: Mapping[str, Any]) -> str:
+    """Return the subject of a fact, such as `order/0198…`."""
+    return f"{contract.subject.removesuffix('_id')}/{facts[contract.subject]}"
+
+
+def encode(
+    contract: type[Event],
+    facts: Mapping[str, Any],
+    *,
+    event_id: UUID,
+    sequence: int,
+    time: datetime,
+    correlation_id: str,
+    causation_id: str | None,
+    traceparent: str | None,
+) -> bytes:
+    """Write one fact as a CloudEvent.
+
+    Raises:
+        ValueError: a field is missing or unknown, or the event is larger than `LARGEST`.
+    """
+    schema = _schema(contract)
+    unknown = facts.keys() - schema.fields.keys()
+    missing = _required(contract) - facts.keys()
+    if unknown or missing:
+        raise ValueError(
+            f"{contract.__name__}: unknown {sorted(unknown)}, missing {sorted(missing)}"
+        )
+    publisher = contract.routing_key.partition(".")[0]
+    subject = subject_of(contract, facts)
+    document = {
+        "specversion": "1.0",
+        "id": str(event_id),
+        "source": f"/farmgate/{publisher}/{subject}",
+        "type": contract.routing_key,
+        "subject": subject,
+        "time": rfc3339(time),
+        "datacontenttype": "application/json",
+        # Zero-padded: CloudEvents compares sequences as text.
+        "sequence": f"{sequence:010d}",
+        "correlationid": correlation_id,
+        "data": schema.dump(facts),
+    }
+    if causation_id is not None:
+        document["causationid"] = causation_id
+    if traceparent is not None:
+        document["traceparent"] = traceparent
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(body) > LARGEST:
+        raise ValueError(f"{contract.__name__} for {subject} has {len(body)} bytes, over {LARGEST}")
+    return body
+
+
+def decode(body: bytes | str) -> Envelope:
+    """Read a CloudEvent; `data` stays as it came, see `load_data`.
+
+    Raises:
+        Unreadable: it is none of ours; the message says why.
+    """
+    raw = body.encode() if isinstance(body, str) else body
+    if len(raw) > LARGEST:
+        raise Unreadable(f"{len(raw)} bytes, over the limit of {LARGEST}")
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"no JSON: {error}") from error
+    if not isinstance(document, dict) or document.get("specversion") != "1.0":
+        raise Unreadable("no CloudEvent 1.0")
+    try:
+        type_, subject, source = document["type"], document["subject"], document["source"]
+        if not (isinstance(type_, str) and isinstance(subject, str) and isinstance(source, str)):
+            raise Unreadable("type, subject and source must be text")
+        if not isinstance(document.get("data"), dict):
+            raise Unreadable("data must be an object")
+        return Envelope(
+            event_id=UUID(document["id"]),
+            type=type_,
+            source=source,
+            subject=subject,
+            sequence=int(document["sequence"]),
+            time=datetime.fromisoformat(document["time"]),
+            correlation_id=str(document.get("correlationid", document["id"])),
+            causation_id=document.get("causationid"),
+            traceparent=document.get("traceparent"),
+            data=document["data"],
+            body=raw,
+        )
+    except KeyError as error:
+        raise Unreadable(f"attribute {error} is missing") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(str(error)) from error
+
+
+def load_data(envelope: Envelope, contract: type[Event]) -> Envelope:
+    """Return the event with `data` checked and turned into Python values.
+
+    Raises:
+        marshmallow.ValidationError: a field is missing or has a wrong type.
+    """
+    return replace(envelope, data=_schema(contract).load(dict(envelope.data)))

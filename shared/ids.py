@@ -1,0 +1,19 @@
+"""Identifiers: UUIDv7 for machines, short references for people."""
+
+import secrets
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+#: No 0, 1, I, L, O: a reference is read aloud over bad telephone lines.
+ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+
+
+def new_id() -> UUID:
+    """Return a new UUIDv7: unique, and sorted by the time it was made."""
+    return uuid7()
+
+
+def new_reference(prefix: str) -> str:
+    """Return a reference such as `ORD-7KQ2M9XH`: 8 random letters of 31 (8.5e11 values)."""
+    return f"{prefix}-{''.join(secrets.choice(ALPHABET) for _ in range(8))}"

@@ -1,0 +1,63 @@
+"""Rows that a transaction has locked, known by a unique column.
+
+A handler sees one event, yet a batch must not cost a query an event. So `prepare` functions
+lock what a whole batch needs in one statement, and handlers ask `locked`, which then needs none.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+T = TypeVar("T")
+
+
+def lock_rows(
+    session: Session, column: InstrumentedAttribute[T], values: Iterable[T], *options: Any
+) -> None:
+    """Lock and load, in one statement, the rows of `column`'s model whose `column` is in `values`.
+
+    `column` must be unique. Rows are locked in its order, so that two transactions that need
+    the same rows cannot wait for each other. A value without a row is remembered as missing.
+    """
+    known: dict[T, Any] = session.info.setdefault(("rows", column.key, column.class_), {})
+    wanted = sorted({value for value in values if value not in known}, key=str)
+    if not wanted:
+        return
+    statement = (
+        select(column.class_)
+        .where(column.in_(wanted))
+        .order_by(column)
+        .options(*options)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    known.update(dict.fromkeys(wanted))
+    for row in session.scalars(statement):
+        known[getattr(row, column.key)] = row
+
+
+def locked(session: Session, column: InstrumentedAttribute[T], value: T) -> Any | None:
+    """Return the row with this `column` value, locked until the transaction ends, or None.
+
+    Needs no statement when `lock_rows` or `remember` has seen the value before.
+    """
+    lock_rows(session, column, (value,))
+    return session.info["rows", column.key, column.class_][value]
+
+
+def remember(session: Session, column: InstrumentedAttribute[T], row: Any) -> None:
+    """Add a new row to the session such that `locked` finds it before it is flushed."""
+    session.add(row)
+    known: dict[T, Any] = session.info.setdefault(("rows", column.key, column.class_), {})
+    known[getattr(row, column.key)] = row
+
+
+def take_turns(session: Session, name: str) -> None:
+    """Wait until no other transaction of this database holds `name`; held until the commit.
+
+    On SQLite every writer already excludes all others.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})

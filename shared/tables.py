@@ -1,0 +1,161 @@
+"""Column types, and the messaging tables that every service keeps beside its own."""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from shared.envelope import LARGEST
+
+#: Names for constraints, so that migrations can alter them on both databases.
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: aware on the way in, UTC on the way out, also where the database has no zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+#: A 64-bit serial; SQLite only counts up by itself in a column typed INTEGER.
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class MessagingBase(DeclarativeBase):
+    """Base of the tables below; each service's migrations create them in its own database."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        int: BigInteger(),
+        str: Text(),
+    }
+
+
+class Outbox(MessagingBase):
+    """One event, written with its change; `position` is set once every queue has taken it."""
+
+    __tablename__ = "outbox"
+    id: Mapped[int] = mapped_column(Serial, primary_key=True, autoincrement=True)
+    event_id: Mapped[UUID] = mapped_column(unique=True)
+    type: Mapped[str]
+    subject: Mapped[str]
+    sequence: Mapped[int]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    correlation_id: Mapped[str] = mapped_column(index=True)
+    traceparent: Mapped[str | None]
+    recorded_at: Mapped[datetime]
+    position: Mapped[int | None] = mapped_column(unique=True)
+    published_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("subject", "sequence", name="uq_outbox_subject_sequence"),
+        CheckConstraint(f"length(body) <= {LARGEST}", name="size"),
+        Index(
+            "ix_outbox_waiting",
+            "id",
+            sqlite_where=text("position IS NULL"),
+            postgresql_where=text("position IS NULL"),
+        ),
+        {
+            "sqlite_autoincrement": True,
+            "postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02"},
+        },
+    )
+
+
+class RelayState(MessagingBase):
+    """The one row that hands out positions; `epoch` rises when a restored backup forgot some."""
+
+    __tablename__ = "relay_state"
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    epoch: Mapped[int]
+    position: Mapped[int]
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+
+class Inbox(MessagingBase):
+    """An event that took effect here, was ignored here, or is parked here."""
+
+    __tablename__ = "inbox"
+    event_id: Mapped[UUID] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    subject: Mapped[str] = mapped_column(index=True)
+    sequence: Mapped[int]
+    recorded_at: Mapped[datetime]
+    handled_at: Mapped[datetime] = mapped_column(index=True)
+    __table_args__ = ({"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02"}},)
+
+
+class Parked(MessagingBase):
+    """An event that could not take effect yet, or waits behind one of its subject that could not.
+
+    `state`: `waiting` is tried again at `next_attempt_at`; `behind` follows the first of its
+    subject; `suspect` was being handled when the worker died; `dead` needs an operator.
+    """
+
+    __tablename__ = "parked_events"
+    event_id: Mapped[UUID] = mapped_column(primary_key=True)
+    arrival: Mapped[int] = mapped_column(unique=True)
+    subject: Mapped[str] = mapped_column(index=True)
+    publisher: Mapped[str]
+    type: Mapped[str]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    reason: Mapped[str] = mapped_column(String(40))
+    error: Mapped[str | None]
+    attempts: Mapped[int]
+    first_failed_at: Mapped[datetime]
+    next_attempt_at: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(String(10))
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'behind', 'suspect', 'dead')", name="state"),
+    )
+
+
+class IdempotencyKey(MessagingBase):
+    """The answer to a POST that carried this key, kept to be given again."""
+
+    __tablename__ = "idempotency_keys"
+    client: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int] = mapped_column(SmallInteger)
+    headers: Mapped[dict[str, str]] = mapped_column(JSON)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    answered_at: Mapped[datetime] = mapped_column(index=True)
