@@ -6,13 +6,55 @@ both read first would lose updates or fail at once.
 """
 
 import threading
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import sessionmaker as make_sessions
 
 from shared import outbox
+
+class Trouble(Enum):
+    """What a failed transaction calls for."""
+
+    #: Two transactions waited for each other, or a lock took too long: the same again at once.
+    DEADLOCK = "deadlock"
+    #: The database cannot be reached or cannot work: the same again later.
+    AWAY = "away"
+    #: Anything else: the same again would fail the same way.
+    OTHER = "other"
+
+
+#: SQLSTATEs. Source: PostgreSQL 15, appendix A.
+_DEADLOCK = ("40P01", "40001", "55P03")
+#: Connection exceptions, insufficient resources, operator intervention, a read-only standby.
+_AWAY = ("08", "53", "57P", "25006", "25P03", "58")
+_SQLITE_AWAY = ("locked", "busy", "disk i/o", "unable to open", "disk is full", "readonly")
+
+
+def trouble_of(error: BaseException) -> Trouble:
+    """Tell what a failed transaction calls for."""
+    if isinstance(error, PoolTimeout):
+        return Trouble.AWAY
+    if not isinstance(error, DBAPIError):
+        return Trouble.OTHER
+    state = getattr(error.orig, "sqlstate", None)
+    if state in _DEADLOCK:
+        return Trouble.DEADLOCK
+    if error.connection_invalidated or (state and state.startswith(_AWAY)):
+        return Trouble.AWAY
+    name = type(error.orig).__name__
+    if name == "OperationalError" and state is None:
+        text = str(error.orig).lower()
+        module = type(error.orig).__module__
+        if module.startswith("sqlite3"):
+            return Trouble.AWAY if any(w in text for w in _SQLITE_AWAY) else Trouble.OTHER
+        return Trouble.AWAY
+    return Trouble.OTHER
+
 
 class Database:
     """One service's database: a way to write, a way to read, and a signal that events wait.

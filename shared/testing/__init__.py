@@ -1,0 +1,1 @@
+"""What all tests share: fixtures (a pytest plugin) and real servers to test against."""
