@@ -17,6 +17,7 @@ from sqlalchemy.orm import sessionmaker as make_sessions
 
 from shared import outbox
 
+
 class Trouble(Enum):
     """What a failed transaction calls for."""
 

@@ -31,6 +31,9 @@ class Event(Schema):
     subject: ClassVar[str]
     #: False: integrators can neither bind it nor read it in the feed.
     public: ClassVar[bool] = True
+    #: True: no service listens and no stream keeps it, so it gets its position in the feed
+    #: without being sent to the broker, which would return it.
+    feed_only: ClassVar[bool] = False
 
 
 class Names(Schema):
@@ -84,6 +87,7 @@ class EnterpriseRegistered(Event):
 
     routing_key = "catalog.enterprise_registered.v1"
     subject = "enterprise_id"
+    feed_only = True
 
     enterprise_id = fields.UUID(required=True)
     roles = fields.List(fields.String(), required=True)
@@ -160,6 +164,7 @@ class LotReleased(Event):
 
     routing_key = "catalog.lot_released.v1"
     subject = "lot_id"
+    feed_only = True
 
     lot_id = fields.UUID(required=True)
     lot_code = fields.String(required=True)
@@ -173,6 +178,7 @@ class LotHeld(Event):
 
     routing_key = "catalog.lot_held.v1"
     subject = "lot_id"
+    feed_only = True
 
     lot_id = fields.UUID(required=True)
     reason = fields.String(required=True)
@@ -183,6 +189,7 @@ class LotRecalled(Event):
 
     routing_key = "catalog.lot_recalled.v1"
     subject = "lot_id"
+    feed_only = True
 
     lot_id = fields.UUID(required=True)
     reason = fields.String(required=True)
@@ -193,6 +200,7 @@ class StockReceived(Event):
 
     routing_key = "catalog.stock_received.v1"
     subject = "lot_id"
+    feed_only = True
 
     lot_id = fields.UUID(required=True)
     location_id = fields.UUID(required=True)
@@ -205,6 +213,7 @@ class StockAdjusted(Event):
 
     routing_key = "catalog.stock_adjusted.v1"
     subject = "lot_id"
+    feed_only = True
 
     lot_id = fields.UUID(required=True)
     location_id = fields.UUID(required=True)
@@ -442,6 +451,7 @@ class StockReleased(Event):
 
     routing_key = "catalog.stock_released.v1"
     subject = "order_id"
+    feed_only = True
 
     order_id = fields.UUID(required=True)
     #: `expired`, `cancelled` or `recalled`.
@@ -609,6 +619,7 @@ class MessageSent(Event):
 
     routing_key = "notifications.message_sent.v1"
     subject = "message_id"
+    feed_only = True
 
     message_id = fields.UUID(required=True)
     template = fields.String(required=True)
@@ -620,6 +631,7 @@ class MessageFailed(Event):
 
     routing_key = "notifications.message_failed.v1"
     subject = "message_id"
+    feed_only = True
 
     message_id = fields.UUID(required=True)
     template = fields.String(required=True)

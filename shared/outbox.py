@@ -7,10 +7,10 @@ from sqlalchemy.orm import Session
 
 from shared import tracing
 from shared.clock import now
-from shared.tables import Outbox
 from shared.envelope import encode, subject_of
 from shared.events import Event
 from shared.ids import new_id
+from shared.tables import Outbox
 
 
 class Versioned(Protocol):

@@ -1,4 +1,4 @@
-"""What a service says about itself, as data: its name, what it listens to, what it does by clock."""
+"""What a service says about itself, as data: its name, its handlers, its timers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

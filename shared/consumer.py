@@ -1,0 +1,115 @@
+"""From the service's queue to its handlers: what has arrived is one batch, one commit, one ack.
+
+Declares nothing and publishes nothing. The connection ends on any exception of the broker and
+is made anew by the supervisor; what was not acknowledged comes again, and the inbox knows it.
+"""
+
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+from kombu import Connection, Consumer, Queue
+
+from shared.clock import now
+from shared.envelope import LARGEST, Envelope, Unreadable, decode
+from shared.handling import Handling
+from shared.logs import get
+from shared.supervision import Stopping
+from shared.topology import queue_of
+
+log = get(__name__)
+
+#: Messages handled in one transaction, and how long one waits for more of them, in seconds.
+BATCH, WINDOW = 300, 0.020
+#: Constant: a lower prefetch later would let returned messages overtake each other.
+PREFETCH = 400
+#: Returns on record from which a message is suspected to kill the worker.
+SUSPECT_RETURNS = 3
+
+
+def consume(url: str, handling: Handling, stopping: Stopping) -> None:
+    """Handle what arrives in the service's queue until the process stops.
+
+    Raises:
+        OSError, amqp.exceptions.AMQPError: the connection failed; start again.
+    """
+    with Connection(url, heartbeat=30, connect_timeout=5) as connection:
+        arrived: list[Any] = []
+        broken: list[Any] = []
+        queue = Queue(queue_of(handling.service.name), no_declare=True)
+        with Consumer(
+            connection.channel(),
+            [queue],
+            auto_declare=False,
+            on_message=arrived.append,
+            on_decode_error=lambda message, error: broken.append(message),
+            no_ack=False,
+            prefetch_count=PREFETCH,
+        ):
+            log.info("consumer ready", service=handling.service.name)
+
+            def while_away(seconds: float) -> None:
+                """Keep the connection alive while nothing can be handled."""
+                deadline = monotonic() + seconds
+                while (left := deadline - monotonic()) > 0:
+                    stopping.pause(0)
+                    with suppress(TimeoutError, socket.timeout):
+                        connection.drain_events(timeout=min(left, 0.5))
+                connection.heartbeat_check()
+
+            while not stopping.is_set():
+                _gather(connection, arrived)
+                batch, arrived[:] = arrived[:BATCH], arrived[BATCH:]
+                # Rejected before the ack of their neighbours, which would cover them.
+                while broken:
+                    broken.pop().reject(requeue=False)
+                if batch:
+                    _settle(batch, handling, while_away)
+                    batch[-1].ack(multiple=True)
+
+
+def _gather(connection: Any, arrived: list[Any]) -> None:
+    with suppress(TimeoutError, socket.timeout):
+        if not arrived:
+            connection.drain_events(timeout=0.5)
+        deadline = monotonic() + WINDOW
+        while len(arrived) < BATCH and (left := deadline - monotonic()) > 0.001:
+            connection.drain_events(timeout=left)
+    connection.heartbeat_check()  # after draining: before it, waiting frames would count as missed
+
+
+def _settle(batch: Sequence[Any], handling: Handling, while_away: Any) -> None:
+    events: list[Envelope] = []
+    suspect = False
+    for message in batch:
+        suspect = suspect or (message.headers or {}).get("x-delivery-count", 0) >= SUSPECT_RETURNS
+        try:
+            events.append(decode(message.body))
+        except Unreadable as error:
+            handling.park_unreadable(_unreadable(message.body), str(error), while_away)
+    if suspect:
+        handling.settle_suspects(events, while_away)
+    else:
+        handling.settle(events, while_away)
+
+
+def _unreadable(body: bytes | str) -> Envelope:
+    """Return a stand-in for bytes that are no event, named by their content."""
+    raw = body.encode(errors="replace") if isinstance(body, str) else bytes(body)
+    event_id = uuid5(NAMESPACE_OID, raw.hex())
+    return Envelope(
+        event_id=event_id,
+        type="unreadable",
+        source="",
+        subject=f"unreadable/{event_id}",
+        sequence=0,
+        time=now(),
+        correlation_id=str(event_id),
+        causation_id=None,
+        traceparent=None,
+        data={},
+        body=raw[:LARGEST],
+    )

@@ -1,0 +1,83 @@
+"""The bus of the embedded mode: outboxes to inboxes inside one process, without a broker.
+
+Each service's relay thread hands what its outbox holds to every subscribed service, one after
+the other, and marks the rows only when all have committed. A kill at any moment means that the
+same rows are handed over again, and the inboxes drop the repeats. Handlers, inbox, parking and
+replay are the same code as behind RabbitMQ.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.database import Database
+from shared.envelope import decode
+from shared.handling import Handling
+from shared.logs import get
+from shared.service import Service
+from shared.store import BATCH, Store
+from shared.supervision import Stopping, supervise
+
+log = get(__name__)
+
+#: Seconds after which a relay looks even when nobody said that there is something.
+LOOK_ANYWAY = 1.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """One service on the bus."""
+
+    service: Service
+    database: Database
+    handling: Handling
+
+
+class Bus:
+    """The relays of all services; `start` and `stop` once."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+        self.stopping = Stopping()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start one relay thread per service."""
+        for member in self.members:
+            self._threads.append(
+                supervise(
+                    f"{member.service.name}-relay",
+                    lambda member=member: self._relay(member),  # type: ignore[misc]
+                    self.stopping,
+                )
+            )
+
+    def stop(self) -> None:
+        """Let the batches in hand end, then return."""
+        self.stopping.set()
+        for member in self.members:
+            member.database.recorded.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _relay(self, publisher: Member) -> None:
+        store = Store(publisher.database)
+        try:
+            while not self.stopping.is_set():
+                publisher.database.recorded.clear()
+                if not self._pass_on(store):
+                    publisher.database.recorded.wait(LOOK_ANYWAY)
+        finally:
+            store.close()
+
+    def _pass_on(self, store: Store) -> bool:
+        """Hand one batch to all who listen and mark it; return whether there was one."""
+        rows = store.waiting(BATCH)
+        events = [decode(row.body) for row in rows]
+        # No transaction is open here: two services delivering to each other would wait for ever.
+        for member in self.members:
+            wanted = [event for event in events if event.type in member.handling.types]
+            if wanted:
+                member.handling.settle(wanted, self.stopping.pause)
+        store.mark(rows)
+        return bool(rows)

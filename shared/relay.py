@@ -1,0 +1,208 @@
+"""From the outbox to the broker: pipelined publishes, each row marked only once it is confirmed.
+
+A confirm means that every bound queue has the event on disk. A row that is refused or returned
+stops the relay at that row, since marking around it would put a subject's events into the feed
+in the wrong order. After any failure the same ids are published again; inboxes drop repeats.
+"""
+
+from collections.abc import Callable
+from itertools import takewhile
+from typing import Any
+
+import pika
+import pika.channel
+import pika.exceptions
+import pika.spec
+
+from shared.database import Database
+from shared.envelope import CONTENT_TYPE, contract_of
+from shared.logs import get
+from shared.store import BATCH, Store, Waiting
+from shared.supervision import Stopping
+from shared.topology import EXCHANGE
+from shared.tracing import new_traceparent
+
+log = get(__name__)
+
+#: Seconds between looks at an empty outbox.
+POLL = 0.02
+#: Seconds between looks for the lock while another relay holds it.
+STAND_BY = 1.0
+#: Seconds after which the stop of the process no longer waits for confirms.
+LAST_CONFIRMS = 5.0
+
+
+class Refused(RuntimeError):
+    """Raised when the broker has no queue for an event, or a queue would not take it."""
+
+
+def _is_feed_only(type_: str) -> bool:
+    contract = contract_of(type_)
+    return contract is not None and contract.feed_only
+
+
+class Relay:
+    """One service's relay; `run` once per connection, supervised."""
+
+    def __init__(
+        self,
+        service: str,
+        database: Database,
+        url: str,
+        stopping: Stopping,
+        counted: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        self.service, self.database, self.url = service, database, url
+        self.stopping = stopping
+        self.counted = counted
+        #: True while the broker's memory or disk alarm holds our publishes back.
+        self.blocked = False
+
+    def run(self) -> None:
+        """Publish until the process stops.
+
+        Raises:
+            Refused, pika.exceptions.AMQPError, sqlalchemy.exc.DBAPIError: try again later.
+        """
+        store = Store(self.database)
+        try:
+            while not store.try_lock():
+                self.stopping.pause(STAND_BY)
+            log.info("relay active", service=self.service)
+            error = _Session(self, store).run()
+            if error is not None:
+                raise error
+        finally:
+            self.blocked = False
+            store.close()
+
+
+class _Session:
+    """What one connection of a relay knows: delivery tags restart at 1 with each channel."""
+
+    def __init__(self, relay: Relay, store: Store) -> None:
+        self.relay, self.store = relay, store
+        self.tag = 0
+        self.rows: list[Waiting] = []
+        self.pending: dict[int, str] = {}
+        self.refused: set[str] = set()
+        self.error: BaseException | None = None
+        self.channel: Any = None
+        self.stopped = False
+        parameters = pika.URLParameters(relay.url)
+        parameters.heartbeat = 30
+        parameters.blocked_connection_timeout = 60
+        parameters.socket_timeout = parameters.stack_timeout = 10
+        parameters.connection_attempts = 1
+        self.connection = pika.SelectConnection(
+            parameters,
+            on_open_callback=self._guard(lambda connection: self._open()),
+            on_open_error_callback=self._ended,
+            on_close_callback=self._ended,
+        )
+
+    def run(self) -> BaseException | None:
+        """Run until the connection ends; return why, None when we were asked to stop."""
+        self.connection.ioloop.start()
+        return self.error
+
+    def _guard(self, step: Callable[..., None]) -> Callable[..., None]:
+        """Wrap a callback: an exception in it closes the connection instead of the loop alone."""
+
+        def guarded(*arguments: Any) -> None:
+            try:
+                step(*arguments)
+            except Exception as error:
+                self._stop(error)
+
+        return guarded
+
+    def _stop(self, error: BaseException | None) -> None:
+        if self.error is None:
+            self.error = error
+        self.stopped = True
+        if self.connection.is_open:
+            self.connection.close()
+        elif not self.connection.is_closing:
+            self.connection.ioloop.stop()
+
+    def _ended(self, connection: Any, error: BaseException) -> None:
+        if self.error is None and not self.stopped:
+            self.error = error
+        self.connection.ioloop.stop()
+
+    def _open(self) -> None:
+        self.connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(True))
+        self.connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(False))
+        self.connection.channel(on_open_callback=self._guard(self._opened))
+
+    def _set_blocked(self, blocked: bool) -> None:
+        self.relay.blocked = blocked
+        log.warning("relay blocked by the broker's alarm" if blocked else "relay unblocked")
+
+    def _opened(self, channel: pika.channel.Channel) -> None:
+        self.channel = channel
+        channel.add_on_close_callback(lambda channel, error: self._stop(error))
+        channel.add_on_return_callback(
+            lambda channel, method, properties, body: self.refused.add(properties.message_id)
+        )
+        channel.confirm_delivery(
+            self._guard(self._confirmed), callback=self._guard(lambda frame: self._pump())
+        )
+
+    def _pump(self) -> None:
+        if self.stopped:
+            return
+        if self.relay.stopping.is_set():
+            self._stop(None)
+            return
+        self.rows = self.store.waiting(BATCH) if self.channel.is_open else []
+        to_send = [row for row in self.rows if not _is_feed_only(row.type)]
+        for row in to_send:
+            self.tag += 1
+            self.pending[self.tag] = str(row.event_id)
+            self.channel.basic_publish(
+                EXCHANGE, row.type, row.body, self._properties(row), mandatory=True
+            )
+        if self.rows and not to_send:
+            self._mark()
+        elif not self.rows:
+            self.connection.ioloop.call_later(POLL, self._guard(self._pump))
+
+    def _properties(self, row: Waiting) -> pika.BasicProperties:
+        return pika.BasicProperties(
+            delivery_mode=2,
+            message_id=str(row.event_id),
+            type=row.type,
+            app_id=self.relay.service,
+            # The broker refuses a false one, so that a consumer can trust whose event it is.
+            user_id=self.connection.params.credentials.username,
+            content_type=CONTENT_TYPE,
+            headers={"traceparent": row.traceparent or new_traceparent()},
+        )
+
+    def _confirmed(self, frame: Any) -> None:
+        # A return arrives before the confirm of the same message.
+        last, many = frame.method.delivery_tag, frame.method.multiple
+        tags = list(takewhile(lambda tag: tag <= last, self.pending)) if many else [last]
+        for tag in tags:
+            event_id = self.pending.pop(tag)
+            if isinstance(frame.method, pika.spec.Basic.Nack):
+                self.refused.add(event_id)
+        if not self.pending:
+            self._mark()
+
+    def _mark(self) -> None:
+        good = list(takewhile(lambda row: str(row.event_id) not in self.refused, self.rows))
+        self.store.mark(good)
+        self.relay.counted(len(good))
+        if len(good) < len(self.rows):
+            row = self.rows[len(good)]
+            self._stop(
+                Refused(
+                    f"the broker took {row.type} (event {row.event_id}) into no queue: run "
+                    "`farmgate topology`, or look at the queue that is bound to it"
+                )
+            )
+        else:
+            self._pump()

@@ -1,0 +1,65 @@
+"""Threads that must not end: started again after any failure, stopped when asked."""
+
+import random
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+from shared.logs import get
+
+log = get(__name__)
+
+#: Seconds before a failed loop starts again: the first time, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+#: A loop that ran this many seconds before it failed begins with the first pause again.
+STEADY = 60.0
+
+
+class Stopped(Exception):
+    """Raised inside a loop that was waiting when the process was asked to stop."""
+
+
+class Stopping(threading.Event):
+    """Set once the process is to stop."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not longer than until the process is to stop.
+
+        Raises:
+            Stopped: it is to stop.
+        """
+        if self.wait(seconds):
+            raise Stopped
+
+
+def supervise(
+    name: str,
+    loop: Callable[[], None],
+    stopping: Stopping,
+    failed: Callable[[Exception], None] = lambda error: None,
+) -> threading.Thread:
+    """Run `loop` in a thread, again after every failure with growing pauses, until stopped.
+
+    `loop` must return soon after `stopping` is set; `failed` is told of every failure.
+    """
+
+    def run() -> None:
+        pause = FIRST_PAUSE
+        while not stopping.is_set():
+            started = monotonic()
+            try:
+                loop()
+            except Stopped:
+                return
+            except Exception as error:
+                failed(error)
+                if monotonic() - started > STEADY:
+                    pause = FIRST_PAUSE
+                log.error("loop failed", loop=name, error=repr(error), again_in_seconds=pause)
+                # Chance: what failed together must not come back together.
+                stopping.wait(pause * random.uniform(0.8, 1.2))
+                pause = min(LONGEST_PAUSE, pause * 2)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread

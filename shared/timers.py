@@ -1,0 +1,115 @@
+"""Work by the clock: a service's own timers, and the upkeep that every service needs.
+
+One thread runs them all, in one worker of the service at a time. A timer is an edge: it opens
+its own short transactions, and may be killed anywhere and run twice.
+"""
+
+import heapq
+from collections.abc import Sequence
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, delete, select, text
+
+from shared import idempotency
+from shared.clock import now
+from shared.config import Settings
+from shared.database import Database, Trouble, trouble_of
+from shared.handling import Handling
+from shared.logs import get
+from shared.service import Timer
+from shared.supervision import Stopping
+from shared.tables import Inbox, Outbox
+
+log = get(__name__)
+
+#: Rows deleted in one transaction.
+CHUNK = 5000
+#: Seconds between looks for the lock while another worker holds it.
+STAND_BY = 1.0
+
+
+def upkeep(handling: Handling) -> Sequence[Timer]:
+    """Return the timers every service has: retries of parked events, and pruning."""
+    return (
+        Timer("retry_parked", 0.5, lambda database, settings: handling.retry_parked()),
+        Timer("prune", 3600.0, prune),
+    )
+
+
+def prune(database: Database, settings: Settings) -> bool:
+    """Delete what is older than its keeping time; return whether there is more.
+
+    Published events go after `outbox_days` (they are the feed), inbox rows after `inbox_days`
+    (they must outlive every copy of their event), answers after their day.
+    """
+    moment = now()
+    published_before = moment - timedelta(days=settings.outbox_days)
+    handled_before = moment - timedelta(days=settings.inbox_days)
+    with database.sessions.begin() as session:
+        old = (
+            select(Outbox.id)
+            .where(Outbox.position.is_not(None), Outbox.published_at < published_before)
+            .limit(CHUNK)
+        )
+        events = session.execute(delete(Outbox).where(Outbox.id.in_(old)))
+    with database.sessions.begin() as session:
+        old_ids = select(Inbox.event_id).where(Inbox.handled_at < handled_before).limit(CHUNK)
+        handled = session.execute(delete(Inbox).where(Inbox.event_id.in_(old_ids)))
+    with database.sessions.begin() as session:
+        idempotency.prune(session, moment - idempotency.KEPT)
+    counts = [_rowcount(events), _rowcount(handled)]
+    if any(counts):
+        log.info("pruned", outbox=counts[0], inbox=counts[1])
+    return CHUNK in counts
+
+
+def _rowcount(result: Any) -> int:
+    return int(result.rowcount)
+
+
+def run_timers(
+    timers: Sequence[Timer], database: Database, settings: Settings, stopping: Stopping
+) -> None:
+    """Run the timers when they are due, until stopped, as the only worker that does.
+
+    A timer that fails is logged and comes again at its next time; the others are not kept
+    waiting. When the database goes away, the lock is lost, and the loop ends with the error.
+    """
+    engine = create_engine(database.url, pool_size=1, max_overflow=0)
+    connection: Connection | None = None
+    try:
+        if not database.is_sqlite:
+            connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            lock = text("SELECT pg_try_advisory_lock(hashtext('timers'))")
+            while not connection.scalar(lock):
+                stopping.pause(STAND_BY)
+        queue = [(monotonic(), index) for index, _ in enumerate(timers)]
+        heapq.heapify(queue)
+        while not stopping.is_set():
+            due, index = queue[0]
+            wait = due - monotonic()
+            if wait > 0:
+                stopping.pause(min(wait, STAND_BY))
+                continue
+            if connection is not None:
+                connection.execute(text("SELECT 1"))  # still ours? a lost connection lost the lock
+            timer = timers[index]
+            more = _run_one(timer, database, settings)
+            heapq.heapreplace(queue, (monotonic() + (0.0 if more else timer.seconds), index))
+    finally:
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+        engine.dispose()
+
+
+def _run_one(timer: Timer, database: Database, settings: Settings) -> bool:
+    try:
+        return bool(timer.run(database, settings))
+    except Exception as error:
+        if trouble_of(error) is Trouble.AWAY:
+            raise
+        log.error("timer failed", timer=timer.name, error=repr(error))
+        return False

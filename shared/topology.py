@@ -1,0 +1,158 @@
+"""Exchange, queues and bindings: the only place with AMQP words besides relay and consumer.
+
+Declared by one command from the services' own `SUBSCRIPTIONS`, never by a service: services
+connect with users that may not configure anything. Arguments of a queue cannot be changed
+later, so they are the same for every version. Reasons: docs/architecture.md, "Topology".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from shared.events import BY_TYPE, EVENTS
+from shared.service import Service
+
+EXCHANGE = "events"
+STREAM = "orders.log"
+#: Returns of one message to the queue before the broker gives it to the dead queue.
+DELIVERY_LIMIT = 20
+
+_DEAD_ARGUMENTS: dict[str, Any] = {
+    "x-queue-type": "quorum",
+    # Explicit and huge: newer brokers would else drop what an operator looked at 20 times.
+    "x-delivery-limit": 1_000_000,
+}
+_STREAM_ARGUMENTS: dict[str, Any] = {
+    "x-queue-type": "stream",
+    "x-max-age": "30D",
+    "x-max-length-bytes": 5_000_000_000,
+    "x-stream-max-segment-size-bytes": 50_000_000,
+}
+
+
+def queue_of(service: str) -> str:
+    """Return the name of a service's queue."""
+    return f"{service}.events"
+
+
+def dead_queue_of(service: str) -> str:
+    """Return the name of the queue that keeps what a service's queue gave up."""
+    return f"{service}.events.dead"
+
+
+def queue_arguments(service: str) -> dict[str, Any]:
+    """Return the arguments of a service's queue."""
+    return {
+        "x-queue-type": "quorum",
+        "x-single-active-consumer": True,
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": dead_queue_of(service),
+        "x-dead-letter-strategy": "at-least-once",
+        # At-least-once dead lettering needs it; no length limit, so it never rejects.
+        "x-overflow": "reject-publish",
+    }
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Which queue is bound to which event types."""
+
+    #: Queue name → event types, never wildcards.
+    bindings: dict[str, frozenset[str]]
+
+
+def topology_of(services: Sequence[Service]) -> Topology:
+    """Return the topology that the services' subscriptions call for."""
+    bindings = {
+        queue_of(service.name): frozenset(c.routing_key for c in service.subscriptions)
+        for service in services
+    }
+    bindings[STREAM] = frozenset(
+        contract.routing_key
+        for contract in EVENTS
+        if contract.public and contract.routing_key.startswith("orders.")
+    )
+    return Topology(bindings)
+
+
+def declare(url: str, services: Sequence[Service], *, prune: bool = False) -> list[str]:
+    """Declare everything at the broker; with `prune`, remove bindings nobody asks for any more.
+
+    New bindings are added before a deployment and old ones pruned after it, so that no version
+    misses an event. Returns what was declared and removed, one line each.
+
+    Raises:
+        pika.exceptions.AMQPError: the broker refused or cannot be reached.
+    """
+    topology = topology_of(services)
+    done: list[str] = []
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout = parameters.blocked_connection_timeout = 30
+    connection = pika.BlockingConnection(parameters)
+    try:
+        channel = connection.channel()
+        channel.exchange_declare(EXCHANGE, "topic", durable=True)
+        done.append(f"exchange {EXCHANGE}")
+        for service in services:
+            dead, queue = dead_queue_of(service.name), queue_of(service.name)
+            channel.queue_declare(dead, durable=True, arguments=_DEAD_ARGUMENTS)
+            channel.queue_declare(queue, durable=True, arguments=queue_arguments(service.name))
+            done += [f"queue {dead}", f"queue {queue}"]
+        channel.queue_declare(STREAM, durable=True, arguments=_STREAM_ARGUMENTS)
+        done.append(f"stream {STREAM}")
+        for queue, types in topology.bindings.items():
+            done += _bind(channel, queue, types, prune)
+    finally:
+        connection.close()
+    return done
+
+
+def _bind(channel: BlockingChannel, queue: str, types: frozenset[str], prune: bool) -> list[str]:
+    for type_ in sorted(types):
+        channel.queue_bind(queue, EXCHANGE, type_)
+    lines = [f"{queue}: {len(types)} bindings"]
+    if prune:
+        # AMQP cannot list bindings; unbinding one that does not exist is no error.
+        for type_ in sorted(BY_TYPE.keys() - types):
+            channel.queue_unbind(queue, EXCHANGE, type_)
+        lines.append(f"{queue}: other known types unbound")
+    return lines
+
+
+def missing(url: str, services: Sequence[Service]) -> list[str]:
+    """Return the names of declared things that the broker does not have (bindings unseen)."""
+    absent: list[str] = []
+    names = [queue_of(service.name) for service in services]
+    names += [dead_queue_of(service.name) for service in services] + [STREAM]
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        for name in names:
+            channel = connection.channel()
+            try:
+                channel.queue_declare(name, passive=True)
+            except pika.exceptions.ChannelClosedByBroker:
+                absent.append(name)
+            else:
+                channel.close()
+    finally:
+        connection.close()
+    return absent
+
+
+def permissions(service: str) -> dict[str, str]:
+    """Return the broker rights of a service's user, as regular expressions.
+
+    `topic_write` is the topic permission on the exchange; a user without that row could publish
+    any key.
+    """
+    return {
+        "configure": "^$",
+        "write": f"^{EXCHANGE}$",
+        "read": f"^{service}\\.events$",
+        "topic_write": f"^{service}\\.",
+        "topic_read": "^$",
+    }
