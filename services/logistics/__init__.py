@@ -1,0 +1,1 @@
+"""Logistics owns sites, routes, shipments, tracking, proof of delivery and delivery addresses."""

@@ -1,0 +1,111 @@
+"""What logistics does with the facts of the other services."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from services.logistics.models import DeliveryAddress, Shipment, Site, Variant
+from services.logistics.use_cases import contacts, goods, planning
+from services.logistics.use_cases.known import read
+from shared.envelope import Envelope
+from shared.events import (
+    ContactGiven,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderRejected,
+    ProductListed,
+)
+from shared.rows import lock_rows
+from shared.service import Prepare, Subscriptions
+
+
+def on_product_listed(session: Session, event: Envelope) -> None:
+    """Remember how the product's variants are stored."""
+    goods.note_storage(
+        session, event.data["product_id"], event.data["variants"], listed_in=event.sequence
+    )
+
+
+def prepare_product_listed(session: Session, events: Sequence[Envelope]) -> None:
+    """Lock the copies of all the variants listed."""
+    lock_rows(
+        session,
+        Variant.id,
+        (variant["variant_id"] for event in events for variant in event.data["variants"]),
+    )
+
+
+def on_contact_given(session: Session, event: Envelope) -> None:
+    """Keep where to deliver, until it is no longer needed."""
+    contacts.keep_contact(
+        session,
+        event.data["order_id"],
+        name=event.data["name"],
+        phone=event.data["phone"],
+        address=event.data["address"],
+        language=event.data["language"],
+    )
+
+
+def prepare_contacts(session: Session, events: Sequence[Envelope]) -> None:
+    """Lock the contacts of all the orders."""
+    lock_rows(session, DeliveryAddress.order_id, (event.data["order_id"] for event in events))
+
+
+def on_order_confirmed(session: Session, event: Envelope) -> None:
+    """Plan the order's shipment."""
+    planning.plan_shipment(
+        session,
+        order_id=event.data["order_id"],
+        order_ref=event.data["order_ref"],
+        site_id=event.data["site_id"],
+        collect=event.data["collect"],
+        lines=event.data["lines"],
+        due_fen=event.data["due_fen"],
+    )
+
+
+def prepare_order_confirmed(session: Session, events: Sequence[Envelope]) -> None:
+    """Read the sites and variants of all the orders; lock what they may have here already."""
+    read(session, Site.id, (event.data["site_id"] for event in events))
+    read(
+        session,
+        Variant.id,
+        (line["variant_id"] for event in events for line in event.data["lines"]),
+    )
+    lock_rows(session, Shipment.order_id, (event.data["order_id"] for event in events))
+    collected = (event.data["order_id"] for event in events if event.data["collect"])
+    lock_rows(session, DeliveryAddress.order_id, collected)
+
+
+def on_order_cancelled(session: Session, event: Envelope) -> None:
+    """Cancel the order's shipment, or call it back."""
+    planning.stop_shipment(session, event.data["order_id"])
+
+
+def prepare_order_cancelled(session: Session, events: Sequence[Envelope]) -> None:
+    """Lock the shipments and contacts of all the orders."""
+    lock_rows(session, Shipment.order_id, (event.data["order_id"] for event in events))
+    prepare_contacts(session, events)
+
+
+def on_order_rejected(session: Session, event: Envelope) -> None:
+    """Erase the contact of an order that will never be delivered."""
+    contacts.forget_contact(session, event.data["order_id"])
+
+
+SUBSCRIPTIONS: Subscriptions = {
+    ProductListed: on_product_listed,
+    ContactGiven: on_contact_given,
+    OrderConfirmed: on_order_confirmed,
+    OrderCancelled: on_order_cancelled,
+    OrderRejected: on_order_rejected,
+}
+
+PREPARE: Prepare = {
+    ProductListed: prepare_product_listed,
+    ContactGiven: prepare_contacts,
+    OrderConfirmed: prepare_order_confirmed,
+    OrderCancelled: prepare_order_cancelled,
+    OrderRejected: prepare_contacts,
+}

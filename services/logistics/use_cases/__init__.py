@@ -1,0 +1,1 @@
+"""What logistics can do: each function takes a session and never commits."""

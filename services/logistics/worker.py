@@ -1,0 +1,26 @@
+"""What logistics' worker runs: its subscriptions, and its timer."""
+
+from datetime import timedelta
+
+from services.logistics.handlers import PREPARE, SUBSCRIPTIONS
+from services.logistics.use_cases import contacts
+from shared import clock
+from shared.config import Settings, read_integer
+from shared.database import Database
+from shared.service import Service, Timer
+
+
+def run_erasure(database: Database, settings: Settings) -> bool:
+    """Erase contacts `FARMGATE_CONTACT_DAYS` days after they were last needed."""
+    days = read_integer(settings.environment, "FARMGATE_CONTACT_DAYS", 30, least=1)
+    with database.sessions.begin() as session:
+        erased = contacts.erase_contacts(session, clock.now() - timedelta(days=days))
+    return erased == contacts.ERASED_AT_ONCE
+
+
+SERVICE = Service(
+    name="logistics",
+    subscriptions=SUBSCRIPTIONS,
+    prepare=PREPARE,
+    timers=(Timer("erase contacts", 3600.0, run_erasure),),
+)
