@@ -25,7 +25,9 @@ def read(environment: Mapping[str, str], name: str, default: str | None = None) 
         try:
             return Path(path).read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise Misconfigured(f"{name}_FILE names {path}, which cannot be read: {error}") from error
+            raise Misconfigured(
+                f"{name}_FILE names {path}, which cannot be read: {error}"
+            ) from error
     if default is None:
         raise Misconfigured(f"Set {name} (or {name}_FILE); it has no default.")
     return default

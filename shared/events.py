@@ -458,7 +458,7 @@ class StockReleased(Event):
     reason = fields.String(required=True)
 
 
-# --- The goods travel ------------------------------------------------------------------------------
+# --- The goods travel ----------------------------------------------------------------------
 
 
 class ShippedLine(Schema):

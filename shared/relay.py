@@ -7,6 +7,7 @@ in the wrong order. After any failure the same ids are published again; inboxes 
 
 from collections.abc import Callable
 from itertools import takewhile
+from time import monotonic
 from typing import Any
 
 import pika
@@ -28,8 +29,17 @@ log = get(__name__)
 POLL = 0.02
 #: Seconds between looks for the lock while another relay holds it.
 STAND_BY = 1.0
-#: Seconds after which the stop of the process no longer waits for confirms.
-LAST_CONFIRMS = 5.0
+#: Seconds a batch may wait for its confirms. A quorum queue that is just starting may never
+#: confirm what it was sent; published again, it is either new or dropped by the inboxes.
+CONFIRMS_WITHIN = 20.0
+#: Seconds a stopping process still waits for confirms.
+LAST_CONFIRMS = 2.0
+#: Seconds between looks at the two above.
+WATCH = 0.5
+
+
+class Unconfirmed(RuntimeError):
+    """Raised when the broker took a batch and did not confirm it in time."""
 
 
 class Refused(RuntimeError):
@@ -89,6 +99,8 @@ class _Session:
         self.error: BaseException | None = None
         self.channel: Any = None
         self.stopped = False
+        self.sent_at = 0.0
+        self.asked_to_stop_at: float | None = None
         parameters = pika.URLParameters(relay.url)
         parameters.heartbeat = 30
         parameters.blocked_connection_timeout = 60
@@ -103,7 +115,10 @@ class _Session:
 
     def run(self) -> BaseException | None:
         """Run until the connection ends; return why, None when we were asked to stop."""
-        self.connection.ioloop.start()
+        try:
+            self.connection.ioloop.start()
+        finally:
+            self.connection.ioloop.close()
         return self.error
 
     def _guard(self, step: Callable[..., None]) -> Callable[..., None]:
@@ -118,9 +133,9 @@ class _Session:
         return guarded
 
     def _stop(self, error: BaseException | None) -> None:
-        if self.error is None:
-            self.error = error
-        self.stopped = True
+        if self.stopped:
+            return
+        self.error, self.stopped = error, True
         if self.connection.is_open:
             self.connection.close()
         elif not self.connection.is_closing:
@@ -135,6 +150,20 @@ class _Session:
         self.connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(True))
         self.connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(False))
         self.connection.channel(on_open_callback=self._guard(self._opened))
+        self._watch()
+
+    def _watch(self) -> None:
+        """End a session that waits for what may never come."""
+        if self.stopped:
+            return
+        moment = monotonic()
+        if self.relay.stopping.is_set():
+            self.asked_to_stop_at = self.asked_to_stop_at or moment
+            if moment - self.asked_to_stop_at > LAST_CONFIRMS:
+                self._stop(None)
+        elif self.pending and not self.relay.blocked and moment - self.sent_at > CONFIRMS_WITHIN:
+            self._stop(Unconfirmed(f"{len(self.pending)} events, after {CONFIRMS_WITHIN:.0f} s"))
+        self.connection.ioloop.call_later(WATCH, self._watch)
 
     def _set_blocked(self, blocked: bool) -> None:
         self.relay.blocked = blocked
@@ -158,6 +187,7 @@ class _Session:
             return
         self.rows = self.store.waiting(BATCH) if self.channel.is_open else []
         to_send = [row for row in self.rows if not _is_feed_only(row.type)]
+        self.sent_at = monotonic()
         for row in to_send:
             self.tag += 1
             self.pending[self.tag] = str(row.event_id)

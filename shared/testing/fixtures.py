@@ -9,8 +9,9 @@ are skipped at home and fail in CI.
 import json
 import os
 import shutil
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -174,8 +175,8 @@ def token(app_settings: Settings) -> Callable[..., dict[str, str]]:
 def deliver(service: Service, database: Database) -> Callable[..., list[UUID]]:
     """Hand events to the service as its consumer would; returns their ids.
 
-    `_many` gives the facts of several events that arrive as one batch, `_sequence` and
-    `_event_id` name an event again, `_contract_of` other contracts within a batch.
+    `_many` gives the facts of several events that arrive as one batch; one of them may name
+    another contract by `_contract`. `_event_id` and `_sequence` deliver an event again.
     """
     handling = Handling(service, database)
     versions: defaultdict[str, int] = defaultdict(int)
@@ -252,3 +253,31 @@ def count_statements(
         event.remove(database.engine, "before_cursor_execute", note)
 
     return collect
+
+
+@pytest.fixture
+def in_threads() -> Callable[..., list[Any]]:
+    """Run several calls at once, let loose together; returns their results, or raises."""
+
+    def run(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+        results: list[Any] = [None] * len(calls)
+        failures: list[BaseException] = []
+        barrier = threading.Barrier(len(calls))
+
+        def one(index: int) -> None:
+            try:
+                barrier.wait()
+                results[index] = calls[index]()
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=one, args=(index,)) for index in range(len(calls))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+        return results
+
+    return run

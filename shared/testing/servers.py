@@ -92,18 +92,20 @@ class Postgres:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         programs = _postgres_programs()
-        self.process = subprocess.Popen(
-            [
-                programs / "postgres",
-                *("-D", self.folder / "data", "-p", str(self.port), "-k", self.folder),
-                *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300"),
-                *("-c", f"fsync={'on' if self.fsync else 'off'}", "-c", "shared_buffers=128MB"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "log").open("ab"),
-            user=self.user,
-            start_new_session=True,
-        )
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    programs / "postgres",
+                    *("-D", self.folder / "data", "-p", str(self.port), "-k", self.folder),
+                    *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300"),
+                    *("-c", f"fsync={'on' if self.fsync else 'off'}"),
+                    *("-c", "shared_buffers=128MB"),
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                user=self.user,
+                start_new_session=True,
+            )
         ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         wait_until(
             lambda: subprocess.run(ready, check=False).returncode == 0,
@@ -181,13 +183,14 @@ class RabbitMQ:
 
     def start(self) -> None:
         """Start the broker and wait until it takes connections."""
-        self.process = subprocess.Popen(
-            [_rabbit_programs() / "rabbitmq-server"],
-            env=self.environment,
-            stdout=(self.folder / "out").open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.folder / "out").open("ab") as log:
+            self.process = subprocess.Popen(
+                [_rabbit_programs() / "rabbitmq-server"],
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         wait_until(lambda: _accepts(self.port), START_SECONDS, "RabbitMQ takes connections")
         self.ctl("await_startup")
 

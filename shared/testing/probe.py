@@ -1,0 +1,88 @@
+"""A service small enough to test the backbone with: it notes each paid order and says so."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import BigInteger, MetaData, Text, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from shared import outbox
+from shared.database import Database
+from shared.envelope import Envelope
+from shared.events import MessageSent, OrderCompleted, OrderPaid
+from shared.ids import new_id
+from shared.service import Service
+from shared.tables import NAMING, MessagingBase
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {int: BigInteger(), str: Text()}
+
+
+class Effect(Base):
+    """What one event did: a row, in the order in which events took effect."""
+
+    __tablename__ = "effects"
+    effect_id: Mapped[UUID] = mapped_column(primary_key=True)
+    event_id: Mapped[UUID]
+    subject: Mapped[str]
+    sequence: Mapped[int]
+    amount_fen: Mapped[int]
+    version: Mapped[int] = mapped_column(default=0)
+
+
+#: Amounts with a meaning of their own.
+FAILS = 666
+
+
+class Broken(RuntimeError):
+    """Raised by the handler for the amount `FAILS`, unless `MENDED` is set."""
+
+
+MENDED: set[str] = set()
+
+
+def on_order_paid(session: Session, event: Envelope) -> None:
+    if event.data["amount_fen"] == FAILS and not MENDED:
+        raise Broken("this amount cannot be handled")
+    effect = Effect(
+        effect_id=new_id(),
+        event_id=event.event_id,
+        subject=event.subject,
+        sequence=event.sequence,
+        amount_fen=event.data["amount_fen"],
+        version=0,
+    )
+    session.add(effect)
+    outbox.record(
+        session,
+        MessageSent,
+        effect,
+        message_id=new_id(),
+        template="probe",
+        cause_id=event.event_id,
+    )
+
+
+def on_order_completed(session: Session, event: Envelope) -> None:
+    """Listened to, with no effect."""
+
+
+SERVICE = Service(
+    name="notifications",
+    subscriptions={OrderPaid: on_order_paid, OrderCompleted: on_order_completed},
+)
+
+
+def create_tables(database: Database) -> None:
+    """Make the probe's tables and the messaging tables, empty."""
+    for metadata in (Base.metadata, MessagingBase.metadata):
+        metadata.drop_all(database.engine)
+        metadata.create_all(database.engine)
+
+
+def effects(database: Database) -> list[Effect]:
+    """Return what took effect, in order."""
+    with database.readers() as session:
+        return list(session.scalars(select(Effect).order_by(Effect.effect_id)))

@@ -1,0 +1,290 @@
+"""Events take effect once, in order, in batches; a bad one stops nothing but its own subject."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import event as sql_event
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import OperationalError
+
+from shared import clock, parked
+from shared.database import Database
+from shared.envelope import Envelope, decode, encode
+from shared.events import Event, OrderPaid
+from shared.handling import Handling
+from shared.ids import new_id
+from shared.tables import Inbox, Outbox, Parked
+from shared.testing import probe
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/probe.db"
+    else:
+        url = request.getfixturevalue("postgres")("probe")
+    opened = Database(url)
+    probe.create_tables(opened)
+    probe.MENDED.clear()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def handling(database: Database) -> Handling:
+    return Handling(probe.SERVICE, database)
+
+
+def paid(order_id: UUID, sequence: int = 1, amount_fen: int = 1) -> Envelope:
+    return made(OrderPaid, order_id, sequence, amount_fen)
+
+
+def made(contract: type[Event], order_id: UUID, sequence: int, amount_fen: int) -> Envelope:
+    body = encode(
+        contract,
+        {"order_id": order_id, "order_ref": "ORD-1", "amount_fen": amount_fen, "method": "prepaid"},
+        event_id=new_id(),
+        sequence=sequence,
+        time=clock.now(),
+        correlation_id="story",
+        causation_id=None,
+        traceparent=None,
+    )
+    return decode(body)
+
+
+def changed(event: Envelope, **attributes: object) -> Envelope:
+    return decode(json.dumps(json.loads(event.body) | attributes).encode())
+
+
+def never_away(seconds: float) -> None:
+    raise AssertionError("the database is away")
+
+
+def parked_rows(database: Database) -> list[Parked]:
+    with database.readers() as session:
+        return list(session.scalars(select(Parked).order_by(Parked.arrival)))
+
+
+def make_due(database: Database) -> None:
+    with database.sessions.begin() as session:
+        session.execute(
+            update(Parked)
+            .where(Parked.state == "waiting")
+            .values(next_attempt_at=clock.now() - timedelta(seconds=1))
+        )
+
+
+def test_a_batch_takes_effect_in_order_and_each_effect_records_its_event(
+    database: Database, handling: Handling
+) -> None:
+    orders = [uuid4() for _ in range(3)]
+    batch = [paid(order, sequence) for sequence in (1, 2, 3) for order in orders]
+
+    handling.settle(batch, never_away)
+
+    assert [e.event_id for e in probe.effects(database)] == [e.event_id for e in batch]
+    with database.readers() as session:
+        causes = [json.loads(b) for b in session.scalars(select(Outbox.body).order_by(Outbox.id))]
+    assert [c["causationid"] for c in causes] == [str(e.event_id) for e in batch]
+    assert {c["correlationid"] for c in causes} == {"story"}
+
+
+def test_a_repeated_delivery_changes_nothing(database: Database, handling: Handling) -> None:
+    event = paid(uuid4())
+
+    handling.settle([event, event], never_away)
+    for _ in range(20):
+        handling.settle([event], never_away)
+
+    assert len(probe.effects(database)) == 1
+
+
+def test_the_statements_of_a_batch_do_not_grow_with_it(
+    database: Database, handling: Handling
+) -> None:
+    def count(size: int) -> int:
+        seen: list[str] = []
+
+        def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+            seen.append(statement)
+
+        sql_event.listen(database.engine, "before_cursor_execute", note)
+        handling.settle([paid(uuid4()) for _ in range(size)], never_away)
+        sql_event.remove(database.engine, "before_cursor_execute", note)
+        return len(seen)
+
+    assert count(10) == count(500)
+
+
+def test_a_failing_event_is_parked_with_what_follows_on_its_subject_and_all_others_go_on(
+    database: Database, handling: Handling
+) -> None:
+    bad, good = uuid4(), uuid4()
+    batch = [
+        paid(good, 1),
+        paid(bad, 1, probe.FAILS),
+        paid(good, 2),
+        paid(bad, 2),
+        paid(good, 3),
+        paid(bad, 3),
+    ]
+
+    handling.settle(batch, never_away)
+    handling.settle([paid(bad, 4)], never_away)
+
+    assert [e.sequence for e in probe.effects(database)] == [1, 2, 3]
+    rows = parked_rows(database)
+    assert [row.state for row in rows] == ["waiting", "behind", "behind", "behind"]
+    assert rows[0].reason == "handler_failed"
+    assert "Broken" in str(rows[0].error)
+    with database.readers() as session:
+        assert session.scalar(select(func.count()).select_from(Inbox)) == 7
+
+
+def test_after_the_fix_a_parked_subject_takes_effect_in_order(
+    database: Database, handling: Handling
+) -> None:
+    bad = uuid4()
+    handling.settle([paid(bad, 1, probe.FAILS), paid(bad, 2), paid(bad, 3)], never_away)
+    assert not handling.retry_parked()  # its pause is not over
+
+    probe.MENDED.add("now")
+    make_due(database)
+    while handling.retry_parked():
+        pass
+
+    assert [e.sequence for e in probe.effects(database)] == [1, 2, 3]
+    assert parked_rows(database) == []
+
+
+def test_a_parked_event_pauses_longer_each_time_and_is_dead_after_its_attempts(
+    database: Database, handling: Handling
+) -> None:
+    handling.settle([paid(uuid4(), 1, probe.FAILS)], never_away)
+    pauses = []
+    while parked_rows(database)[0].state == "waiting":
+        make_due(database)
+        assert handling.retry_parked()
+        row = parked_rows(database)[0]
+        if row.next_attempt_at is not None:
+            pauses.append((row.next_attempt_at - clock.now()).total_seconds())
+
+    assert parked_rows(database)[0].attempts == parked.ATTEMPTS
+    assert pauses == sorted(pauses)
+    assert probe.effects(database) == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"type": "orders.order_teleported.v1"}, "unknown_type"),
+        ({"type": "orders.order_paid.v2"}, "newer_version"),
+        ({"data": {"order_id": "no uuid"}}, "invalid"),
+        ({"data": {}}, "invalid"),
+    ],
+)
+def test_an_event_that_cannot_be_understood_is_parked_with_its_reason(
+    database: Database, handling: Handling, attributes: dict[str, object], reason: str
+) -> None:
+    order, other = uuid4(), uuid4()
+
+    handling.settle([changed(paid(order), **attributes), paid(order, 2), paid(other)], never_away)
+
+    assert [(row.reason, row.state) for row in parked_rows(database)] == [
+        (reason, "waiting"),
+        ("behind", "behind"),
+    ]
+    assert [e.subject for e in probe.effects(database)] == [f"order/{other}"]
+
+
+def test_a_known_event_nobody_here_listens_to_is_ignored(
+    database: Database, handling: Handling
+) -> None:
+    handling.settle(
+        [changed(paid(uuid4()), type="orders.order_expired.v1")], never_away
+    )
+
+    assert parked_rows(database) == []
+    assert probe.effects(database) == []
+
+
+def test_unknown_fields_of_a_known_event_are_ignored(
+    database: Database, handling: Handling
+) -> None:
+    event = paid(uuid4())
+    data = json.loads(event.body)["data"] | {"from_the_future": 1}
+
+    handling.settle([changed(event, data=data)], never_away)
+
+    assert len(probe.effects(database)) == 1
+
+
+def test_while_the_database_is_away_the_batch_waits_and_nothing_is_parked(
+    database: Database, handling: Handling
+) -> None:
+    outages = 3
+
+    class ShutDown(Exception):
+        sqlstate = "57P01"
+
+    def cut(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if outages and "INSERT INTO inbox" in statement:
+            raise OperationalError("INSERT", {}, ShutDown())
+
+    paused: list[float] = []
+
+    def while_away(seconds: float) -> None:
+        nonlocal outages
+        outages -= 1
+        paused.append(seconds)
+
+    sql_event.listen(database.engine, "before_cursor_execute", cut)
+    handling.settle([paid(uuid4()), paid(uuid4())], while_away)
+    sql_event.remove(database.engine, "before_cursor_execute", cut)
+
+    assert len(paused) == 3
+    assert len(probe.effects(database)) == 2
+    assert parked_rows(database) == []
+
+
+def test_a_suspect_that_died_twice_is_parked_unseen_and_its_neighbours_are_handled(
+    database: Database, handling: Handling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killer, other = paid(uuid4()), paid(uuid4())
+
+    class Died(BaseException):
+        """What a killed worker looks like from inside: nothing after it runs."""
+
+    def die(session: object, event: Envelope) -> None:
+        raise Died
+
+    deaths = 0
+    healthy = handling._handlers["orders.order_paid.v1"]
+    for _ in range(4):
+        handling._handlers["orders.order_paid.v1"] = (healthy[0], die)
+        try:
+            handling.settle_suspects([killer], never_away)
+        except Died:
+            deaths += 1
+    handling._handlers["orders.order_paid.v1"] = healthy
+    handling.settle_suspects([other], never_away)
+
+    assert deaths == 2
+    assert [(row.reason, row.state) for row in parked_rows(database)] == [("killed_worker", "dead")]
+    assert [e.event_id for e in probe.effects(database)] == [other.event_id]
+
+
+def test_two_consumers_with_the_same_batch_leave_each_effect_once(
+    database: Database, handling: Handling, in_threads: Callable[..., list[object]]
+) -> None:
+    batch = [paid(uuid4()) for _ in range(50)]
+    second = Handling(probe.SERVICE, database)
+
+    in_threads([lambda: handling.settle(batch, never_away), lambda: second.settle(batch, never_away)])
+
+    assert len(probe.effects(database)) == 50

@@ -1,0 +1,393 @@
+"""From one service's outbox through a real RabbitMQ to another's effects."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from uuid import UUID, uuid4
+
+import pika
+import pika.exceptions
+import pytest
+from sqlalchemy import func, select
+
+from shared import outbox, topology
+from shared.consumer import consume
+from shared.database import Database
+from shared.events import EnterpriseRegistered, OrderPaid
+from shared.handling import Handling
+from shared.relay import Refused, Relay
+from shared.service import Service
+from shared.store import Store
+from shared.supervision import Stopping, supervise
+from shared.tables import Outbox, Parked, RelayState
+from shared.testing import probe
+from shared.testing.servers import RabbitMQ, wait_until
+
+pytestmark = [pytest.mark.broker, pytest.mark.postgres]
+
+PUBLISHER = Service("orders", {})
+
+
+class Aggregate:
+    version = 0
+
+
+@pytest.fixture
+def vhost(broker: RabbitMQ) -> Iterator[str]:
+    """A virtual host of its own for each test, with the topology declared; its address."""
+    name = f"v{uuid4().hex[:8]}"
+    broker.ctl("add_vhost", name)
+    broker.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+    url = broker.url().rpartition("/")[0] + "/" + name
+    topology.declare(url, [PUBLISHER, probe.SERVICE])
+    yield url
+    broker.ctl("delete_vhost", name)
+
+
+@pytest.fixture
+def sender(postgres: Callable[[str], str]) -> Iterator[Database]:
+    database = Database(postgres("sender"))
+    probe.create_tables(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def receiver(postgres: Callable[[str], str]) -> Iterator[Database]:
+    database = Database(postgres("receiver"))
+    probe.create_tables(database)
+    probe.MENDED.clear()
+    yield database
+    database.close()
+
+
+def record(database: Database, orders: list[UUID], times: int = 1) -> None:
+    """Record `times` payments of each order, one transaction each time."""
+    aggregates = {order: Aggregate() for order in orders}
+    for _ in range(times):
+        with database.sessions.begin() as session:
+            for order, aggregate in aggregates.items():
+                outbox.record(
+                    session,
+                    OrderPaid,
+                    aggregate,
+                    order_id=order,
+                    order_ref="ORD-1",
+                    amount_fen=1,
+                    method="prepaid",
+                )
+
+
+def positions(database: Database) -> list[int | None]:
+    with database.readers() as session:
+        return list(session.scalars(select(Outbox.position).order_by(Outbox.id)))
+
+
+@contextmanager
+def running(*loops: Callable[[Stopping], None]) -> Iterator[list[Exception]]:
+    """Run loops supervised; yields the failures they had."""
+    stopping, failures = Stopping(), []  # type: tuple[Stopping, list[Exception]]
+    threads = [
+        supervise(f"loop-{n}", lambda loop=loop: loop(stopping), stopping, failures.append)  # type: ignore[misc]
+        for n, loop in enumerate(loops)
+    ]
+    try:
+        yield failures
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join(15)
+            assert not thread.is_alive()
+
+
+def relaying(database: Database, url: str) -> Callable[[Stopping], None]:
+    return lambda stopping: Relay("orders", database, url, stopping).run()
+
+
+def consuming(database: Database, url: str) -> Callable[[Stopping], None]:
+    handling = Handling(probe.SERVICE, database)
+    return lambda stopping: consume(url, handling, stopping)
+
+
+def depth(url: str, queue: str) -> int:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        frame = connection.channel().queue_declare(queue, passive=True)
+        return int(frame.method.message_count)
+    finally:
+        connection.close()
+
+
+def publish(url: str, body: bytes, **properties: object) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    channel.basic_publish(
+        "events",
+        "orders.order_paid.v1",
+        body,
+        pika.BasicProperties(delivery_mode=2, **properties),  # type: ignore[arg-type]
+        mandatory=True,
+    )
+    connection.close()
+
+
+def test_events_arrive_once_in_order_with_gap_free_positions(
+    vhost: str, sender: Database, receiver: Database
+) -> None:
+    orders = [uuid4() for _ in range(40)]
+    record(sender, orders, times=30)
+
+    with running(relaying(sender, vhost), consuming(receiver, vhost)) as failures:
+        wait_until(lambda: len(probe.effects(receiver)) == 1200, 60, "all effects")
+
+    assert failures == []
+    assert positions(sender) == list(range(1, 1201))
+    seen: dict[str, list[int]] = {}
+    for effect in probe.effects(receiver):
+        seen.setdefault(effect.subject, []).append(effect.sequence)
+    assert all(sequences == list(range(1, 31)) for sequences in seen.values())
+
+
+def test_an_event_without_a_queue_is_not_marked_and_goes_on_once_topology_is_declared(
+    vhost: str, sender: Database, receiver: Database
+) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(vhost))
+    for queue in ("notifications.events", topology.STREAM):
+        connection.channel().queue_unbind(queue, "events", "orders.order_paid.v1")
+    connection.close()
+    record(sender, [uuid4()])
+
+    with running(relaying(sender, vhost), consuming(receiver, vhost)) as failures:
+        wait_until(lambda: bool(failures), 20, "the relay says that no queue took the event")
+        assert isinstance(failures[0], Refused)
+        assert "farmgate topology" in str(failures[0])
+        assert positions(sender) == [None]
+
+        topology.declare(vhost, [PUBLISHER, probe.SERVICE])
+        wait_until(lambda: len(probe.effects(receiver)) == 1, 30, "the effect")
+
+    assert positions(sender) == [1]
+
+
+def test_an_event_nobody_listens_to_gets_its_position_and_is_not_sent(
+    vhost: str, sender: Database
+) -> None:
+    with sender.sessions.begin() as session:
+        outbox.record(
+            session, EnterpriseRegistered, Aggregate(), enterprise_id=uuid4(), roles=["producer"]
+        )
+
+    with running(relaying(sender, vhost)) as failures:
+        wait_until(lambda: positions(sender) == [1], 20, "its position")
+
+    assert failures == []
+
+
+def test_of_two_relays_one_works_and_the_other_takes_over(vhost: str, sender: Database) -> None:
+    first = Store(sender)
+    assert first.try_lock()
+    second = Store(sender)
+    assert not second.try_lock()
+
+    first.close()
+
+    wait_until(second.try_lock, 10, "the second relay takes over")
+    second.close()
+
+
+def test_a_relay_that_lost_its_turn_cannot_mark(sender: Database) -> None:
+    record(sender, [uuid4()], times=3)
+    stale, active = Store(sender), Store(sender)
+    rows = stale.waiting()
+    active.mark(active.waiting())
+
+    with pytest.raises(RuntimeError, match="marked before"):
+        stale.mark(rows)
+
+    with sender.readers() as session:
+        assert session.scalar(select(RelayState.position)) == 3
+    assert positions(sender) == [1, 2, 3]
+    stale.close()
+    active.close()
+
+
+def test_killing_the_broker_loses_nothing_that_was_committed(
+    vhost: str, broker: RabbitMQ, sender: Database, receiver: Database
+) -> None:
+    orders = [uuid4() for _ in range(20)]
+
+    with running(relaying(sender, vhost), consuming(receiver, vhost)):
+        record(sender, orders[:10], times=20)
+        wait_until(lambda: len(probe.effects(receiver)) > 20, 30, "the first effects")
+        broker.kill()
+        record(sender, orders[10:], times=20)
+        broker.start()
+        wait_until(lambda: len(probe.effects(receiver)) == 400, 90, "all effects")
+
+    assert positions(sender) == list(range(1, 401))
+
+
+@pytest.mark.parametrize(
+    "body", [b"no json {", b"\xff\xfe\x00", b"[]", b'{"specversion":"1.0"}', b"x" * 300_000]
+)
+def test_bytes_that_are_no_event_are_parked_and_the_next_event_is_handled(
+    vhost: str, sender: Database, receiver: Database, body: bytes
+) -> None:
+    publish(vhost, body)
+    record(sender, [uuid4()])
+
+    with running(relaying(sender, vhost), consuming(receiver, vhost)) as failures:
+        wait_until(lambda: len(probe.effects(receiver)) == 1, 20, "the good event's effect")
+
+    assert failures == []
+    with receiver.readers() as session:
+        rows = list(session.scalars(select(Parked)))
+    assert [(row.reason, row.state) for row in rows] == [("unreadable", "dead")]
+    assert depth(vhost, "notifications.events") == 0
+
+
+def test_a_message_with_an_unknown_compression_goes_to_the_dead_queue_and_the_loop_goes_on(
+    vhost: str, sender: Database, receiver: Database
+) -> None:
+    publish(vhost, b"{}", headers={"compression": "application/x-surprise"})
+    record(sender, [uuid4()])
+
+    with running(relaying(sender, vhost), consuming(receiver, vhost)) as failures:
+        wait_until(lambda: len(probe.effects(receiver)) == 1, 20, "the good event's effect")
+        wait_until(lambda: depth(vhost, "notifications.events.dead") == 1, 10, "dead letter")
+
+    assert failures == []
+
+
+def test_a_service_user_may_publish_its_own_events_and_nothing_else(
+    vhost: str, broker: RabbitMQ, sender: Database
+) -> None:
+    name = vhost.rpartition("/")[2]
+    rights = topology.permissions("orders")
+    broker.ctl("add_user", "orders-user", "secret")
+    try:
+        broker.ctl(
+            "set_permissions",
+            *("-p", name, "orders-user", rights["configure"], rights["write"], rights["read"]),
+        )
+        broker.ctl(
+            "set_topic_permissions",
+            *("-p", name, "orders-user", "events", rights["topic_write"], rights["topic_read"]),
+        )
+        url = vhost.replace("guest:guest", "orders-user:secret")
+        record(sender, [uuid4()])
+
+        with running(relaying(sender, url)) as failures:
+            wait_until(lambda: positions(sender) == [1], 20, "published with these rights")
+        assert failures == []
+
+        for forbidden in (
+            lambda channel: channel.basic_publish("events", "catalog.stock_reserved.v1", b"{}"),
+            lambda channel: channel.basic_publish("", "catalog.events", b"{}"),
+            lambda channel: channel.queue_declare("mine"),
+            lambda channel: channel.queue_declare("", exclusive=True),
+            lambda channel: channel.queue_bind("orders.events", "events", "catalog.#"),
+            lambda channel: channel.basic_get("notifications.events"),
+            lambda channel: channel.exchange_declare("other"),
+            lambda channel: channel.queue_purge("notifications.events"),
+        ):
+            connection = pika.BlockingConnection(pika.URLParameters(url))
+            channel = connection.channel()
+            channel.confirm_delivery()
+            with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refusal:
+                forbidden(channel)
+            assert refusal.value.reply_code == 403
+            connection.close()
+    finally:
+        broker.ctl("delete_user", "orders-user")
+
+
+WORKER = """
+import os, sys
+from shared.consumer import consume
+from shared.database import Database
+from shared.events import OrderPaid
+from shared.handling import Handling
+from shared.service import Service
+from shared.supervision import Stopping
+from shared.testing import probe
+
+def handler(session, event):
+    if event.data["amount_fen"] == 13:
+        os._exit(9)
+    probe.on_order_paid(session, event)
+
+database = Database(sys.argv[1])
+consume(sys.argv[2], Handling(Service("notifications", {OrderPaid: handler}), database), Stopping())
+"""
+
+
+def test_an_event_that_kills_the_worker_is_parked_and_its_neighbours_are_handled_in_order(
+    vhost: str, sender: Database, receiver: Database
+) -> None:
+    orders = [uuid4() for _ in range(10)]
+    record(sender, orders, times=5)
+    with sender.sessions.begin() as session:
+        outbox.record(
+            session,
+            OrderPaid,
+            Aggregate(),
+            order_id=uuid4(),
+            order_ref="ORD-X",
+            amount_fen=13,
+            method="prepaid",
+        )
+    record(sender, [uuid4() for _ in range(10)], times=1)
+    with running(relaying(sender, vhost)):
+        wait_until(lambda: None not in positions(sender), 20, "published")
+
+    starts = 0
+    while starts < 12 and len(probe.effects(receiver)) < 60:
+        starts += 1
+        worker = subprocess.Popen([sys.executable, "-c", WORKER, receiver.url, vhost])
+        try:
+            wait_until(
+                lambda worker=worker: worker.poll() is not None  # type: ignore[misc]
+                or len(probe.effects(receiver)) == 60,
+                60,
+                "the worker dies or is done",
+            )
+        finally:
+            if worker.poll() is None:
+                os.kill(worker.pid, signal.SIGKILL)
+            worker.wait()
+
+    assert len(probe.effects(receiver)) == 60
+    assert starts <= 10
+    with receiver.readers() as session:
+        assert [p.reason for p in session.scalars(select(Parked))] == ["killed_worker"]
+        assert session.scalar(select(func.count()).select_from(Outbox)) == 60
+    assert depth(vhost, "notifications.events.dead") == 0
+    seen: dict[str, list[int]] = {}
+    for effect in probe.effects(receiver):
+        seen.setdefault(effect.subject, []).append(effect.sequence)
+    assert all(sequences == sorted(sequences) for sequences in seen.values())
+
+
+def test_the_event_on_the_wire_is_the_event_in_the_outbox_byte_for_byte(
+    vhost: str, sender: Database
+) -> None:
+    record(sender, [uuid4()])
+    with running(relaying(sender, vhost)):
+        wait_until(lambda: positions(sender) == [1], 20, "published")
+
+    connection = pika.BlockingConnection(pika.URLParameters(vhost))
+    _, properties, body = next(iter(connection.channel().consume("notifications.events")))
+    connection.close()
+
+    with sender.readers() as session:
+        row = session.scalars(select(Outbox)).one()
+    assert body == row.body
+    assert properties.message_id == str(row.event_id) == json.loads(body)["id"]
+    assert properties.type == row.type
+    assert properties.user_id == "guest"
