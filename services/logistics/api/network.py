@@ -1,0 +1,163 @@
+"""Routes for sites, the routes between them, and the day goods would reach a site."""
+
+from typing import Any
+from uuid import UUID
+
+from shared.paging import Page, page, page_of
+from shared.web import Blueprint, idempotent, public, reading, scope, transaction
+from sqlalchemy import select
+
+from services.logistics import schemas
+from services.logistics.models import Route, Site
+from services.logistics.use_cases import network, planning
+
+blp = Blueprint(
+    "network",
+    __name__,
+    url_prefix="/api/logistics/v1",
+    description="Sites of the network, the routes between them, and delivery promises.",
+)
+
+
+@blp.post("/sites")
+@scope("sites:write")
+@idempotent
+@blp.arguments(schemas.OpenSiteRequest)
+@blp.response(201, schemas.SiteResponse)
+def open_site(site_in: dict[str, Any]) -> Site:
+    """Open a site under a parent exactly one level above it.
+
+    A site that exists with equal content is answered as it is; a code that belongs to a site
+    with other content is refused with 409.
+    """
+    with transaction() as session:
+        return network.open_sites(session, [site_in])[0]
+
+
+@blp.post("/sites/batch")
+@scope("sites:write")
+@idempotent
+@blp.arguments(schemas.OpenSitesRequest)
+@blp.response(201, schemas.SitesResponse)
+def open_sites(sites_in: dict[str, Any]) -> dict[str, Any]:
+    """Open up to 500 sites, all or none.
+
+    Parents may be in the same call, in any order. Sites that exist with equal content are
+    answered as they are.
+    """
+    with transaction() as session:
+        return {"sites": network.open_sites(session, sites_in["sites"])}
+
+
+@blp.get("/sites")
+@public
+@blp.arguments(schemas.ListSitesRequest, location="query")
+@blp.response(200, page_of(schemas.SiteResponse))
+def list_sites(query: dict[str, Any]) -> Page[Site]:
+    """List sites, in the order in which they were opened."""
+    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        return page(session, network.select_sites(**query), Site.id, **place)
+
+
+@blp.get("/sites/<uuid:site_id>")
+@public
+@blp.response(200, schemas.SiteResponse)
+def show_site(site_id: UUID) -> Site:
+    """Show a site."""
+    with reading() as session:
+        return network.find_site(session, site_id)
+
+
+@blp.patch("/sites/<uuid:site_id>")
+@scope("sites:write")
+@blp.arguments(schemas.ChangeSiteRequest)
+@blp.response(200, schemas.SiteResponse)
+def change_site(site_in: dict[str, Any], site_id: UUID) -> Site:
+    """Change a site's names, coordinates or opening hours."""
+    with transaction() as session:
+        return network.change_site(session, site_id, **site_in)
+
+
+@blp.post("/sites/<uuid:site_id>/close")
+@scope("sites:write")
+@idempotent
+@blp.response(200, schemas.SiteResponse)
+def close_site(site_id: UUID) -> Site:
+    """Close a site that has no open sites below it.
+
+    It takes no new orders, parcels or stock; what is under way to it still arrives.
+    """
+    with transaction() as session:
+        return network.close_site(session, site_id)
+
+
+@blp.post("/routes")
+@scope("sites:write")
+@idempotent
+@blp.arguments(schemas.OpenRouteRequest)
+@blp.response(201, schemas.RouteResponse)
+def open_route(route_in: dict[str, Any]) -> Route:
+    """Let a route run from one site to another.
+
+    Where no route runs, goods follow the tree of sites at default hours, which are never cold.
+    An equal route is answered as it is; one with other content is refused with 409.
+    """
+    with transaction() as session:
+        return network.open_route(session, **route_in)
+
+
+@blp.get("/routes")
+@public
+@blp.arguments(schemas.ListRoutesRequest, location="query")
+@blp.response(200, page_of(schemas.RouteResponse))
+def list_routes(query: dict[str, Any]) -> Page[Route]:
+    """List routes, in the order in which they were opened."""
+    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        return page(session, select(Route).filter_by(**query), Route.id, **place)
+
+
+@blp.get("/routes/<uuid:route_id>")
+@public
+@blp.response(200, schemas.RouteResponse)
+def show_route(route_id: UUID) -> Route:
+    """Show a route."""
+    with reading() as session:
+        return network.find_route(session, route_id)
+
+
+@blp.put("/routes/<uuid:route_id>")
+@scope("sites:write")
+@blp.arguments(schemas.ChangeRouteRequest)
+@blp.response(200, schemas.RouteResponse)
+def change_route(route_in: dict[str, Any], route_id: UUID) -> Route:
+    """Give a route other hours, days or cold.
+
+    Days promised before stay as they were promised.
+    """
+    with transaction() as session:
+        return network.change_route(session, route_id, **route_in)
+
+
+@blp.delete("/routes/<uuid:route_id>")
+@scope("sites:write")
+@blp.response(204)
+def end_route(route_id: UUID) -> None:
+    """Let a route run no more."""
+    with transaction() as session:
+        network.end_route(session, route_id)
+
+
+@blp.get("/promise")
+@public
+@blp.arguments(schemas.PromiseRequest, location="query")
+@blp.response(200, schemas.PromiseResponse)
+def promise(query: dict[str, Any]) -> planning.Promise:
+    """Tell on which day goods ordered now would reach a site.
+
+    The day is a calendar date in Asia/Shanghai. Goods that must stay cold are promised only
+    where every leg of a way is cold; else the answer is 422.
+    """
+    with reading() as session:
+        return planning.promise(session, **query)

@@ -1,0 +1,162 @@
+"""Routes for shipments: what happens to them, and what is told of them."""
+
+from typing import Any
+from uuid import UUID
+
+from shared.paging import Page, PageRequest, page, page_of
+from shared.web import Blueprint, caller, idempotent, scope, transaction
+from sqlalchemy import select
+
+from services.logistics import schemas
+from services.logistics.models import Shipment, TrackingEvent
+from services.logistics.use_cases import hand_over, reading, tracking, travelling
+from services.logistics.use_cases.hand_over import WrongCode
+from shared import web
+
+blp = Blueprint(
+    "shipments",
+    __name__,
+    url_prefix="/api/logistics/v1",
+    description="Shipments of confirmed orders, from packing to the hand-over or the return.",
+)
+
+
+@blp.get("/shipments")
+@scope("shipments:read")
+@blp.arguments(schemas.ListShipmentsRequest, location="query")
+@blp.response(200, page_of(schemas.ShipmentResponse))
+def list_shipments(query: dict[str, Any]) -> Page[Shipment]:
+    """List shipments, the newest first."""
+    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with web.reading() as session:
+        chosen = reading.select_shipments(**query)
+        return page(session, chosen, Shipment.id, descending=True, **place)
+
+
+@blp.get("/shipments/<uuid:shipment_id>")
+@scope("shipments:read")
+@blp.response(200, schemas.ShipmentDetailResponse)
+def show_shipment(shipment_id: UUID) -> dict[str, Any]:
+    """Show a shipment with what it carries.
+
+    Contact and proof of delivery are shown to callers with the scope shipments:operate only.
+    """
+    with web.reading() as session:
+        return reading.describe_shipment(
+            session, shipment_id, with_people=caller().may("shipments:operate")
+        )
+
+
+@blp.post("/shipments/<uuid:shipment_id>/pack")
+@scope("shipments:operate")
+@idempotent
+@blp.response(200, schemas.ShipmentResponse)
+def pack(shipment_id: UUID) -> Shipment:
+    """Note that the goods are packed."""
+    with transaction() as session:
+        return travelling.pack(session, shipment_id)
+
+
+@blp.post("/shipments/<uuid:shipment_id>/dispatch")
+@scope("shipments:operate")
+@idempotent
+@blp.response(200, schemas.ShipmentResponse)
+def dispatch(shipment_id: UUID) -> Shipment:
+    """Hand a packed shipment to its carrier; its goods leave the stock."""
+    with transaction() as session:
+        return travelling.dispatch(session, shipment_id)
+
+
+@blp.post("/shipments/<uuid:shipment_id>/arrivals")
+@scope("shipments:operate")
+@idempotent
+@blp.arguments(schemas.ArriveRequest)
+@blp.response(200, schemas.ShipmentResponse)
+def arrive(arrival_in: dict[str, Any], shipment_id: UUID) -> Shipment:
+    """Note that a shipment reached a site.
+
+    When it is the shipment's own and the buyer collects there, the buyer is sent a code.
+    """
+    with transaction() as session:
+        return travelling.arrive(session, shipment_id, **arrival_in)
+
+
+@blp.post("/shipments/<uuid:shipment_id>/deliver")
+@scope("shipments:operate")
+@idempotent
+@blp.arguments(schemas.DeliverRequest)
+@blp.response(200, schemas.ShipmentResponse)
+def deliver(delivery_in: dict[str, Any], shipment_id: UUID) -> Shipment:
+    """Note that a shipment was brought to its buyer, who took it and what they paid.
+
+    Another amount than the one due needs a difference_reason.
+    """
+    with transaction() as session:
+        return hand_over.deliver(session, shipment_id, by=str(caller().subject), **delivery_in)
+
+
+# Not @idempotent: a wrong code is refused and yet has to be counted, but a refusal undoes
+# what its key's transaction did. A collection is named by its shipment, so it counts once.
+@blp.post("/shipments/<uuid:shipment_id>/collect")
+@scope("shipments:operate")
+@blp.arguments(schemas.CollectRequest)
+@blp.response(200, schemas.ShipmentResponse)
+def collect(collection_in: dict[str, Any], shipment_id: UUID) -> Shipment:
+    """Note that the buyer took a shipment at its site.
+
+    It is shown by the code the buyer was sent or, without it, by the name of whoever takes it.
+    After five wrong tries the code is locked and only a name helps. May be repeated.
+    """
+    with transaction() as session:
+        outcome = hand_over.collect(session, shipment_id, by=str(caller().subject), **collection_in)
+    if isinstance(outcome, WrongCode):
+        raise outcome
+    return outcome
+
+
+@blp.post("/shipments/<uuid:shipment_id>/fail")
+@scope("shipments:operate")
+@idempotent
+@blp.arguments(schemas.FailRequest)
+@blp.response(200, schemas.ShipmentResponse)
+def fail(failure_in: dict[str, Any], shipment_id: UUID) -> Shipment:
+    """Note that a shipment was not taken; it goes back."""
+    with transaction() as session:
+        return travelling.fail(session, shipment_id, **failure_in)
+
+
+@blp.post("/shipments/<uuid:shipment_id>/return")
+@scope("shipments:operate")
+@idempotent
+@blp.arguments(schemas.ReturnRequest)
+@blp.response(200, schemas.ShipmentResponse)
+def take_back(return_in: dict[str, Any], shipment_id: UUID) -> Shipment:
+    """Note that a refused shipment's goods are back, to be sold again or written off."""
+    with transaction() as session:
+        return travelling.take_back(session, shipment_id, **return_in)
+
+
+@blp.post("/shipments/<uuid:shipment_id>/tracking")
+@scope("shipments:operate")
+@idempotent
+@blp.arguments(schemas.TrackRequest)
+@blp.response(201, schemas.TrackingResponse)
+def track(report_in: dict[str, Any], shipment_id: UUID) -> TrackingEvent:
+    """Add what a carrier or a site saw of the parcel.
+
+    Reports are kept as they come and never change the shipment's own state.
+    """
+    with transaction() as session:
+        return tracking.note_tracking(session, shipment_id, **report_in)
+
+
+@blp.get("/shipments/<uuid:shipment_id>/tracking")
+@scope("shipments:read")
+@blp.arguments(PageRequest, location="query")
+@blp.response(200, page_of(schemas.TrackingResponse))
+def list_tracking(query: dict[str, Any], shipment_id: UUID) -> Page[TrackingEvent]:
+    """List where a parcel was seen, in the order in which it was reported."""
+    with web.reading() as session:
+        tracking.check_exists(session, shipment_id)
+        reports = select(TrackingEvent).where(TrackingEvent.shipment_id == shipment_id)
+        return page(session, reports, TrackingEvent.id, **query)

@@ -1,0 +1,12 @@
+"""Logistics' HTTP application."""
+
+from flask import Flask
+
+from services.logistics.api import BLUEPRINTS
+from shared import web
+from shared.config import Settings
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return logistics' HTTP application."""
+    return web.create_app("logistics", "Farmgate logistics", BLUEPRINTS, settings)

@@ -1,0 +1,97 @@
+"""Builders of logistics' tests: a small network, and orders that are confirmed for it."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+
+from services.logistics.app import create_app
+from services.logistics.use_cases import network, reading
+from services.logistics.worker import SERVICE
+from shared.config import Settings
+from shared.database import Database
+from shared.events import OrderConfirmed
+from shared.ids import new_id, new_reference
+from shared.service import Service
+
+Deliver = Callable[..., list[UUID]]
+
+
+@pytest.fixture(scope="session")
+def service() -> Service:
+    """The service under test."""
+    return SERVICE
+
+
+@pytest.fixture(scope="session")
+def make_app() -> Callable[[Settings], Flask]:
+    """Make the HTTP application under test."""
+    return create_app
+
+
+@pytest.fixture
+def sites(database: Database) -> dict[str, UUID]:
+    """Open a centre, a county, a township and a village, one below the other: code → id."""
+    tree = [
+        {"code": "C", "level": "centre", "names": {"zh": "中心"}},
+        {"code": "K", "level": "county", "parent_code": "C", "names": {"zh": "县"}},
+        {"code": "T", "level": "township", "parent_code": "K", "names": {"zh": "镇"}},
+        {"code": "V", "level": "village", "parent_code": "T", "names": {"zh": "村"}},
+    ]
+    with database.sessions.begin() as session:
+        return {site.code: site.id for site in network.open_sites(session, tree)}
+
+
+@pytest.fixture
+def a_confirmed_order(sites: dict[str, UUID]) -> Callable[..., dict[str, Any]]:
+    """Make the facts of an `OrderConfirmed` for the township, one line from two lots."""
+
+    def build(**changes: Any) -> dict[str, Any]:
+        lots = [
+            {
+                "lot_id": new_id(),
+                "lot_code": f"L-{number}",
+                "location_id": sites["C"],
+                "producer_id": new_id(),
+                "quantity": 500,
+            }
+            for number in (1, 2)
+        ]
+        line = {
+            "line_no": 1,
+            "variant_id": new_id(),
+            "quantity": 1000,
+            "line_total_fen": 13600,
+            "lots": lots,
+        }
+        return {
+            "order_id": new_id(),
+            "order_ref": new_reference("ORD"),
+            "channel": "online",
+            "payment_method": "cash_on_delivery",
+            "site_id": sites["T"],
+            "collect": False,
+            "lines": [line],
+            "total_fen": 13600,
+            "due_fen": 13600,
+        } | changes
+
+    return build
+
+
+@pytest.fixture
+def planned(
+    database: Database, deliver: Deliver, a_confirmed_order: Callable[..., dict[str, Any]]
+) -> Callable[..., UUID]:
+    """Confirm an order and return the id of its shipment."""
+
+    def plan(**changes: Any) -> UUID:
+        facts = a_confirmed_order(**changes)
+        deliver(OrderConfirmed, **facts)
+        with database.readers() as reader:
+            shipment = reader.scalars(reading.select_shipments(order_id=facts["order_id"])).one()
+            return shipment.id
+
+    return plan
