@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from services.logistics.app import create_app
-from services.logistics.use_cases import network, reading
+from services.logistics.use_cases import reading, site_tree
 from services.logistics.worker import SERVICE
 from shared.config import Settings
 from shared.database import Database
@@ -41,7 +41,7 @@ def sites(database: Database) -> dict[str, UUID]:
         {"code": "V", "level": "village", "parent_code": "T", "names": {"zh": "村"}},
     ]
     with database.sessions.begin() as session:
-        return {site.code: site.id for site in network.open_sites(session, tree)}
+        return {site.code: site.id for site in site_tree.open_sites(session, tree)}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, Variant
 from services.logistics.rules import ShipmentState
-from services.logistics.use_cases import network, travelling
+from services.logistics.use_cases import routes, site_tree, travelling
 from shared.database import Database
 from shared.events import (
     ContactGiven,
@@ -150,7 +150,7 @@ def test_an_order_is_planned_also_when_its_site_closed_in_the_meantime(
     a_confirmed_order: Facts,
 ) -> None:
     with database.sessions.begin() as session:
-        network.close_site(session, sites["V"])
+        site_tree.close_site(session, sites["V"])
     order = a_confirmed_order(site_id=sites["V"])
 
     deliver(OrderConfirmed, **order)
@@ -324,8 +324,8 @@ def test_goods_travel_cold_where_every_leg_is(
     order = a_confirmed_order()
     deliver(ProductListed, **a_listing(new_id(), order["lines"][0]["variant_id"], "-18 C"))
     with database.sessions.begin() as session:
-        network.open_route(session, "C", "K", 6, [1, 3, 5], True)
-        network.open_route(session, "K", "T", 3, [2, 4, 6], True)
+        routes.open_route(session, "C", "K", 6, [1, 3, 5], True)
+        routes.open_route(session, "K", "T", 3, [2, 4, 6], True)
 
     deliver(OrderConfirmed, **order)
 

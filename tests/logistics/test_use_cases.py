@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import func, select
 
 from services.logistics.models import CollectionCode, DeliveryAddress, Route, Site
-from services.logistics.rules import CODE_TRIES
-from services.logistics.use_cases import contacts, hand_over, network, travelling
+from services.logistics.rules import CODE_TRIES, WrongLevel
+from services.logistics.use_cases import contacts, hand_over, routes, site_tree, travelling, ways
 from services.logistics.use_cases.hand_over import WrongCode
 from services.logistics.worker import run_erasure
 from shared import clock
@@ -114,8 +114,8 @@ def test_a_batch_of_sites_opens_all_or_none(database: Database) -> None:
         {"code": "V", "level": "village", "parent_code": "K", "names": {"zh": "村"}},
     ]
 
-    with pytest.raises(network.rules.WrongLevel), database.sessions.begin() as session:
-        network.open_sites(session, batch)
+    with pytest.raises(WrongLevel), database.sessions.begin() as session:
+        site_tree.open_sites(session, batch)
 
     with database.readers() as reader:
         assert reader.scalar(select(func.count()).select_from(Site)) == 0
@@ -137,7 +137,7 @@ def test_opening_500_sites_costs_no_statement_a_site(
             for number in range(size)
         ]
         with count_statements() as statements, database.sessions.begin() as session:
-            network.open_sites(session, villages)
+            site_tree.open_sites(session, villages)
         counts.append(len(statements))
 
     assert counts[1] <= counts[0] + 8
@@ -145,12 +145,12 @@ def test_opening_500_sites_costs_no_statement_a_site(
 
 def test_a_closed_site_keeps_its_last_way(database: Database, sites: dict[str, UUID]) -> None:
     with database.sessions.begin() as session:
-        network.close_site(session, sites["V"])
+        site_tree.close_site(session, sites["V"])
     with database.sessions.begin() as session:
-        network.open_route(session, "C", "T", 2, [1], False)
+        routes.open_route(session, "C", "T", 2, [1], False)
 
     with database.readers() as reader:
-        village = network.find_site(reader, sites["V"])
+        village = site_tree.find_site(reader, sites["V"])
         assert village.way is not None
         assert len(village.way) == 3
 
@@ -159,17 +159,17 @@ def test_a_route_that_ends_gives_its_way_back_to_the_tree(
     database: Database, sites: dict[str, UUID]
 ) -> None:
     with database.sessions.begin() as session:
-        route = network.open_route(session, "C", "T", 2, [1], False)
+        route = routes.open_route(session, "C", "T", 2, [1], False)
     with database.readers() as reader:
-        shortened = network.way_to(network.find_site(reader, sites["T"]), cold=False)
+        shortened = ways.way_to(site_tree.find_site(reader, sites["T"]), cold=False)
 
     with database.sessions.begin() as session:
-        network.end_route(session, route.id)
+        routes.end_route(session, route.id)
 
     assert shortened is not None
     assert len(shortened) == 1
     with database.readers() as reader:
-        way = network.way_to(network.find_site(reader, sites["T"]), cold=False)
+        way = ways.way_to(site_tree.find_site(reader, sites["T"]), cold=False)
         assert way is not None
         assert [leg.to_id for leg in way] == [sites["K"], sites["T"]]
         assert reader.scalar(select(func.count()).select_from(Route)) == 0

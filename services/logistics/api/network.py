@@ -7,9 +7,9 @@ from shared.paging import Page, page, page_of
 from shared.web import Blueprint, idempotent, public, reading, scope, transaction
 from sqlalchemy import select
 
-from services.logistics import schemas
 from services.logistics.models import Route, Site
-from services.logistics.use_cases import network, planning
+from services.logistics.schemas import network as schemas
+from services.logistics.use_cases import planning, routes, site_tree
 
 blp = Blueprint(
     "network",
@@ -31,7 +31,7 @@ def open_site(site_in: dict[str, Any]) -> Site:
     with other content is refused with 409.
     """
     with transaction() as session:
-        return network.open_sites(session, [site_in])[0]
+        return site_tree.open_sites(session, [site_in])[0]
 
 
 @blp.post("/sites/batch")
@@ -46,7 +46,7 @@ def open_sites(sites_in: dict[str, Any]) -> dict[str, Any]:
     answered as they are.
     """
     with transaction() as session:
-        return {"sites": network.open_sites(session, sites_in["sites"])}
+        return {"sites": site_tree.open_sites(session, sites_in["sites"])}
 
 
 @blp.get("/sites")
@@ -57,7 +57,7 @@ def list_sites(query: dict[str, Any]) -> Page[Site]:
     """List sites, in the order in which they were opened."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
-        return page(session, network.select_sites(**query), Site.id, **place)
+        return page(session, site_tree.select_sites(**query), Site.id, **place)
 
 
 @blp.get("/sites/<uuid:site_id>")
@@ -66,7 +66,7 @@ def list_sites(query: dict[str, Any]) -> Page[Site]:
 def show_site(site_id: UUID) -> Site:
     """Show a site."""
     with reading() as session:
-        return network.find_site(session, site_id)
+        return site_tree.find_site(session, site_id)
 
 
 @blp.patch("/sites/<uuid:site_id>")
@@ -76,7 +76,7 @@ def show_site(site_id: UUID) -> Site:
 def change_site(site_in: dict[str, Any], site_id: UUID) -> Site:
     """Change a site's names, coordinates or opening hours."""
     with transaction() as session:
-        return network.change_site(session, site_id, **site_in)
+        return site_tree.change_site(session, site_id, **site_in)
 
 
 @blp.post("/sites/<uuid:site_id>/close")
@@ -89,7 +89,7 @@ def close_site(site_id: UUID) -> Site:
     It takes no new orders, parcels or stock; what is under way to it still arrives.
     """
     with transaction() as session:
-        return network.close_site(session, site_id)
+        return site_tree.close_site(session, site_id)
 
 
 @blp.post("/routes")
@@ -104,7 +104,7 @@ def open_route(route_in: dict[str, Any]) -> Route:
     An equal route is answered as it is; one with other content is refused with 409.
     """
     with transaction() as session:
-        return network.open_route(session, **route_in)
+        return routes.open_route(session, **route_in)
 
 
 @blp.get("/routes")
@@ -124,7 +124,7 @@ def list_routes(query: dict[str, Any]) -> Page[Route]:
 def show_route(route_id: UUID) -> Route:
     """Show a route."""
     with reading() as session:
-        return network.find_route(session, route_id)
+        return routes.find_route(session, route_id)
 
 
 @blp.put("/routes/<uuid:route_id>")
@@ -137,7 +137,7 @@ def change_route(route_in: dict[str, Any], route_id: UUID) -> Route:
     Days promised before stay as they were promised.
     """
     with transaction() as session:
-        return network.change_route(session, route_id, **route_in)
+        return routes.change_route(session, route_id, **route_in)
 
 
 @blp.delete("/routes/<uuid:route_id>")
@@ -146,7 +146,7 @@ def change_route(route_in: dict[str, Any], route_id: UUID) -> Route:
 def end_route(route_id: UUID) -> None:
     """Let a route run no more."""
     with transaction() as session:
-        network.end_route(session, route_id)
+        routes.end_route(session, route_id)
 
 
 @blp.get("/promise")

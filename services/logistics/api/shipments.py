@@ -7,8 +7,8 @@ from shared.paging import Page, PageRequest, page, page_of
 from shared.web import Blueprint, caller, idempotent, scope, transaction
 from sqlalchemy import select
 
-from services.logistics import schemas
 from services.logistics.models import Shipment, TrackingEvent
+from services.logistics.schemas import shipments as schemas
 from services.logistics.use_cases import hand_over, reading, tracking, travelling
 from services.logistics.use_cases.hand_over import WrongCode
 from shared import web

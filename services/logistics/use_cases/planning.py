@@ -13,7 +13,8 @@ from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, S
 from services.logistics.rules import ShipmentState, Way
 from services.logistics.use_cases.contacts import forget_contact
 from services.logistics.use_cases.known import known, read
-from services.logistics.use_cases.network import SiteIsClosed, UnknownSite, way_to
+from services.logistics.use_cases.site_tree import SiteIsClosed, UnknownSite
+from services.logistics.use_cases.ways import way_to
 from shared import clock
 from shared.errors import Unprocessable
 from shared.events import ShipmentCancelled, ShipmentPlanned

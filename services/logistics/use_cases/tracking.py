@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.logistics.models import Shipment, Site, TrackingEvent
 from services.logistics.rules import TrackingStatus
-from services.logistics.use_cases.network import UnknownSite
+from services.logistics.use_cases.site_tree import UnknownSite
 from services.logistics.use_cases.travelling import ShipmentNotFound
 from shared import clock
 from shared.ids import new_id

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, selectinload
 from services.logistics import rules
 from services.logistics.models import CollectionCode, Shipment, Site, TrackingEvent
 from services.logistics.rules import ShipmentState, TrackingStatus, WrongShipmentState
-from services.logistics.use_cases.network import UnknownSite
+from services.logistics.use_cases.site_tree import UnknownSite
 from shared import clock
 from shared.errors import NotFound
 from shared.events import (

@@ -1,4 +1,4 @@
-"""Sites and routes: the network over which goods travel, and the ways drawn through it."""
+"""Sites open under one another, change and close."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,22 +8,17 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from services.logistics import rules
-from services.logistics.models import Route, Site
-from services.logistics.rules import Leg, Way
+from services.logistics.models import Site
+from services.logistics.use_cases.ways import redraw, take_turn
 from shared import clock
 from shared.errors import Conflict, NotFound, Unprocessable
 from shared.events import SITE_LEVELS, SiteClosed, SiteOpened
 from shared.ids import new_id
 from shared.outbox import record
-from shared.rows import take_turns
 
 
 class SiteNotFound(NotFound):
     """Raised when no site has the id asked for."""
-
-
-class RouteNotFound(NotFound):
-    """Raised when no route has the id asked for."""
 
 
 class UnknownSite(Unprocessable):
@@ -42,10 +37,6 @@ class SiteHasChildren(Conflict):
     """Raised when a site shall close while sites below it are open."""
 
 
-class RouteExists(Conflict):
-    """Raised when there is another route between the two sites."""
-
-
 def open_sites(session: Session, sites: Sequence[Mapping[str, Any]]) -> list[Site]:
     """Open all the sites or none; each may name a parent that is opened in the same call.
 
@@ -56,7 +47,7 @@ def open_sites(session: Session, sites: Sequence[Mapping[str, Any]]) -> list[Sit
         UnknownSite, WrongLevel, SiteIsClosed: a parent does not exist, is not exactly one
             level above, or is closed.
     """
-    _take_turn(session)
+    take_turn(session)
     by_code = {site.code: site for site in session.scalars(select(Site))}
     ids = {site.id for site in by_code.values()}
     is_new = False
@@ -74,7 +65,7 @@ def open_sites(session: Session, sites: Sequence[Mapping[str, Any]]) -> list[Sit
         ids.add(site.id)
         is_new = True
     if is_new:
-        _redraw(session, list(by_code.values()))
+        redraw(session, list(by_code.values()))
     return [by_code[facts["code"]] for facts in sites]
 
 
@@ -142,9 +133,9 @@ def change_site(session: Session, site_id: UUID, **changes: Any) -> Site:
     Raises:
         SiteNotFound, SiteIsClosed
     """
-    _take_turn(session)
+    take_turn(session)
     site = find_site(session, site_id)
-    _check_open(site)
+    check_open(site)
     renamed = "names" in changes and changes["names"] != site.names
     for name, value in changes.items():
         setattr(site, name, value)
@@ -160,7 +151,7 @@ def close_site(session: Session, site_id: UUID) -> Site:
         SiteNotFound: there is none.
         SiteHasChildren: sites below it are open; close those first.
     """
-    _take_turn(session)
+    take_turn(session)
     site = find_site(session, site_id)
     if site.closed_at is not None:
         return site
@@ -174,7 +165,7 @@ def close_site(session: Session, site_id: UUID) -> Site:
         raise SiteHasChildren(f"Site {child} below {site.code} is open; close it first.")
     site.closed_at = clock.now()
     record(session, SiteClosed, site, site_id=site.id)
-    _redraw(session, list(session.scalars(select(Site))))
+    redraw(session, list(session.scalars(select(Site))))
     return site
 
 
@@ -204,140 +195,11 @@ def select_sites(
     return query
 
 
-def open_route(
-    session: Session, from_code: str, to_code: str, hours: int, days: list[int], cold: bool
-) -> Route:
-    """Let a route run from one site to another; an equal one stays as it is.
+def check_open(site: Site) -> None:
+    """Pass when a site takes new things.
 
     Raises:
-        UnknownSite, SiteIsClosed: an end does not exist, or is closed.
-        RouteExists: there is one with other hours, days or cold.
+        SiteIsClosed: it does not.
     """
-    _take_turn(session)
-    start, end = _open_site(session, from_code), _open_site(session, to_code)
-    route = session.scalar(
-        select(Route).where(Route.from_site_id == start.id, Route.to_site_id == end.id)
-    )
-    if route is not None:
-        if (route.hours, route.days, route.cold) != (hours, sorted(days), cold):
-            raise RouteExists(
-                f"There is another route from {from_code} to {to_code}; change it by its id.",
-                route_id=str(route.id),
-            )
-        return route
-    route = Route(
-        id=new_id(),
-        from_site_id=start.id,
-        to_site_id=end.id,
-        hours=hours,
-        days=sorted(days),
-        cold=cold,
-    )
-    session.add(route)
-    session.flush()
-    _redraw(session, list(session.scalars(select(Site))))
-    return route
-
-
-def change_route(
-    session: Session, route_id: UUID, hours: int, days: list[int], cold: bool
-) -> Route:
-    """Give a route other hours, days or cold; shipments planned before keep their promise.
-
-    Raises:
-        RouteNotFound: there is none.
-    """
-    _take_turn(session)
-    route = find_route(session, route_id)
-    route.hours, route.days, route.cold = hours, sorted(days), cold
-    session.flush()
-    _redraw(session, list(session.scalars(select(Site))))
-    return route
-
-
-def end_route(session: Session, route_id: UUID) -> None:
-    """Let a route run no more; where it followed the tree, the default leg is back.
-
-    Raises:
-        RouteNotFound: there is none.
-    """
-    _take_turn(session)
-    session.delete(find_route(session, route_id))
-    session.flush()
-    _redraw(session, list(session.scalars(select(Site))))
-
-
-def find_route(session: Session, route_id: UUID) -> Route:
-    """Return a route.
-
-    Raises:
-        RouteNotFound: there is none.
-    """
-    route = session.get(Route, route_id)
-    if route is None:
-        raise RouteNotFound(f"There is no route {route_id}.")
-    return route
-
-
-def way_to(site: Site, *, cold: bool) -> Way | None:
-    """Return the way that leads to a site, or the way that is cold throughout, if there is one."""
-    stored = site.cold_way if cold else site.way
-    if stored is None:
-        return None
-    return tuple(
-        Leg(UUID(leg["from_id"]), UUID(leg["to_id"]), leg["hours"], tuple(leg["days"]), leg["cold"])
-        for leg in stored
-    )
-
-
-def _take_turn(session: Session) -> None:
-    # One change of the network at a time: two at once could each draw ways without the other's.
-    take_turns(session, "network")
-
-
-def _open_site(session: Session, code: str) -> Site:
-    site = session.scalar(select(Site).where(Site.code == code))
-    if site is None:
-        raise UnknownSite(f"There is no site {code}.")
-    _check_open(site)
-    return site
-
-
-def _check_open(site: Site) -> None:
     if site.closed_at is not None:
         raise SiteIsClosed(f"Site {site.code} is closed and takes nothing new.")
-
-
-def _redraw(session: Session, sites: Sequence[Site]) -> None:
-    """Draw the ways to all open sites anew; a closed one keeps its last for what is under way."""
-    is_open = {site.id: site for site in sites if site.closed_at is None}
-    legs = {
-        (site.parent_id, site.id): rules.default_leg(site.level, site.parent_id, site.id)
-        for site in is_open.values()
-        if site.parent_id is not None
-    }
-    for route in session.scalars(select(Route)):
-        if route.from_site_id in is_open and route.to_site_id in is_open:
-            ends = (route.from_site_id, route.to_site_id)
-            legs[ends] = Leg(*ends, route.hours, tuple(route.days), route.cold)
-    centres = [site.id for site in is_open.values() if site.parent_id is None]
-    ways = rules.fastest_ways(centres, legs.values())
-    cold_ways = rules.fastest_ways(centres, (leg for leg in legs.values() if leg.cold))
-    for site in is_open.values():
-        site.way = _stored(ways.get(site.id))
-        site.cold_way = _stored(cold_ways.get(site.id))
-
-
-def _stored(way: Way | None) -> list[dict[str, Any]] | None:
-    if way is None:
-        return None
-    return [
-        {
-            "from_id": str(leg.from_id),
-            "to_id": str(leg.to_id),
-            "hours": leg.hours,
-            "days": list(leg.days),
-            "cold": leg.cold,
-        }
-        for leg in way
-    ]

@@ -1,0 +1,172 @@
+"""Sites, routes and promises over HTTP."""
+
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+from shared.paging import PageRequest
+from shared.web import RequestSchema, ResponseSchema
+
+from services.logistics.rules import EVERY_DAY
+from services.logistics.schemas import text
+from shared.events import SITE_LEVELS
+
+#: Sites opened by one call.
+MOST_SITES = 500
+
+
+def _code(**options: Any) -> fields.String:
+    return fields.String(
+        validate=validate.Regexp(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z"),
+        metadata={"description": "Letters, digits, dot, dash or underscore, such as 540421103."},
+        **options,
+    )
+
+
+def _all_different(values: list[int]) -> None:
+    if len(set(values)) != len(values):
+        raise ValidationError("Name each day once.")
+
+
+class NamesRequest(RequestSchema):
+    """A site's name; zh is required."""
+
+    zh = text(100, required=True)
+    bo = text(100)
+    en = text(100)
+
+
+class OpenSiteRequest(RequestSchema):
+    """A site to open."""
+
+    site_id = fields.UUID(metadata={"description": "Chosen by the caller; else a new one."})
+    code = _code(required=True)
+    level = fields.String(required=True, validate=validate.OneOf(SITE_LEVELS))
+    parent_code = _code(allow_none=True)
+    names = fields.Nested(NamesRequest, required=True)
+    latitude = fields.Float(allow_none=True, validate=validate.Range(-90, 90))
+    longitude = fields.Float(allow_none=True, validate=validate.Range(-180, 180))
+    opening_hours = text(200, allow_none=True)
+
+
+class OpenSitesRequest(RequestSchema):
+    """Sites to open, all or none; parents may be among them, in any order."""
+
+    sites = fields.List(
+        fields.Nested(OpenSiteRequest), required=True, validate=validate.Length(1, MOST_SITES)
+    )
+
+
+class ChangeSiteRequest(RequestSchema):
+    """What of a site changes; what is left out stays."""
+
+    names = fields.Nested(NamesRequest)
+    latitude = fields.Float(allow_none=True, validate=validate.Range(-90, 90))
+    longitude = fields.Float(allow_none=True, validate=validate.Range(-180, 180))
+    opening_hours = text(200, allow_none=True)
+
+
+class ListSitesRequest(PageRequest):
+    """Which sites are listed."""
+
+    level = fields.String(validate=validate.OneOf(SITE_LEVELS))
+    parent_id = fields.UUID()
+    is_open = fields.Boolean(data_key="open")
+
+
+class NamesResponse(ResponseSchema):
+    """A site's name in the languages that are known."""
+
+    zh = fields.String(required=True)
+    bo = fields.String()
+    en = fields.String()
+
+
+class SiteResponse(ResponseSchema):
+    """A site of the network."""
+
+    site_id = fields.UUID(required=True, attribute="id")
+    code = fields.String(required=True)
+    level = fields.String(required=True)
+    parent_id = fields.UUID(required=True, allow_none=True)
+    names = fields.Nested(NamesResponse, required=True)
+    latitude = fields.Float(required=True, allow_none=True)
+    longitude = fields.Float(required=True, allow_none=True)
+    opening_hours = fields.String(required=True, allow_none=True)
+    opened_at = fields.AwareDateTime(required=True)
+    closed_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class SitesResponse(ResponseSchema):
+    """Sites in the order of the request."""
+
+    sites = fields.List(fields.Nested(SiteResponse), required=True)
+
+
+class ChangeRouteRequest(RequestSchema):
+    """When a route runs, how long it takes, and whether it keeps goods cold."""
+
+    hours = fields.Integer(required=True, strict=True, validate=validate.Range(1, 720))
+    days = fields.List(
+        fields.Integer(strict=True, validate=validate.Range(1, 7)),
+        load_default=list(EVERY_DAY),
+        validate=[validate.Length(1, 7), _all_different],
+        metadata={"description": "ISO weekdays, 1 is Monday; every day when left out."},
+    )
+    cold = fields.Boolean(load_default=False)
+
+
+class OpenRouteRequest(ChangeRouteRequest):
+    """A connection between two sites, named by their codes."""
+
+    from_code = _code(required=True)
+    to_code = _code(required=True)
+
+
+class ListRoutesRequest(PageRequest):
+    """Which routes are listed."""
+
+    from_site_id = fields.UUID()
+    to_site_id = fields.UUID()
+
+
+class RouteResponse(ResponseSchema):
+    """A connection between two sites."""
+
+    route_id = fields.UUID(required=True, attribute="id")
+    from_site_id = fields.UUID(required=True)
+    to_site_id = fields.UUID(required=True)
+    hours = fields.Integer(required=True)
+    days = fields.List(fields.Integer(), required=True)
+    cold = fields.Boolean(required=True)
+
+
+class PromiseRequest(RequestSchema):
+    """Where to, and what."""
+
+    site_id = fields.UUID(required=True)
+    variant_ids = fields.List(
+        fields.UUID(),
+        data_key="variant_id",
+        load_default=list,
+        validate=validate.Length(max=200),
+        metadata={"description": "Repeat it for several variants."},
+    )
+
+
+class LegResponse(ResponseSchema):
+    """One part of a way."""
+
+    from_site_id = fields.UUID(required=True, attribute="from_id")
+    to_site_id = fields.UUID(required=True, attribute="to_id")
+    hours = fields.Integer(required=True)
+    days = fields.List(fields.Integer(), required=True)
+    cold = fields.Boolean(required=True)
+
+
+class PromiseResponse(ResponseSchema):
+    """The day on which goods ordered now reach a site."""
+
+    site_id = fields.UUID(required=True)
+    promised_on = fields.Date(required=True)
+    cold = fields.Boolean(required=True)
+    way = fields.List(fields.Nested(LegResponse), required=True)
