@@ -7,7 +7,7 @@ from shared.paging import PageRequest
 from shared.web import RequestSchema, ResponseSchema
 
 from services.logistics.rules import EVERY_DAY
-from services.logistics.schemas import text
+from services.logistics.schemas import pattern, text
 from shared.events import SITE_LEVELS
 
 #: Sites opened by one call.
@@ -15,9 +15,9 @@ MOST_SITES = 500
 
 
 def _code(**options: Any) -> fields.String:
-    return fields.String(
-        validate=validate.Regexp(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z"),
-        metadata={"description": "Letters, digits, dot, dash or underscore, such as 540421103."},
+    return pattern(
+        "[A-Za-z0-9][A-Za-z0-9._-]{0,39}",
+        "1 to 40 letters, digits, dots, dashes or underscores, such as 540421103.",
         **options,
     )
 

@@ -7,7 +7,7 @@ from shared.paging import PageRequest
 from shared.web import RequestSchema, ResponseSchema
 
 from services.logistics.rules import FAILURE_REASONS, ShipmentState, TrackingStatus
-from services.logistics.schemas import text
+from services.logistics.schemas import pattern, text
 
 
 def _fen(**options: Any) -> fields.Integer:
@@ -115,9 +115,7 @@ class DeliverRequest(RequestSchema):
 class CollectRequest(RequestSchema):
     """The buyer's code, or, without it, who took the shipment; and what they paid."""
 
-    code = fields.String(
-        load_default=None, allow_none=True, validate=validate.Regexp(r"^[0-9]{6}\Z")
-    )
+    code = pattern("[0-9]{6}", "6 digits.", load_default=None, allow_none=True)
     received_by = text(100, load_default=None, allow_none=True)
     collected_fen = _fen(required=True)
     difference_reason = text(200, load_default=None, allow_none=True)
