@@ -1,0 +1,173 @@
+"""Notifications over HTTP: one's own inbox and preferences, and every message for operators."""
+
+from typing import Any
+from uuid import UUID
+
+from services.notifications import use_cases
+from services.notifications.rules import Wishes, clock_time, minute_of
+from services.notifications.schemas import (
+    InboxMessageResponse,
+    InboxPage,
+    ListInboxRequest,
+    ListMessagesRequest,
+    MessagePage,
+    MessageResponse,
+    MessageWithTriesResponse,
+    PreferencesRequest,
+    PreferencesResponse,
+)
+from shared.errors import NotFound, Unprocessable
+from shared.paging import Page
+from shared.trace import TraceRequest, TraceResponse, facts
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+
+blp = Blueprint(
+    "notifications",
+    __name__,
+    url_prefix="/api/notifications/v1",
+    description="What people were told about their orders and sales, and what they wish.",
+)
+
+
+class MalformedPerson(Unprocessable):
+    """Raised when a path names nobody that could have preferences."""
+
+
+class PersonNotFound(NotFound):
+    """Raised when somebody asks for another's preferences."""
+
+
+@blp.get("/messages")
+@scope("messages:operate")
+@blp.arguments(ListMessagesRequest, location="query")
+@blp.response(200, MessagePage)
+def list_messages(query: dict[str, Any]) -> Page:
+    """List messages, newest first.
+
+    By order, recipient or state. Texts are not shown: they are their readers'.
+    """
+    with reading() as session:
+        return use_cases.list_messages(session, **query)
+
+
+@blp.get("/messages/<uuid:message_id>")
+@scope("messages:operate")
+@blp.response(200, MessageWithTriesResponse)
+def get_message(message_id: UUID) -> dict[str, Any]:
+    """Show one message with every attempt to send it."""
+    with reading() as session:
+        message, tries = use_cases.read_message(session, message_id)
+        return MessageResponse().dump(message) | {"tries": tries}
+
+
+@blp.get("/inbox")
+@scope("messages:read")
+@blp.arguments(ListInboxRequest, location="query")
+@blp.response(200, InboxPage)
+def list_inbox(query: dict[str, Any]) -> Page:
+    """List one's own messages, newest first.
+
+    The token's subject says whose: a buyer's id, or `enterprise:<id>` for a producer.
+    """
+    with reading() as session:
+        return use_cases.list_inbox(session, _own_person(), **query)
+
+
+@blp.post("/inbox/<uuid:message_id>/read")
+@scope("messages:read")
+@idempotent
+@blp.response(200, InboxMessageResponse)
+def read_message(message_id: UUID) -> use_cases.InboxMessage:
+    """Note that one of one's own messages was read.
+
+    Only the first time counts; later ones answer the same.
+    """
+    with transaction() as session:
+        return use_cases.mark_read(session, message_id, _own_person())
+
+
+@blp.get("/preferences/<string:person>")
+@scope("messages:read")
+@blp.response(200, PreferencesResponse)
+def get_preferences(person: str) -> dict[str, Any]:
+    """Show what a person wishes.
+
+    One's own; anybody's with the scope `messages:operate` besides.
+    """
+    _check_person(person)
+    with reading() as session:
+        return _preferences(person, use_cases.read_preferences(session, person))
+
+
+@blp.put("/preferences/<string:person>")
+@scope("messages:read")
+@blp.arguments(PreferencesRequest)
+@blp.response(200, PreferencesResponse)
+def put_preferences(wishes_in: dict[str, Any], person: str) -> dict[str, Any]:
+    """Replace what a person wishes.
+
+    It holds for messages that are still waiting, too.
+    """
+    _check_person(person)
+    wishes = Wishes(
+        language=wishes_in["language"],
+        quiet_from=minute_of(wishes_in["quiet_from"]),
+        quiet_to=minute_of(wishes_in["quiet_to"]),
+        channels=tuple(dict.fromkeys(wishes_in["channels"])),
+        daily_cap=wishes_in["daily_cap"],
+    )
+    with transaction() as session:
+        return _preferences(person, use_cases.set_preferences(session, person, wishes))
+
+
+@blp.get("/trace/<uuid:order_id>")
+@scope("operate")
+@blp.arguments(TraceRequest, location="query")
+@blp.response(200, TraceResponse)
+def trace_order(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
+    """Show what notifications knows of an order: its messages, and what they wait for."""
+    with reading() as session:
+        messages = use_cases.messages_of(session, order_id)
+        subjects = [f"order/{order_id}", *query["subject"]]
+        subjects += [f"message/{message.id}" for message in messages]
+        return {
+            "service": "notifications",
+            "state": {f"{m.template} to {m.recipient}": m.status for m in messages},
+            "waiting_for": [
+                {
+                    "what": f"message {m.template}: {m.reason or m.status}",
+                    "since": m.happened_at,
+                }
+                for m in messages
+                if m.due_at is not None
+            ],
+            **facts(session, subjects),
+        }
+
+
+def _own_person() -> str:
+    """Return the person behind the token."""
+    subject = caller().subject
+    return subject if subject.startswith("enterprise:") else f"buyer:{subject}"
+
+
+def _check_person(person: str) -> None:
+    """Raise unless the path names a person, and the caller may ask for it."""
+    kind, _, name = person.partition(":")
+    if kind not in ("buyer", "enterprise", "order") or not name or len(person) > 300:
+        raise MalformedPerson("A person is buyer:<id>, enterprise:<id> or order:<order id>.")
+    if not person.isprintable():
+        raise MalformedPerson("A person's id has printable characters only.")
+    if person != _own_person() and not caller().may("messages:operate"):
+        raise PersonNotFound("There is no such person, or their wishes are not yours to see.")
+
+
+def _preferences(person: str, wishes: Wishes) -> dict[str, Any]:
+    return {
+        "person": person,
+        "language": wishes.language,
+        "quiet_from": clock_time(wishes.quiet_from),
+        "quiet_to": clock_time(wishes.quiet_to),
+        "channels": list(wishes.channels),
+        "daily_cap": wishes.daily_cap,
+    }

@@ -1,0 +1,12 @@
+"""Notifications' HTTP application."""
+
+from flask import Flask
+
+from services.notifications.api import blp
+from shared import web
+from shared.config import Settings
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return notifications' HTTP application."""
+    return web.create_app("notifications", "Farmgate notifications", [blp], settings)

@@ -1,0 +1,170 @@
+"""Tables: whom to tell and how, copies of what texts need, and the messages themselves."""
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.notifications.rules import STATUSES
+from shared.tables import NAMING, UtcDateTime
+
+
+class Base(DeclarativeBase):
+    """Base of notifications' own tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        date: Date(),
+        int: BigInteger(),
+        str: Text(),
+        dict[str, Any]: JSON(),
+        list[str]: JSON(),
+        list[dict[str, Any]]: JSON(),
+    }
+
+
+class Contact(Base):
+    """How to reach whoever gets the messages of one order or enterprise; erased when of no use.
+
+    `key` is a message's recipient: `order:<order_id>` or `enterprise:<enterprise_id>`. Names and
+    addresses are not kept, because no message needs them.
+    """
+
+    __tablename__ = "contacts"
+    key: Mapped[str] = mapped_column(String(60), primary_key=True)
+    phone: Mapped[str | None] = mapped_column(String(40))
+    language: Mapped[str] = mapped_column(String(20))
+    given_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Preference(Base):
+    """What one person wishes; absent for those who said nothing."""
+
+    __tablename__ = "preferences"
+    person: Mapped[str] = mapped_column(String(300), primary_key=True)
+    language: Mapped[str | None] = mapped_column(String(2))
+    quiet_from: Mapped[int]
+    quiet_to: Mapped[int]
+    channels: Mapped[list[str]]
+    daily_cap: Mapped[int | None]
+
+
+class OrderCopy(Base):
+    """What texts need to know of an order; made by whichever of its facts came first."""
+
+    __tablename__ = "order_copies"
+    order_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: Whose inbox and preferences: `buyer:<id>`, or `order:<id>` for a guest; None: not yet told.
+    person: Mapped[str | None] = mapped_column(String(300))
+    order_ref: Mapped[str | None] = mapped_column(String(40))
+    payment_method: Mapped[str | None] = mapped_column(String(20))
+    site_id: Mapped[UUID | None]
+    collect: Mapped[bool | None]
+    total_fen: Mapped[int | None]
+    due_fen: Mapped[int | None]
+    promised_on: Mapped[date | None]
+    #: `{variant_id, quantity}` per line as ordered.
+    lines: Mapped[list[dict[str, Any]] | None]
+    #: `{producer_id, variant_id, quantity}` as confirmed; None: never confirmed.
+    sales: Mapped[list[dict[str, Any]] | None]
+    #: The event that first set stock aside; a request to pay follows it once only.
+    reserved_by: Mapped[UUID | None]
+    reserved_at: Mapped[datetime | None]
+    #: True once money came or the order ended, so that asking for it would be wrong.
+    settled: Mapped[bool] = mapped_column(default=False)
+    #: When the order ended; None again once its contact is erased.
+    contact_unused_since: Mapped[datetime | None] = mapped_column(index=True)
+
+
+class VariantCopy(Base):
+    """Name, grade and unit of a variant, for texts."""
+
+    __tablename__ = "variant_copies"
+    variant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    names: Mapped[dict[str, Any]]
+    grade: Mapped[str]
+    unit: Mapped[str] = mapped_column(String(10))
+
+
+class SiteCopy(Base):
+    """Name of a site, for texts."""
+
+    __tablename__ = "site_copies"
+    site_id: Mapped[UUID] = mapped_column(primary_key=True)
+    names: Mapped[dict[str, Any]]
+
+
+class Message(Base):
+    """One thing one recipient is told because of one event: at most one row, whatever repeats.
+
+    The text is made from `facts` and the copies when it is needed, so it is not kept here.
+    """
+
+    __tablename__ = "messages"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: Counts the events recorded of this message.
+    version: Mapped[int] = mapped_column(default=0)
+    cause_id: Mapped[UUID]
+    #: Key of the contact: `order:<id>` or `enterprise:<id>`.
+    recipient: Mapped[str] = mapped_column(String(60))
+    template: Mapped[str] = mapped_column(String(40))
+    #: Whose inbox it is in; None until orders has said who ordered.
+    person: Mapped[str | None] = mapped_column(String(300))
+    order_id: Mapped[UUID] = mapped_column(index=True)
+    #: Names the story it belongs to, in the events recorded of it.
+    correlation_id: Mapped[str]
+    facts: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(10), index=True)
+    #: Why it is in this state, as a word: `quiet_hours`, `daily_cap`, …
+    reason: Mapped[str | None] = mapped_column(String(40))
+    happened_at: Mapped[datetime]
+    #: When to look at it next; None once nothing is left to do.
+    due_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    #: Names of the channels that took it, besides the inbox.
+    taken_by: Mapped[list[str]] = mapped_column(default=list)
+    sent_at: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]
+    __table_args__ = (
+        UniqueConstraint("cause_id", "recipient", "template", name="uq_messages_cause"),
+        CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
+        Index("ix_messages_due_at", "due_at"),
+        Index("ix_messages_person", "person", "id"),
+        {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02"}},
+    )
+
+
+class Attempt(Base):
+    """One try to hand a message to its channels; `results` says per channel what came of it."""
+
+    __tablename__ = "attempts"
+    message_id: Mapped[UUID] = mapped_column(
+        ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    #: Channel → `sent`, or the reason why not.
+    results: Mapped[dict[str, Any]]
+
+
+class PhoneTally(Base):
+    """How many messages were sent to one phone on one day; kept for two days."""
+
+    __tablename__ = "phone_tallies"
+    #: `<day>/<phone>`, the day in Asia/Shanghai.
+    key: Mapped[str] = mapped_column(String(60), primary_key=True)
+    count: Mapped[int]

@@ -1,0 +1,133 @@
+"""What notifications' HTTP API takes and answers."""
+
+from marshmallow import fields, validate
+
+from services.notifications.rules import CHANNELS, LANGUAGES, STATUSES, TEMPLATES
+from shared import web
+from shared.paging import PageRequest, page_of
+
+#: `HH:MM`, in Asia/Shanghai.
+CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+
+
+class ListMessagesRequest(PageRequest):
+    """Which messages an operator asks for."""
+
+    order_id = fields.UUID(metadata={"description": "Messages about this order."})
+    recipient = fields.String(
+        validate=validate.Length(1, 300),
+        metadata={
+            "description": "`buyer:<id>`, `enterprise:<id>`, or `order:<order id>` for a guest."
+        },
+    )
+    status = fields.String(validate=validate.OneOf(STATUSES))
+
+
+class ListInboxRequest(PageRequest):
+    """Which of one's own messages are asked for, and in which language."""
+
+    unread = fields.Boolean(metadata={"description": "true: only what was not read yet."})
+    language = fields.String(
+        validate=validate.OneOf(LANGUAGES),
+        metadata={"description": "Instead of the language of the preferences."},
+    )
+
+
+class MessageResponse(web.ResponseSchema):
+    """One message and what became of it, without its text, which is its reader's."""
+
+    message_id = fields.UUID(attribute="id", required=True)
+    cause_id = fields.UUID(required=True, metadata={"description": "Id of the event."})
+    recipient = fields.String(
+        attribute="person",
+        required=True,
+        allow_none=True,
+        metadata={"description": "null: orders has not said yet who ordered."},
+    )
+    order_id = fields.UUID(required=True)
+    template = fields.String(required=True, validate=validate.OneOf(tuple(TEMPLATES)))
+    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
+    reason = fields.String(required=True, allow_none=True)
+    attempts = fields.Integer(required=True)
+    taken_by = fields.List(fields.String(), required=True)
+    happened_at = fields.AwareDateTime(required=True)
+    due_at = fields.AwareDateTime(required=True, allow_none=True)
+    sent_at = fields.AwareDateTime(required=True, allow_none=True)
+    read_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class AttemptResponse(web.ResponseSchema):
+    """One try to hand a message to its channels."""
+
+    number = fields.Integer(required=True)
+    at = fields.AwareDateTime(required=True)
+    results = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata={"description": "Per channel `sent`, or the reason why not."},
+    )
+
+
+class MessageWithTriesResponse(MessageResponse):
+    """One message with every attempt to send it."""
+
+    tries = fields.List(fields.Nested(AttemptResponse), required=True)
+
+
+class InboxMessageResponse(web.ResponseSchema):
+    """One message as its person reads it."""
+
+    message_id = fields.UUID(required=True)
+    order_id = fields.UUID(required=True)
+    template = fields.String(required=True)
+    language = fields.String(required=True)
+    title = fields.String(required=True)
+    body = fields.String(required=True)
+    happened_at = fields.AwareDateTime(required=True)
+    read_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class PreferencesRequest(web.RequestSchema):
+    """What a person wishes, as a whole."""
+
+    language = fields.String(
+        required=True,
+        allow_none=True,
+        validate=validate.OneOf(LANGUAGES),
+        metadata={"description": "null: the language given with each order."},
+    )
+    quiet_from = fields.String(
+        required=True,
+        validate=validate.Regexp(CLOCK),
+        metadata={"description": "HH:MM in Asia/Shanghai; equal to quiet_to: no quiet hours."},
+    )
+    quiet_to = fields.String(required=True, validate=validate.Regexp(CLOCK))
+    channels = fields.List(
+        fields.String(validate=validate.OneOf(CHANNELS)),
+        required=True,
+        validate=validate.Length(max=len(CHANNELS)),
+        metadata={"description": "Besides the inbox, which is always on."},
+    )
+    daily_cap = fields.Integer(
+        strict=True,
+        required=True,
+        allow_none=True,
+        validate=validate.Range(0, 1000),
+        metadata={"description": "Messages a day besides the inbox; null: the usual number."},
+    )
+
+
+class PreferencesResponse(web.ResponseSchema):
+    """What a person wishes."""
+
+    person = fields.String(required=True)
+    language = fields.String(required=True, allow_none=True)
+    quiet_from = fields.String(required=True)
+    quiet_to = fields.String(required=True)
+    channels = fields.List(fields.String(), required=True)
+    daily_cap = fields.Integer(required=True, allow_none=True)
+
+
+MessagePage = page_of(MessageResponse)
+InboxPage = page_of(InboxMessageResponse)

@@ -1,0 +1,66 @@
+"""Work by the clock: send what is due, erase what is of no use. Edges: they open transactions."""
+
+from collections.abc import Sequence
+from time import monotonic
+
+from services.notifications import channels, use_cases
+from services.notifications.channels import Channel
+from services.notifications.rules import Result
+from services.notifications.use_cases import Outgoing
+from shared.config import Settings, read_integer
+from shared.database import Database
+from shared.service import Timer
+
+#: Seconds after which a run gives the thread back; other timers wait for it.
+BUDGET = 5.0
+
+
+def run_send(database: Database, settings: Settings) -> bool:
+    """Send what is due, for a few seconds at most; return whether there may be more.
+
+    Claimed in one transaction, sent outside of any, recorded in another: see
+    `services.notifications.channels` for what that promises.
+    """
+    ways = channels.channels_of(settings)
+    daily_cap = read_integer(settings.environment, "FARMGATE_NOTIFICATIONS_DAILY_CAP", 40)
+    limit = min((way.at_once for way in ways), default=200)
+    deadline = monotonic() + BUDGET
+    while monotonic() < deadline:
+        with database.sessions.begin() as session:
+            outgoing, any_due = use_cases.claim_messages(
+                session,
+                channels={way.name: way.needs_phone for way in ways},
+                daily_cap=daily_cap,
+                limit=limit,
+            )
+        if not any_due:
+            return False
+        if outgoing:
+            results = hand_over(ways, outgoing)
+            with database.sessions.begin() as session:
+                use_cases.record_attempts(session, outgoing, results)
+    return True
+
+
+def hand_over(ways: Sequence[Channel], outgoing: Sequence[Outgoing]) -> list[dict[str, Result]]:
+    """Hand each message to the channels that have not taken it yet; say what came of it."""
+    results: list[dict[str, Result]] = [{} for _ in outgoing]
+    for way in ways:
+        wanted = [index for index, each in enumerate(outgoing) if way.name in each.channels]
+        answers = way.send([outgoing[index] for index in wanted]) if wanted else []
+        for index, answer in zip(wanted, answers, strict=True):
+            results[index][way.name] = answer
+    return results
+
+
+def run_erase(database: Database, settings: Settings) -> bool:
+    """Erase contacts that are of no use any more; return whether there are more."""
+    days = read_integer(settings.environment, "FARMGATE_CONTACT_DAYS", 30, least=1)
+    with database.sessions.begin() as session:
+        use_cases.erase_tallies(session)
+        more = use_cases.erase_contacts(session, days)
+    channels.file_channel(settings).erase_before(channels.days_kept(days))
+    return more
+
+
+TIMERS: Sequence[Timer] = (Timer("send", 0.5, run_send), Timer("erase", 3600.0, run_erase))

@@ -1,0 +1,55 @@
+"""What notifications does: keep copies, queue messages, send them, show them, forget people."""
+
+from services.notifications.use_cases.claim import claim_messages
+from services.notifications.use_cases.contacts import (
+    enterprise_key,
+    erase_contacts,
+    erase_tallies,
+    keep_contact,
+    order_key,
+)
+from services.notifications.use_cases.copies import keep_product, keep_site, order_copy
+from services.notifications.use_cases.find import (
+    list_inbox,
+    list_messages,
+    messages_of,
+    read_message,
+)
+from services.notifications.use_cases.inbox import (
+    InboxMessage,
+    MessageNotFound,
+    mark_read,
+    shown,
+)
+from services.notifications.use_cases.outgoing import Outgoing
+from services.notifications.use_cases.preferences import read_preferences, set_preferences
+from services.notifications.use_cases.record import record_attempts
+from services.notifications.use_cases.tell import know_told, sales_of, tell_buyer, tell_producers
+
+__all__ = [
+    "InboxMessage",
+    "MessageNotFound",
+    "Outgoing",
+    "claim_messages",
+    "enterprise_key",
+    "erase_contacts",
+    "erase_tallies",
+    "keep_contact",
+    "keep_product",
+    "keep_site",
+    "know_told",
+    "list_inbox",
+    "list_messages",
+    "mark_read",
+    "messages_of",
+    "order_copy",
+    "order_key",
+    "read_message",
+    "read_preferences",
+    "record_attempts",
+    "sales_of",
+    "set_preferences",
+    "shown",
+    "tell_buyer",
+    "tell_producers",
+]

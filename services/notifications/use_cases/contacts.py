@@ -1,0 +1,71 @@
+"""Keep how people can be reached, and forget it when it is of no use any more."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from services.notifications.models import Contact, OrderCopy, PhoneTally
+from shared import clock
+from shared.rows import locked, remember
+
+#: Contacts of an order that never ended are erased after this time all the same.
+LONGEST = timedelta(days=365)
+#: Rows erased in one transaction.
+CHUNK = 1000
+
+
+def order_key(order_id: UUID) -> str:
+    """Return the contact key, and recipient of messages, of an order's buyer."""
+    return f"order:{order_id}"
+
+
+def enterprise_key(enterprise_id: UUID | str) -> str:
+    """Return the contact key, recipient and person of an enterprise."""
+    return f"enterprise:{enterprise_id}"
+
+
+def keep_contact(
+    session: Session, key: str, *, phone: str | None, language: str, given_at: datetime
+) -> None:
+    """Keep the newest word of how one order's buyer or one enterprise can be reached."""
+    contact: Contact | None = locked(session, Contact.key, key)
+    if contact is None:
+        new = Contact(key=key, phone=phone, language=language, given_at=given_at)
+        remember(session, Contact.key, new)
+    else:
+        contact.phone, contact.language, contact.given_at = phone, language, given_at
+
+
+def erase_contacts(session: Session, days: int) -> bool:
+    """Erase contacts of orders that ended more than `days` ago; return whether there are more.
+
+    Enterprises keep theirs: they go on being told of every sale.
+    """
+    moment = clock.now()
+    ended: Sequence[OrderCopy] = session.scalars(
+        select(OrderCopy)
+        .where(OrderCopy.contact_unused_since < moment - timedelta(days=days))
+        .order_by(OrderCopy.order_id)
+        .limit(CHUNK)
+        .with_for_update()
+    ).all()
+    keys = [order_key(order.order_id) for order in ended]
+    session.execute(delete(Contact).where(Contact.key.in_(keys)))
+    for order in ended:
+        order.contact_unused_since = None
+    stray = select(Contact.key).where(
+        Contact.key.startswith("order:"), Contact.given_at < moment - LONGEST
+    )
+    strays: Any = session.execute(delete(Contact).where(Contact.key.in_(stray.limit(CHUNK))))
+    return len(ended) == CHUNK or strays.rowcount == CHUNK
+
+
+def erase_tallies(session: Session) -> None:
+    """Forget which phones got how many messages on days before yesterday."""
+    session.execute(
+        delete(PhoneTally).where(PhoneTally.key < (clock.today() - timedelta(days=1)).isoformat())
+    )

@@ -1,0 +1,71 @@
+"""Find messages: all of them for operators, one's own for people."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.notifications.models import Attempt, Message
+from services.notifications.use_cases.inbox import MessageNotFound, shown
+from shared.paging import Page, page
+
+
+def list_messages(
+    session: Session,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    order_id: UUID | None = None,
+    recipient: str | None = None,
+    status: str | None = None,
+) -> Page:
+    """Return messages, newest first, by order, person or state."""
+    statement = select(Message)
+    if order_id is not None:
+        statement = statement.where(Message.order_id == order_id)
+    if recipient is not None:
+        statement = statement.where(Message.person == recipient)
+    if status is not None:
+        statement = statement.where(Message.status == status)
+    return page(session, statement, Message.id, cursor=cursor, limit=limit, descending=True)
+
+
+def read_message(session: Session, message_id: UUID) -> tuple[Message, Sequence[Attempt]]:
+    """Return a message and its attempts, first to last.
+
+    Raises:
+        MessageNotFound: there is none with this id.
+    """
+    message = session.get(Message, message_id)
+    if message is None:
+        raise MessageNotFound("There is no message with this id.")
+    tries = session.scalars(
+        select(Attempt).where(Attempt.message_id == message_id).order_by(Attempt.number)
+    ).all()
+    return message, tries
+
+
+def list_inbox(
+    session: Session,
+    person: str,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    unread: bool = False,
+    language: str | None = None,
+) -> Page:
+    """Return a person's messages with their texts, newest first."""
+    statement = select(Message).where(Message.person == person)
+    if unread:
+        statement = statement.where(Message.read_at.is_(None))
+    found = page(session, statement, Message.id, cursor=cursor, limit=limit, descending=True)
+    return replace(found, items=shown(session, found.items, language))
+
+
+def messages_of(session: Session, order_id: UUID) -> Sequence[Message]:
+    """Return every message about an order, first to last."""
+    return session.scalars(
+        select(Message).where(Message.order_id == order_id).order_by(Message.id)
+    ).all()

@@ -1,0 +1,24 @@
+"""A message on its way out."""
+
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from services.notifications.texts import Text
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One message in a sender's hands: what a channel needs to know, and nothing else."""
+
+    message_id: UUID
+    #: 1 for the first try; from the second on a channel may have it already.
+    attempt: int
+    person: str
+    phone: str | None
+    template: str
+    text: Text
+    #: The channels that have not taken it yet.
+    channels: tuple[str, ...]
+    #: Calendar date of its cause, in Asia/Shanghai; the same at every attempt.
+    day: date

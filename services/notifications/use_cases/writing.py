@@ -1,0 +1,117 @@
+"""Load what some messages mention, in a few statements, and write their texts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.notifications import texts
+from services.notifications.models import (
+    Contact,
+    Message,
+    OrderCopy,
+    Preference,
+    SiteCopy,
+    VariantCopy,
+)
+from services.notifications.rules import Wishes, language_of
+from services.notifications.use_cases.preferences import wishes_of
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What was loaded, in a few statements, to write some messages."""
+
+    orders: Mapping[UUID, OrderCopy]
+    contacts: Mapping[str, Contact]
+    preferences: Mapping[str, Preference]
+    variants: Mapping[str, VariantCopy]
+    sites: Mapping[UUID, SiteCopy]
+
+    def person(self, message: Message) -> str | None:
+        """Return whose message it is; None: nobody said so yet."""
+        if message.person is not None:
+            return message.person
+        order = self.orders.get(message.order_id)
+        return None if order is None else order.person
+
+    def wishes(self, person: str | None) -> Wishes:
+        """Return what a person asked for."""
+        return wishes_of(self.preferences.get(person or ""))
+
+    def text(self, message: Message, language: str | None = None) -> texts.Text:
+        """Return a message as its person reads it.
+
+        Raises:
+            texts.Incomplete: a fact that it mentions is not known yet.
+        """
+        person = self.person(message)
+        contact = self.contacts.get(message.recipient)
+        tag = language_of(
+            language, self.wishes(person).language, contact.language if contact else None
+        )
+        return texts.render(message.template, tag, self._facts(message))
+
+    def _facts(self, message: Message) -> texts.Facts:
+        facts, order = message.facts, self.orders.get(message.order_id)
+        if order is None:
+            raise texts.Incomplete("order")
+        site_id = UUID(facts["site_id"]) if "site_id" in facts else order.site_id
+        site = self.sites.get(site_id) if site_id else None
+        lines = facts.get("lines") or (
+            [[line["variant_id"], line["quantity"]] for line in order.lines]
+            if order.lines is not None
+            else None
+        )
+        return texts.Facts(
+            order_ref=order.order_ref,
+            lines=self._lines(lines) if lines is not None else None,
+            total_fen=order.total_fen,
+            due_fen=order.due_fen,
+            amount_fen=facts.get("amount_fen"),
+            collect=order.collect,
+            site=site.names if site else None,
+            promised_on=order.promised_on,
+            code=facts.get("code"),
+        )
+
+    def _lines(self, lines: Iterable[Sequence[Any]]) -> list[texts.Line] | None:
+        found = []
+        for variant_id, quantity in lines:
+            variant = self.variants.get(variant_id)
+            if variant is None:
+                return None
+            found.append(texts.Line(variant.names, variant.grade, variant.unit, quantity))
+        return found
+
+
+def load_copies(session: Session, messages: Sequence[Message]) -> Copies:
+    """Load what is needed to write `messages`, in a number of statements that does not grow."""
+    order_ids = {message.order_id for message in messages}
+    orders = {
+        order.order_id: order
+        for order in session.scalars(select(OrderCopy).where(OrderCopy.order_id.in_(order_ids)))
+    }
+    keys = {message.recipient for message in messages}
+    contacts = session.scalars(select(Contact).where(Contact.key.in_(keys)))
+    persons = {message.person for message in messages if message.person}
+    persons |= {order.person for order in orders.values() if order.person}
+    preferences = session.scalars(select(Preference).where(Preference.person.in_(persons)))
+    variant_ids = {line["variant_id"] for order in orders.values() for line in order.lines or ()}
+    variant_ids |= {line[0] for message in messages for line in message.facts.get("lines", ())}
+    variants = session.scalars(
+        select(VariantCopy).where(VariantCopy.variant_id.in_({UUID(each) for each in variant_ids}))
+    )
+    site_ids = {order.site_id for order in orders.values() if order.site_id}
+    site_ids |= {UUID(m.facts["site_id"]) for m in messages if "site_id" in m.facts}
+    sites = session.scalars(select(SiteCopy).where(SiteCopy.site_id.in_(site_ids)))
+    return Copies(
+        orders=orders,
+        contacts={contact.key: contact for contact in contacts},
+        preferences={preference.person: preference for preference in preferences},
+        variants={str(variant.variant_id): variant for variant in variants},
+        sites={site.site_id: site for site in sites},
+    )

@@ -1,0 +1,7 @@
+"""The notifications service as its worker runs it."""
+
+from services.notifications.handlers import PREPARE, SUBSCRIPTIONS
+from services.notifications.timers import TIMERS
+from shared.service import Service
+
+SERVICE = Service(name="notifications", subscriptions=SUBSCRIPTIONS, prepare=PREPARE, timers=TIMERS)
