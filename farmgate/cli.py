@@ -1,0 +1,74 @@
+"""The `farmgate` command. Each subcommand is one module of `farmgate/commands`.
+
+Exit codes: 0 done, 1 a check failed or something was refused, 2 wrong usage, 3 something that
+is needed cannot be reached.
+"""
+
+import sys
+from importlib import import_module
+
+import click
+
+from farmgate.failures import Failed
+from shared.errors import Misconfigured
+
+#: In the order in which a newcomer meets them.
+COMMANDS = (
+    "up",
+    "sample",
+    "demo",
+    "trace",
+    "doctor",
+    "tokens",
+    "web",
+    "worker",
+    "migrate",
+    "topology",
+)
+
+
+class Commands(click.Group):
+    """The subcommands, each imported when it is asked for: a worker needs no tables."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the subcommands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return `command` of `farmgate/commands/<name>.py`."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"farmgate.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the subcommand; a wrong setting is told, not shown as a stack trace."""
+        try:
+            return super().invoke(ctx)
+        except Misconfigured as error:
+            raise Failed(error.detail) from error
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=(
+        "Exit codes: 0 done, 1 a check failed or something was refused, 2 wrong usage, "
+        "3 something that is needed cannot be reached."
+    ),
+)
+@click.version_option(package_name="farmgate")
+def main() -> None:
+    """Farmgate lets many channels sell one stock.
+
+    Begin with `farmgate up --sample`: all four services in one process, with sample data, on
+    http://127.0.0.1:8000. Then, in another terminal, `farmgate demo` sends orders through them
+    and `farmgate trace ORD-…` shows the way of one.
+
+    Settings come from the environment (FARMGATE_…); `farmgate doctor` checks them.
+    """
+
+
+if __name__ == "__main__":
+    sys.exit(main())

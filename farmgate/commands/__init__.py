@@ -1,0 +1,1 @@
+"""The subcommands, one module each; `command` is what `farmgate <name>` runs."""

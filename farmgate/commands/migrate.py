@@ -1,0 +1,18 @@
+"""`farmgate migrate`: databases to their newest revision."""
+
+import click
+
+from farmgate.preparing import migrate
+from farmgate.services import NAMES
+from shared.config import Settings
+
+
+@click.command("migrate")
+@click.argument("services", nargs=-1, type=click.Choice(NAMES), metavar="[SERVICE]...")
+def command(services: tuple[str, ...]) -> None:
+    """Bring the databases of SERVICE (all when none is named) to their newest revision.
+
+    Safe to repeat, and to run from several machines at the same time.
+    """
+    for name in services or NAMES:
+        click.echo(f"{name}: revision {migrate(Settings.from_environment(name))}")

@@ -1,0 +1,53 @@
+"""`farmgate sample`: the made world of Nyingchi."""
+
+import json
+import os
+from datetime import datetime
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from farmgate.client import connect
+from farmgate.console import err
+from farmgate.sample import loading
+from farmgate.sample.making import SEED
+
+
+@click.group("sample")
+def command() -> None:
+    """Sample data: sites, producers, goods, prices and stock of Nyingchi."""
+
+
+@command.command("load")
+@click.option(
+    "--seed", default=SEED, show_default=True, help="The same seed makes the same sample."
+)
+@click.option(
+    "--date",
+    "day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Day whose harvest is in stock; today when left out.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print how many of each kind were new.")
+def load(seed: int, day: datetime | None, as_json: bool) -> None:
+    """Load the sample into the running services.
+
+    The centre, 7 counties, 54 townships and 100 made villages; 229 made producers; 30 variants
+    with a price in each channel; lots in season and their stock. Nobody and no lot in it is
+    real.
+
+    What is there stays as it is, so that it may be loaded again at any time; on a later day it
+    brings the newer harvest.
+    """
+    tasks: dict[str, TaskID] = {}
+    with Progress(
+        TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), console=err
+    ) as bars:
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        new = loading.load(connect(os.environ), seed, day.date() if day else None, show)
+    click.echo(json.dumps(new) if as_json else f"Sample: {loading.describe(new)}")

@@ -1,0 +1,56 @@
+"""`farmgate tokens`: bearer tokens for people and programs."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from farmgate.failures import Failed
+from farmgate.roles import ROLES, SCOPES
+from shared import keys
+from shared.config import read
+
+DAY = 24 * 3600
+
+
+@click.group("tokens")
+def command() -> None:
+    """Bearer tokens for people and programs."""
+
+
+@command.command("issue")
+@click.option("--subject", required=True, help="Who bears it; a buyer's own id for role buyer.")
+@click.option("--role", type=click.Choice(list(ROLES)), help="Gives the scopes of the role.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    help="Gives one scope; may be repeated.",
+)
+@click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print subject, scopes and token as JSON.")
+def issue(
+    subject: str, role: str | None, scopes: tuple[str, ...], days: int, as_json: bool
+) -> None:
+    """Print a token signed with this machine's key.
+
+    Give it with every request: Authorization: Bearer TOKEN. A token cannot be taken back
+    before its days are over, so give few scopes and few days.
+    """
+    granted = tuple(dict.fromkeys((*ROLES.get(role or "", ()), *scopes)))
+    if not granted:
+        raise click.UsageError("Give --role or --scope: a token without scopes opens nothing.")
+    data = Path(read(os.environ, "FARMGATE_DATA", "var"))
+    try:
+        keys.ensure(data)
+        token = keys.issue_token(data, subject, granted, days * DAY)
+    except OSError as error:
+        raise Failed(
+            f"The signing key cannot be read: {error}. Run this where FARMGATE_DATA is."
+        ) from error
+    if as_json:
+        click.echo(json.dumps({"subject": subject, "scopes": granted, "token": token}))
+    else:
+        click.echo(token)

@@ -1,0 +1,75 @@
+"""`farmgate up`: everything on this machine."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from farmgate import embedded, supervised
+from farmgate.client import connect
+from farmgate.console import err
+from farmgate.sample import loading
+from farmgate.services import NAMES
+from shared.config import Settings, read
+from shared.supervision import Stopping
+
+
+@click.command("up")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="Port of the start page (and API).")
+@click.option("--sample", is_flag=True, help="Load the sample data first; what is there stays.")
+@click.option(
+    "--hold",
+    type=click.IntRange(1),
+    metavar="SECONDS",
+    help="How long an unpaid prepaid order keeps its stock (FARMGATE_ORDERS_HOLD_SECONDS, "
+    "else 900). Short ones let `farmgate demo` show orders that expire.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    help="Worker processes of each web server; only behind a broker.",
+)
+def command(host: str, port: int, sample: bool, hold: int | None, workers: int) -> None:
+    """Run all four services on this machine, until Ctrl-C.
+
+    Without a broker all is one process: SQLite databases and keys in FARMGATE_DATA (`var`),
+    API and start page on one port. A second start keeps the data.
+
+    With FARMGATE_BROKER_URL set (and FARMGATE_<SERVICE>_DATABASE_URL naming PostgreSQL
+    databases) each service gets a web process, on ports 8001 to 8004, and a worker process;
+    what dies is started again. Databases are migrated and the topology is declared first.
+    Logs are in FARMGATE_DATA/logs.
+
+    run.json in FARMGATE_DATA says what runs where; the other commands read it.
+    """
+    environment = dict(os.environ)
+    if hold is not None:
+        environment["FARMGATE_ORDERS_HOLD_SECONDS"] = str(hold)
+    stopping = Stopping()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    data = Path(read(environment, "FARMGATE_DATA", "var"))
+
+    def ready(url: str) -> None:
+        click.echo(f"Farmgate is on {url} (data in {data.resolve()}); Ctrl-C stops it.")
+        if sample:
+            threading.Thread(target=_load, args=(environment,), daemon=True).start()
+
+    if any(Settings.from_environment(name, environment).broker_url for name in NAMES):
+        supervised.run(environment, host, port, workers, stopping, ready)
+    else:
+        embedded.run(environment, host, port, stopping, ready)
+    click.echo("Stopped.")
+
+
+def _load(environment: dict[str, str]) -> None:
+    try:
+        counts = loading.load(connect(environment, patience=60))
+    except click.ClickException as error:
+        err.print(f"The sample could not be loaded: {error.message}", markup=False)
+    else:
+        click.echo(f"Sample: {loading.describe(counts)}")

@@ -1,0 +1,77 @@
+"""`farmgate web`: the HTTP process of one service."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+from gunicorn.app.base import BaseApplication
+
+from farmgate.services import NAMES, application_of, port_of
+from shared.config import Settings, read
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """Gunicorn with our settings; the application is made in the worker, after the fork."""
+
+    def __init__(self, service: str, options: dict[str, Any]) -> None:
+        self.service = service
+        self.options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Take the options as they are."""
+        for name, value in self.options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Make the application."""
+        return application_of(self.service)(Settings.from_environment(self.service))
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Drop the live gauges of a worker that ended."""
+    from shared import metrics  # reads PROMETHEUS_MULTIPROC_DIR when it is imported
+
+    metrics.child_exit(worker.pid)
+
+
+@click.command("web")
+@click.argument("service", type=click.Choice(NAMES))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=int, help="Port; 8001 to 8004 in the order of the services.")
+@click.option("--workers", default=1, show_default=True, help="Worker processes.")
+@click.option("--threads", default=16, show_default=True, help="Threads of each worker process.")
+def command(service: str, host: str, port: int | None, workers: int, threads: int) -> None:
+    """Run the HTTP process of SERVICE with gunicorn.
+
+    It answers requests and records events in its database; publishing is the worker's work.
+    """
+    # Refused here, once, and not in every worker process.
+    settings = Settings.from_environment(service)
+    port = port or port_of(service)
+    folder = Path(
+        read(
+            os.environ,
+            "PROMETHEUS_MULTIPROC_DIR",
+            str(settings.data / "metrics" / f"{service}-{port}"),
+        )
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    Server(
+        service,
+        {
+            "bind": f"{host}:{port}",
+            "workers": workers,
+            "threads": threads,
+            "worker_class": "gthread",
+            "proc_name": f"{service}-web",
+            "graceful_timeout": 30,
+            "keepalive": 30,
+            "loglevel": "warning",
+            "child_exit": child_exit,
+        },
+    ).run()

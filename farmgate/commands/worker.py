@@ -1,0 +1,17 @@
+"""`farmgate worker`: the process of one service that handles and publishes events."""
+
+import click
+
+from farmgate.services import NAMES, service_of
+from shared import worker
+from shared.config import Settings
+
+
+@click.command("worker")
+@click.argument("service", type=click.Choice(NAMES))
+def command(service: str) -> None:
+    """Run the worker process of SERVICE: consumer, relay and timers.
+
+    Several may run; one of each kind is active and the others stand by.
+    """
+    worker.run(service_of(service), Settings.from_environment(service))

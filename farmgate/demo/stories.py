@@ -1,0 +1,133 @@
+"""What can become of an order, as stories: the steps taken with it and how it must end.
+
+A story's end depends on its own steps alone, never on which of two orders came first, so that
+the same seed ends the same way wherever it runs.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Step(StrEnum):
+    """One thing done with an order, in the order of `Story.steps`."""
+
+    PAY = "pay"
+    PAYMENT_FAILS = "payment fails"
+    PACK = "pack"
+    DISPATCH = "dispatch"
+    ARRIVE = "arrive"
+    HAND_OVER = "hand over"
+    FAIL = "fail"
+    RETURN = "return"
+    WRITE_OFF = "write off"
+    CANCEL = "cancel"
+    EXPIRE = "let expire"
+    PAY_LATE = "pay late"
+
+
+class Goods(StrEnum):
+    """Where a story leaves the goods."""
+
+    #: Never taken, or back where they were.
+    FREE = "free"
+    RESERVED = "reserved"
+    COMMITTED = "committed"
+    #: With the buyer, on the lorry, or thrown away.
+    GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Story:
+    """One kind of order. `share` of a hundred orders go this way."""
+
+    title: str
+    share: int
+    prepaid: bool
+    steps: tuple[Step, ...]
+    #: State in which orders has it in the end.
+    ending: str
+    goods: Goods
+    collect: bool = False
+    #: Asks for more than there is, in one of `lines` lines.
+    excessive: bool = False
+    lines: int | None = None
+
+
+_TRAVEL = (Step.PACK, Step.DISPATCH, Step.ARRIVE)
+
+STORIES = (
+    Story("cash, delivered", 20, False, (*_TRAVEL, Step.HAND_OVER), "completed", Goods.GONE),
+    Story("cash, collected", 14, False, (*_TRAVEL, Step.HAND_OVER), "completed", Goods.GONE, True),
+    Story(
+        "paid, delivered",
+        12,
+        True,
+        (Step.PAY, *_TRAVEL, Step.HAND_OVER),
+        "completed",
+        Goods.GONE,
+    ),
+    Story(
+        "paid, collected",
+        6,
+        True,
+        (Step.PAY, *_TRAVEL, Step.HAND_OVER),
+        "completed",
+        Goods.GONE,
+        True,
+    ),
+    Story(
+        "payment failed, then paid",
+        4,
+        True,
+        (Step.PAYMENT_FAILS, Step.PAY, *_TRAVEL, Step.HAND_OVER),
+        "completed",
+        Goods.GONE,
+    ),
+    Story("paid, not yet packed", 4, True, (Step.PAY,), "confirmed", Goods.COMMITTED),
+    Story("packed", 3, False, (Step.PACK,), "in_fulfilment", Goods.COMMITTED),
+    Story("on its way", 3, False, (Step.PACK, Step.DISPATCH), "shipped", Goods.GONE),
+    Story("out of stock, cash", 5, False, (), "rejected", Goods.FREE, excessive=True, lines=1),
+    Story("out of stock, prepaid", 3, True, (), "rejected", Goods.FREE, excessive=True, lines=1),
+    Story(
+        "one of its lines out of stock",
+        3,
+        False,
+        (),
+        "rejected",
+        Goods.FREE,
+        excessive=True,
+        lines=5,
+    ),
+    Story("cancelled before it was paid", 4, True, (Step.CANCEL,), "cancelled", Goods.FREE),
+    Story("cancelled once confirmed", 4, False, (Step.CANCEL,), "cancelled", Goods.FREE),
+    Story("cancelled once packed", 3, False, (Step.PACK, Step.CANCEL), "cancelled", Goods.FREE),
+    Story("paid, cancelled, refunded", 3, True, (Step.PAY, Step.CANCEL), "cancelled", Goods.FREE),
+    Story(
+        "not taken, back in stock",
+        3,
+        False,
+        (*_TRAVEL, Step.FAIL, Step.RETURN),
+        "returned",
+        Goods.FREE,
+    ),
+    Story(
+        "paid, not taken, spoiled, refunded",
+        1,
+        True,
+        (Step.PAY, *_TRAVEL, Step.FAIL, Step.WRITE_OFF),
+        "returned",
+        Goods.GONE,
+    ),
+    Story("never paid", 4, True, (Step.EXPIRE,), "expired", Goods.FREE),
+    Story(
+        "paid after it had expired",
+        1,
+        True,
+        (Step.EXPIRE, Step.PAY_LATE),
+        "confirmed",
+        Goods.COMMITTED,
+    ),
+)
+
+#: What becomes of an order that would expire only long after the demo.
+WAITING = Story("unpaid, waiting", 0, True, (), "reserved", Goods.RESERVED)

@@ -1,0 +1,109 @@
+"""The embedded run: four services, their bus and timers, and the start page in one process."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from waitress.server import create_server
+
+from farmgate import run_file, start_page
+from farmgate.failures import Failed
+from farmgate.locking import alone_in
+from farmgate.preparing import migrate
+from farmgate.services import NAMES, application_of, service_of
+from shared import keys, logs
+from shared.config import Settings, read
+from shared.embedded import Bus, Member
+from shared.handling import Handling
+from shared.supervision import Stopping, supervise
+from shared.timers import run_timers, upkeep
+
+#: Threads that answer requests. A buyer who waits for an order's decision holds one.
+THREADS = 24
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def by_prefix(applications: Mapping[str, Application], otherwise: Application) -> Application:
+    """Return one application that passes `/api/<name>/…` to the application of that name."""
+
+    def dispatch(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        parts = environ.get("PATH_INFO", "").split("/", 3)
+        name = parts[2] if len(parts) > 2 and parts[1] == "api" else ""
+        return applications.get(name, otherwise)(environ, start_response)
+
+    return dispatch
+
+
+def run(
+    environment: Mapping[str, str],
+    host: str,
+    port: int,
+    stopping: Stopping,
+    ready: Callable[[str], None],
+) -> None:
+    """Run until `stopping` is set; `ready` is called with the address once requests are answered.
+
+    Raises:
+        Failed: another process uses the data folder, or the port is taken.
+    """
+    data = Path(read(environment, "FARMGATE_DATA", "var"))
+    settings = {name: Settings.from_environment(name, environment) for name in NAMES}
+    with ExitStack() as stack:
+        stack.enter_context(alone_in(data))
+        keys.ensure(data)
+        if "FARMGATE_PAYMENT_SECRET" not in environment:
+            secret = {"FARMGATE_PAYMENT_SECRET_FILE": str(data / "keys" / "payment_secret")}
+            whole = {**secret, **environment}
+            settings = {n: replace(s, environment=whole) for n, s in settings.items()}
+        for name in NAMES:
+            migrate(settings[name])
+        applications = {name: application_of(name)(settings[name]) for name in NAMES}
+        logs.configure("farmgate")
+        members = []
+        for name in NAMES:
+            # The application's own: the bus waits for what its requests record.
+            database = applications[name].extensions["farmgate"].database
+            stack.callback(database.close)
+            service = service_of(name)
+            members.append(Member(service, database, Handling(service, database)))
+
+        url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        urls = dict.fromkeys(NAMES, url)
+        page = start_page.create_app(urls)
+        try:
+            server = create_server(
+                by_prefix(applications, page), host=host, port=port, threads=THREADS
+            )
+        except OSError as error:
+            raise Failed(
+                f"Port {port} on {host} cannot be used: {error.strerror}. "
+                "Give another one with --port."
+            ) from error
+        answering = threading.Thread(target=server.run, name="http", daemon=True)
+        timers = [_timers(member, settings[member.service.name], stopping) for member in members]
+        bus = Bus(members)
+        bus.start()
+        answering.start()
+        run_file.write(data, run_file.Run(pid=os.getpid(), url=url, urls=urls))
+        stack.callback(run_file.remove, data)
+        ready(url)
+        while not stopping.wait(1.0):
+            pass
+        server.close()
+        for thread in timers:
+            thread.join(10)
+        bus.stop()
+
+
+def _timers(member: Member, settings: Settings, stopping: Stopping) -> threading.Thread:
+    timers = (*member.service.timers, *upkeep(member.handling))
+    return supervise(
+        f"{member.service.name}-timers",
+        lambda: run_timers(timers, member.database, settings, stopping),
+        stopping,
+    )

@@ -1,0 +1,52 @@
+"""What must be done once before processes start: databases and topology, safe to repeat."""
+
+from collections.abc import Mapping
+
+from pika.exceptions import AMQPError
+from sqlalchemy.exc import OperationalError
+
+from farmgate.failures import Failed, Unreachable
+from farmgate.services import NAMES, service_of
+from shared import migrations, topology
+from shared.config import Settings, read
+
+
+def migrate(settings: Settings) -> str | None:
+    """Bring a service's database to its newest revision and return that.
+
+    Raises:
+        Unreachable: the database does not answer.
+    """
+    name = settings.service
+    try:
+        migrations.upgrade(name, settings.database_url)
+        present, _ = migrations.revisions(name, settings.database_url)
+    except OperationalError as error:
+        raise Unreachable(
+            f"The database of {name} cannot be used: {str(error.orig).strip()}\n"
+            f"Check FARMGATE_{name.upper()}_DATABASE_URL."
+        ) from error
+    return present
+
+
+def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> list[str]:
+    """Declare exchange, queues and bindings; return what was done, one line each.
+
+    Raises:
+        Failed: no broker is set.
+        Unreachable: the broker refused or does not answer.
+    """
+    url = read(environment, "FARMGATE_TOPOLOGY_BROKER_URL", "")
+    url = url or read(environment, "FARMGATE_BROKER_URL", "")
+    if not url:
+        raise Failed(
+            "Set FARMGATE_TOPOLOGY_BROKER_URL or FARMGATE_BROKER_URL; without a broker there is "
+            "nothing to declare."
+        )
+    try:
+        return topology.declare(url, [service_of(name) for name in NAMES], prune=prune)
+    except (AMQPError, OSError) as error:
+        raise Unreachable(
+            f"The broker refused or cannot be reached: {error!r}. Check the address in "
+            "FARMGATE_TOPOLOGY_BROKER_URL or FARMGATE_BROKER_URL, and its user's rights."
+        ) from error

@@ -1,0 +1,37 @@
+"""What a token may do, by the role of its bearer. Services check scopes and know no roles."""
+
+#: Every scope that a route of any service asks for; a test compares.
+SCOPES = (
+    "catalog:write",
+    "stock:read",
+    "stock:write",
+    "orders:place",
+    "orders:read",
+    "orders:operate",
+    "sites:write",
+    "shipments:read",
+    "shipments:operate",
+    "messages:read",
+    "messages:operate",
+    "operate",
+)
+
+ROLES: dict[str, tuple[str, ...]] = {
+    #: Deploys, watches, repairs.
+    "operator": SCOPES,
+    #: A shop, marketplace or ERP that places orders for its buyers and reads those.
+    "channel": ("orders:place", "orders:read"),
+    #: A person who orders for themselves.
+    "buyer": ("orders:place", "orders:read", "messages:read"),
+    #: Sells at a station, receives parcels and hands them out.
+    "clerk": (
+        "orders:place",
+        "orders:read",
+        "stock:read",
+        "shipments:read",
+        "shipments:operate",
+        "messages:read",
+    ),
+    #: A farmer, cooperative or company: told what was sold.
+    "producer": ("messages:read",),
+}

@@ -1,0 +1,38 @@
+"""The whole sample as values, the same for the same seed and day."""
+
+from dataclasses import dataclass
+from datetime import date
+from random import Random
+
+from farmgate.sample import goods, producers, sites
+
+SEED = 540400
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Everything that is loaded, in the order in which it is."""
+
+    sites: list[sites.Site]
+    routes: list[sites.Route]
+    producers: list[producers.Producer]
+    variants: list[goods.Variant]
+    lots: list[goods.Lot]
+
+
+def make(today: date, seed: int = SEED) -> Sample:
+    """Make the sample as it stands on a day (Asia/Shanghai)."""
+    # One source per part: a change in one part leaves the others as they are.
+    listed = sites.listed()
+    townships = [site for site in listed if site.level == "township"]
+    every_site = listed + sites.villages(Random(f"{seed}/villages"), townships)
+    farmers = producers.farmers(Random(f"{seed}/farmers"), townships)
+    others = producers.cooperatives(Random(f"{seed}/cooperatives"), farmers)
+    everyone = farmers + others + producers.companies()
+    return Sample(
+        sites=every_site,
+        routes=sites.routes(listed),
+        producers=everyone,
+        variants=goods.variants(),
+        lots=list(goods.lots(Random(f"{seed}/lots"), today, everyone, listed)),
+    )

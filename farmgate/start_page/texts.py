@@ -1,0 +1,46 @@
+"""The start page's words in Chinese and English."""
+
+LANGUAGES = ("zh", "en")
+
+TEXTS: dict[str, dict[str, str]] = {
+    "zh": {
+        "title": "农门 Farmgate",
+        "lead": "多个渠道共卖一份库存：一克不多卖，一单不丢失。",
+        "services": "四个服务",
+        "catalog": "商品、批次、库存",
+        "orders": "订单与付款",
+        "logistics": "站点与配送",
+        "notifications": "消息通知",
+        "ready": "正常",
+        "late": "异常",
+        "away": "无应答",
+        "docs": "接口文档",
+        "document": "OpenAPI",
+        "health": "健康状况",
+        "next": "下一步",
+        "demo": "让 200 个订单走完四个服务，并核对库存：",
+        "trace": "查看一个订单的全过程：",
+        "token": "为自己的程序签发令牌：",
+        "refresh": "本页每 5 秒自动刷新。",
+    },
+    "en": {
+        "title": "Farmgate",
+        "lead": "Many channels sell one stock: not a gram sold twice, not an order lost.",
+        "services": "The four services",
+        "catalog": "goods, lots, stock",
+        "orders": "orders and payments",
+        "logistics": "sites and shipments",
+        "notifications": "messages to people",
+        "ready": "ready",
+        "late": "not ready",
+        "away": "no answer",
+        "docs": "API docs",
+        "document": "OpenAPI",
+        "health": "health",
+        "next": "What next",
+        "demo": "Send 200 orders through all four services and check the books:",
+        "trace": "See the whole way of one order:",
+        "token": "Make a token for a program of your own:",
+        "refresh": "This page refreshes itself every 5 seconds.",
+    },
+}

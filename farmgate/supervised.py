@@ -1,0 +1,178 @@
+"""The run behind a broker: a web and a worker process per service, started again when they die."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+import click
+from waitress.server import create_server
+
+from farmgate import run_file, start_page
+from farmgate.failures import Failed
+from farmgate.locking import alone_in
+from farmgate.preparing import declare_topology, migrate
+from farmgate.services import NAMES, port_of
+from shared import keys
+from shared.config import Settings, read
+from shared.supervision import Stopping
+
+#: Seconds before a process that died is started again: the first time, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+#: A process that lived this many seconds begins with the first pause again.
+STEADY = 30.0
+#: Seconds between looks at the processes.
+LOOK = 0.2
+#: Seconds a process has to end after SIGTERM.
+GRACE = 15.0
+
+
+@dataclass
+class Process:
+    """One process and its history; `start` may be called again after it died."""
+
+    name: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: Path
+    running: subprocess.Popen[bytes] | None = None
+    started: float = field(default=0.0)
+    pause: float = FIRST_PAUSE
+    due: float = 0.0
+
+    def start(self) -> None:
+        """Start it, its output appended to its log file."""
+        with self.log.open("ab") as log:
+            self.running = subprocess.Popen(
+                [sys.executable, "-m", "farmgate", *self.arguments],
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.started = monotonic()
+
+    def look(self) -> str | None:
+        """Start it when it is due; return a line when something changed."""
+        if self.running is None:
+            if monotonic() < self.due:
+                return None
+            self.start()
+            assert self.running is not None
+            return f"{self.name} runs as process {self.running.pid}"
+        status = self.running.poll()
+        if status is None:
+            return None
+        if monotonic() - self.started > STEADY:
+            self.pause = FIRST_PAUSE
+        line = (
+            f"{self.name} ended ({_ending(status)}), again in {self.pause:.1f} s; "
+            f"its log: {self.log}"
+        )
+        self.running, self.due = None, monotonic() + self.pause
+        self.pause = min(LONGEST_PAUSE, self.pause * 2)
+        return line
+
+
+def _ending(status: int) -> str:
+    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+
+
+def run(
+    environment: Mapping[str, str],
+    host: str,
+    port: int,
+    workers: int,
+    stopping: Stopping,
+    ready: Callable[[str], None],
+) -> None:
+    """Run until `stopping` is set; `ready` is called with the start page's address.
+
+    Migrates the databases and declares the topology first.
+
+    Raises:
+        Failed: another process uses the data folder, or a port is taken.
+        Unreachable: the broker or a database does not answer.
+    """
+    data = Path(read(environment, "FARMGATE_DATA", "var"))
+    settings = {name: Settings.from_environment(name, environment) for name in NAMES}
+    shown = "127.0.0.1" if host == "0.0.0.0" else host
+    url = f"http://{shown}:{port}"
+    urls = {name: f"http://{shown}:{port_of(name)}" for name in NAMES}
+    with ExitStack() as stack:
+        stack.enter_context(alone_in(data))
+        keys.ensure(data)
+        for taken in (port, *map(port_of, NAMES)):
+            _check_free(host, taken, data)
+        for name in NAMES:
+            migrate(settings[name])
+        declare_topology(environment)
+        whole = {
+            "FARMGATE_PAYMENT_SECRET_FILE": str(data / "keys" / "payment_secret"),
+            **environment,
+        }
+        processes = _processes(whole, host, workers, data)
+        server = create_server(start_page.create_app(urls), host=host, port=port, threads=4)
+        threading.Thread(target=server.run, name="http", daemon=True).start()
+        stack.callback(run_file.remove, data)
+        stack.callback(_stop, processes)
+        started = False
+        while not stopping.is_set():
+            lines = [line for process in processes if (line := process.look())]
+            for line in lines:
+                click.echo(line)
+            if lines:
+                pids = {p.name: p.running.pid for p in processes if p.running is not None}
+                run_file.write(data, run_file.Run(os.getpid(), url, urls, pids))
+            if not started:
+                started = True
+                ready(url)
+            stopping.wait(LOOK)
+        server.close()
+
+
+def _processes(
+    environment: Mapping[str, str], host: str, workers: int, data: Path
+) -> list[Process]:
+    logs = data / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    made = []
+    for name in NAMES:
+        serve = ("web", name, "--host", host, "--port", str(port_of(name)))
+        web, worker = f"{name}-web", f"{name}-worker"
+        arguments = (*serve, "--workers", str(workers))
+        made.append(Process(web, arguments, environment, logs / f"{web}.log"))
+        made.append(Process(worker, ("worker", name), environment, logs / f"{worker}.log"))
+    return made
+
+
+def _check_free(host: str, port: int, data: Path) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Failed(
+                f"Port {port} on {host} cannot be used: {error.strerror}. If a `farmgate up` was "
+                f"killed, its processes may still run: {run_file.path(data)} names them."
+            ) from error
+
+
+def _stop(processes: list[Process]) -> None:
+    running = [p.running for p in processes if p.running is not None]
+    for process in running:
+        process.terminate()
+    deadline = monotonic() + GRACE
+    for process in running:
+        try:
+            process.wait(max(0.1, deadline - monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
