@@ -1,0 +1,107 @@
+"""Routes for stock: what comes, what is counted, what is moved, and how much there is."""
+
+from typing import Any
+from uuid import UUID
+
+from shared.paging import Page, page, page_of
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+
+from services.catalog.models import Reservation, StockLevel, StockMovement
+from services.catalog.schemas import stock as schemas
+from services.catalog.use_cases import books, inquiries, stock
+
+blp = Blueprint(
+    "stock",
+    __name__,
+    url_prefix="/api/catalog/v1",
+    description="The stock ledger, its balances, and what is set aside for orders.",
+)
+
+
+@blp.post("/stock/receipts")
+@scope("stock:write")
+@idempotent
+@blp.arguments(schemas.ReceiveStockRequest)
+@blp.response(201, schemas.LevelResponse)
+def receive_stock(receipt_in: dict[str, Any]) -> StockLevel:
+    """Take goods of a lot into stock at a location.
+
+    They are `available` when their lot is released, `held` until then.
+    """
+    with transaction() as session:
+        return stock.receive_stock(session, actor=caller().subject, **receipt_in)
+
+
+@blp.post("/stock/adjustments")
+@scope("stock:write")
+@idempotent
+@blp.arguments(schemas.AdjustStockRequest)
+@blp.response(201, schemas.LevelResponse)
+def adjust_stock(adjustment_in: dict[str, Any]) -> StockLevel:
+    """Correct how much of a lot lies at a location.
+
+    Only what nobody has a claim on can be taken away; with less than that the answer is 409
+    and says how much is free.
+    """
+    with transaction() as session:
+        return stock.adjust_stock(session, actor=caller().subject, **adjustment_in)
+
+
+@blp.post("/stock/moves")
+@scope("stock:write")
+@idempotent
+@blp.arguments(schemas.MoveStockRequest)
+@blp.response(201, schemas.MovedResponse)
+def move_stock(move_in: dict[str, Any]) -> dict[str, Any]:
+    """Move free stock of a lot from one location to another.
+
+    What is set aside for orders stays where it was promised from.
+    """
+    with transaction() as session:
+        return {"items": stock.move_stock(session, actor=caller().subject, **move_in)}
+
+
+@blp.get("/stock")
+@scope("stock:read")
+@blp.arguments(schemas.ListLevelsRequest, location="query")
+@blp.response(200, page_of(schemas.LevelResponse))
+def list_levels(query: dict[str, Any]) -> Page[StockLevel]:
+    """List how much of each lot lies where, and how much of it is free."""
+    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        return page(session, stock.select_levels(**query), StockLevel.id, **place)
+
+
+@blp.get("/stock/movements")
+@scope("stock:read")
+@blp.arguments(schemas.ListMovementsRequest, location="query")
+@blp.response(200, page_of(schemas.MovementResponse))
+def list_movements(query: dict[str, Any]) -> Page[StockMovement]:
+    """List the ledger, newest first."""
+    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        return page(
+            session, stock.select_movements(**query), StockMovement.id, descending=True, **place
+        )
+
+
+@blp.get("/stock/summary")
+@scope("stock:read")
+@blp.response(200, schemas.BooksResponse)
+def summarise_stock() -> books.Books:
+    """Show per variant what came, what went and what is there, and whether it adds up.
+
+    All balances are rebuilt from the ledger and compared with those that are kept and with
+    the open reservations; each difference is named.
+    """
+    with reading() as session:
+        return books.balance_books(session)
+
+
+@blp.get("/reservations/<uuid:order_id>")
+@scope("stock:read")
+@blp.response(200, schemas.ReservationResponse)
+def show_reservation(order_id: UUID) -> Reservation:
+    """Show what was set aside for an order, lot by lot, and what became of it."""
+    with reading() as session:
+        return inquiries.get_reservation(session, order_id)

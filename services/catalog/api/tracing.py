@@ -1,0 +1,32 @@
+"""The route that tells an operator what catalog knows of an order."""
+
+from typing import Any
+from uuid import UUID
+
+from shared.trace import TraceRequest, TraceResponse, facts
+from shared.web import Blueprint, reading, scope
+
+from services.catalog.use_cases import inquiries
+
+blp = Blueprint(
+    "trace",
+    __name__,
+    url_prefix="/api/catalog/v1",
+    description="What catalog knows of an order, for operators.",
+)
+
+
+@blp.get("/trace/<uuid:order_id>")
+@scope("operate")
+@blp.arguments(TraceRequest, location="query")
+@blp.response(200, TraceResponse)
+def trace(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
+    """Show an order's stock, lot by lot, its facts, and what it waits for."""
+    subjects = list(dict.fromkeys([f"order/{order_id}", *query["subject"]]))
+    with reading() as session:
+        return {
+            "service": "catalog",
+            "state": inquiries.state_of_order(session, order_id),
+            "waiting_for": inquiries.waiting_for(session, order_id),
+            **facts(session, subjects),
+        }

@@ -1,0 +1,87 @@
+"""Requests and answers about enterprises and their members."""
+
+from typing import Any
+
+import phonenumbers
+from marshmallow import ValidationError, fields, post_load, validate
+from shared.paging import PageRequest
+from shared.web import RequestSchema, ResponseSchema
+
+from services.catalog.schemas.values import NamesRequest, NamesResponse, code, whole, words
+
+ROLES = ("producer", "cooperative", "company", "centre", "station")
+LANGUAGES = ("zh", "bo", "en")
+
+
+class ContactRequest(RequestSchema):
+    """How to reach an enterprise; passed on, never shown again."""
+
+    phone = words(40, load_default=None, allow_none=True)
+    language = fields.String(load_default="zh", validate=validate.OneOf(LANGUAGES))
+
+    @post_load
+    def normalise(self, contact: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Write the phone number the international way, and refuse what is none."""
+        if contact["phone"] is None:
+            return contact
+        try:
+            number = phonenumbers.parse(contact["phone"], "CN")
+        except phonenumbers.NumberParseException:
+            number = None
+        if number is None or not phonenumbers.is_valid_number(number):
+            raise ValidationError("Not a phone number.", "phone")
+        written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        return contact | {"phone": written}
+
+
+class RegisterEnterpriseRequest(RequestSchema):
+    """A farmer, cooperative or company that will bring lots."""
+
+    code = code(required=True)
+    names = fields.Nested(NamesRequest, required=True)
+    roles = fields.List(
+        fields.String(validate=validate.OneOf(ROLES)),
+        required=True,
+        validate=validate.Length(min=1, max=len(ROLES)),
+    )
+    region_code = words(20, load_default=None, allow_none=True)
+    licence_no = words(60, load_default=None, allow_none=True)
+    contact = fields.Nested(ContactRequest, load_default=None, allow_none=True)
+
+
+class AddMemberRequest(RequestSchema):
+    """A producer's share in a cooperative, in basis points of what it splits."""
+
+    member_id = fields.UUID(required=True)
+    share_bp = whole(1, 10_000, required=True)
+    valid_from = fields.Date(required=True)
+    valid_to = fields.Date(load_default=None, allow_none=True)
+
+
+class ListEnterprisesRequest(PageRequest):
+    """Which enterprises to show."""
+
+    code = words(40)
+
+
+class MembershipResponse(ResponseSchema):
+    """A producer's share in a cooperative."""
+
+    membership_id = fields.UUID(attribute="id", required=True)
+    member_id = fields.UUID(required=True)
+    share_bp = fields.Integer(required=True)
+    valid_from = fields.Date(required=True)
+    valid_to = fields.Date(required=True, allow_none=True)
+
+
+class EnterpriseResponse(ResponseSchema):
+    """An enterprise with its members."""
+
+    enterprise_id = fields.UUID(attribute="id", required=True)
+    code = fields.String(required=True)
+    names = fields.Nested(NamesResponse, required=True)
+    roles = fields.List(fields.String(), required=True)
+    region_code = fields.String(required=True, allow_none=True)
+    licence_no = fields.String(required=True, allow_none=True)
+    status = fields.String(required=True)
+    memberships = fields.List(fields.Nested(MembershipResponse), required=True)

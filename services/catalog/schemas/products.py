@@ -1,0 +1,106 @@
+"""Requests and answers about products, variants and prices."""
+
+from marshmallow import fields, validate
+from shared.paging import PageRequest
+from shared.web import RequestSchema, ResponseSchema
+
+from services.catalog.schemas.values import (
+    MOST_FEN,
+    NamesRequest,
+    NamesResponse,
+    code,
+    quantity,
+    whole,
+    words,
+)
+from shared.events import UNITS
+
+
+class VariantRequest(RequestSchema):
+    """One way in which a product is sold."""
+
+    sku = code(required=True)
+    grade = words(60, required=True)
+    unit = fields.String(required=True, validate=validate.OneOf(UNITS))
+    pack_quantity = quantity(required=True)
+    min_life_days = whole(0, 36_500, load_default=0)
+    gtin = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Regexp(r"^[0-9]{8,14}\Z", error="Must be 8 to 14 digits."),
+    )
+
+
+class ListProductRequest(RequestSchema):
+    """A product to put on sale."""
+
+    code = code(required=True)
+    names = fields.Nested(NamesRequest, required=True)
+    category = words(60, required=True)
+    perishable = fields.Boolean(required=True, truthy={True}, falsy={False})
+    shelf_life_days = whole(1, 36_500, load_default=None, allow_none=True)
+    storage = words(60, load_default=None, allow_none=True)
+    variants = fields.List(
+        fields.Nested(VariantRequest), required=True, validate=validate.Length(min=1, max=200)
+    )
+
+
+class ListProductsRequest(PageRequest):
+    """Which products to show."""
+
+    code = words(40)
+    category = words(60)
+    status = fields.String(validate=validate.OneOf(("listed", "withdrawn")))
+
+
+class VariantResponse(ResponseSchema):
+    """One way in which a product is sold."""
+
+    variant_id = fields.UUID(attribute="id", required=True)
+    sku = fields.String(required=True)
+    grade = fields.String(required=True)
+    unit = fields.String(required=True)
+    pack_quantity = fields.Integer(required=True)
+    min_life_days = fields.Integer(required=True)
+    gtin = fields.String(required=True, allow_none=True)
+
+
+class ProductResponse(ResponseSchema):
+    """A product with all its variants."""
+
+    product_id = fields.UUID(attribute="id", required=True)
+    code = fields.String(required=True)
+    names = fields.Nested(NamesResponse, required=True)
+    category = fields.String(required=True)
+    perishable = fields.Boolean(required=True)
+    shelf_life_days = fields.Integer(required=True, allow_none=True)
+    storage = fields.String(required=True, allow_none=True)
+    status = fields.String(required=True)
+    variants = fields.List(fields.Nested(VariantResponse), required=True)
+
+
+class SetPriceRequest(RequestSchema):
+    """What `price_unit` grams or pieces cost, in fen, and when."""
+
+    price_fen = whole(1, MOST_FEN, required=True)
+    price_unit = quantity(required=True)
+    valid_from = fields.AwareDateTime(load_default=None, allow_none=True)
+    valid_to = fields.AwareDateTime(load_default=None, allow_none=True)
+
+
+class PriceResponse(ResponseSchema):
+    """What `price_unit` grams or pieces cost, in fen, until a later price begins or this ends."""
+
+    price_id = fields.UUID(attribute="id", required=True)
+    variant_id = fields.UUID(required=True)
+    channel = fields.String(required=True)
+    price_fen = fields.Integer(required=True)
+    price_unit = fields.Integer(required=True)
+    valid_from = fields.AwareDateTime(required=True)
+    valid_to = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class PricesResponse(ResponseSchema):
+    """All prices of a variant, past ones too."""
+
+    items = fields.List(fields.Nested(PriceResponse), required=True)

@@ -1,0 +1,252 @@
+"""Requests and answers about lots, locations, stock and reservations."""
+
+from marshmallow import fields, validate
+from shared.paging import PageRequest
+from shared.web import RequestSchema, ResponseSchema
+
+from services.catalog.rules import ADJUSTMENT_REASONS, LotStatus
+from services.catalog.schemas.values import (
+    MOST_QUANTITY,
+    NamesResponse,
+    code,
+    quantity,
+    words,
+)
+from shared.events import SITE_LEVELS
+
+
+class RecordLotRequest(RequestSchema):
+    """What one producer harvested of one variant on one day."""
+
+    code = code(required=True)
+    variant_id = fields.UUID(required=True)
+    producer_id = fields.UUID(required=True)
+    harvest_date = fields.Date(required=True)
+    best_before = fields.Date(load_default=None, allow_none=True)
+    origin_site_id = fields.UUID(load_default=None, allow_none=True)
+
+
+class StopLotRequest(RequestSchema):
+    """Why a lot must not be sold."""
+
+    reason = words(500, required=True)
+
+
+class ListLotsRequest(PageRequest):
+    """Which lots to show."""
+
+    code = words(40)
+    variant_id = fields.UUID()
+    producer_id = fields.UUID()
+    status = fields.String(validate=validate.OneOf([status.value for status in LotStatus]))
+
+
+class LotResponse(ResponseSchema):
+    """A lot: its origin, how long it keeps, and whether it may be sold."""
+
+    lot_id = fields.UUID(attribute="id", required=True)
+    code = fields.String(required=True)
+    variant_id = fields.UUID(required=True)
+    producer_id = fields.UUID(required=True)
+    origin_site_id = fields.UUID(required=True, allow_none=True)
+    harvest_date = fields.Date(required=True)
+    best_before = fields.Date(required=True, allow_none=True)
+    status = fields.String(required=True)
+    status_reason = fields.String(required=True, allow_none=True)
+
+
+class ListLocationsRequest(PageRequest):
+    """Which locations to show."""
+
+    level = fields.String(validate=validate.OneOf(SITE_LEVELS))
+
+
+class LocationResponse(ResponseSchema):
+    """A place where stock may lie: a site of logistics under the same id."""
+
+    location_id = fields.UUID(attribute="id", required=True)
+    code = fields.String(required=True)
+    level = fields.String(required=True)
+    parent_id = fields.UUID(required=True, allow_none=True)
+    names = fields.Nested(NamesResponse, required=True)
+    is_open = fields.Boolean(required=True)
+
+
+class ReceiveStockRequest(RequestSchema):
+    """Goods of a lot that arrived."""
+
+    lot_id = fields.UUID(required=True)
+    location_id = fields.UUID(required=True)
+    quantity = quantity(required=True)
+
+
+class AdjustStockRequest(RequestSchema):
+    """By how much there is more or less than the books say, and why."""
+
+    lot_id = fields.UUID(required=True)
+    location_id = fields.UUID(required=True)
+    difference = fields.Integer(
+        strict=True,
+        required=True,
+        validate=[
+            validate.Range(min=-MOST_QUANTITY, max=MOST_QUANTITY),
+            validate.NoneOf([0], error="Must not be 0."),
+        ],
+    )
+    reason = fields.String(
+        required=True, validate=validate.OneOf([reason.value for reason in ADJUSTMENT_REASONS])
+    )
+
+
+class MoveStockRequest(RequestSchema):
+    """Free stock that was brought to another location."""
+
+    lot_id = fields.UUID(required=True)
+    from_location_id = fields.UUID(required=True)
+    to_location_id = fields.UUID(required=True)
+    quantity = quantity(required=True)
+
+
+class ListLevelsRequest(PageRequest):
+    """Which stock to show."""
+
+    lot_id = fields.UUID()
+    location_id = fields.UUID()
+    variant_id = fields.UUID()
+
+
+class LevelResponse(ResponseSchema):
+    """How much of a lot stands in each bucket at a location; `on_hand` is their sum."""
+
+    lot_id = fields.UUID(required=True)
+    location_id = fields.UUID(required=True)
+    available = fields.Integer(required=True)
+    reserved = fields.Integer(required=True)
+    committed = fields.Integer(required=True)
+    allotted = fields.Integer(required=True)
+    held = fields.Integer(required=True)
+    damaged = fields.Integer(required=True)
+    on_hand = fields.Integer(required=True)
+
+
+class MovedResponse(ResponseSchema):
+    """Both levels after a move: where it was, where it is."""
+
+    items = fields.List(fields.Nested(LevelResponse), required=True)
+
+
+class ListMovementsRequest(PageRequest):
+    """Which part of the ledger to show."""
+
+    lot_id = fields.UUID()
+    location_id = fields.UUID()
+
+
+class MovementResponse(ResponseSchema):
+    """One line of the ledger."""
+
+    movement_id = fields.UUID(attribute="id", required=True)
+    lot_id = fields.UUID(required=True)
+    location_id = fields.UUID(required=True)
+    from_bucket = fields.String(required=True)
+    to_bucket = fields.String(required=True)
+    quantity = fields.Integer(required=True)
+    reason = fields.String(required=True)
+    order_id = fields.UUID(required=True, allow_none=True)
+    cause = fields.String(required=True)
+    actor = fields.String(required=True)
+    at = fields.AwareDateTime(required=True)
+
+
+class VariantBooksResponse(ResponseSchema):
+    """What came and went of one variant, what is there, and whether it adds up."""
+
+    variant_id = fields.UUID(required=True)
+    sku = fields.String(required=True)
+    unit = fields.String(required=True)
+    received = fields.Integer(required=True, attribute="flows.received")
+    found = fields.Integer(required=True, attribute="flows.found")
+    restocked = fields.Integer(required=True, attribute="flows.restocked")
+    consumed = fields.Integer(required=True, attribute="flows.consumed")
+    lost = fields.Integer(required=True, attribute="flows.lost")
+    in_transit = fields.Integer(required=True, attribute="flows.in_transit")
+    available = fields.Integer(required=True, attribute="buckets.available")
+    reserved = fields.Integer(required=True, attribute="buckets.reserved")
+    committed = fields.Integer(required=True, attribute="buckets.committed")
+    allotted = fields.Integer(required=True, attribute="buckets.allotted")
+    held = fields.Integer(required=True, attribute="buckets.held")
+    damaged = fields.Integer(required=True, attribute="buckets.damaged")
+    on_hand = fields.Integer(required=True, attribute="buckets.on_hand")
+    balanced = fields.Boolean(required=True)
+
+
+class DifferenceResponse(ResponseSchema):
+    """A bucket whose balance is not what the ledger, or the open reservations, say."""
+
+    lot_code = fields.String(required=True)
+    location_code = fields.String(required=True)
+    bucket = fields.String(required=True)
+    balance = fields.Integer(required=True)
+    against = fields.String(required=True)
+    expected = fields.Integer(required=True)
+
+
+class TotalsResponse(VariantBooksResponse):
+    """The sums over all variants; grams and pieces together, so only good for comparing."""
+
+    class Meta:
+        exclude = ("variant_id", "sku", "unit")
+
+
+class BooksResponse(ResponseSchema):
+    """The books of all variants, every difference found, and whether there is none."""
+
+    items = fields.List(fields.Nested(VariantBooksResponse), attribute="variants", required=True)
+    totals = fields.Nested(TotalsResponse, required=True)
+    balanced = fields.Boolean(required=True)
+    differences = fields.List(fields.Nested(DifferenceResponse), required=True)
+
+
+class ReservationLineResponse(ResponseSchema):
+    """What one line of an order took from one lot at one location."""
+
+    line_no = fields.Integer(required=True)
+    variant_id = fields.UUID(required=True)
+    lot_id = fields.UUID(required=True)
+    location_id = fields.UUID(required=True)
+    quantity = fields.Integer(required=True)
+
+
+class ReservationResponse(ResponseSchema):
+    """What was set aside for an order, and what became of it."""
+
+    order_id = fields.UUID(required=True)
+    status = fields.String(required=True)
+    reason = fields.String(required=True, allow_none=True)
+    changed_at = fields.AwareDateTime(required=True)
+    lines = fields.List(fields.Nested(ReservationLineResponse), required=True)
+
+
+class ImportRequest(RequestSchema):
+    """How to import."""
+
+    dry_run = fields.Boolean(load_default=False)
+
+
+class RowErrorResponse(ResponseSchema):
+    """One mistake in a file; the header is row 1."""
+
+    row = fields.Integer(required=True)
+    column = fields.String(required=True, allow_none=True)
+    message = fields.String(required=True)
+
+
+class ImportResponse(ResponseSchema):
+    """What an import did, or (dry run) would do."""
+
+    rows = fields.Integer(required=True)
+    created = fields.Integer(required=True)
+    changed = fields.Integer(required=True)
+    unchanged = fields.Integer(required=True)
+    dry_run = fields.Boolean(required=True)
+    errors = fields.List(fields.Nested(RowErrorResponse), required=True)

@@ -1,0 +1,53 @@
+"""Fields that several schemas share, each with the range that makes sense for it."""
+
+from typing import Any
+
+from marshmallow import fields, validate
+from shared.web import RequestSchema, ResponseSchema
+
+#: Grams or pieces: a thousand tonnes, more than any one place holds.
+MOST_QUANTITY = 1_000_000_000
+#: A million yuan.
+MOST_FEN = 100_000_000
+
+
+def code(**options: Any) -> fields.String:
+    """Return a field for a code that people read: ASCII, at most 40 characters."""
+    return fields.String(
+        validate=validate.Regexp(
+            r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}\Z",
+            error="Must be up to 40 letters, digits, '.', '_', '/' or '-'.",
+        ),
+        **options,
+    )
+
+
+def words(most: int = 200, **options: Any) -> fields.String:
+    """Return a field for a text of 1 to `most` characters."""
+    return fields.String(validate=validate.Length(min=1, max=most), **options)
+
+
+def whole(least: int, most: int, **options: Any) -> fields.Integer:
+    """Return a field for a whole number in a range; neither 1.0 nor "1" is one."""
+    return fields.Integer(strict=True, validate=validate.Range(min=least, max=most), **options)
+
+
+def quantity(**options: Any) -> fields.Integer:
+    """Return a field for a quantity in the variant's unit, at least 1."""
+    return whole(1, MOST_QUANTITY, **options)
+
+
+class NamesRequest(RequestSchema):
+    """A name in the languages that are known."""
+
+    zh = words(required=True)
+    bo = words()
+    en = words()
+
+
+class NamesResponse(ResponseSchema):
+    """A name in the languages that are known."""
+
+    zh = fields.String(required=True)
+    bo = fields.String()
+    en = fields.String()

@@ -1,0 +1,180 @@
+"""Register those who bring lots: farmers, cooperatives, companies."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from services.catalog.models import Enterprise, Membership
+from shared.errors import Conflict, NotFound, Unprocessable
+from shared.events import EnterpriseContactGiven, EnterpriseRegistered
+from shared.outbox import record
+from shared.rows import locked, take_turns
+
+#: Roles under which an enterprise can have harvested a lot.
+PRODUCING = frozenset({"producer", "cooperative", "company"})
+
+
+class EnterpriseNotFound(NotFound):
+    """Raised when no enterprise has this id."""
+
+
+class EnterpriseCodeTaken(Conflict):
+    """Raised when the code belongs to an enterprise that was described otherwise."""
+
+
+class ImpossibleMembership(Unprocessable):
+    """Raised when an enterprise cannot be a member: wrong role, or itself."""
+
+
+class MembershipOverlaps(Conflict):
+    """Raised when an enterprise is a member already in that time."""
+
+
+def register_enterprise(
+    session: Session,
+    code: str,
+    names: Mapping[str, str],
+    roles: Sequence[str],
+    region_code: str | None = None,
+    licence_no: str | None = None,
+    contact: Mapping[str, Any] | None = None,
+) -> Enterprise:
+    """Register an enterprise; the same once more returns the one that is there.
+
+    How to reach it (`contact`: phone, language) goes out as an internal event and is not kept.
+
+    Raises:
+        EnterpriseCodeTaken: the code is taken by another.
+    """
+    take_turns(session, "enterprises")
+    facts = {
+        "names": dict(names),
+        "roles": sorted(set(roles)),
+        "region_code": region_code,
+        "licence_no": licence_no,
+    }
+    known = session.scalars(select(Enterprise).where(Enterprise.code == code)).one_or_none()
+    if known is not None:
+        if any(getattr(known, name) != value for name, value in facts.items()):
+            raise EnterpriseCodeTaken(
+                f"Code {code} belongs to another enterprise; choose another code.",
+                enterprise_id=str(known.id),
+            )
+        return known
+    enterprise = Enterprise(code=code, memberships=[], **facts)
+    session.add(enterprise)
+    session.flush()
+    record(
+        session,
+        EnterpriseRegistered,
+        enterprise,
+        enterprise_id=enterprise.id,
+        roles=enterprise.roles,
+    )
+    if contact is not None:
+        _say_contact(session, enterprise, **contact)
+    return enterprise
+
+
+def give_contact(
+    session: Session, enterprise_id: UUID, language: str, phone: str | None = None
+) -> Enterprise:
+    """Say anew how to reach an enterprise; catalog passes it on and keeps nothing of it.
+
+    Raises:
+        EnterpriseNotFound: there is none with this id.
+    """
+    enterprise = _locked_enterprise(session, enterprise_id)
+    _say_contact(session, enterprise, language, phone)
+    return enterprise
+
+
+def _say_contact(
+    session: Session, enterprise: Enterprise, language: str, phone: str | None = None
+) -> None:
+    record(
+        session,
+        EnterpriseContactGiven,
+        enterprise,
+        enterprise_id=enterprise.id,
+        name=enterprise.names["zh"],
+        phone=phone,
+        language=language,
+    )
+
+
+def add_member(
+    session: Session,
+    enterprise_id: UUID,
+    member_id: UUID,
+    share_bp: int,
+    valid_from: date,
+    valid_to: date | None = None,
+) -> Membership:
+    """Let a producer share in what a cooperative earns; the same once more changes nothing.
+
+    `share_bp` is in basis points of what the cooperative splits.
+
+    Raises:
+        EnterpriseNotFound: there is no enterprise with one of the ids.
+        ImpossibleMembership: the one is no cooperative, the other no producer, or both are one.
+        MembershipOverlaps: it is a member already in that time.
+    """
+    # Ordered by the cooperative's row: two requests for one member cannot both find no overlap.
+    cooperative = _locked_enterprise(session, enterprise_id)
+    member = session.get(Enterprise, member_id)
+    if member is None:
+        raise EnterpriseNotFound(f"There is no enterprise {member_id}.")
+    if "cooperative" not in cooperative.roles:
+        raise ImpossibleMembership(f"{cooperative.code} is no cooperative.")
+    if cooperative is member or "producer" not in member.roles:
+        raise ImpossibleMembership(f"{member.code} is no producer that could be a member.")
+    if valid_to is not None and valid_to < valid_from:
+        raise ImpossibleMembership("The membership ends before it begins.")
+    terms = (share_bp, valid_from, valid_to)
+    for other in cooperative.memberships:
+        if other.member_id != member_id:
+            continue
+        if (other.share_bp, other.valid_from, other.valid_to) == terms:
+            return other
+        ends_before = other.valid_to is not None and other.valid_to < valid_from
+        begins_after = valid_to is not None and valid_to < other.valid_from
+        if not (ends_before or begins_after):
+            raise MembershipOverlaps(f"{member.code} is a member from {other.valid_from} on.")
+    membership = Membership(
+        member_id=member_id, share_bp=share_bp, valid_from=valid_from, valid_to=valid_to
+    )
+    cooperative.memberships.append(membership)
+    session.flush()
+    return membership
+
+
+def _locked_enterprise(session: Session, enterprise_id: UUID) -> Enterprise:
+    enterprise: Enterprise | None = locked(session, Enterprise.id, enterprise_id)
+    if enterprise is None:
+        raise EnterpriseNotFound(f"There is no enterprise {enterprise_id}.")
+    return enterprise
+
+
+def get_enterprise(session: Session, enterprise_id: UUID) -> Enterprise:
+    """Return an enterprise with its members.
+
+    Raises:
+        EnterpriseNotFound: there is none with this id.
+    """
+    enterprise = session.get(Enterprise, enterprise_id)
+    if enterprise is None:
+        raise EnterpriseNotFound(f"There is no enterprise {enterprise_id}.")
+    return enterprise
+
+
+def select_enterprises(code: str | None = None) -> Select[Enterprise]:
+    """Return the query for enterprises, all of them or the one with a code."""
+    statement = select(Enterprise)
+    if code is not None:
+        statement = statement.where(Enterprise.code == code)
+    return statement

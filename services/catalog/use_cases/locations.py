@@ -1,0 +1,87 @@
+"""Follow logistics' sites: each is a location where stock may lie."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from services.catalog.models import Location
+from shared.errors import Conflict, Unprocessable
+from shared.rows import locked, remember
+
+
+class UnknownLocation(Unprocessable):
+    """Raised when a location is named that catalog has not heard of."""
+
+
+class LocationClosed(Conflict):
+    """Raised when goods are to be brought to a closed location."""
+
+
+def open_location(
+    session: Session,
+    site_id: UUID,
+    code: str,
+    level: str,
+    parent_id: UUID | None,
+    names: Mapping[str, str],
+) -> Location:
+    """Let stock lie at a site from now on; again, with what changed, when logistics says so."""
+    location: Location | None = locked(session, Location.id, site_id)
+    if location is None:
+        location = Location(id=site_id)
+        remember(session, Location.id, location)
+    location.code = code
+    location.level = level
+    location.parent_id = parent_id
+    location.names = dict(names)
+    location.is_open = True
+    return location
+
+
+def close_location(session: Session, site_id: UUID) -> None:
+    """Take no more stock in at a site; what lies there can still be counted and moved away.
+
+    Raises:
+        UnknownLocation: the site was never opened.
+    """
+    location: Location | None = locked(session, Location.id, site_id)
+    if location is None:
+        raise UnknownLocation(f"Site {site_id} was never opened.")
+    location.is_open = False
+
+
+def existing_location(session: Session, location_id: UUID) -> Location:
+    """Return a location.
+
+    Raises:
+        UnknownLocation: catalog has not heard of it.
+    """
+    location = session.get(Location, location_id)
+    if location is None:
+        raise UnknownLocation(
+            f"No location {location_id} is known; open the site in logistics first."
+        )
+    return location
+
+
+def open_location_of(session: Session, location_id: UUID) -> Location:
+    """Return a location that takes goods in.
+
+    Raises:
+        UnknownLocation: catalog has not heard of it.
+        LocationClosed: it takes nothing in.
+    """
+    location = existing_location(session, location_id)
+    if not location.is_open:
+        raise LocationClosed(f"Location {location.code} is closed and takes no stock.")
+    return location
+
+
+def select_locations(level: str | None = None) -> Select[Location]:
+    """Return the query for locations, all of them or those of one level."""
+    statement = select(Location)
+    if level is not None:
+        statement = statement.where(Location.level == level)
+    return statement

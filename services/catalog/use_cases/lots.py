@@ -1,0 +1,205 @@
+"""Record lots, and let them be sold, held or recalled."""
+
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from services.catalog.models import Enterprise, Lot, Product, Variant
+from services.catalog.rules import (
+    Bucket,
+    LotStatus,
+    Reason,
+    best_before_of,
+    check_dates,
+    free_bucket,
+    lot_step,
+)
+from services.catalog.use_cases.enterprises import PRODUCING
+from services.catalog.use_cases.ledger import LotNotFound, locked_lot, move
+from services.catalog.use_cases.locations import existing_location
+from shared import clock
+from shared.errors import Conflict, Unprocessable
+from shared.events import LotHeld, LotRecalled, LotReleased
+from shared.outbox import record
+from shared.rows import take_turns
+
+
+class LotCodeTaken(Conflict):
+    """Raised when the code belongs to a lot that was described otherwise."""
+
+
+class UnknownVariant(Unprocessable):
+    """Raised when a variant is named that is not in the catalogue."""
+
+
+class UnknownProducer(Unprocessable):
+    """Raised when the producer is not registered, or registered as something else."""
+
+
+def record_lot(
+    session: Session,
+    code: str,
+    variant_id: UUID,
+    producer_id: UUID,
+    harvest_date: date,
+    best_before: date | None = None,
+    origin_site_id: UUID | None = None,
+) -> Lot:
+    """Record what a producer harvested; the same once more returns the lot that is there.
+
+    Without `best_before` the product's shelf life counts from the harvest. The lot can be
+    received at once, and sold after inspection and release.
+
+    Raises:
+        LotCodeTaken: the code is taken by a lot that differs.
+        UnknownVariant, UnknownProducer, UnknownLocation: one of the ids leads nowhere.
+        ImpossibleDates: the dates contradict each other or the calendar.
+    """
+    take_turns(session, "lots")
+    shelf_life = session.execute(
+        select(Product.shelf_life_days)
+        .join(Variant, Variant.product_id == Product.id)
+        .where(Variant.id == variant_id)
+    ).one_or_none()
+    if shelf_life is None:
+        raise UnknownVariant(f"No variant {variant_id} is in the catalogue.")
+    producer = session.get(Enterprise, producer_id)
+    if producer is None or not PRODUCING.intersection(producer.roles):
+        raise UnknownProducer(f"{producer_id} is not registered as a producer.")
+    if origin_site_id is not None:
+        existing_location(session, origin_site_id)
+    if best_before is None:
+        best_before = best_before_of(harvest_date, shelf_life.shelf_life_days)
+    check_dates(harvest_date, best_before, clock.today())
+    facts = {
+        "variant_id": variant_id,
+        "producer_id": producer_id,
+        "harvest_date": harvest_date,
+        "best_before": best_before,
+        "origin_site_id": origin_site_id,
+    }
+    known = session.scalars(select(Lot).where(Lot.code == code)).one_or_none()
+    if known is not None:
+        if any(getattr(known, name) != value for name, value in facts.items()):
+            raise LotCodeTaken(
+                f"Code {code} belongs to a lot that differs; choose another code.",
+                lot_id=str(known.id),
+            )
+        return known
+    lot = Lot(code=code, levels=[], **facts)
+    session.add(lot)
+    session.flush()
+    return lot
+
+
+def inspect_lot(session: Session, lot_id: UUID) -> Lot:
+    """Note that a lot passed inspection; repeating it changes nothing.
+
+    Raises:
+        LotNotFound: there is none with this id.
+        WrongLotState: it is past that.
+    """
+    lot = locked_lot(session, lot_id)
+    lot.status = lot_step(LotStatus(lot.status), LotStatus.INSPECTED).value
+    return lot
+
+
+def release_lot(session: Session, lot_id: UUID, actor: str) -> Lot:
+    """Let a lot be sold: after inspection, or again after a hold. Repeating it changes nothing.
+
+    Raises:
+        LotNotFound: there is none with this id.
+        WrongLotState: it is not inspected yet, or recalled.
+    """
+    lot = locked_lot(session, lot_id)
+    if _become(session, lot, LotStatus.RELEASED, None, actor):
+        record(
+            session,
+            LotReleased,
+            lot,
+            lot_id=lot.id,
+            lot_code=lot.code,
+            variant_id=lot.variant_id,
+            producer_id=lot.producer_id,
+            best_before=lot.best_before,
+        )
+    return lot
+
+
+def hold_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
+    """Stop selling a lot, at all locations, until it is released again.
+
+    What orders have reserved stays with them. Repeating it changes nothing.
+
+    Raises:
+        LotNotFound: there is none with this id.
+        WrongLotState: it was not on sale.
+    """
+    lot = locked_lot(session, lot_id)
+    if _become(session, lot, LotStatus.HELD, reason, actor):
+        record(session, LotHeld, lot, lot_id=lot.id, reason=reason)
+    return lot
+
+
+def recall_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
+    """Stop selling a lot for good. Repeating it changes nothing.
+
+    Only free stock is stopped: what orders have reserved stays with them, and goods on their
+    way are not called back.
+
+    Raises:
+        LotNotFound: there is none with this id.
+        WrongLotState: it was never on sale.
+    """
+    lot = locked_lot(session, lot_id)
+    if _become(session, lot, LotStatus.RECALLED, reason, actor):
+        record(session, LotRecalled, lot, lot_id=lot.id, reason=reason)
+    return lot
+
+
+def _become(session: Session, lot: Lot, status: LotStatus, reason: str | None, actor: str) -> bool:
+    """Bring a locked lot to `status`, its free stock with it; False: it is there already."""
+    if lot.status == lot_step(LotStatus(lot.status), status):
+        return False
+    before, after = free_bucket(lot.status), free_bucket(status)
+    lot.status, lot.status_reason = status.value, reason
+    if before != after:
+        why = Reason.RELEASED if after is Bucket.AVAILABLE else Reason.HELD
+        for level in lot.levels:
+            quantity = getattr(level, before)
+            if quantity:
+                move(session, level, before, after, quantity, why, actor=actor)
+    return True
+
+
+def get_lot(session: Session, lot_id: UUID) -> Lot:
+    """Return a lot.
+
+    Raises:
+        LotNotFound: there is none with this id.
+    """
+    lot = session.get(Lot, lot_id)
+    if lot is None:
+        raise LotNotFound(f"There is no lot {lot_id}.")
+    return lot
+
+
+def select_lots(
+    code: str | None = None,
+    variant_id: UUID | None = None,
+    producer_id: UUID | None = None,
+    status: str | None = None,
+) -> Select[Lot]:
+    """Return the query for lots, narrowed by what is given."""
+    statement = select(Lot)
+    if code is not None:
+        statement = statement.where(Lot.code == code)
+    if variant_id is not None:
+        statement = statement.where(Lot.variant_id == variant_id)
+    if producer_id is not None:
+        statement = statement.where(Lot.producer_id == producer_id)
+    if status is not None:
+        statement = statement.where(Lot.status == status)
+    return statement

@@ -1,0 +1,93 @@
+"""Say what a variant costs, per channel and over time."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.catalog.models import Price, Variant
+from services.catalog.rules import ImpossibleDates
+from shared import clock
+from shared.errors import NotFound
+from shared.events import PriceChanged
+from shared.outbox import record
+from shared.rows import locked
+
+
+class VariantNotFound(NotFound):
+    """Raised when no variant has this id."""
+
+
+def set_price(
+    session: Session,
+    variant_id: UUID,
+    channel: str,
+    price_fen: int,
+    price_unit: int,
+    valid_from: datetime | None = None,
+    valid_to: datetime | None = None,
+) -> Price:
+    """Set what `price_unit` grams or pieces cost in one channel, from `valid_from` (now) on.
+
+    An earlier price ends where a later one begins. Setting what holds already changes nothing.
+
+    Raises:
+        VariantNotFound: there is none with this id.
+        ImpossibleDates: the price ends before it begins.
+    """
+    variant: Variant | None = locked(session, Variant.id, variant_id)
+    if variant is None:
+        raise VariantNotFound(f"There is no variant {variant_id}.")
+    begins = valid_from or clock.now()
+    if valid_to is not None and valid_to <= begins:
+        raise ImpossibleDates("The price ends before it begins; leave valid_to out or move it.")
+    earlier = session.scalars(
+        select(Price)
+        .where(Price.variant_id == variant_id, Price.channel == channel, Price.valid_from <= begins)
+        .order_by(Price.valid_from.desc())
+        .limit(1)
+    ).one_or_none()
+    terms = {"price_fen": price_fen, "price_unit": price_unit, "valid_to": valid_to}
+    if earlier is not None and (valid_from is None or earlier.valid_from == valid_from):
+        if all(getattr(earlier, name) == value for name, value in terms.items()):
+            return earlier
+        if earlier.valid_from == begins:
+            for name, value in terms.items():
+                setattr(earlier, name, value)
+            _say_price(session, variant, earlier)
+            return earlier
+    price = Price(variant_id=variant_id, channel=channel, valid_from=begins, **terms)
+    session.add(price)
+    _say_price(session, variant, price)
+    return price
+
+
+def _say_price(session: Session, variant: Variant, price: Price) -> None:
+    record(
+        session,
+        PriceChanged,
+        variant,
+        variant_id=variant.id,
+        channel=price.channel,
+        price_fen=price.price_fen,
+        price_unit=price.price_unit,
+        valid_from=price.valid_from,
+        valid_to=price.valid_to,
+    )
+
+
+def prices_of(session: Session, variant_id: UUID) -> Sequence[Price]:
+    """Return all prices of a variant, by channel and beginning; past ones too.
+
+    Raises:
+        VariantNotFound: there is none with this id.
+    """
+    if session.get(Variant, variant_id) is None:
+        raise VariantNotFound(f"There is no variant {variant_id}.")
+    return session.scalars(
+        select(Price)
+        .where(Price.variant_id == variant_id)
+        .order_by(Price.channel, Price.valid_from)
+    ).all()

@@ -1,0 +1,138 @@
+"""List what is sold, in which grades and packs, and take it off the list again."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from services.catalog.models import Product, Variant
+from shared.errors import Conflict, NotFound
+from shared.events import ProductListed, ProductWithdrawn
+from shared.outbox import record
+from shared.rows import locked, take_turns
+
+#: What describes a product, and what describes a variant beside its SKU.
+PRODUCT_FACTS = ("names", "category", "perishable", "shelf_life_days", "storage")
+VARIANT_FACTS = ("grade", "unit", "pack_quantity", "min_life_days", "gtin")
+
+
+class ProductNotFound(NotFound):
+    """Raised when no product has this id."""
+
+
+class ProductCodeTaken(Conflict):
+    """Raised when the code belongs to a product that was described otherwise."""
+
+
+class SkuTaken(Conflict):
+    """Raised when a SKU belongs to a variant of another product."""
+
+
+def list_product(
+    session: Session, code: str, variants: Sequence[Mapping[str, Any]], **facts: Any
+) -> Product:
+    """Put a product with its variants on sale; the same once more returns the one that is there.
+
+    Raises:
+        ProductCodeTaken: the code is taken by a product that differs.
+        SkuTaken: a SKU is taken by another product.
+    """
+    take_turns(session, "products")
+    known = session.scalars(select(Product).where(Product.code == code)).one_or_none()
+    if known is not None:
+        if not _is_same(known, facts, variants):
+            raise ProductCodeTaken(
+                f"Code {code} belongs to a product that differs; import products to change it.",
+                product_id=str(known.id),
+            )
+        return known
+    skus = [variant["sku"] for variant in variants]
+    taken = session.scalars(select(Variant.sku).where(Variant.sku.in_(skus))).first()
+    if taken is not None:
+        raise SkuTaken(f"SKU {taken} belongs to another product.")
+    product = Product(code=code, variants=[Variant(**variant) for variant in variants], **facts)
+    session.add(product)
+    session.flush()
+    say_listed(session, product)
+    return product
+
+
+def _is_same(
+    product: Product, facts: Mapping[str, Any], variants: Sequence[Mapping[str, Any]]
+) -> bool:
+    known = {
+        variant.sku: {name: getattr(variant, name) for name in VARIANT_FACTS}
+        for variant in product.variants
+    }
+    given = {
+        variant["sku"]: {name: variant.get(name) for name in VARIANT_FACTS} for variant in variants
+    }
+    return known == given and all(getattr(product, name) == facts[name] for name in facts)
+
+
+def say_listed(session: Session, product: Product) -> None:
+    """Publish the product as it is now, with all its variants; its row must be new or locked."""
+    record(
+        session,
+        ProductListed,
+        product,
+        product_id=product.id,
+        code=product.code,
+        names=product.names,
+        perishable=product.perishable,
+        variants=[
+            {
+                "variant_id": variant.id,
+                "sku": variant.sku,
+                "grade": variant.grade,
+                "unit": variant.unit,
+                "pack_quantity": variant.pack_quantity,
+                "storage": product.storage,
+                "min_life_days": variant.min_life_days,
+            }
+            for variant in product.variants
+        ],
+    )
+
+
+def withdraw_product(session: Session, product_id: UUID) -> Product:
+    """Take a product off the list; orders placed before are delivered.
+
+    Raises:
+        ProductNotFound: there is none with this id.
+    """
+    product: Product | None = locked(session, Product.id, product_id)
+    if product is None:
+        raise ProductNotFound(f"There is no product {product_id}.")
+    if product.status != "withdrawn":
+        product.status = "withdrawn"
+        record(session, ProductWithdrawn, product, product_id=product.id)
+    return product
+
+
+def get_product(session: Session, product_id: UUID) -> Product:
+    """Return a product with its variants.
+
+    Raises:
+        ProductNotFound: there is none with this id.
+    """
+    product = session.get(Product, product_id)
+    if product is None:
+        raise ProductNotFound(f"There is no product {product_id}.")
+    return product
+
+
+def select_products(
+    code: str | None = None, category: str | None = None, status: str | None = None
+) -> Select[Product]:
+    """Return the query for products, narrowed by what is given."""
+    statement = select(Product)
+    if code is not None:
+        statement = statement.where(Product.code == code)
+    if category is not None:
+        statement = statement.where(Product.category == category)
+    if status is not None:
+        statement = statement.where(Product.status == status)
+    return statement

@@ -1,0 +1,147 @@
+"""Set stock aside for an order: all of its lines, or none."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session, selectinload
+
+from services.catalog.models import Reservation, ReservationLine, StockLevel
+from services.catalog.rules import (
+    Bucket,
+    Line,
+    Reason,
+    ReservationStatus,
+    Short,
+    Take,
+    plan,
+    reservation_step,
+)
+from services.catalog.use_cases.ledger import move
+from services.catalog.use_cases.reservations import ORDERS, locked_reservation
+from services.catalog.use_cases.shelves import shelf, stock_shelves
+from shared import clock
+from shared.events import StockRefused, StockReserved
+from shared.outbox import record
+from shared.rows import lock_rows, locked, remember
+
+
+def lock_for_placement(
+    session: Session, order_ids: Iterable[UUID], variant_ids: Iterable[UUID]
+) -> None:
+    """Lock what a batch of orders needs: the lots they may take from, in the order of their ids."""
+    lock_rows(session, Reservation.order_id, order_ids, selectinload(Reservation.lines))
+    stock_shelves(session, set(variant_ids))
+
+
+def reserve_stock(
+    session: Session,
+    order_id: UUID,
+    channel: str,
+    site_id: UUID,
+    lines: Sequence[Mapping[str, Any]],
+) -> None:
+    """Reserve all lines of a new order, or none of them, and say which.
+
+    Repeating it for an order that has asked before changes nothing.
+    """
+    if locked(session, Reservation.order_id, order_id) is not None:
+        return
+    taken, shortfalls = _plan(session, channel, site_id, lines)
+    reservation = Reservation(
+        order_id=order_id, channel=channel, site_id=site_id, version=0, lines=[]
+    )
+    _book(session, reservation, taken, shortfalls)
+    remember(session, Reservation.order_id, reservation)
+
+
+def reserve_again(session: Session, order_id: UUID, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Ask once more for the stock of an order that had expired, since it is paid now.
+
+    Raises:
+        UnknownReservation: the order never asked before.
+        WrongReservationState: its stock is set aside, or gone.
+    """
+    reservation = locked_reservation(session, order_id)
+    reservation_step(reservation.status, ReservationStatus.HELD)
+    taken, shortfalls = _plan(session, reservation.channel, reservation.site_id, lines)
+    reservation.lines.clear()
+    _book(session, reservation, taken, shortfalls)
+
+
+def _plan(
+    session: Session, channel: str, site_id: UUID, lines: Sequence[Mapping[str, Any]]
+) -> tuple[list[Take[StockLevel]], list[Short]]:
+    wanted = [Line(line["line_no"], line["variant_id"], line["quantity"]) for line in lines]
+    variant_ids = {line.variant_id for line in wanted}
+    stock_shelves(session, variant_ids)
+    station = site_id if channel == "station" else None
+    return plan(wanted, {variant: shelf(session, variant, station) for variant in variant_ids})
+
+
+def _book(
+    session: Session,
+    reservation: Reservation,
+    taken: Sequence[Take[StockLevel]],
+    shortfalls: Sequence[Short],
+) -> None:
+    reservation.reason = None
+    reservation.changed_at = clock.now()
+    order_id = reservation.order_id
+    if shortfalls:
+        reservation.status = ReservationStatus.REFUSED.value
+        short = [
+            {
+                "line_no": short.line.line_no,
+                "variant_id": short.line.variant_id,
+                "requested": short.line.quantity,
+                "available": short.available,
+            }
+            for short in shortfalls
+        ]
+        record(session, StockRefused, reservation, order_id=order_id, shortfalls=short)
+        return
+    reservation.status = ReservationStatus.HELD.value
+    for take in taken:
+        move(
+            session,
+            take.shelved,
+            Bucket.AVAILABLE,
+            Bucket.RESERVED,
+            take.quantity,
+            Reason.RESERVED,
+            actor=ORDERS,
+            order_id=order_id,
+        )
+    reservation.lines.extend(
+        ReservationLine(
+            order_id=order_id,
+            line_no=take.line.line_no,
+            variant_id=take.line.variant_id,
+            lot_id=take.shelved.lot_id,
+            location_id=take.shelved.location_id,
+            quantity=take.quantity,
+        )
+        for take in taken
+    )
+    record(session, StockReserved, reservation, order_id=order_id, lines=_reserved_lines(taken))
+
+
+def _reserved_lines(taken: Iterable[Take[StockLevel]]) -> list[dict[str, Any]]:
+    lines: dict[int, dict[str, Any]] = {}
+    for take in taken:
+        line = lines.setdefault(
+            take.line.line_no,
+            {"line_no": take.line.line_no, "variant_id": take.line.variant_id, "lots": []},
+        )
+        lot = take.shelved.lot
+        line["lots"].append(
+            {
+                "lot_id": lot.id,
+                "lot_code": lot.code,
+                "location_id": take.shelved.location_id,
+                "producer_id": lot.producer_id,
+                "quantity": take.quantity,
+            }
+        )
+    return list(lines.values())

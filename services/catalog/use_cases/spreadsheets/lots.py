@@ -1,0 +1,236 @@
+"""Lots as CSV: one row per lot, with the codes of its variant, producer and place of origin."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from services.catalog.models import Enterprise, Location, Lot, Product, Variant
+from services.catalog.rules import (
+    ImpossibleDates,
+    LotStatus,
+    WrongLotState,
+    best_before_of,
+    check_dates,
+)
+from services.catalog.use_cases.enterprises import PRODUCING
+from services.catalog.use_cases.ledger import lock_lots
+from services.catalog.use_cases.lots import inspect_lot, release_lot
+from services.catalog.use_cases.spreadsheets.reading import (
+    Column,
+    Outcome,
+    Row,
+    RowError,
+    code,
+    day,
+    one_of,
+    read_rows,
+    write_rows,
+)
+from shared import clock
+from shared.ids import new_id
+from shared.rows import remember, take_turns
+
+COLUMNS = {
+    "lot": Column(code),
+    "sku": Column(code),
+    "producer": Column(code),
+    "harvest_date": Column(day),
+    "best_before": Column(day, required=False),
+    "origin": Column(code, required=False),
+    "status": Column(one_of(*LotStatus), required=False),
+}
+#: The way of a lot to the buyers; an import takes it as far along as the row says.
+_WAY = (LotStatus.HARVESTED, LotStatus.INSPECTED, LotStatus.RELEASED)
+
+
+def import_lots(session: Session, text: str, actor: str, dry_run: bool) -> Outcome:
+    """Record the lots of a file and take them on their way: inspected, released.
+
+    An empty `best_before` follows from the product's shelf life, an empty `status` is
+    `harvested` for a new lot. Lots that are there must be described as they are; holds and
+    recalls are not made or lifted by import.
+
+    Raises:
+        ImportRefused: a row is wrong; nothing was written.
+    """
+    rows, errors = read_rows(text, COLUMNS)
+    outcome = Outcome(rows=len(rows), errors=errors, dry_run=dry_run)
+    take_turns(session, "lots")
+    lots = _lots(session, [row.cells["lot"] for row in rows])
+    if not dry_run:
+        lock_lots(session, [lot.id for lot in lots.values()])
+    facts = _Facts(session, rows)
+    seen: dict[str, int] = {}
+    todo: list[tuple[Row, dict[str, Any], Lot | None]] = []
+    for row in rows:
+        described = facts.describe(row, outcome)
+        if row.cells["lot"] in seen:
+            first = seen[row.cells["lot"]]
+            outcome.errors.append(RowError(row.number, "lot", f"is in row {first} already"))
+        seen.setdefault(row.cells["lot"], row.number)
+        if described is not None:
+            lot = lots.get(row.cells["lot"])
+            if _fits(lot, row, described, outcome):
+                todo.append((row, described, lot))
+    outcome.refuse_if_wrong()
+    if outcome.errors:
+        return outcome
+    for row, described, known in todo:
+        _put(session, row, described, known, actor, outcome)
+    return outcome
+
+
+class _Facts:
+    """What the codes of a file lead to, looked up once for all rows."""
+
+    def __init__(self, session: Session, rows: Iterable[Row]) -> None:
+        cells = [row.cells for row in rows]
+        self.variants = {
+            sku: (variant_id, shelf_life_days)
+            for sku, variant_id, shelf_life_days in session.execute(
+                select(Variant.sku, Variant.id, Product.shelf_life_days)
+                .join(Product, Product.id == Variant.product_id)
+                .where(Variant.sku.in_({cell["sku"] for cell in cells}))
+            )
+        }
+        self.producers = {
+            enterprise_code: enterprise_id
+            for enterprise_code, enterprise_id, roles in session.execute(
+                select(Enterprise.code, Enterprise.id, Enterprise.roles).where(
+                    Enterprise.code.in_({cell["producer"] for cell in cells})
+                )
+            )
+            if PRODUCING.intersection(roles)
+        }
+        self.sites = ids_by_code(session, Location.code, {cell["origin"] for cell in cells})
+
+    def describe(self, row: Row, outcome: Outcome) -> dict[str, Any] | None:
+        """Return the columns of a lot, or None with the mistakes noted."""
+        cells, mistakes = row.cells, []
+        variant_id, shelf_life_days = self.variants.get(cells["sku"], (None, None))
+        if variant_id is None:
+            mistakes.append(RowError(row.number, "sku", f"no variant {cells['sku']}"))
+        if cells["producer"] not in self.producers:
+            mistakes.append(RowError(row.number, "producer", f"no producer {cells['producer']}"))
+        if cells["origin"] is not None and cells["origin"] not in self.sites:
+            mistakes.append(RowError(row.number, "origin", f"no site {cells['origin']}"))
+        best_before = cells["best_before"] or best_before_of(cells["harvest_date"], shelf_life_days)
+        try:
+            check_dates(cells["harvest_date"], best_before, clock.today())
+        except ImpossibleDates as error:
+            mistakes.append(RowError(row.number, "harvest_date", error.detail))
+        outcome.errors.extend(mistakes)
+        if mistakes:
+            return None
+        return {
+            "variant_id": variant_id,
+            "producer_id": self.producers[cells["producer"]],
+            "origin_site_id": self.sites.get(cells["origin"]),
+            "harvest_date": cells["harvest_date"],
+            "best_before": best_before,
+        }
+
+
+def ids_by_code(
+    session: Session, column: InstrumentedAttribute[str], codes: Iterable[str | None]
+) -> dict[str, UUID]:
+    """Return the ids of a model's rows by their code, in one statement."""
+    model = column.class_
+    wanted = {each for each in codes if each is not None}
+    return {
+        key: id_ for key, id_ in session.execute(select(column, model.id).where(column.in_(wanted)))
+    }
+
+
+def _lots(session: Session, codes: list[str]) -> dict[str, Lot]:
+    found = session.scalars(select(Lot).where(Lot.code.in_(codes)))
+    return {lot.code: lot for lot in found}
+
+
+def _fits(lot: Lot | None, row: Row, described: Mapping[str, Any], outcome: Outcome) -> bool:
+    """Tell whether a row describes the lot as it is and asks for steps it can take."""
+    if lot is not None:
+        different = [name for name, value in described.items() if getattr(lot, name) != value]
+        if different:
+            message = f"lot {lot.code} is recorded with another {', '.join(different)}"
+            outcome.errors.append(RowError(row.number, "lot", message))
+            return False
+    try:
+        _steps(_status(lot), row.cells["status"])
+    except WrongLotState as error:
+        outcome.errors.append(RowError(row.number, "status", error.detail))
+        return False
+    return True
+
+
+def _status(lot: Lot | None) -> str:
+    return LotStatus.HARVESTED.value if lot is None else lot.status
+
+
+def _steps(present: str, wanted: str | None) -> list[LotStatus]:
+    """Return the steps from one status to the other, along the way."""
+    if wanted is None or wanted == present:
+        return []
+    if present in _WAY and wanted in _WAY:
+        begin, end = _WAY.index(LotStatus(present)), _WAY.index(LotStatus(wanted))
+        if begin < end:
+            return list(_WAY[begin + 1 : end + 1])
+    raise WrongLotState(f"The lot is {present}; an import cannot make it {wanted}.")
+
+
+def _put(
+    session: Session,
+    row: Row,
+    described: Mapping[str, Any],
+    lot: Lot | None,
+    actor: str,
+    outcome: Outcome,
+) -> None:
+    steps = _steps(_status(lot), row.cells["status"])
+    if lot is None:
+        outcome.created += 1
+    elif steps:
+        outcome.changed += 1
+    else:
+        outcome.unchanged += 1
+    if outcome.dry_run:
+        return
+    if lot is None:
+        lot = Lot(
+            id=new_id(),
+            code=row.cells["lot"],
+            status=LotStatus.HARVESTED.value,
+            version=0,
+            levels=[],
+            **described,
+        )
+        remember(session, Lot.id, lot)
+    for step in steps:
+        if step is LotStatus.INSPECTED:
+            inspect_lot(session, lot.id)
+        else:
+            release_lot(session, lot.id, actor)
+
+
+def export_lots(session: Session) -> str:
+    """Return all lots as the CSV that `import_lots` takes."""
+    origin = aliased(Location)
+    rows = session.execute(
+        select(
+            Lot.code,
+            Variant.sku,
+            Enterprise.code,
+            Lot.harvest_date,
+            Lot.best_before,
+            origin.code,
+            Lot.status,
+        )
+        .join(Variant, Variant.id == Lot.variant_id)
+        .join(Enterprise, Enterprise.id == Lot.producer_id)
+        .outerjoin(origin, origin.id == Lot.origin_site_id)
+        .order_by(Lot.code)
+    )
+    return write_rows(COLUMNS, rows)
