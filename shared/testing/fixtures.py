@@ -23,8 +23,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import create_engine, event, inspect, select, text
 from sqlalchemy.orm import Session
 
-from shared import keys, migrations
-from shared.clock import now
+from shared import clock, keys, migrations
 from shared.config import Settings
 from shared.database import Database
 from shared.envelope import Envelope, decode, encode, subject_of
@@ -190,7 +189,7 @@ def deliver(service: Service, database: Database) -> Callable[..., list[UUID]]:
             facts,
             event_id=event_id,
             sequence=facts.pop("_sequence", None) or versions[subject],
-            time=now(),
+            time=clock.now(),
             correlation_id="test",
             causation_id=None,
             traceparent=None,
