@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import UUID
 
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+
 from services.notifications import use_cases
 from services.notifications.rules import Wishes, clock_time, minute_of
 from services.notifications.schemas import (
@@ -19,7 +21,6 @@ from services.notifications.schemas import (
 from shared.errors import NotFound, Unprocessable
 from shared.paging import Page
 from shared.trace import TraceRequest, TraceResponse, facts
-from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
     "notifications",

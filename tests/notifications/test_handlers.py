@@ -1,0 +1,305 @@
+"""Facts reach notifications: who is told what, once, whatever the order of arrival."""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import date
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select
+
+from services.notifications.models import Contact, OrderCopy, SiteCopy, VariantCopy
+from services.notifications.rules import TEMPLATES
+from shared.database import Database
+from shared.events import (
+    BY_TYPE,
+    CollectionCodeIssued,
+    ContactGiven,
+    DeliveryFailed,
+    EnterpriseContactGiven,
+    Event,
+    OrderCancelled,
+    OrderCompleted,
+    OrderConfirmed,
+    OrderExpired,
+    OrderPaid,
+    OrderPlaced,
+    OrderRejected,
+    OrderReturned,
+    PaymentFailed,
+    PaymentRefunded,
+    ShipmentArrived,
+    ShipmentCollected,
+    ShipmentDelivered,
+    ShipmentDispatched,
+    ShipmentPlanned,
+    ShipmentReturned,
+    StockReserved,
+)
+from shared.ids import new_id
+from shared.service import Service
+from shared.tables import Inbox
+
+
+def told(messages: Callable[..., list[Any]]) -> list[tuple[str, str]]:
+    """Return who is told what, in order: (template, recipient's kind)."""
+    return [(each.template, each.recipient.partition(":")[0]) for each in messages()]
+
+
+def test_a_placed_order_is_in_the_buyers_inbox_at_once(placed, messages, recorded_events):
+    message = messages()[0]
+
+    assert told(messages) == [("order_placed", "order")]
+    assert (message.person, message.status, message.due_at) == ("buyer:dolma", "sent", None)
+    assert [type_ for type_, _ in recorded_events()] == ["notifications.message_sent.v1"]
+
+
+def test_a_guest_is_a_person_by_the_order(deliver, order, messages):
+    deliver(OrderPlaced, **order.placed(buyer_id=None))
+
+    assert messages()[0].person == f"order:{order.order_id}"
+
+
+def test_a_confirmed_order_is_told_to_the_buyer_and_to_each_producer_once(
+    deliver, placed, messages
+):
+    other = placed.confirmed()
+    stranger = new_id()
+    other["lines"][0]["lots"][1]["producer_id"] = stranger
+
+    deliver(OrderConfirmed, **other)
+
+    sold = messages("goods_sold")
+    assert len(messages("order_confirmed")) == 1
+    assert {m.recipient: m.facts["lines"] for m in sold} == {
+        f"enterprise:{placed.producer_id}": [[str(placed.variant_id), 1000]],
+        f"enterprise:{stranger}": [[str(placed.variant_id), 500]],
+    }
+
+
+CASES: list[tuple[type[Event], dict[str, Any], list[tuple[str, str]]]] = [
+    (OrderRejected, {"reason": "stock", "shortfalls": []}, [("order_rejected", "order")]),
+    (OrderExpired, {}, [("order_expired", "order")]),
+    (
+        OrderCancelled,
+        {"reason": "changed my mind"},
+        [("order_cancelled", "order"), ("sale_cancelled", "enterprise")],
+    ),
+    (OrderPaid, {"amount_fen": 204000, "method": "prepaid"}, [("order_paid", "order")]),
+    (OrderPaid, {"amount_fen": 204000, "method": "cash_on_delivery"}, []),
+    (PaymentFailed, {"reason": "declined"}, [("payment_failed", "order")]),
+    (PaymentRefunded, {"amount_fen": 5, "cause": "late"}, [("payment_refunded", "order")]),
+    (OrderReturned, {}, [("order_returned", "order")]),
+    (OrderCompleted, {"total_fen": 204000}, [("sale_completed", "enterprise")]),
+]
+
+
+@pytest.mark.parametrize(("contract", "facts", "expected"), CASES)
+def test_each_fact_of_orders_tells_those_concerned(
+    deliver, confirmed, messages, contract, facts, expected
+):
+    before = len(messages())
+
+    deliver(contract, **confirmed.ref(**facts))
+
+    assert told(messages)[before:] == expected
+
+
+SHIPMENT_CASES: list[tuple[type[Event], dict[str, Any], list[tuple[str, str]]]] = [
+    (
+        ShipmentPlanned,
+        {"shipment_ref": "S-1", "site_id": new_id(), "promised_on": date(2026, 8, 22)},
+        [],
+    ),
+    (ShipmentDispatched, {"shipment_ref": "S-1", "lines": []}, [("shipment_dispatched", "order")]),
+    (
+        ShipmentArrived,
+        {"site_id": new_id(), "final": True, "collect": False},
+        [("shipment_arrived", "order")],
+    ),
+    (ShipmentArrived, {"site_id": new_id(), "final": False, "collect": False}, []),
+    (ShipmentArrived, {"site_id": new_id(), "final": True, "collect": True}, []),
+    (
+        CollectionCodeIssued,
+        {"site_id": new_id(), "code": "123456"},
+        [("collection_code", "order")],
+    ),
+    (ShipmentDelivered, {"collected_fen": 204000}, [("shipment_delivered", "order")]),
+    (ShipmentCollected, {"collected_fen": 204000}, [("shipment_collected", "order")]),
+    (DeliveryFailed, {"reason": "nobody home"}, [("delivery_failed", "order")]),
+]
+
+
+@pytest.mark.parametrize(("contract", "facts", "expected"), SHIPMENT_CASES)
+def test_each_fact_of_logistics_tells_those_concerned(
+    deliver, confirmed, messages, contract, facts, expected
+):
+    before = len(messages())
+
+    deliver(contract, **confirmed.shipment(**facts))
+
+    assert told(messages)[before:] == expected
+
+
+def test_producers_learn_what_came_back(deliver, confirmed, messages):
+    facts = confirmed.shipment(restock=True, lines=confirmed.taken())
+
+    deliver(ShipmentReturned, **facts)
+
+    returned = messages("goods_returned")
+    assert [m.recipient for m in returned] == [f"enterprise:{confirmed.producer_id}"]
+    assert returned[0].facts == {"lines": [[str(confirmed.variant_id), 1500]]}
+
+
+def test_an_order_that_was_never_confirmed_is_cancelled_without_telling_producers(
+    deliver, placed, messages
+):
+    deliver(OrderCancelled, **placed.ref(reason="mistake"))
+
+    assert told(messages) == [("order_placed", "order"), ("order_cancelled", "order")]
+
+
+@pytest.mark.parametrize("first", ["reserved", "placed"])
+def test_a_prepaid_order_asks_for_money_once_whatever_comes_first(deliver, order, messages, first):
+    facts: dict[str, tuple[type[Event], dict[str, Any]]] = {
+        "placed": (OrderPlaced, order.placed(payment_method="prepaid")),
+        "reserved": (StockReserved, {"order_id": order.order_id, "lines": order.taken()}),
+    }
+    second = "placed" if first == "reserved" else "reserved"
+
+    for name in (first, second, "reserved"):  # a reinstated order is reserved again
+        contract, data = facts[name]
+        deliver(contract, **data)
+
+    assert len(messages("payment_requested")) == 1
+
+
+def test_nobody_is_asked_to_pay_what_is_paid_in_cash(deliver, placed, messages):
+    deliver(StockReserved, order_id=placed.order_id, lines=placed.taken())
+
+    assert not messages("payment_requested")
+
+
+def test_an_event_delivered_again_tells_nobody_twice(deliver, placed, messages):
+    facts = placed.confirmed()
+    (event_id,) = deliver(OrderConfirmed, **facts)
+
+    deliver(OrderConfirmed, _event_id=event_id, **facts)
+
+    assert len(messages("order_confirmed")) == len(messages("goods_sold")) == 1
+
+
+def test_an_event_handled_again_after_its_inbox_row_is_gone_tells_nobody_twice(
+    deliver, database, placed, messages
+):
+    facts = placed.confirmed()
+    (event_id,) = deliver(OrderConfirmed, **facts)
+    with database.sessions.begin() as session:
+        session.execute(delete(Inbox))
+
+    deliver(OrderConfirmed, _event_id=event_id, **facts)
+
+    assert len(messages("order_confirmed")) == len(messages("goods_sold")) == 1
+
+
+def test_facts_of_logistics_may_come_before_those_of_orders(
+    deliver, order, messages, send, message_file
+):
+    deliver(ShipmentDispatched, **order.shipment(shipment_ref="S-1", lines=[]))
+    send()
+    waiting = messages()[0]
+
+    deliver(ContactGiven, **order.contact())
+    deliver(OrderPlaced, **order.placed())
+
+    assert (waiting.status, waiting.reason, waiting.person) == ("queued", "incomplete", None)
+    assert waiting.due_at is not None
+
+
+def test_the_newest_contact_counts(deliver, database, order):
+    deliver(ContactGiven, **order.contact())
+    deliver(ContactGiven, **order.contact(phone="+8613889049999", language="bo"))
+
+    with database.readers() as reader:
+        contact = reader.scalars(
+            select(Contact).where(Contact.key == f"order:{order.order_id}")
+        ).one()
+    assert (contact.phone, contact.language) == ("+8613889049999", "bo")
+
+
+def test_names_and_addresses_of_people_are_kept_nowhere(database: Database, confirmed) -> None:
+    with database.readers() as reader:
+        rows = [
+            {k: str(v) for k, v in vars(row).items() if not k.startswith("_")}
+            for model in (Contact, OrderCopy)
+            for row in reader.scalars(select(model))
+        ]
+
+    text = json.dumps(rows, ensure_ascii=False)
+    assert "卓玛" not in text and "1 号" not in text
+
+
+def test_products_and_sites_are_renamed_by_their_newest_fact(deliver, database, order, known_place):
+    known_place(order)
+
+    with database.readers() as reader:
+        assert reader.get_one(VariantCopy, order.variant_id).names["en"] == "Matsutake, fresh"
+        assert reader.get_one(SiteCopy, order.site_id).names["zh"] == "巴河镇"
+
+
+def test_a_malformed_event_is_parked_and_holds_up_nobody_else(deliver, order, parked, messages):
+    broken = order.placed() | {"total_fen": -1}
+
+    deliver(OrderPlaced, _many=[broken, {**order.placed(), "order_id": new_id()}])
+
+    assert [each.reason for each in parked()] == ["invalid"]
+    assert len(messages()) == 1
+
+
+def test_every_template_belongs_to_a_fact_that_is_listened_to(service: Service) -> None:
+    facts = {BY_TYPE[template.fact] for template in TEMPLATES.values()}
+
+    assert facts <= service.subscriptions.keys()
+
+
+def test_every_fact_about_an_order_or_a_contact_is_prepared(service: Service) -> None:
+    assert service.prepare.keys() == service.subscriptions.keys()
+
+
+def test_the_number_of_statements_does_not_grow_with_the_batch(
+    deliver: Callable[..., Any],
+    an_order: Callable[[], Any],
+    count_statements: Callable[[], AbstractContextManager[list[str]]],
+    messages: Callable[..., list[Any]],
+) -> None:
+    def life(many: int) -> int:
+        orders = [an_order() for _ in range(many)]
+        with count_statements() as statements:
+            deliver(ContactGiven, _many=[o.contact() for o in orders])
+            deliver(OrderPlaced, _many=[o.placed(payment_method="prepaid") for o in orders])
+            taken = [{"order_id": o.order_id, "lines": o.taken()} for o in orders]
+            deliver(StockReserved, _many=taken)
+            paid = {"amount_fen": 204000, "method": "prepaid"}
+            deliver(OrderPaid, _many=[o.ref(**paid) for o in orders])
+            deliver(OrderConfirmed, _many=[o.confirmed() for o in orders])
+            dispatched = {"shipment_ref": "S-1", "lines": []}
+            deliver(ShipmentDispatched, _many=[o.shipment(**dispatched) for o in orders])
+            deliver(OrderCancelled, _many=[o.ref(reason="late") for o in orders])
+            enterprises = [
+                {
+                    "enterprise_id": o.producer_id,
+                    "name": "x",
+                    "phone": None,
+                    "language": "zh",
+                }
+                for o in orders
+            ]
+            deliver(EnterpriseContactGiven, _many=enterprises)
+        return len(statements)
+
+    few = life(2)
+    many = life(500)
+
+    assert many <= few + 8  # larger inserts are sent in a few pages
+    assert len(messages("goods_sold")) == 502
