@@ -1,0 +1,269 @@
+"""Orders' tables. `version` counts the events published of an order."""
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Enum,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Text,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from services.orders.rules.standing import (
+    PREPAID,
+    FulfilmentState,
+    OrderState,
+    PaymentState,
+    Standing,
+)
+from shared.events import CHANNELS, PAYMENT_METHODS, UNITS
+from shared.tables import NAMING, UtcDateTime
+
+
+class Base(DeclarativeBase):
+    """Base of orders' own tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        int: BigInteger(),
+        str: Text(),
+    }
+
+
+def _one_of(kind: type[StrEnum], name: str) -> Enum:
+    return Enum(
+        kind,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=20,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Order(Base):
+    """What one buyer ordered at once, and where it stands.
+
+    Names, phones and addresses are not here: they went on with `contact_given`.
+    """
+
+    __tablename__ = "orders"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    order_ref: Mapped[str] = mapped_column(String(20), unique=True)
+    channel: Mapped[str] = mapped_column(String(20))
+    buyer_id: Mapped[str | None] = mapped_column(String(64))
+    #: The token that placed it: a shop, a station, or the buyer.
+    placed_by: Mapped[str] = mapped_column(String(255))
+    site_id: Mapped[UUID]
+    #: True: the buyer comes to the site. False: the site brings it to the address.
+    collect: Mapped[bool] = mapped_column(Boolean)
+    masked_phone: Mapped[str] = mapped_column(String(20))
+    #: SHA-256 of the secret in a guest's link; None when the order has a buyer.
+    guest_secret_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32), unique=True)
+    payment_method: Mapped[str] = mapped_column(String(20))
+    state: Mapped[OrderState] = mapped_column(_one_of(OrderState, "state"))
+    payment_state: Mapped[PaymentState] = mapped_column(_one_of(PaymentState, "payment_state"))
+    fulfilment_state: Mapped[FulfilmentState | None] = mapped_column(
+        _one_of(FulfilmentState, "fulfilment_state")
+    )
+    total_fen: Mapped[int]
+    paid_fen: Mapped[int] = mapped_column(default=0)
+    refunded_fen: Mapped[int] = mapped_column(default=0)
+    difference_fen: Mapped[int | None]
+    #: The payment that counts; others were refunded at once.
+    payment_id: Mapped[UUID | None]
+    #: How long its goods are held for the money, fixed when it was placed.
+    hold_seconds: Mapped[int]
+    expires_at: Mapped[datetime | None]
+    #: Why it was rejected or cancelled, as a code.
+    reason: Mapped[str | None] = mapped_column(String(40))
+    shortfalls: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    shipment_id: Mapped[UUID | None]
+    shipment_ref: Mapped[str | None] = mapped_column(String(20))
+    promised_on: Mapped[date | None]
+    placed_at: Mapped[datetime] = mapped_column(index=True)
+    #: When catalog had answered: reserved, confirmed or rejected.
+    decided_at: Mapped[datetime | None]
+    changed_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(default=0)
+
+    lines: Mapped[list["OrderLine"]] = relationship(
+        back_populates="order", order_by="OrderLine.line_no", lazy="selectin"
+    )
+
+    __table_args__ = (
+        CheckConstraint(f"channel IN {CHANNELS}", name="channel"),
+        CheckConstraint(f"payment_method IN {PAYMENT_METHODS}", name="payment_method"),
+        CheckConstraint("total_fen >= 0", name="total"),
+        CheckConstraint("0 <= refunded_fen AND refunded_fen <= paid_fen", name="refunded"),
+        # Cash orders and confirmed ones never expire.
+        CheckConstraint(
+            f"expires_at IS NULL OR (payment_method = '{PREPAID}' AND state = 'reserved')",
+            name="expires",
+        ),
+        CheckConstraint("state != 'expired' OR payment_method = 'prepaid'", name="expired"),
+        # Lists go by id, which is by time; each filter alone finds its rows in that order.
+        Index("ix_orders_state_id", "state", "id"),
+        Index("ix_orders_channel_id", "channel", "id"),
+        Index("ix_orders_buyer_id_id", "buyer_id", "id"),
+        Index("ix_orders_placed_by_id", "placed_by", "id"),
+        # Unlike the unique one, it serves LIKE 'ORD-7K%' under any collation.
+        Index(
+            "ix_orders_order_ref_prefix",
+            "order_ref",
+            postgresql_ops={"order_ref": "text_pattern_ops"},
+        ),
+        Index(
+            "ix_orders_expires_at",
+            "expires_at",
+            sqlite_where=text("expires_at IS NOT NULL"),
+            postgresql_where=text("expires_at IS NOT NULL"),
+        ),
+    )
+
+    @property
+    def standing(self) -> Standing:
+        """Where the order stands, as a value for the rules."""
+        return Standing(
+            order_ref=self.order_ref,
+            payment_method=self.payment_method,
+            total_fen=self.total_fen,
+            state=self.state,
+            payment_state=self.payment_state,
+            paid_fen=self.paid_fen,
+            refunded_fen=self.refunded_fen,
+            expires_at=self.expires_at,
+            difference_fen=self.difference_fen,
+        )
+
+
+class OrderLine(Base):
+    """One variant of an order, with its price as it was when the order was placed."""
+
+    __tablename__ = "order_lines"
+    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id"), primary_key=True)
+    line_no: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    variant_id: Mapped[UUID]
+    quantity: Mapped[int]
+    price_fen: Mapped[int]
+    price_unit: Mapped[int]
+    line_total_fen: Mapped[int]
+    #: What was set aside for it, lot by lot, as `stock_reserved` said.
+    lots: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+
+    order: Mapped[Order] = relationship(back_populates="lines")
+
+    __table_args__ = (
+        CheckConstraint("quantity > 0", name="quantity"),
+        CheckConstraint("line_total_fen >= 0", name="line_total"),
+    )
+
+
+class Payment(Base):
+    """One attempt to pay that a provider told of, by the provider's own name for it."""
+
+    __tablename__ = "payments"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    payment_ref: Mapped[str] = mapped_column(String(100), unique=True)
+    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id"), index=True)
+    amount_fen: Mapped[int]
+    status: Mapped[str] = mapped_column(String(10))
+    #: Why it failed, as the provider's code.
+    reason: Mapped[str | None] = mapped_column(String(64))
+    received_at: Mapped[datetime]
+    __table_args__ = (
+        CheckConstraint("status IN ('paid', 'failed')", name="status"),
+        CheckConstraint("amount_fen > 0", name="amount"),
+    )
+
+
+class Refund(Base):
+    """Money that goes back to a buyer, and why."""
+
+    __tablename__ = "refunds"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    payment_id: Mapped[UUID | None] = mapped_column(ForeignKey("payments.id"), index=True)
+    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id"), index=True)
+    amount_fen: Mapped[int]
+    cause: Mapped[str] = mapped_column(String(40))
+    refunded_at: Mapped[datetime]
+    __table_args__ = (CheckConstraint("amount_fen > 0", name="amount"),)
+
+
+class ProductCopy(Base):
+    """What catalog last said of a product; `sequence` tells which saying it was."""
+
+    __tablename__ = "product_copies"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    withdrawn: Mapped[bool] = mapped_column(Boolean)
+    sequence: Mapped[int]
+
+    variants: Mapped[list["VariantCopy"]] = relationship(lazy="selectin")
+
+
+class VariantCopy(Base):
+    """One way in which a product is sold, as catalog last said."""
+
+    __tablename__ = "variant_copies"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    product_id: Mapped[UUID] = mapped_column(ForeignKey("product_copies.id"), index=True)
+    sku: Mapped[str]
+    unit: Mapped[str] = mapped_column(String(10))
+    pack_quantity: Mapped[int]
+    on_sale: Mapped[bool] = mapped_column(Boolean)
+    __table_args__ = (
+        CheckConstraint(f"unit IN {UNITS}", name="unit"),
+        CheckConstraint("pack_quantity > 0", name="pack_quantity"),
+    )
+
+
+class PriceCopy(Base):
+    """What a variant costs in one channel from `valid_from` on, as catalog last said.
+
+    It holds until `valid_to`, or until a later one begins. The id is made from variant, channel
+    and beginning, which together are unique.
+    """
+
+    __tablename__ = "price_copies"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    variant_id: Mapped[UUID]
+    channel: Mapped[str] = mapped_column(String(20))
+    price_fen: Mapped[int]
+    price_unit: Mapped[int]
+    valid_from: Mapped[datetime]
+    valid_to: Mapped[datetime | None]
+    sequence: Mapped[int]
+    __table_args__ = (
+        CheckConstraint("price_fen >= 0 AND price_unit > 0", name="price"),
+        Index(
+            "ix_price_copies_variant_id_channel_valid_from",
+            "variant_id",
+            "channel",
+            "valid_from",
+            unique=True,
+        ),
+    )
+
+
+class SiteCopy(Base):
+    """A site that may deliver or hand over, as logistics last said."""
+
+    __tablename__ = "site_copies"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    code: Mapped[str]
+    closed: Mapped[bool] = mapped_column(Boolean)
+    sequence: Mapped[int]

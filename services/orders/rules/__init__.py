@@ -1,0 +1,1 @@
+"""What orders may do, as values: where an order stands, what it costs, how a phone is shown."""

@@ -1,0 +1,365 @@
+"""Where an order stands, and what may happen to it next; its goods and its money kept apart.
+
+Every function takes a standing and returns the next one, or refuses with the state named.
+Nothing here reads a database or the clock. Source: reference states of an order and of its
+payment; those that nothing leads to yet (drafts, partial shipments, remittances) are left out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from shared.errors import Conflict
+
+PREPAID = "prepaid"
+
+
+class OrderState(StrEnum):
+    """What was promised to the buyer, and what became of the promise."""
+
+    #: Asked for; catalog has not answered yet.
+    PLACED = "placed"
+    #: Its goods are set aside; a prepaid order waits here for its money.
+    RESERVED = "reserved"
+    CONFIRMED = "confirmed"
+    #: Packed.
+    IN_FULFILMENT = "in_fulfilment"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    COLLECTED = "collected"
+    COMPLETED = "completed"
+    #: There was not enough stock.
+    REJECTED = "rejected"
+    #: Not paid in time.
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    #: Its goods came back undelivered.
+    RETURNED = "returned"
+
+
+#: From each state, the states that may follow. Anything else is refused.
+NEXT: Mapping[OrderState, tuple[OrderState, ...]] = {
+    OrderState.PLACED: (OrderState.RESERVED, OrderState.REJECTED, OrderState.CANCELLED),
+    OrderState.RESERVED: (OrderState.CONFIRMED, OrderState.EXPIRED, OrderState.CANCELLED),
+    OrderState.CONFIRMED: (OrderState.IN_FULFILMENT, OrderState.CANCELLED),
+    OrderState.IN_FULFILMENT: (OrderState.SHIPPED, OrderState.CANCELLED),
+    OrderState.SHIPPED: (OrderState.DELIVERED, OrderState.COLLECTED, OrderState.RETURNED),
+    OrderState.DELIVERED: (OrderState.COMPLETED,),
+    OrderState.COLLECTED: (OrderState.COMPLETED,),
+    # Money that came late lets the order ask for its stock once more.
+    OrderState.EXPIRED: (OrderState.PLACED,),
+    OrderState.COMPLETED: (),
+    OrderState.REJECTED: (),
+    OrderState.CANCELLED: (),
+    OrderState.RETURNED: (),
+}
+
+
+class PaymentState(StrEnum):
+    """What became of the money; `cod_` is cash, taken at the door or at the counter."""
+
+    PENDING = "pending"
+    #: The last attempt did not succeed; another may.
+    FAILED = "failed"
+    PAID = "paid"
+    REFUNDED = "refunded"
+    #: Never paid, and not asked for any more.
+    VOIDED = "voided"
+    COD_DUE = "cod_due"
+    COD_COLLECTED = "cod_collected"
+    #: The buyer did not pay the cash that was due.
+    COD_REFUSED = "cod_refused"
+
+
+#: From each payment state, the states that may follow.
+PAYMENT_NEXT: Mapping[PaymentState, tuple[PaymentState, ...]] = {
+    PaymentState.PENDING: (PaymentState.FAILED, PaymentState.PAID, PaymentState.VOIDED),
+    PaymentState.FAILED: (PaymentState.PAID, PaymentState.VOIDED),
+    PaymentState.PAID: (PaymentState.REFUNDED,),
+    # Prepaid: the money came after all. Cash: goods on their way reached the buyer although
+    # the order had been cancelled, and were paid for.
+    PaymentState.VOIDED: (PaymentState.PAID, PaymentState.COD_COLLECTED),
+    PaymentState.COD_DUE: (
+        PaymentState.COD_COLLECTED,
+        PaymentState.COD_REFUSED,
+        PaymentState.VOIDED,
+    ),
+    PaymentState.REFUNDED: (),
+    PaymentState.COD_COLLECTED: (),
+    PaymentState.COD_REFUSED: (),
+}
+
+
+class FulfilmentState(StrEnum):
+    """What logistics last said of the order's shipment.
+
+    A copy, kept as it came: a cancelled order whose shipment is `delivered` shows that the
+    goods were faster than the word.
+    """
+
+    PLANNED = "planned"
+    PACKED = "packed"
+    DISPATCHED = "dispatched"
+    DELIVERED = "delivered"
+    COLLECTED = "collected"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RETURNED = "returned"
+
+
+class WrongOrderState(Conflict):
+    """Raised when an order's state does not allow what was asked."""
+
+
+class WrongPaymentState(Conflict):
+    """Raised when the state of an order's payment does not allow what was asked."""
+
+
+class HoldStillRuns(Conflict):
+    """Raised when an order shall expire before its time."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where one order stands. Money is integer fen; `expires_at` is UTC."""
+
+    order_ref: str
+    payment_method: str
+    total_fen: int
+    state: OrderState
+    payment_state: PaymentState
+    paid_fen: int = 0
+    refunded_fen: int = 0
+    #: Set exactly while the order is reserved and waits for money.
+    expires_at: datetime | None = None
+    #: Once the buyer has the goods: money kept minus the total; not 0 is for an operator.
+    difference_fen: int | None = None
+
+    @property
+    def kept_fen(self) -> int:
+        """What was received and not given back."""
+        return self.paid_fen - self.refunded_fen
+
+    @property
+    def due_fen(self) -> int:
+        """What is still to be taken from the buyer on hand-over."""
+        return self.total_fen if self.payment_state == PaymentState.COD_DUE else 0
+
+    @property
+    def awaits_payment(self) -> bool:
+        """Tell whether the order waits, now or soon, for the buyer's payment."""
+        unpaid = self.payment_state in (PaymentState.PENDING, PaymentState.FAILED)
+        return unpaid and self.state in (OrderState.PLACED, OrderState.RESERVED)
+
+
+def placed(order_ref: str, payment_method: str, total_fen: int) -> Standing:
+    """Return the standing of a new order. A prepaid order over 0 fen has nothing to wait for."""
+    if payment_method != PREPAID:
+        payment_state = PaymentState.COD_DUE
+    else:
+        payment_state = PaymentState.PENDING if total_fen else PaymentState.PAID
+    return Standing(order_ref, payment_method, total_fen, OrderState.PLACED, payment_state)
+
+
+# --- Catalog answers --------------------------------------------------------------------------
+
+
+def reserve(standing: Standing, hold_until: datetime) -> Standing:
+    """Take note that the goods are set aside; confirm unless money must come first.
+
+    Cash orders and those paid already never wait, so they never expire. The answer for an
+    order cancelled in the meantime changes nothing: catalog hears of the cancellation too.
+
+    Raises:
+        WrongOrderState: it did not wait for the answer.
+    """
+    if standing.state == OrderState.CANCELLED:
+        return standing
+    reserved = _advance(standing, OrderState.RESERVED)
+    if reserved.awaits_payment:
+        return replace(reserved, expires_at=hold_until)
+    return _advance(reserved, OrderState.CONFIRMED)
+
+
+def refuse(standing: Standing) -> Standing:
+    """Reject an order whose stock was refused, and give back what was paid.
+
+    Raises:
+        WrongOrderState: it did not wait for the answer.
+    """
+    if standing.state == OrderState.CANCELLED:
+        return standing
+    return _close_money(_advance(standing, OrderState.REJECTED))
+
+
+# --- Money ------------------------------------------------------------------------------------
+
+
+def refund_cause(standing: Standing, amount_fen: int) -> str | None:
+    """Return why a payment that comes now would go back at once, or None: it counts."""
+    if standing.payment_method != PREPAID:
+        return "not_prepaid"
+    if standing.payment_state in (PaymentState.PAID, PaymentState.REFUNDED):
+        return "already_paid"
+    if amount_fen != standing.total_fen:
+        return "wrong_amount"
+    if standing.awaits_payment or standing.state == OrderState.EXPIRED:
+        return None
+    return f"order_{standing.state}"
+
+
+def pay(standing: Standing, amount_fen: int) -> Standing:
+    """Receive a payment. Never refused, since the money is there: what cannot count goes back.
+
+    The full amount confirms a reserved order, and lets an expired one ask for its stock again.
+    """
+    received = replace(standing, paid_fen=standing.paid_fen + amount_fen)
+    if refund_cause(standing, amount_fen) is not None:
+        refunded = replace(received, refunded_fen=received.refunded_fen + amount_fen)
+        in_full = standing.payment_method == PREPAID and amount_fen == standing.total_fen
+        if in_full and standing.payment_state == PaymentState.VOIDED:
+            return _settle(_settle(refunded, PaymentState.PAID), PaymentState.REFUNDED)
+        return refunded
+    paid = _settle(received, PaymentState.PAID)
+    if paid.state == OrderState.RESERVED:
+        return _advance(paid, OrderState.CONFIRMED)
+    if paid.state == OrderState.EXPIRED:
+        return _advance(paid, OrderState.PLACED)
+    return paid
+
+
+def fail_payment(standing: Standing) -> Standing:
+    """Take note that an attempt to pay did not succeed; the order waits on."""
+    if standing.payment_state == PaymentState.PENDING and standing.awaits_payment:
+        return _settle(standing, PaymentState.FAILED)
+    return standing
+
+
+def expire(standing: Standing, now: datetime) -> Standing:
+    """Give up an order that was not paid in time.
+
+    Raises:
+        WrongOrderState: it is not reserved.
+        HoldStillRuns: its time is not over.
+    """
+    expired = _advance(standing, OrderState.EXPIRED)
+    if standing.expires_at is None or standing.expires_at > now:
+        raise HoldStillRuns(f"Order {standing.order_ref} is held until {standing.expires_at}.")
+    return _close_money(expired)
+
+
+# --- Second thoughts, and the way of the goods ----------------------------------------------------
+
+
+def cancel(standing: Standing) -> Standing:
+    """Cancel an order that has not left, and give back what was paid. May be repeated.
+
+    Raises:
+        WrongOrderState: it has left, or is over.
+    """
+    if standing.state == OrderState.CANCELLED:
+        return standing
+    return _close_money(_advance(standing, OrderState.CANCELLED))
+
+
+def pack(standing: Standing) -> Standing:
+    """Take note that the goods are packed. Of a cancelled order, this changes nothing.
+
+    Raises:
+        WrongOrderState: it is not confirmed.
+    """
+    if standing.state == OrderState.CANCELLED:
+        return standing
+    return _advance(standing, OrderState.IN_FULFILMENT)
+
+
+def ship(standing: Standing) -> Standing:
+    """Take note that the goods left. Of a cancelled order they come back; it stays cancelled.
+
+    Raises:
+        WrongOrderState: it was not packed.
+    """
+    if standing.state == OrderState.CANCELLED:
+        return standing
+    return _advance(standing, OrderState.SHIPPED)
+
+
+def hand_over(standing: Standing, to: OrderState, collected_fen: int) -> Standing:
+    """Take note that the buyer has the goods (`to` delivered or collected) and what cash was taken.
+
+    The order completes also when another amount was taken than was due: whoever handed over
+    gave the reason, and `difference_fen` shows it. A cancelled order stays cancelled; its cash
+    counts, since the buyer keeps the goods.
+
+    Raises:
+        WrongOrderState: it was not shipped.
+    """
+    handed = replace(standing, paid_fen=standing.paid_fen + collected_fen)
+    if standing.payment_method != PREPAID:
+        if collected_fen or not standing.total_fen:
+            handed = _settle(handed, PaymentState.COD_COLLECTED)
+        elif standing.payment_state == PaymentState.COD_DUE:
+            handed = _settle(handed, PaymentState.COD_REFUSED)
+    handed = replace(handed, difference_fen=handed.kept_fen - handed.total_fen)
+    if standing.state == OrderState.CANCELLED:
+        return handed
+    return _advance(_advance(handed, to), OrderState.COMPLETED)
+
+
+def fail_delivery(standing: Standing) -> Standing:
+    """Take note that the goods were not taken and go back; cash that was due was refused.
+
+    Raises:
+        WrongOrderState: it was not shipped.
+    """
+    if standing.state not in (OrderState.SHIPPED, OrderState.CANCELLED):
+        raise WrongOrderState(
+            f"Order {standing.order_ref} is {standing.state}; only a shipped one can fail.",
+            state=str(standing.state),
+        )
+    if standing.payment_state == PaymentState.COD_DUE:
+        return _settle(standing, PaymentState.COD_REFUSED)
+    return standing
+
+
+def take_back(standing: Standing) -> Standing:
+    """Take note that the goods are back undelivered, and give back what was paid.
+
+    Raises:
+        WrongOrderState: it was not shipped.
+    """
+    if standing.state == OrderState.CANCELLED:
+        return standing
+    return _close_money(_advance(standing, OrderState.RETURNED))
+
+
+def _advance(standing: Standing, to: OrderState) -> Standing:
+    if to not in NEXT[standing.state]:
+        possible = " or ".join(NEXT[standing.state]) or "nothing else: it is over"
+        raise WrongOrderState(
+            f"Order {standing.order_ref} is {standing.state} and cannot become {to}; "
+            f"it can become {possible}.",
+            state=str(standing.state),
+        )
+    return replace(standing, state=to, expires_at=None)
+
+
+def _settle(standing: Standing, to: PaymentState) -> Standing:
+    if to not in PAYMENT_NEXT[standing.payment_state]:
+        raise WrongPaymentState(
+            f"The payment of order {standing.order_ref} is {standing.payment_state} "
+            f"and cannot become {to}.",
+            payment_state=str(standing.payment_state),
+        )
+    return replace(standing, payment_state=to)
+
+
+def _close_money(standing: Standing) -> Standing:
+    """Give back what was kept; stop asking for what was never paid."""
+    if standing.payment_state == PaymentState.PAID:
+        refunded = replace(standing, refunded_fen=standing.paid_fen)
+        return _settle(refunded, PaymentState.REFUNDED)
+    if PaymentState.VOIDED in PAYMENT_NEXT[standing.payment_state]:
+        return _settle(standing, PaymentState.VOIDED)
+    return standing

@@ -1,0 +1,271 @@
+"""Place an order: priced from orders' own list, decided by catalog's answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session
+
+from services.orders.models import Order, OrderLine, PriceCopy, SiteCopy, VariantCopy
+from services.orders.rules import people, prices, standing
+from services.orders.rules.standing import PREPAID, OrderState, PaymentState
+from shared import clock
+from shared.errors import Conflict, Unprocessable
+from shared.events import ContactGiven, OrderPlaced
+from shared.ids import new_id, new_reference
+from shared.outbox import record
+from shared.rows import remember, take_turns
+
+
+class UnknownVariant(Unprocessable):
+    """Raised when a variant is not on sale: never listed, or withdrawn."""
+
+
+class NoPrice(Unprocessable):
+    """Raised when a variant has no price in the channel at present."""
+
+
+class UnknownSite(Unprocessable):
+    """Raised when a site does not exist."""
+
+
+class SiteIsClosed(Unprocessable):
+    """Raised when a site takes no new orders."""
+
+
+class NoCashWithoutStation(Unprocessable):
+    """Raised when cash shall be paid at a station that the buyer does not come to."""
+
+
+class PriceChanged(Conflict):
+    """Raised when a line costs something else than the buyer was shown."""
+
+
+class TooManyOpenHolds(Conflict):
+    """Raised when a buyer has too many orders unpaid to have goods set aside for another."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An order just placed, and the secret of its guest's link, which is not stored."""
+
+    order: Order
+    guest_secret: str | None
+
+
+def place_order(
+    session: Session,
+    *,
+    channel: str,
+    payment_method: str,
+    site_id: UUID,
+    collect: bool,
+    lines: Sequence[Mapping[str, Any]],
+    contact: Mapping[str, Any],
+    buyer_id: str | None,
+    placed_by: str,
+    hold_seconds: int,
+    open_holds: int,
+) -> Placed:
+    """Store an order and ask catalog for its goods; nothing is promised yet.
+
+    `lines` have variant_id, quantity and, to make sure of the price shown, line_total_fen.
+    `contact` (name, phone in E.164, address, language) only passes through, except for the
+    masked phone. A prepaid order's goods will be held for `hold_seconds`, and a buyer may have
+    `open_holds` such orders at once, so that nobody can hoard a rare lot.
+
+    Raises:
+        UnknownSite, SiteIsClosed, UnknownVariant, NoPrice, WrongPack, TotalTooLarge,
+        NoCashWithoutStation: the order is impossible.
+        PriceChanged: a line's total is not the one given; all that differ are named.
+        TooManyOpenHolds: the buyer has to pay or cancel first.
+    """
+    now = clock.now()
+    if payment_method == "cash_at_station" and not collect:
+        raise NoCashWithoutStation(
+            "Cash at the station is paid by a buyer who collects there; set collect to true, or "
+            "choose cash_on_delivery or prepaid."
+        )
+    _check_site(session, site_id)
+    rows = _priced(session, channel, lines, now)
+    total_fen = sum(row.line_total_fen for row in rows)
+    prices.check_total(total_fen)
+    if payment_method == PREPAID and buyer_id is not None:
+        _check_open_holds(session, buyer_id, open_holds)
+    secret = people.new_guest_secret() if buyer_id is None else None
+    order_ref = new_reference("ORD")
+    begins = standing.placed(order_ref, payment_method, total_fen)
+    order = Order(
+        id=new_id(),
+        order_ref=order_ref,
+        channel=channel,
+        buyer_id=buyer_id,
+        placed_by=placed_by,
+        site_id=site_id,
+        collect=collect,
+        masked_phone=people.masked(contact["phone"]),
+        guest_secret_digest=None if secret is None else people.secret_digest(secret),
+        payment_method=payment_method,
+        state=begins.state,
+        payment_state=begins.payment_state,
+        total_fen=total_fen,
+        paid_fen=0,
+        refunded_fen=0,
+        hold_seconds=hold_seconds,
+        placed_at=now,
+        changed_at=now,
+        lines=rows,
+    )
+    remember(session, Order.id, order)
+    _say_placed(session, order, contact)
+    return Placed(order, secret)
+
+
+def _check_site(session: Session, site_id: UUID) -> None:
+    site = session.get(SiteCopy, site_id)
+    if site is None:
+        raise UnknownSite(f"There is no site {site_id}; choose one of GET /api/logistics/v1/sites.")
+    if site.closed:
+        raise SiteIsClosed(f"Site {site.code} is closed; choose another.")
+
+
+def _priced(
+    session: Session, channel: str, lines: Sequence[Mapping[str, Any]], now: datetime
+) -> list[OrderLine]:
+    wanted = {line["variant_id"] for line in lines}
+    variants = {
+        variant.id: variant
+        for variant in session.scalars(
+            select(VariantCopy).where(VariantCopy.id.in_(wanted), VariantCopy.on_sale)
+        )
+    }
+    price_of = _prices_at(session, channel, wanted, now)
+    rows, changed = [], []
+    for line_no, line in enumerate(lines, start=1):
+        variant_id, quantity = line["variant_id"], line["quantity"]
+        variant, price = variants.get(variant_id), price_of.get(variant_id)
+        if variant is None:
+            raise UnknownVariant(
+                f"Line {line_no}: variant {variant_id} is not on sale; choose one of "
+                "GET /api/catalog/v1/products.",
+                line_no=line_no,
+            )
+        if price is None:
+            raise NoPrice(
+                f"Line {line_no}: {variant.sku} has no price for {channel} at present; leave it "
+                "out, or order over another channel.",
+                line_no=line_no,
+            )
+        prices.check_packs(line_no, quantity, variant.pack_quantity, variant.unit)
+        total = prices.line_total_fen(quantity, price.price_fen, price.price_unit)
+        prices.check_total(total)
+        if line.get("line_total_fen") not in (None, total):
+            present = {"price_fen": price.price_fen, "price_unit": price.price_unit}
+            changed.append({"line_no": line_no, "line_total_fen": total, **present})
+        rows.append(
+            OrderLine(
+                line_no=line_no,
+                variant_id=variant_id,
+                quantity=quantity,
+                price_fen=price.price_fen,
+                price_unit=price.price_unit,
+                line_total_fen=total,
+            )
+        )
+    if changed:
+        numbers = ", ".join(str(line["line_no"]) for line in changed)
+        raise PriceChanged(
+            f"The price of line {numbers} is another now; show the buyer the present one and "
+            "order again.",
+            lines=changed,
+        )
+    return rows
+
+
+def _prices_at(
+    session: Session, channel: str, variant_ids: set[UUID], moment: datetime
+) -> dict[UUID, PriceCopy]:
+    """Return for each variant that has one its price in a channel at a moment."""
+    begun = (
+        select(PriceCopy.variant_id, func.max(PriceCopy.valid_from).label("valid_from"))
+        .where(
+            PriceCopy.variant_id.in_(variant_ids),
+            PriceCopy.channel == channel,
+            PriceCopy.valid_from <= moment,
+        )
+        .group_by(PriceCopy.variant_id)
+        .subquery()
+    )
+    latest = select(PriceCopy).join(
+        begun,
+        and_(
+            PriceCopy.variant_id == begun.c.variant_id,
+            PriceCopy.valid_from == begun.c.valid_from,
+            PriceCopy.channel == channel,
+        ),
+    )
+    return {
+        price.variant_id: price
+        for price in session.scalars(latest)
+        if price.valid_to is None or price.valid_to > moment
+    }
+
+
+def _check_open_holds(session: Session, buyer_id: str, most: int) -> None:
+    # One buyer's placements go one by one, or two at once would both be the last allowed.
+    take_turns(session, f"holds/{buyer_id}")
+    held = session.scalar(
+        select(func.count())
+        .select_from(Order)
+        .where(
+            Order.buyer_id == buyer_id,
+            Order.payment_method == PREPAID,
+            Order.state.in_((OrderState.PLACED, OrderState.RESERVED)),
+            Order.payment_state.in_((PaymentState.PENDING, PaymentState.FAILED)),
+        )
+    )
+    if held is not None and held >= most:
+        raise TooManyOpenHolds(
+            f"Buyer {buyer_id} has {held} unpaid orders; pay or cancel one of them first.",
+            open_holds=held,
+        )
+
+
+def _say_placed(session: Session, order: Order, contact: Mapping[str, Any]) -> None:
+    record(
+        session,
+        ContactGiven,
+        order,
+        order_id=order.id,
+        order_ref=order.order_ref,
+        buyer_id=order.buyer_id,
+        name=contact["name"],
+        phone=contact["phone"],
+        # Who collects needs no address, so nobody else gets to know it.
+        address=None if order.collect else contact["address"],
+        language=contact["language"],
+    )
+    record(
+        session,
+        OrderPlaced,
+        order,
+        order_id=order.id,
+        order_ref=order.order_ref,
+        channel=order.channel,
+        payment_method=order.payment_method,
+        buyer_id=order.buyer_id,
+        site_id=order.site_id,
+        lines=[
+            {
+                "line_no": line.line_no,
+                "variant_id": line.variant_id,
+                "quantity": line.quantity,
+                "line_total_fen": line.line_total_fen,
+            }
+            for line in order.lines
+        ],
+        total_fen=order.total_fen,
+    )

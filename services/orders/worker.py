@@ -1,0 +1,22 @@
+"""What orders' worker runs: its subscriptions, and its timer."""
+
+from services.orders.handlers import PREPARE, SUBSCRIPTIONS
+from services.orders.use_cases import decide
+from shared import clock
+from shared.config import Settings
+from shared.database import Database
+from shared.service import Service, Timer
+
+
+def run_expiry(database: Database, settings: Settings) -> bool:
+    """Expire prepaid orders that were not paid in time."""
+    with database.sessions.begin() as session:
+        return decide.expire_unpaid(session, clock.now()) == decide.EXPIRED_AT_ONCE
+
+
+SERVICE = Service(
+    name="orders",
+    subscriptions=SUBSCRIPTIONS,
+    prepare=PREPARE,
+    timers=(Timer("expire unpaid", 1.0, run_expiry),),
+)
