@@ -14,11 +14,12 @@ from uuid import uuid4
 import requests
 
 from farmgate import run_file
-from farmgate.failures import Refused, Unreachable
+from farmgate.failures import Failed, Refused, Unreachable
 from farmgate.roles import SCOPES
 from farmgate.services import NAMES
 from shared import keys
 from shared.config import read
+from shared.errors import Misconfigured
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 #: Seconds a request is repeated for before the service counts as away.
@@ -176,15 +177,24 @@ def addresses(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def connect(environment: Mapping[str, str], patience: float = PATIENCE) -> Client:
-    """Return a client that may do everything, with `FARMGATE_TOKEN` or a token made here."""
+    """Return a client that may do everything, with `FARMGATE_TOKEN` or a token made here.
+
+    Raises:
+        Failed: there is no token and no key to make one.
+    """
     token = read(environment, "FARMGATE_TOKEN", "")
     if not token:
-        data = Path(read(environment, "FARMGATE_DATA", "var"))
         try:
-            token = keys.issue_token(data, "operator", SCOPES, TOKEN_SECONDS)
-        except OSError as error:
-            raise Unreachable(
-                f"There is no token: {error}. Run this where `farmgate up` runs (same "
-                "FARMGATE_DATA), or set FARMGATE_TOKEN to one made by `farmgate tokens issue`."
+            token = keys.issue_token(
+                Path(read(environment, "FARMGATE_DATA", "var")),
+                "operator",
+                SCOPES,
+                TOKEN_SECONDS,
+                issuer=read(environment, "FARMGATE_TOKEN_ISSUER", keys.ISSUER),
+                audience=read(environment, "FARMGATE_TOKEN_AUDIENCE", keys.AUDIENCE),
+            )
+        except Misconfigured as error:
+            raise Failed(
+                f"{error.detail} Or set FARMGATE_TOKEN to one made by `farmgate tokens issue`."
             ) from error
     return Client(addresses(environment), token, patience)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from farmgate.failures import Failed
 from farmgate.roles import ROLES, SCOPES
 from shared import keys
 from shared.config import read
@@ -43,13 +42,15 @@ def issue(
     if not granted:
         raise click.UsageError("Give --role or --scope: a token without scopes opens nothing.")
     data = Path(read(os.environ, "FARMGATE_DATA", "var"))
-    try:
-        keys.ensure(data)
-        token = keys.issue_token(data, subject, granted, days * DAY)
-    except OSError as error:
-        raise Failed(
-            f"The signing key cannot be read: {error}. Run this where FARMGATE_DATA is."
-        ) from error
+    keys.ensure(data)
+    token = keys.issue_token(
+        data,
+        subject,
+        granted,
+        days * DAY,
+        issuer=read(os.environ, "FARMGATE_TOKEN_ISSUER", keys.ISSUER),
+        audience=read(os.environ, "FARMGATE_TOKEN_AUDIENCE", keys.AUDIENCE),
+    )
     if as_json:
         click.echo(json.dumps({"subject": subject, "scopes": granted, "token": token}))
     else:

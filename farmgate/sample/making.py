@@ -5,6 +5,9 @@ from datetime import date
 from random import Random
 
 from farmgate.sample import goods, producers, sites
+from farmgate.sample.goods import Lot, Variant
+from farmgate.sample.producers import Producer
+from farmgate.sample.sites import Route, Site
 
 SEED = 540400
 
@@ -13,11 +16,11 @@ SEED = 540400
 class Sample:
     """Everything that is loaded, in the order in which it is."""
 
-    sites: list[sites.Site]
-    routes: list[sites.Route]
-    producers: list[producers.Producer]
-    variants: list[goods.Variant]
-    lots: list[goods.Lot]
+    sites: list[Site]
+    routes: list[Route]
+    producers: list[Producer]
+    variants: list[Variant]
+    lots: list[Lot]
 
 
 def make(today: date, seed: int = SEED) -> Sample:

@@ -1,0 +1,84 @@
+"""`farmgate trace`: one order's way across the four services."""
+
+import json
+import os
+from datetime import datetime
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from farmgate import trace
+from farmgate.client import connect
+from farmgate.console import out
+from farmgate.failures import Unreachable
+from shared.clock import LOCAL
+
+#: Seconds a service is asked for: a trace is most wanted when one is away.
+PATIENCE = 2.0
+
+
+@click.command("trace")
+@click.argument("order")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(order: str, as_json: bool) -> None:
+    """Show the whole way of ORDER, named by reference (ORD-…) or id.
+
+    What each service knows of it (order, stock and lots, shipment, messages), every event with
+    the time it took to be published and handled, attempts of those that are parked, and what
+    the order is waiting for.
+
+    Exit code 3 when a service did not answer; what the others say is shown all the same.
+    """
+    client = connect(os.environ, patience=PATIENCE)
+    found = trace.gather(client, trace.find_order(client, order))
+    if as_json:
+        click.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=2))
+    else:
+        _show(found)
+    if found.silent:
+        raise Unreachable(" ".join(f"{name}: {why}" for name, why in found.silent.items()))
+
+
+def _show(found: trace.Trace) -> None:
+    for name, state in found.states.items():
+        out.print(f"[bold]{name}[/]")
+        for line in trace.lines_of(state, "  "):
+            out.print(escape(line), soft_wrap=True)
+    table = Table(title="Events (Asia/Shanghai)", title_justify="left")
+    for title in ("recorded", "event", "published", "handled by"):
+        table.add_column(title, overflow="fold")
+    for fact in found.timeline:
+        handled = [f"{each.service} {each.milliseconds} ms" for each in fact.handled]
+        handled += [
+            f"[red]{each.service}: parked, {escape(each.reason)}, {each.attempts} attempts, "
+            f"{_next(each.next_attempt_at)}[/]"
+            for each in fact.parked
+        ]
+        published = fact.published_after_ms
+        table.add_row(
+            f"{fact.recorded_at.astimezone(LOCAL):%m-%d %H:%M:%S.%f}"[:-3],
+            fact.type,
+            "[yellow]not yet[/]" if published is None else f"{published} ms",
+            "\n".join(handled) or "–",
+        )
+    out.print(table)
+    if not found.waiting_for:
+        out.print("It waits for nothing.")
+    for name, waits in found.waiting_for.items():
+        for wait in waits:
+            out.print(
+                f"[yellow]waits[/] for {escape(wait['what'])} ({name}){_since(wait['since'])}"
+            )
+
+
+def _next(moment: str | None) -> str:
+    return f"next {_local(moment)}" if moment else "an operator must decide"
+
+
+def _since(moment: str | None) -> str:
+    return f", since {_local(moment)}" if moment else ""
+
+
+def _local(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment).astimezone(LOCAL):%m-%d %H:%M:%S}"

@@ -1,0 +1,218 @@
+"""Is everything in place? Each check says what is so, or what is wrong and what to do."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pika
+from pika.exceptions import AMQPError
+from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from farmgate import run_file
+from farmgate.client import Client, addresses
+from farmgate.services import NAMES, service_of
+from shared import clock, migrations, parked, topology
+from shared.config import Settings, read
+from shared.database import Database
+from shared.errors import Misconfigured
+from shared.tables import Outbox
+
+#: Seconds an event may wait to be published before something is wrong.
+LATE = 30
+#: Bytes that must be free: below, PostgreSQL, RabbitMQ and SQLite soon refuse to write.
+FREE_BYTES = 1_000_000_000
+
+
+class Ill(Exception):
+    """Raised by a check that fails; the message says what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    ok: bool
+    detail: str
+
+
+def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Make every check that the settings call for, one after the other."""
+    data = Path(read(environment, "FARMGATE_DATA", "var"))
+    yield _check("disk", _disk, data)
+    yield _check("signing key", _signing_key, data)
+    yield _check("payment secret", _payment_secret, environment, data)
+    brokers: dict[str, str] = {}
+    for name in NAMES:
+        try:
+            settings = Settings.from_environment(name, environment)
+        except Misconfigured as error:
+            yield Finding(f"{name}: settings", False, error.detail)
+            continue
+        yield Finding(f"{name}: settings", True, _where(settings))
+        yield _check(f"{name}: token keys", _jwks, settings)
+        database = _check(f"{name}: database", _database, settings)
+        yield database
+        if database.ok:
+            yield _check(f"{name}: events", _events, settings)
+        if settings.broker_url:
+            brokers.setdefault(settings.broker_url, name)
+    for url in brokers:
+        yield _check(f"broker {_without_password(url)}", _broker, url)
+    if brokers:
+        yield _check("topology", _topology, next(iter(brokers)))
+    client = Client(addresses(environment), token=None)
+    running = run_file.read(data) is not None
+    for name in NAMES:
+        yield _check(f"{name}: answers", _ready, client, name, running)
+
+
+def _check(name: str, work: Callable[..., str], *what: Any) -> Finding:
+    try:
+        return Finding(name, True, work(*what))
+    except Ill as ill:
+        return Finding(name, False, str(ill))
+
+
+def _disk(data: Path) -> str:
+    place = data if data.exists() else data.absolute().parent
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        raise Ill(f"{place} cannot be read: {error.strerror}. Set FARMGATE_DATA.") from error
+    if free < FREE_BYTES:
+        raise Ill(f"only {free / 1e9:.1f} GB are free at {place}; make room.")
+    return f"{free / 1e9:.0f} GB free at {place}"
+
+
+def _signing_key(data: Path) -> str:
+    path = data / "keys" / "signing.json"
+    if not path.exists():
+        raise Ill(f"{path} is missing; the first `farmgate up` or `farmgate tokens issue` makes it")
+    mode = path.stat().st_mode & 0o077
+    if mode:
+        raise Ill(f"{path} can be read by others; chmod 600 {path}")
+    return str(path)
+
+
+def _payment_secret(environment: Mapping[str, str], data: Path) -> str:
+    try:
+        if read(environment, "FARMGATE_PAYMENT_SECRET", ""):
+            return "set by FARMGATE_PAYMENT_SECRET"
+    except Misconfigured as error:
+        raise Ill(error.detail) from error
+    path = data / "keys" / "payment_secret"
+    if not path.exists():
+        raise Ill("set FARMGATE_PAYMENT_SECRET_FILE; without it prepaid orders cannot be paid")
+    return str(path)
+
+
+def _where(settings: Settings) -> str:
+    return "RabbitMQ" if settings.broker_url else "embedded, no broker"
+
+
+def _jwks(settings: Settings) -> str:
+    if settings.jwks.startswith(("http://", "https://")):
+        return settings.jwks
+    try:
+        keys = json.loads(Path(settings.jwks).read_text(encoding="utf-8"))["keys"]
+    except (OSError, ValueError, KeyError) as error:
+        raise Ill(
+            f"{settings.jwks} holds no keys ({error}); set FARMGATE_JWKS, or start "
+            "`farmgate up` once"
+        ) from error
+    return f"{len(keys)} in {settings.jwks}"
+
+
+def _database(settings: Settings) -> str:
+    name = settings.service
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        raise Ill(f"{url.database} is missing; run: farmgate migrate {name}")
+    try:
+        present, newest = migrations.revisions(name, settings.database_url)
+    except SQLAlchemyError as error:
+        raise Ill(
+            f"{url.render_as_string()} cannot be used: {_first_line(error)}; check "
+            f"FARMGATE_{name.upper()}_DATABASE_URL and that the server runs"
+        ) from error
+    if present != newest:
+        raise Ill(f"at revision {present}, not {newest}; run: farmgate migrate {name}")
+    return f"{url.render_as_string()}, revision {present}"
+
+
+def _events(settings: Settings) -> str:
+    database = Database(settings.database_url, statement_seconds=10)
+    try:
+        with database.readers() as session:
+            oldest = session.scalar(
+                select(func.min(Outbox.recorded_at)).where(Outbox.position.is_(None))
+            )
+            counts = parked.counts(session)
+    except SQLAlchemyError as error:
+        raise Ill(f"cannot be counted: {_first_line(error)}") from error
+    finally:
+        database.close()
+    if counts:
+        found = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        raise Ill(f"{found} parked; GET /api/{settings.service}/v1/trace/<order> shows why")
+    if oldest is None:
+        return "none waits to be published, none is parked"
+    age = (clock.now() - oldest).total_seconds()
+    if age > LATE:
+        raise Ill(
+            f"the oldest waits for {age:.0f} s to be published; start `farmgate worker "
+            f"{settings.service}` (or `farmgate up`) and look at its log"
+        )
+    return f"the oldest waits for {age:.1f} s to be published, none is parked"
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+
+
+def _without_password(url: str) -> str:
+    return make_url(url).render_as_string()
+
+
+def _broker(url: str) -> str:
+    try:
+        pika.BlockingConnection(_patiently(url)).close()
+    except (AMQPError, OSError) as error:
+        raise Ill(
+            f"cannot be reached ({type(error).__name__}); check FARMGATE_BROKER_URL and that "
+            "RabbitMQ runs"
+        ) from error
+    return "reached"
+
+
+def _patiently(url: str) -> pika.URLParameters:
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout = parameters.blocked_connection_timeout = 5
+    return parameters
+
+
+def _topology(url: str) -> str:
+    try:
+        absent = topology.missing(url, [service_of(name) for name in NAMES])
+    except (AMQPError, OSError) as error:
+        raise Ill(f"cannot be looked at: {type(error).__name__}") from error
+    if absent:
+        raise Ill(f"{', '.join(absent)} missing; run: farmgate topology")
+    return "all queues are there"
+
+
+def _ready(client: Client, name: str, running: bool) -> str:
+    answer = client.ready(name)
+    url = client.addresses[name]
+    if answer is None:
+        todo = "look at its log" if running else "run: farmgate up"
+        raise Ill(f"nothing at {url}; {todo}")
+    if answer.get("status") not in ("ready", "ok"):
+        raise Ill(f"{url} is not ready: {json.dumps(answer)}")
+    return url

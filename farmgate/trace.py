@@ -1,0 +1,215 @@
+"""One order's whole way: the answers of the four services, merged into one time line."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from farmgate.client import Client
+from farmgate.failures import Failed, Refused, Unreachable
+from farmgate.services import NAMES
+
+#: Letters after ORD- of a reference; people may write it in small ones.
+_REFERENCE = re.compile(r"(?i)^ORD-[2-9A-Z]{8}$")
+
+
+@dataclass
+class Reached:
+    """A service that an event reached, and how long that took since it was recorded."""
+
+    service: str
+    milliseconds: int
+
+
+@dataclass
+class Stuck:
+    """A service in which an event is parked."""
+
+    service: str
+    state: str
+    reason: str
+    attempts: int
+    next_attempt_at: str | None
+
+
+@dataclass
+class Fact:
+    """One event of the order, its shipment or its messages."""
+
+    event_id: str
+    type: str
+    subject: str
+    sequence: int
+    recorded_at: datetime
+    #: None: not published yet.
+    published_after_ms: int | None
+    handled: list[Reached] = field(default_factory=list)
+    parked: list[Stuck] = field(default_factory=list)
+
+    @property
+    def publisher(self) -> str:
+        """The service that said it."""
+        return self.type.partition(".")[0]
+
+
+@dataclass
+class Trace:
+    """Everything that is known of one order."""
+
+    order_id: str
+    #: Service → what it says of the order; a service that does not answer is not in it.
+    states: dict[str, dict[str, Any]]
+    timeline: list[Fact]
+    #: Service → what the order waits for there, and since when.
+    waiting_for: dict[str, list[dict[str, Any]]]
+    #: Service → why it says nothing.
+    silent: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for scripts."""
+        facts = [
+            asdict(fact) | {"recorded_at": fact.recorded_at.isoformat()} for fact in self.timeline
+        ]
+        return {
+            "order_id": self.order_id,
+            "states": self.states,
+            "timeline": facts,
+            "waiting_for": self.waiting_for,
+            "silent": self.silent,
+        }
+
+
+def find_order(client: Client, order: str) -> str:
+    """Return the id of an order named by id or reference.
+
+    Raises:
+        Failed: there is none.
+    """
+    try:
+        return str(UUID(order))
+    except ValueError:
+        pass
+    if not _REFERENCE.match(order):
+        raise Failed(f"{order} is neither an order's reference (ORD-7KQ2M9XH) nor its id.")
+    found = client.get("orders", "/orders", q=order.upper())["items"]
+    if not found:
+        raise Failed(f"There is no order {order}.")
+    return str(found[0]["order_id"])
+
+
+def gather(client: Client, order_id: str) -> Trace:
+    """Ask all services about an order; one that is away is named, the others still speak.
+
+    Raises:
+        Failed: none of them knows the order.
+    """
+    shipments, silent = _shipments(client, order_id)
+    answers: dict[str, dict[str, Any]] = {}
+    for name in NAMES:
+        try:
+            answers[name] = client.get(name, f"/trace/{order_id}", subject=shipments)
+        except Unreachable as error:
+            silent[name] = error.message
+        except Refused as error:
+            if error.status in (401, 403):
+                raise
+            silent[name] = error.message
+    timeline = merge(answers)
+    if not timeline and not silent:
+        raise Failed(f"There is no order {order_id}.")
+    return Trace(
+        order_id,
+        {name: answer["state"] for name, answer in answers.items()},
+        timeline,
+        {name: answer["waiting_for"] for name, answer in answers.items() if answer["waiting_for"]},
+        silent,
+    )
+
+
+def _shipments(client: Client, order_id: str) -> tuple[list[str], dict[str, str]]:
+    """Return the subjects of the order's shipments: the other services hear of them too."""
+    try:
+        items = client.get("logistics", "/shipments", order_id=order_id)["items"]
+    except Unreachable as error:
+        return [], {"logistics": error.message}
+    return [f"shipment/{shipment['shipment_id']}" for shipment in items], {}
+
+
+def merge(answers: Mapping[str, dict[str, Any]]) -> list[Fact]:
+    """Merge what services published, handled and parked into one time line, oldest first."""
+    facts: dict[str, Fact] = {}
+    for answer in answers.values():
+        for entry in answer["published"]:
+            recorded_at = datetime.fromisoformat(entry["recorded_at"])
+            facts[entry["event_id"]] = Fact(
+                entry["event_id"],
+                entry["type"],
+                entry["subject"],
+                entry["sequence"],
+                recorded_at,
+                _since(recorded_at, entry["published_at"]),
+            )
+    for name, answer in answers.items():
+        for entry in answer["handled"]:
+            fact = facts.get(entry["event_id"]) or _heard_of(entry, entry["recorded_at"], facts)
+            took = _since(fact.recorded_at, entry["handled_at"])
+            fact.handled.append(Reached(name, took or 0))
+        for entry in answer["parked"]:
+            fact = facts.get(entry["event_id"]) or _heard_of(entry, entry["first_failed_at"], facts)
+            fact.parked.append(
+                Stuck(
+                    name,
+                    entry["state"],
+                    entry["reason"],
+                    entry["attempts"],
+                    entry["next_attempt_at"],
+                )
+            )
+    return sorted(facts.values(), key=lambda fact: (fact.recorded_at, fact.sequence))
+
+
+def _heard_of(entry: dict[str, Any], at: str, facts: dict[str, Fact]) -> Fact:
+    """Note an event whose publisher is silent, as far as its reader knows it."""
+    fact = Fact(
+        entry["event_id"], entry["type"], entry["subject"], 0, datetime.fromisoformat(at), None
+    )
+    facts[entry["event_id"]] = fact
+    return fact
+
+
+def _since(begin: datetime, end: str | None) -> int | None:
+    if end is None:
+        return None
+    return round((datetime.fromisoformat(end) - begin).total_seconds() * 1000)
+
+
+def lines_of(state: Mapping[str, Any], indent: str = "") -> Iterable[str]:
+    """Return what a service says of the order as lines for people, without what is unset."""
+    for label, value in state.items():
+        name = label.replace("_", " ")
+        if value is None or value == [] or value == {}:
+            continue
+        if isinstance(value, Mapping):
+            yield f"{indent}{name}:"
+            yield from lines_of(value, indent + "  ")
+        elif isinstance(value, list):
+            yield f"{indent}{name}:"
+            for item in value:
+                yield f"{indent}  - {_one_line(item)}"
+        else:
+            yield f"{indent}{name}: {value}"
+
+
+def _one_line(item: Any) -> str:
+    if not isinstance(item, Mapping):
+        return str(item)
+    parts = []
+    for label, value in item.items():
+        if value is None or value == []:
+            continue
+        if isinstance(value, list):
+            value = "[" + "; ".join(_one_line(each) for each in value) + "]"
+        parts.append(f"{label.replace('_', ' ')} {value}")
+    return ", ".join(parts)
