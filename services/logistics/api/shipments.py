@@ -3,8 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from shared.paging import Page, PageRequest, page, page_of
-from shared.web import Blueprint, caller, idempotent, scope, transaction
+from flask import Response
 from sqlalchemy import select
 
 from services.logistics.models import Shipment, TrackingEvent
@@ -12,6 +11,9 @@ from services.logistics.schemas import shipments as schemas
 from services.logistics.use_cases import hand_over, reading, tracking, travelling
 from services.logistics.use_cases.hand_over import WrongCode
 from shared import web
+from shared.paging import Page, PageRequest, page, page_of
+from shared.web import Blueprint, caller, idempotent, scope, transaction
+from shared.web.problems import answer_of
 
 blp = Blueprint(
     "shipments",
@@ -95,23 +97,21 @@ def deliver(delivery_in: dict[str, Any], shipment_id: UUID) -> Shipment:
         return hand_over.deliver(session, shipment_id, by=str(caller().subject), **delivery_in)
 
 
-# Not @idempotent: a wrong code is refused and yet has to be counted, but a refusal undoes
-# what its key's transaction did. A collection is named by its shipment, so it counts once.
 @blp.post("/shipments/<uuid:shipment_id>/collect")
 @scope("shipments:operate")
+@idempotent
 @blp.arguments(schemas.CollectRequest)
 @blp.response(200, schemas.ShipmentResponse)
-def collect(collection_in: dict[str, Any], shipment_id: UUID) -> Shipment:
+def collect(collection_in: dict[str, Any], shipment_id: UUID) -> Shipment | Response:
     """Note that the buyer took a shipment at its site.
 
     It is shown by the code the buyer was sent or, without it, by the name of whoever takes it.
-    After five wrong tries the code is locked and only a name helps. May be repeated.
+    After five wrong tries the code is locked and only a name helps.
     """
     with transaction() as session:
         outcome = hand_over.collect(session, shipment_id, by=str(caller().subject), **collection_in)
-    if isinstance(outcome, WrongCode):
-        raise outcome
-    return outcome
+    # Answered, not raised: an exception would undo the count of wrong tries.
+    return answer_of(outcome) if isinstance(outcome, WrongCode) else outcome
 
 
 @blp.post("/shipments/<uuid:shipment_id>/fail")

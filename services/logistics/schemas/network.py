@@ -3,12 +3,12 @@
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
-from shared.paging import PageRequest
-from shared.web import RequestSchema, ResponseSchema
 
 from services.logistics.rules import EVERY_DAY
 from services.logistics.schemas import pattern, text
 from shared.events import SITE_LEVELS
+from shared.paging import PageRequest
+from shared.web import RequestSchema, ResponseSchema
 
 #: Sites opened by one call.
 MOST_SITES = 500

@@ -3,11 +3,11 @@
 from typing import Any
 
 from marshmallow import fields, validate
-from shared.paging import PageRequest
-from shared.web import RequestSchema, ResponseSchema
 
 from services.logistics.rules import FAILURE_REASONS, ShipmentState, TrackingStatus
 from services.logistics.schemas import pattern, text
+from shared.paging import PageRequest
+from shared.web import RequestSchema, ResponseSchema
 
 
 def _fen(**options: Any) -> fields.Integer:
