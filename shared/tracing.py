@@ -25,6 +25,11 @@ def present() -> Cause:
     return _present.get() or Cause(correlation_id=secrets.token_hex(16))
 
 
+def current() -> Cause | None:
+    """Return the cause of the present work, or None when nothing is known to have caused it."""
+    return _present.get()
+
+
 @contextmanager
 def caused_by(cause: Cause) -> Iterator[None]:
     """Let everything recorded inside name `cause`."""

@@ -1,0 +1,95 @@
+"""Keys made at first start: the pair that signs tokens, and the payment provider's secret.
+
+They lie in `<data>/keys`, readable by their owner only. A deployment with an issuer of its own
+does without the pair: it names that issuer's public keys by `FARMGATE_JWKS`.
+"""
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from time import time
+from typing import Any
+
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+
+from shared.ids import new_id
+
+#: RFC 9864's name of the algorithm that RFC 8037 called EdDSA, over this curve.
+ALGORITHM = "Ed25519"
+
+
+def ensure(data: Path) -> None:
+    """Make what is missing under `<data>/keys`; what is there is never changed.
+
+    Each file appears whole or not at all, also when several processes start at once.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = data / "keys"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (folder / "signing.json").exists():
+        pair = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
+        _create(folder / "signing.json", json.dumps(pair.as_dict(private=True)), 0o600)
+    if not (folder / "jwks.json").exists():
+        # From the file, not from the pair above: another process may have been first.
+        public = _signing_key(data).as_dict(private=False)
+        _create(folder / "jwks.json", json.dumps({"keys": [public]}), 0o644)
+    if not (folder / "payment_secret").exists():
+        secret = base64.b64encode(secrets.token_bytes(32)).decode()
+        _create(folder / "payment_secret", f"whsec_{secret}", 0o600)
+
+
+def issue_token(
+    data: Path,
+    subject: str,
+    scopes: Sequence[str],
+    seconds: int,
+    *,
+    issuer: str = "farmgate",
+    audience: str = "farmgate",
+) -> str:
+    """Return a bearer token for `subject` that opens `scopes` for `seconds` from now.
+
+    Raises:
+        OSError: there is no signing key; `ensure` makes one.
+    """
+    key, moment = _signing_key(data), int(time())
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": subject,
+        "scope": " ".join(scopes),
+        "iat": moment,
+        "nbf": moment,
+        "exp": moment + seconds,
+        "jti": str(new_id()),
+    }
+    header = {"alg": ALGORITHM, "kid": key.kid, "typ": "JWT"}
+    return jwt.encode(header, claims, key, algorithms=[ALGORITHM])
+
+
+def _signing_key(data: Path) -> OKPKey:
+    text = (data / "keys" / "signing.json").read_text(encoding="utf-8")
+    return OKPKey.import_key(json.loads(text))
+
+
+def _create(path: Path, text: str, mode: int) -> None:
+    """Write a new file; one that appeared meanwhile is left as it is."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # unlike a rename, it never replaces
+        except FileExistsError:
+            pass
+    finally:
+        draft.unlink()

@@ -1,0 +1,3 @@
+window.addEventListener("load", () => {
+  SwaggerUIBundle({ url: {{ document|tojson }}, dom_id: "#docs", deepLinking: true });
+});
