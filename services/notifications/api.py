@@ -1,19 +1,19 @@
 """Notifications over HTTP: one's own inbox and preferences, and every message for operators."""
 
+import re
 from typing import Any
 from uuid import UUID
 
-from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
-
 from services.notifications import use_cases
+from services.notifications.models import Message
 from services.notifications.rules import Wishes, clock_time, minute_of
 from services.notifications.schemas import (
+    PERSON,
     InboxMessageResponse,
     InboxPage,
     ListInboxRequest,
     ListMessagesRequest,
     MessagePage,
-    MessageResponse,
     MessageWithTriesResponse,
     PreferencesRequest,
     PreferencesResponse,
@@ -21,6 +21,7 @@ from services.notifications.schemas import (
 from shared.errors import NotFound, Unprocessable
 from shared.paging import Page
 from shared.trace import TraceRequest, TraceResponse, facts
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
     "notifications",
@@ -54,11 +55,10 @@ def list_messages(query: dict[str, Any]) -> Page:
 @blp.get("/messages/<uuid:message_id>")
 @scope("messages:operate")
 @blp.response(200, MessageWithTriesResponse)
-def get_message(message_id: UUID) -> dict[str, Any]:
+def get_message(message_id: UUID) -> Message:
     """Show one message with every attempt to send it."""
     with reading() as session:
-        message, tries = use_cases.read_message(session, message_id)
-        return MessageResponse().dump(message) | {"tries": tries}
+        return use_cases.read_message(session, message_id)
 
 
 @blp.get("/inbox")
@@ -154,11 +154,8 @@ def _own_person() -> str:
 
 def _check_person(person: str) -> None:
     """Raise unless the path names a person, and the caller may ask for it."""
-    kind, _, name = person.partition(":")
-    if kind not in ("buyer", "enterprise", "order") or not name or len(person) > 300:
+    if not re.match(PERSON, person):
         raise MalformedPerson("A person is buyer:<id>, enterprise:<id> or order:<order id>.")
-    if not person.isprintable():
-        raise MalformedPerson("A person's id has printable characters only.")
     if person != _own_person() and not caller().may("messages:operate"):
         raise PersonNotFound("There is no such person, or their wishes are not yours to see.")
 

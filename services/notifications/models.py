@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from services.notifications.rules import STATUSES
 from shared.tables import NAMING, UtcDateTime
@@ -108,6 +108,19 @@ class SiteCopy(Base):
     names: Mapped[dict[str, Any]]
 
 
+class Attempt(Base):
+    """One try to hand a message to its channels; `results` says per channel what came of it."""
+
+    __tablename__ = "attempts"
+    message_id: Mapped[UUID] = mapped_column(
+        ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    #: Channel → `sent`, or the reason why not.
+    results: Mapped[dict[str, Any]]
+
+
 class Message(Base):
     """One thing one recipient is told because of one event: at most one row, whatever repeats.
 
@@ -139,6 +152,10 @@ class Message(Base):
     taken_by: Mapped[list[str]] = mapped_column(default=list)
     sent_at: Mapped[datetime | None]
     read_at: Mapped[datetime | None]
+    #: Loaded only where it is asked for.
+    tries: Mapped[list[Attempt]] = relationship(
+        order_by=Attempt.number, lazy="raise", viewonly=True
+    )
     __table_args__ = (
         UniqueConstraint("cause_id", "recipient", "template", name="uq_messages_cause"),
         CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
@@ -146,19 +163,6 @@ class Message(Base):
         Index("ix_messages_person", "person", "id"),
         {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02"}},
     )
-
-
-class Attempt(Base):
-    """One try to hand a message to its channels; `results` says per channel what came of it."""
-
-    __tablename__ = "attempts"
-    message_id: Mapped[UUID] = mapped_column(
-        ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True
-    )
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    at: Mapped[datetime]
-    #: Channel → `sent`, or the reason why not.
-    results: Mapped[dict[str, Any]]
 
 
 class PhoneTally(Base):

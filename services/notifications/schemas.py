@@ -7,7 +7,9 @@ from shared import web
 from shared.paging import PageRequest, page_of
 
 #: `HH:MM`, in Asia/Shanghai.
-CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z"
+#: Whose messages or preferences; no control characters, which databases refuse.
+PERSON = r"^(buyer|enterprise|order):[^\x00-\x1f\x7f]{1,285}\Z"
 
 
 class ListMessagesRequest(PageRequest):
@@ -15,7 +17,7 @@ class ListMessagesRequest(PageRequest):
 
     order_id = fields.UUID(metadata={"description": "Messages about this order."})
     recipient = fields.String(
-        validate=validate.Length(1, 300),
+        validate=validate.Regexp(PERSON),
         metadata={
             "description": "`buyer:<id>`, `enterprise:<id>`, or `order:<order id>` for a guest."
         },

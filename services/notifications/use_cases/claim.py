@@ -10,7 +10,7 @@ from services.notifications import texts
 from services.notifications.models import Message, PhoneTally
 from services.notifications.rules import TEMPLATES, Verdict, become, judge
 from services.notifications.use_cases.outgoing import Outgoing
-from services.notifications.use_cases.record import fail
+from services.notifications.use_cases.record import Told, publish_end
 from services.notifications.use_cases.writing import Copies, load_copies
 from shared import clock
 from shared.rows import lock_rows, locked, remember
@@ -113,7 +113,11 @@ def _apply(session: Session, message: Message, verdict: Verdict) -> None:
         message.status = become(message.status, verdict.status)
     message.due_at, message.reason = verdict.due_at, verdict.reason
     if verdict.status == "dead":
-        fail(session, message)
+        told = Told(
+            message.id, message.template, message.cause_id, message.correlation_id, message.version
+        )
+        publish_end(session, told, verdict)
+        message.version = told.version
 
 
 def _tally_key(phone: str, moment: datetime) -> str:

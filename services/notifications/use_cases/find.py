@@ -5,9 +5,9 @@ from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
-from services.notifications.models import Attempt, Message
+from services.notifications.models import Message
 from services.notifications.use_cases.inbox import MessageNotFound, shown
 from shared.paging import Page, page
 
@@ -32,19 +32,16 @@ def list_messages(
     return page(session, statement, Message.id, cursor=cursor, limit=limit, descending=True)
 
 
-def read_message(session: Session, message_id: UUID) -> tuple[Message, Sequence[Attempt]]:
-    """Return a message and its attempts, first to last.
+def read_message(session: Session, message_id: UUID) -> Message:
+    """Return a message with its attempts, first to last.
 
     Raises:
         MessageNotFound: there is none with this id.
     """
-    message = session.get(Message, message_id)
+    message = session.get(Message, message_id, options=[selectinload(Message.tries)])
     if message is None:
         raise MessageNotFound("There is no message with this id.")
-    tries = session.scalars(
-        select(Attempt).where(Attempt.message_id == message_id).order_by(Attempt.number)
-    ).all()
-    return message, tries
+    return message
 
 
 def list_inbox(

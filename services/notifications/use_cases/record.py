@@ -1,16 +1,29 @@
 """Record what came of handing messages to their channels."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from services.notifications.models import Attempt, Message
-from services.notifications.rules import Result, after_attempt, become
+from services.notifications.rules import Result, Verdict, after_attempt, become
 from services.notifications.use_cases.outgoing import Outgoing
 from shared import clock, outbox, tracing
 from shared.events import MessageFailed, MessageSent
-from shared.rows import lock_rows, locked
+
+
+@dataclass
+class Told:
+    """What the events recorded of a message need to know of it."""
+
+    message_id: UUID
+    template: str
+    cause_id: UUID
+    correlation_id: str
+    version: int
 
 
 def record_attempts(
@@ -19,62 +32,79 @@ def record_attempts(
     """Record one attempt of each message: `results` say per channel what came of it.
 
     A message that somebody else claimed meanwhile, because this sender overran its lease, is
-    theirs to record.
+    theirs to record. Three statements, however many messages: rows are neither loaded as
+    objects nor updated one by one, because every message there is comes through here.
     """
     moment = clock.now()
-    lock_rows(session, Message.id, [each.message_id for each in outgoing])
+    ids = [each.message_id for each in outgoing]
+    statement = select(
+        Message.id,
+        Message.attempts,
+        Message.taken_by,
+        Message.template,
+        Message.cause_id,
+        Message.correlation_id,
+        Message.version,
+    ).where(Message.id.in_(ids), Message.status == "sending")
+    present = {row.id: row for row in session.execute(statement.with_for_update())}
+    changes: list[dict[str, Any]] = []
+    attempts: list[dict[str, Any]] = []
     for each, by_channel in zip(outgoing, results, strict=True):
-        message: Message | None = locked(session, Message.id, each.message_id)
-        if message is None or message.status != "sending" or message.attempts != each.attempt:
+        row = present.get(each.message_id)
+        if row is None or row.attempts != each.attempt:
             continue
-        session.add(
-            Attempt(
-                message_id=message.id,
-                number=each.attempt,
-                at=moment,
-                results={name: result.reason or "sent" for name, result in by_channel.items()},
-            )
+        attempts.append(
+            {
+                "message_id": row.id,
+                "number": each.attempt,
+                "at": moment,
+                "results": {name: answer.reason or "sent" for name, answer in by_channel.items()},
+            }
         )
-        taken = [name for name, result in by_channel.items() if result.reason is None]
-        missing = [result for result in by_channel.values() if result.reason is not None]
-        verdict = after_attempt(
-            message.attempts,
-            moment,
-            missing=[result.reason or "" for result in missing],
-            hopeless=all(result.final for result in missing),
+        missing = {name: answer for name, answer in by_channel.items() if answer.reason}
+        verdict = _verdict(each.attempt, missing)
+        told = Told(row.id, row.template, row.cause_id, row.correlation_id, row.version)
+        publish_end(session, told, verdict)
+        changes.append(
+            {
+                "id": row.id,
+                "status": become("sending", verdict.status),
+                "reason": verdict.reason,
+                "due_at": verdict.due_at,
+                "taken_by": [*row.taken_by, *(by_channel.keys() - missing.keys())],
+                "sent_at": moment if verdict.status == "sent" else None,
+                "version": told.version,
+            }
         )
-        message.taken_by = [*message.taken_by, *taken]
-        message.status = become(message.status, verdict.status)
-        message.due_at = verdict.due_at
-        message.reason = verdict.reason or (missing[0].reason if missing else None)
+    if changes:
+        session.execute(insert(Attempt), attempts)
+        session.execute(update(Message), changes)
+
+
+def _verdict(attempt: int, missing: Mapping[str, Result]) -> Verdict:
+    """Return what follows; while it is tried again, the reason is what the channel said."""
+    verdict = after_attempt(
+        attempt,
+        clock.now(),
+        missing=missing.keys(),
+        hopeless=all(answer.final for answer in missing.values()),
+    )
+    if verdict.reason is None and missing:
+        return Verdict(verdict.status, verdict.due_at, next(iter(missing.values())).reason)
+    return verdict
+
+
+def publish_end(session: Session, told: Told, verdict: Verdict) -> None:
+    """Record the event of a message that is sent or given up; other verdicts have none."""
+    facts = {
+        "message_id": told.message_id,
+        "template": told.template,
+        "cause_id": told.cause_id,
+    }
+    cause = tracing.Cause(told.correlation_id, str(told.cause_id))
+    with tracing.caused_by(cause):
         if verdict.status == "sent":
-            message.sent_at = moment
-            with _because_of(message):
-                outbox.record(
-                    session,
-                    MessageSent,
-                    message,
-                    message_id=message.id,
-                    template=message.template,
-                    cause_id=message.cause_id,
-                )
+            outbox.record(session, MessageSent, told, **facts)
         elif verdict.status == "dead":
-            fail(session, message)
-
-
-def fail(session: Session, message: Message) -> None:
-    """Record that a message is given up; its `reason` says why."""
-    with _because_of(message):
-        outbox.record(
-            session,
-            MessageFailed,
-            message,
-            message_id=message.id,
-            template=message.template,
-            cause_id=message.cause_id,
-            reason=message.reason or "unknown",
-        )
-
-
-def _because_of(message: Message) -> AbstractContextManager[None]:
-    return tracing.caused_by(tracing.Cause(message.correlation_id, str(message.cause_id)))
+            reason = verdict.reason or "unknown"
+            outbox.record(session, MessageFailed, told, **facts, reason=reason)
