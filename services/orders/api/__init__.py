@@ -1,0 +1,5 @@
+"""Orders' routes: the orders, the payment provider's callback, and an order's trace."""
+
+from services.orders.api import orders, payments, tracing
+
+BLUEPRINTS = [orders.blp, payments.blp, tracing.blp]

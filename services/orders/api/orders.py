@@ -1,0 +1,121 @@
+"""Routes for orders: placed, read, listed, counted, cancelled."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import url_for
+
+from services.orders import schemas
+from services.orders.api.waiting import decided_if_preferred
+from services.orders.models import Order
+from services.orders.use_cases import decide, find, place
+from shared.config import read_integer
+from shared.paging import Page, page, page_of
+from shared.web import (
+    Blueprint,
+    caller,
+    idempotent,
+    public,
+    reading,
+    scope,
+    settings,
+    transaction,
+)
+
+blp = Blueprint(
+    "orders",
+    __name__,
+    url_prefix="/api/orders/v1",
+    description="Orders from every channel.",
+)
+
+
+def _owner() -> str | None:
+    """Return whose orders the caller may see; None: everybody's."""
+    return None if caller().may("orders:operate") else caller().subject
+
+
+@blp.post("/orders")
+@scope("orders:place")
+@decided_if_preferred
+@idempotent
+@blp.arguments(schemas.PlaceOrderRequest)
+@blp.response(202, schemas.PlacedOrderResponse)
+@blp.alt_response(200, schema=schemas.PlacedOrderResponse, description="Decided, as preferred")
+def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]:
+    """Place an order.
+
+    It is stored and its stock is asked for; the answer, 202, comes before the decision. With
+    `Prefer: wait=5` the decided order is answered (200) if that takes no longer. Prices are
+    those of the channel at this moment; give `line_total_fen` to make sure of what the buyer
+    was shown. A prepaid order's goods are held until `expires_at`.
+    """
+    environment = settings().environment
+    with transaction() as session:
+        placed = place.place_order(
+            session,
+            **order_in,
+            placed_by=caller().subject,
+            hold_seconds=read_integer(environment, "FARMGATE_ORDERS_HOLD_SECONDS", 900, least=1),
+            open_holds=read_integer(environment, "FARMGATE_ORDERS_OPEN_HOLDS", 20, least=1),
+        )
+    return placed, {"Location": url_for("orders.show_order", order_id=placed.order.id)}
+
+
+@blp.get("/orders")
+@scope("orders:read")
+@blp.arguments(schemas.ListOrdersRequest, location="query")
+@blp.response(200, page_of(schemas.OrderResponse))
+def list_orders(query: dict[str, Any]) -> Page:
+    """List orders, the newest first: your own, or all with the scope orders:operate."""
+    paging = {name: query.pop(name) for name in ("cursor", "limit")}
+    with reading() as session:
+        chosen = find.select_orders(_owner(), **query)
+        return page(session, chosen, Order.id, descending=True, **paging)
+
+
+@blp.get("/orders/summary")
+@scope("orders:read")
+@blp.response(200, schemas.CountsResponse)
+def count_orders() -> dict[str, Any]:
+    """Count orders by state: your own, or all with the scope orders:operate."""
+    with reading() as session:
+        counts = find.count_orders(session, _owner())
+    return {"total": sum(counts.values()), "states": counts}
+
+
+@blp.get("/orders/<uuid:order_id>")
+@scope("orders:read")
+@blp.response(200, schemas.OrderResponse)
+def show_order(order_id: UUID) -> Order:
+    """Show an order.
+
+    Somebody else's is answered as if it did not exist, unless you have orders:operate.
+    """
+    with reading() as session:
+        return find.find_order(session, order_id, _owner())
+
+
+@blp.get("/guest-orders/<string(maxlength=100):secret>")
+@public
+@blp.response(200, schemas.OrderResponse)
+def show_guest_order(secret: str) -> Order:
+    """Show a guest's order to whoever has the secret that its placement was answered with."""
+    with reading() as session:
+        return find.find_guest_order(session, secret)
+
+
+@blp.post("/orders/<uuid:order_id>/cancel")
+@scope("orders:place")
+@idempotent
+@blp.arguments(schemas.CancelOrderRequest)
+@blp.response(200, schemas.OrderResponse)
+def cancel_order(cancel_in: dict[str, Any], order_id: UUID) -> Order:
+    """Cancel an order that has not left.
+
+    Its stock comes back by event, after this answer; what was paid is refunded in full. An
+    order cancelled before is answered as it is.
+    """
+    with transaction() as session:
+        order = find.lock_own_order(session, order_id, _owner())
+        return decide.cancel_order(session, order, cancel_in["reason"])

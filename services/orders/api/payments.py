@@ -1,0 +1,94 @@
+"""The route by which the payment provider tells of payments, signed as Standard Webhooks."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from flask import request
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from services.orders import schemas
+from services.orders.models import Payment
+from services.orders.use_cases import pay
+from shared.config import read
+from shared.errors import Misconfigured, Unauthorized, Unavailable
+from shared.web import Blueprint, public, settings, transaction
+
+blp = Blueprint(
+    "payments",
+    __name__,
+    url_prefix="/api/orders/v1",
+    description="What the payment provider tells.",
+)
+
+SETTING = "FARMGATE_PAYMENT_SECRET"
+
+
+class PaymentsNotConfigured(Unavailable):
+    """Raised when no secret is set by which a provider's callback could be checked."""
+
+
+class InvalidSignature(Unauthorized):
+    """Raised when a callback was not signed by the provider, or too long ago."""
+
+
+def signed_by_provider(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse a request whose raw body is not signed with one of the provider's secrets."""
+
+    @wraps(view)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        body, headers = request.get_data(), dict(request.headers)
+        if not any(_is_signed(verifier, body, headers) for verifier in _verifiers()):
+            raise InvalidSignature(
+                "Sign the raw body as Standard Webhooks do (webhook-id, webhook-timestamp within "
+                "5 minutes, webhook-signature) with the secret agreed."
+            )
+        return view(*args, **kwargs)
+
+    return checked
+
+
+def _verifiers() -> list[Webhook]:
+    """Return one verifier per secret: two may be set, parted by a space, while one replaces one."""
+    try:
+        secrets = read(settings().environment, SETTING).split()
+        verifiers = [Webhook(secret) for secret in secrets]
+    except (Misconfigured, ValueError, RuntimeError) as error:
+        raise PaymentsNotConfigured(_how_to_set()) from error
+    if not verifiers:
+        raise PaymentsNotConfigured(_how_to_set())
+    return verifiers
+
+
+def _how_to_set() -> str:
+    return (
+        f"Payments cannot be checked: set {SETTING} (or {SETTING}_FILE) to the secret agreed "
+        "with the provider, whsec_ and base64."
+    )
+
+
+def _is_signed(verifier: Webhook, body: bytes, headers: dict[str, str]) -> bool:
+    try:
+        verifier.verify(body, headers, json_parse=False)
+    # The library lets ValueError through for a signature without comma or base64, and for a
+    # body that is no UTF-8.
+    except (WebhookVerificationError, ValueError):
+        return False
+    return True
+
+
+@blp.post("/payments/callbacks")
+@public
+@signed_by_provider
+@blp.arguments(schemas.PaymentCallbackRequest)
+@blp.response(200, schemas.PaymentResponse)
+def book_payment(payment_in: dict[str, Any]) -> Payment:
+    """Tell of a payment, or of an attempt that failed.
+
+    For the payment provider: the request is signed as Standard Webhooks 1.0.0, and named by
+    `payment_ref`, so it may be repeated. Money that cannot count for the order (another amount,
+    paid before, cancelled) is booked and refunded at once. An order that expired asks for its
+    stock again.
+    """
+    with transaction() as session:
+        return pay.book_payment(session, **payment_in)

@@ -1,0 +1,253 @@
+"""What orders' HTTP API takes and gives. Events have contracts of their own."""
+
+import re
+from typing import Any
+
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
+
+from services.orders.rules import people, prices
+from services.orders.rules.standing import FulfilmentState, OrderState, PaymentState
+from shared.events import CHANNELS, PAYMENT_METHODS
+from shared.paging import PageRequest
+from shared.web import RequestSchema, ResponseSchema
+
+
+def _matching(expression: str, says: str, **options: Any) -> fields.String:
+    """Return a field for text that matches as a whole; a final newline does not."""
+
+    def check(value: str) -> None:
+        if not re.fullmatch(expression, value):
+            raise ValidationError(says)
+
+    metadata = {"pattern": f"^{expression}$", "description": says}
+    return fields.String(validate=check, metadata=metadata, **options)
+
+
+def _text(longest: int, **options: Any) -> fields.String:
+    return fields.String(validate=validate.Length(1, longest), **options)
+
+
+def _one_of(choices: tuple[str, ...], **options: Any) -> fields.String:
+    return fields.String(validate=validate.OneOf(choices), **options)
+
+
+def _fen(least: int = 0, **options: Any) -> fields.Integer:
+    within = validate.Range(least, prices.MOST_TOTAL_FEN)
+    return fields.Integer(strict=True, validate=within, **options)
+
+
+def _buyer_id(**options: Any) -> fields.String:
+    says = "1 to 64 letters, digits or . _ : | -; an id, never a name or a phone."
+    return _matching("[A-Za-z0-9][A-Za-z0-9._:|-]{0,63}", says, **options)
+
+
+def _code(**options: Any) -> fields.String:
+    # Published with the fact, so free text, which would sooner or later name a person, is no use.
+    says = "A code of up to 40 small letters, digits and _, such as changed_mind."
+    return _matching("[a-z][a-z0-9_]{0,39}", says, **options)
+
+
+class PlaceLineRequest(RequestSchema):
+    """One variant and how much of it."""
+
+    variant_id = fields.UUID(required=True)
+    quantity = fields.Integer(
+        required=True,
+        strict=True,
+        validate=validate.Range(1, prices.MOST_QUANTITY),
+        metadata={"description": "Grams or pieces, a multiple of the variant's pack_quantity."},
+    )
+    line_total_fen = _fen(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "What the buyer was shown; 409 price-changed if it differs."},
+    )
+
+
+class ContactRequest(RequestSchema):
+    """How to reach the buyer. It is passed on to those who deliver and write, and not kept."""
+
+    name = _text(100, required=True)
+    phone = _text(40, required=True)
+    address = _text(300, load_default=None, allow_none=True)
+    language = _one_of(people.LANGUAGES, load_default="zh")
+
+    @post_load
+    def _normal(self, contact: dict[str, Any], **_: Any) -> dict[str, Any]:
+        try:
+            return contact | {"phone": people.phone_e164(contact["phone"])}
+        except ValueError as error:
+            raise ValidationError(str(error), "phone") from error
+
+
+class PlaceOrderRequest(RequestSchema):
+    """An order. Without buyer_id it is a guest's, who reads it by the secret answered once."""
+
+    channel = _one_of(CHANNELS, required=True)
+    payment_method = _one_of(PAYMENT_METHODS, required=True)
+    site_id = fields.UUID(
+        required=True,
+        metadata={"description": "The site that delivers, or where the buyer collects."},
+    )
+    collect = fields.Boolean(
+        required=True,
+        metadata={"description": "True: the buyer comes to the site. False: it is delivered."},
+    )
+    lines = fields.List(
+        fields.Nested(PlaceLineRequest),
+        required=True,
+        validate=validate.Length(1, prices.MOST_LINES),
+    )
+    contact = fields.Nested(ContactRequest, required=True)
+    buyer_id = _buyer_id(load_default=None, allow_none=True)
+
+    @validates_schema
+    def _deliverable(self, order: dict[str, Any], **_: Any) -> None:
+        if not order["collect"] and not order["contact"]["address"]:
+            raise ValidationError(
+                {"contact": {"address": ["Needed for delivery; or set collect to true."]}}
+            )
+
+
+class ListOrdersRequest(PageRequest):
+    """Which orders are listed; all filters given must hold."""
+
+    state = fields.Enum(OrderState, by_value=True)
+    channel = _one_of(CHANNELS)
+    buyer_id = _buyer_id()
+    placed_from = fields.AwareDateTime(metadata={"description": "At this moment or later."})
+    placed_to = fields.AwareDateTime(metadata={"description": "Before this moment."})
+    q = _matching("[A-Za-z0-9-]{1,20}", "The beginning of a reference, such as ORD-7K.")
+
+
+class CancelOrderRequest(RequestSchema):
+    """Why the order is not wanted any more."""
+
+    reason = _code(required=True)
+
+
+class PaymentCallbackRequest(RequestSchema):
+    """What the payment provider says of one attempt to pay."""
+
+    payment_ref = _matching(
+        "[A-Za-z0-9._:-]{1,100}",
+        "The provider's name for the attempt: up to 100 letters, digits or . _ : -",
+        required=True,
+    )
+    order_id = fields.UUID(required=True)
+    amount_fen = _fen(1, required=True)
+    status = _one_of(("paid", "failed"), required=True)
+    reason = _code(load_default=None, allow_none=True)
+
+
+class TakenLotResponse(ResponseSchema):
+    """What a line takes from one lot."""
+
+    lot_id = fields.UUID(required=True)
+    lot_code = fields.String(required=True)
+    location_id = fields.UUID(required=True)
+    producer_id = fields.UUID(required=True)
+    quantity = fields.Integer(required=True)
+
+
+class OrderLineResponse(ResponseSchema):
+    """One variant of an order, at the price it had when the order was placed."""
+
+    line_no = fields.Integer(required=True)
+    variant_id = fields.UUID(required=True)
+    quantity = fields.Integer(required=True)
+    price_fen = fields.Integer(required=True)
+    price_unit = fields.Integer(required=True)
+    line_total_fen = fields.Integer(required=True)
+    lots = fields.List(
+        fields.Nested(TakenLotResponse),
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null until stock is reserved."},
+    )
+
+
+class ShortfallResponse(ResponseSchema):
+    """A line that could not be covered, and what there was."""
+
+    line_no = fields.Integer(required=True)
+    variant_id = fields.UUID(required=True)
+    requested = fields.Integer(required=True)
+    available = fields.Integer(required=True)
+
+
+class OrderResponse(ResponseSchema):
+    """An order: what was promised (state), its money and its goods, each by itself."""
+
+    order_id = fields.UUID(required=True, attribute="id")
+    order_ref = fields.String(required=True)
+    channel = fields.String(required=True)
+    buyer_id = fields.String(required=True, allow_none=True)
+    site_id = fields.UUID(required=True)
+    collect = fields.Boolean(required=True)
+    masked_phone = fields.String(required=True)
+    payment_method = fields.String(required=True)
+    state = fields.Enum(OrderState, by_value=True, required=True)
+    payment_state = fields.Enum(PaymentState, by_value=True, required=True)
+    fulfilment_state = fields.Enum(
+        FulfilmentState,
+        by_value=True,
+        required=True,
+        allow_none=True,
+        metadata={"description": "What logistics last said; null before there is a shipment."},
+    )
+    total_fen = fields.Integer(required=True)
+    paid_fen = fields.Integer(required=True)
+    refunded_fen = fields.Integer(required=True)
+    difference_fen = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Money kept minus the total, once the buyer has the goods."},
+    )
+    reason = fields.String(required=True, allow_none=True)
+    shortfalls = fields.List(fields.Nested(ShortfallResponse), required=True, allow_none=True)
+    shipment_id = fields.UUID(required=True, allow_none=True)
+    shipment_ref = fields.String(required=True, allow_none=True)
+    promised_on = fields.Date(required=True, allow_none=True)
+    placed_at = fields.AwareDateTime(required=True)
+    decided_at = fields.AwareDateTime(required=True, allow_none=True)
+    changed_at = fields.AwareDateTime(required=True)
+    expires_at = fields.AwareDateTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Until when its goods are held for the payment."},
+    )
+    lines = fields.List(fields.Nested(OrderLineResponse), required=True)
+
+
+class PlacedOrderResponse(OrderResponse):
+    """An order just placed."""
+
+    guest_secret = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Reads a guest's order, without a token. Not shown again."},
+    )
+
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+        """Read the secret from beside the order, everything else from the order itself."""
+        source = obj if attr == "guest_secret" else obj.order
+        return super().get_attribute(source, attr, default)
+
+
+class CountsResponse(ResponseSchema):
+    """How many orders are in each state."""
+
+    total = fields.Integer(required=True)
+    states = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+
+
+class PaymentResponse(ResponseSchema):
+    """An attempt to pay, as booked."""
+
+    payment_id = fields.UUID(required=True, attribute="id")
+    payment_ref = fields.String(required=True)
+    order_id = fields.UUID(required=True)
+    amount_fen = fields.Integer(required=True)
+    status = fields.String(required=True)
+    received_at = fields.AwareDateTime(required=True)

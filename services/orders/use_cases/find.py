@@ -1,0 +1,161 @@
+"""Find orders: by id, by a guest's secret, by list, in numbers, and what each waits for.
+
+`owner` is who asks: only orders placed by or for them are found. None finds all.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, or_, select, true
+from sqlalchemy.orm import Session
+
+from services.orders.models import Order
+from services.orders.rules import people
+from services.orders.rules.standing import FulfilmentState, OrderState
+from services.orders.use_cases.advance import OrderNotFound, lock_order
+from shared.clock import rfc3339
+
+
+def _seen_by(owner: str | None) -> ColumnElement[bool]:
+    if owner is None:
+        return true()
+    return or_(Order.buyer_id == owner, Order.placed_by == owner)
+
+
+def find_order(session: Session, order_id: UUID, owner: str | None) -> Order:
+    """Return an order.
+
+    Raises:
+        OrderNotFound: there is none, or it is somebody else's.
+    """
+    order = session.scalars(select(Order).where(Order.id == order_id, _seen_by(owner))).first()
+    if order is None:
+        raise OrderNotFound(f"There is no order {order_id}.")
+    return order
+
+
+def lock_own_order(session: Session, order_id: UUID, owner: str | None) -> Order:
+    """Return an order, locked until the transaction ends.
+
+    Raises:
+        OrderNotFound: there is none, or it is somebody else's.
+    """
+    order = lock_order(session, order_id)
+    if owner is not None and owner not in (order.buyer_id, order.placed_by):
+        raise OrderNotFound(f"There is no order {order_id}.")
+    return order
+
+
+def find_guest_order(session: Session, secret: str) -> Order:
+    """Return the order whose guest was given this secret.
+
+    Raises:
+        OrderNotFound: nobody was given it.
+    """
+    digest = people.secret_digest(secret)
+    order = session.scalars(select(Order).where(Order.guest_secret_digest == digest)).first()
+    if order is None:
+        raise OrderNotFound("This link leads to no order; check that all of it was copied.")
+    return order
+
+
+def select_orders(
+    owner: str | None,
+    *,
+    state: OrderState | None = None,
+    channel: str | None = None,
+    buyer_id: str | None = None,
+    placed_from: datetime | None = None,
+    placed_to: datetime | None = None,
+    q: str | None = None,
+) -> Select[Order]:
+    """Return the statement that selects orders; `placed_to` is not included, `q` is a prefix."""
+    chosen = select(Order).where(_seen_by(owner))
+    if state is not None:
+        chosen = chosen.where(Order.state == state)
+    if channel is not None:
+        chosen = chosen.where(Order.channel == channel)
+    if buyer_id is not None:
+        chosen = chosen.where(Order.buyer_id == buyer_id)
+    if placed_from is not None:
+        chosen = chosen.where(Order.placed_at >= placed_from)
+    if placed_to is not None:
+        chosen = chosen.where(Order.placed_at < placed_to)
+    if q is not None:
+        begins = q.upper() if q.upper().startswith("ORD-") else f"ORD-{q.upper()}"
+        chosen = chosen.where(Order.order_ref.startswith(begins, autoescape=True))
+    return chosen
+
+
+def count_orders(session: Session, owner: str | None) -> dict[str, int]:
+    """Return how many orders are in each state; every state is there."""
+    counted = session.execute(
+        select(Order.state, func.count()).where(_seen_by(owner)).group_by(Order.state)
+    )
+    return {state.value: 0 for state in OrderState} | {
+        state.value: count for state, count in counted
+    }
+
+
+def state_of_order(order: Order | None) -> dict[str, Any]:
+    """Return an order's states and money, for a trace; nothing for one that is not known."""
+    if order is None:
+        return {}
+    facts = {
+        "order_ref": order.order_ref,
+        "state": order.state.value,
+        "payment_state": order.payment_state.value,
+        "fulfilment_state": order.fulfilment_state and order.fulfilment_state.value,
+        "payment_method": order.payment_method,
+        "channel": order.channel,
+        "total_fen": order.total_fen,
+        "paid_fen": order.paid_fen,
+        "refunded_fen": order.refunded_fen,
+        "difference_fen": order.difference_fen,
+        "reason": order.reason,
+        "expires_at": order.expires_at and rfc3339(order.expires_at),
+        "shipment_id": order.shipment_id and str(order.shipment_id),
+        "shipment_ref": order.shipment_ref,
+        "promised_on": order.promised_on and order.promised_on.isoformat(),
+        "lines": [
+            {
+                "line_no": line.line_no,
+                "variant_id": str(line.variant_id),
+                "quantity": line.quantity,
+                "lots": [lot["lot_code"] for lot in line.lots or []],
+            }
+            for line in order.lines
+        ],
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+_ON_ITS_WAY = (FulfilmentState.DISPATCHED, FulfilmentState.FAILED)
+
+
+def waiting_for(order: Order | None) -> list[dict[str, Any]]:
+    """Return what an order waits for, in words, and since when."""
+    if order is None:
+        return []
+    what: str | None = None
+    match order.state:
+        case OrderState.PLACED:
+            what = "catalog to reserve or refuse its stock"
+        case OrderState.RESERVED:
+            until = f" until {rfc3339(order.expires_at)}" if order.expires_at else ""
+            what = f"a payment of {order.total_fen} fen{until}"
+        case OrderState.CONFIRMED:
+            planned = order.shipment_id is not None
+            what = "its shipment to be packed" if planned else "logistics to plan a shipment"
+        case OrderState.IN_FULFILMENT:
+            what = "its shipment to be dispatched"
+        case OrderState.SHIPPED:
+            failed = order.fulfilment_state == FulfilmentState.FAILED
+            what = "its goods to come back" if failed else "its shipment to be handed over"
+        case OrderState.CANCELLED:
+            if order.fulfilment_state in (FulfilmentState.PLANNED, FulfilmentState.PACKED):
+                what = "logistics to stop its shipment"
+            elif order.fulfilment_state in _ON_ITS_WAY:
+                what = "its goods to come back"
+    return [{"what": what, "since": order.changed_at}] if what else []

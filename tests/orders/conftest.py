@@ -1,0 +1,218 @@
+"""Builders of orders' tests: goods on sale with prices, sites, and orders placed for them."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from standardwebhooks.webhooks import Webhook
+from werkzeug.test import TestResponse
+
+from services.orders.app import create_app
+from services.orders.models import Order
+from services.orders.worker import SERVICE
+from shared import clock
+from shared.config import Settings
+from shared.database import Database
+from shared.events import PriceChanged, ProductListed, SiteOpened, StockReserved
+from shared.ids import new_id
+from shared.service import Service
+
+Deliver = Callable[..., list[UUID]]
+Builder = Callable[..., dict[str, Any]]
+
+#: Before every price of the tests begins.
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def service() -> Service:
+    """The service under test."""
+    return SERVICE
+
+
+@pytest.fixture(scope="session")
+def make_app() -> Callable[[Settings], Flask]:
+    """Make the HTTP application under test."""
+    return create_app
+
+
+@pytest.fixture
+def a_product() -> Builder:
+    """Make the facts of a `ProductListed` with one variant sold in packs of 500 g."""
+
+    def build(**changes: Any) -> dict[str, Any]:
+        variant = {
+            "variant_id": new_id(),
+            "sku": "MATSUTAKE-A",
+            "grade": "A",
+            "unit": "g",
+            "pack_quantity": 500,
+            "storage": "chilled",
+            "min_life_days": 2,
+        }
+        return {
+            "product_id": new_id(),
+            "code": "MATSUTAKE",
+            "names": {"zh": "松茸"},
+            "perishable": True,
+            "variants": [variant],
+        } | changes
+
+    return build
+
+
+@pytest.fixture
+def a_price() -> Builder:
+    """Make the facts of a `PriceChanged`: 68.00 yuan per 500 g online, for a long time."""
+
+    def build(variant_id: UUID, **changes: Any) -> dict[str, Any]:
+        return {
+            "variant_id": variant_id,
+            "channel": "online",
+            "price_fen": 6800,
+            "price_unit": 500,
+            "valid_from": LONG_AGO,
+            "valid_to": None,
+        } | changes
+
+    return build
+
+
+@pytest.fixture
+def site_id(deliver: Deliver) -> UUID:
+    """Open a township's site; returns its id."""
+    opened = new_id()
+    names = {"zh": "巴河镇"}
+    deliver(SiteOpened, site_id=opened, code="T", level="township", parent_id=new_id(), names=names)
+    return opened
+
+
+@pytest.fixture
+def variant_id(deliver: Deliver, a_product: Builder, a_price: Builder) -> UUID:
+    """Put matsutake on sale online, in packs of 500 g for 68.00 yuan; returns the variant's id."""
+    product = a_product()
+    variant: UUID = product["variants"][0]["variant_id"]
+    deliver(ProductListed, **product)
+    deliver(PriceChanged, **a_price(variant))
+    return variant
+
+
+@pytest.fixture
+def an_order(site_id: UUID, variant_id: UUID) -> Builder:
+    """Make the body of a placement: 1 kg for 136.00 yuan, cash on delivery."""
+
+    def build(**changes: Any) -> dict[str, Any]:
+        contact = {"name": "卓玛", "phone": "138 0013 8000", "address": "巴河镇1号"}
+        return {
+            "channel": "online",
+            "payment_method": "cash_on_delivery",
+            "site_id": str(site_id),
+            "collect": False,
+            "lines": [{"variant_id": str(variant_id), "quantity": 1000}],
+            "contact": contact | {"language": "bo"},
+            "buyer_id": "buyer-1",
+        } | changes
+
+    return build
+
+
+@pytest.fixture
+def place(
+    client: FlaskClient, token: Callable[..., dict[str, str]], an_order: Builder
+) -> Callable[..., dict[str, Any]]:
+    """Place an order over HTTP and return the answer's body; `_subject` places it."""
+
+    def do(_subject: str = "shop", **changes: Any) -> dict[str, Any]:
+        headers = token("orders:place", subject=_subject)
+        answer = client.post("/api/orders/v1/orders", json=an_order(**changes), headers=headers)
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json)
+
+    return do
+
+
+def a_lot(**changes: Any) -> dict[str, Any]:
+    """Make what a line takes from one lot."""
+    return {
+        "lot_id": new_id(),
+        "lot_code": "L-1",
+        "location_id": new_id(),
+        "producer_id": new_id(),
+        "quantity": 1000,
+    } | changes
+
+
+@pytest.fixture
+def reserved_lines() -> Callable[[dict[str, Any]], list[dict[str, Any]]]:
+    """Make the lines of a `StockReserved` that covers an order, one lot a line."""
+
+    def build(order: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {
+                "line_no": line["line_no"],
+                "variant_id": UUID(str(line["variant_id"])),
+                "lots": [a_lot(quantity=line["quantity"])],
+            }
+            for line in order["lines"]
+        ]
+
+    return build
+
+
+@pytest.fixture
+def reserve(
+    deliver: Deliver, reserved_lines: Callable[[dict[str, Any]], list[dict[str, Any]]]
+) -> Callable[[dict[str, Any]], UUID]:
+    """Let catalog reserve an order's stock; returns the order's id."""
+
+    def do(order: dict[str, Any]) -> UUID:
+        order_id = UUID(order["order_id"])
+        deliver(StockReserved, order_id=order_id, lines=reserved_lines(order))
+        return order_id
+
+    return do
+
+
+@pytest.fixture
+def read_order(database: Database) -> Callable[[UUID | str], Order]:
+    """Read an order as it is committed."""
+
+    def read(order_id: UUID | str) -> Order:
+        with database.readers() as reader:
+            return reader.get_one(Order, UUID(str(order_id)))
+
+    return read
+
+
+@pytest.fixture
+def provider(client: FlaskClient, app_settings: Settings) -> Callable[..., TestResponse]:
+    """Call back as the payment provider: signed, a full payment unless told otherwise."""
+    secret = Path(app_settings.environment["FARMGATE_PAYMENT_SECRET_FILE"]).read_text("utf-8")
+
+    def call(order: dict[str, Any], **changes: Any) -> TestResponse:
+        facts = {
+            "payment_ref": f"pay-{new_id()}",
+            "order_id": order["order_id"],
+            "amount_fen": order["total_fen"],
+            "status": "paid",
+        } | changes
+        body, moment = json.dumps(facts), clock.now()
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": f"msg-{new_id()}",
+            "webhook-timestamp": str(int(moment.timestamp())),
+        }
+        signature = Webhook(secret.strip()).sign(headers["webhook-id"], moment, body)
+        return client.post(
+            "/api/orders/v1/payments/callbacks",
+            data=body,
+            headers=headers | {"webhook-signature": signature},
+        )
+
+    return call
