@@ -8,8 +8,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from shared.clock import now
-from shared.tables import Inbox
 from shared.envelope import Envelope
+from shared.tables import Inbox
 
 
 def take(session: Session, events: Sequence[Envelope] | Iterable[Envelope]) -> set[UUID]:

@@ -136,8 +136,11 @@ class _Session:
         if self.stopped:
             return
         self.error, self.stopped = error, True
+        log.info("relay leaves its connection", error=repr(error))
         if self.connection.is_open:
             self.connection.close()
+            # A broker in trouble may never answer that it closed.
+            self.connection.ioloop.call_later(LAST_CONFIRMS, self.connection.ioloop.stop)
         elif not self.connection.is_closing:
             self.connection.ioloop.stop()
 
