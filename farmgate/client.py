@@ -5,7 +5,7 @@ done is done by the repeat.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -18,8 +18,7 @@ from farmgate.failures import Failed, Refused, Unreachable
 from farmgate.roles import SCOPES
 from farmgate.services import NAMES
 from shared import keys
-from shared.config import read
-from shared.errors import Misconfigured
+from shared.config import Settings, read
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 #: Seconds a request is repeated for before the service counts as away.
@@ -176,6 +175,25 @@ def addresses(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def make_token(
+    environment: Mapping[str, str], subject: str, scopes: Sequence[str], seconds: int
+) -> str:
+    """Return a token signed with the key of the data folder, as the services expect it.
+
+    Raises:
+        OSError: there is no key.
+    """
+    settings = Settings.from_environment(NAMES[0], environment)
+    return keys.issue_token(
+        settings.data,
+        subject,
+        scopes,
+        seconds,
+        issuer=settings.issuer,
+        audience=settings.audience,
+    )
+
+
 def connect(environment: Mapping[str, str], patience: float = PATIENCE) -> Client:
     """Return a client that may do everything, with `FARMGATE_TOKEN` or a token made here.
 
@@ -185,16 +203,11 @@ def connect(environment: Mapping[str, str], patience: float = PATIENCE) -> Clien
     token = read(environment, "FARMGATE_TOKEN", "")
     if not token:
         try:
-            token = keys.issue_token(
-                Path(read(environment, "FARMGATE_DATA", "var")),
-                "operator",
-                SCOPES,
-                TOKEN_SECONDS,
-                issuer=read(environment, "FARMGATE_TOKEN_ISSUER", keys.ISSUER),
-                audience=read(environment, "FARMGATE_TOKEN_AUDIENCE", keys.AUDIENCE),
-            )
-        except Misconfigured as error:
+            token = make_token(environment, "operator", SCOPES, TOKEN_SECONDS)
+        except OSError as error:
             raise Failed(
-                f"{error.detail} Or set FARMGATE_TOKEN to one made by `farmgate tokens issue`."
+                f"There is no signing key to make a token: {error}. Run this where `farmgate up` "
+                "runs (same FARMGATE_DATA), or set FARMGATE_TOKEN to one made by `farmgate "
+                "tokens issue` there."
             ) from error
     return Client(addresses(environment), token, patience)

@@ -3,10 +3,10 @@
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from waitress.server import create_server
 
@@ -63,6 +63,9 @@ def run(
         for name in NAMES:
             migrate(settings[name])
         applications = {name: application_of(name)(settings[name]) for name in NAMES}
+        log = stack.enter_context(_log_file(data))
+        # Warnings and stack traces belong to the log too; the terminal is for people.
+        stack.enter_context(redirect_stderr(log))
         logs.configure("farmgate")
         members = []
         for name in NAMES:
@@ -98,6 +101,12 @@ def run(
         for thread in timers:
             thread.join(10)
         bus.stop()
+
+
+def _log_file(data: Path) -> TextIO:
+    path = data / "logs" / "farmgate.log"
+    path.parent.mkdir(exist_ok=True)
+    return path.open("a", encoding="utf-8", buffering=1)
 
 
 def _timers(member: Member, settings: Settings, stopping: Stopping) -> threading.Thread:

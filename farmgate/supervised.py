@@ -1,6 +1,7 @@
 """The run behind a broker: a web and a worker process per service, started again when they die."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -145,11 +146,16 @@ def _processes(
     logs.mkdir(parents=True, exist_ok=True)
     made = []
     for name in NAMES:
-        serve = ("web", name, "--host", host, "--port", str(port_of(name)))
+        # One folder for both, so that the web process's /metrics also shows what the worker did.
+        metrics = data / "metrics" / name
+        shutil.rmtree(metrics, ignore_errors=True)
+        metrics.mkdir(parents=True)
+        own = {"PROMETHEUS_MULTIPROC_DIR": str(metrics), **environment}
         web, worker = f"{name}-web", f"{name}-worker"
+        serve = ("web", name, "--host", host, "--port", str(port_of(name)))
         arguments = (*serve, "--workers", str(workers))
-        made.append(Process(web, arguments, environment, logs / f"{web}.log"))
-        made.append(Process(worker, ("worker", name), environment, logs / f"{worker}.log"))
+        made.append(Process(web, arguments, own, logs / f"{web}.log"))
+        made.append(Process(worker, ("worker", name), own, logs / f"{worker}.log"))
     return made
 
 

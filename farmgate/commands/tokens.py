@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from farmgate.client import make_token
 from farmgate.roles import ROLES, SCOPES
 from shared import keys
 from shared.config import read
@@ -41,16 +42,8 @@ def issue(
     granted = tuple(dict.fromkeys((*ROLES.get(role or "", ()), *scopes)))
     if not granted:
         raise click.UsageError("Give --role or --scope: a token without scopes opens nothing.")
-    data = Path(read(os.environ, "FARMGATE_DATA", "var"))
-    keys.ensure(data)
-    token = keys.issue_token(
-        data,
-        subject,
-        granted,
-        days * DAY,
-        issuer=read(os.environ, "FARMGATE_TOKEN_ISSUER", keys.ISSUER),
-        audience=read(os.environ, "FARMGATE_TOKEN_AUDIENCE", keys.AUDIENCE),
-    )
+    keys.ensure(Path(read(os.environ, "FARMGATE_DATA", "var")))
+    token = make_token(os.environ, subject, granted, days * DAY)
     if as_json:
         click.echo(json.dumps({"subject": subject, "scopes": granted, "token": token}))
     else:

@@ -9,7 +9,6 @@ import click
 
 from farmgate import embedded, supervised
 from farmgate.client import connect
-from farmgate.console import err
 from farmgate.sample import loading
 from farmgate.services import NAMES
 from shared.config import Settings, read
@@ -36,8 +35,8 @@ from shared.supervision import Stopping
 def command(host: str, port: int, sample: bool, hold: int | None, workers: int) -> None:
     """Run all four services on this machine, until Ctrl-C.
 
-    Without a broker all is one process: SQLite databases and keys in FARMGATE_DATA (`var`),
-    API and start page on one port. A second start keeps the data.
+    Without a broker all is one process: SQLite databases, keys and logs in FARMGATE_DATA
+    (`var`), API and start page on one port. A second start keeps the data.
 
     With FARMGATE_BROKER_URL set (and FARMGATE_<SERVICE>_DATABASE_URL naming PostgreSQL
     databases) each service gets a web process, on ports 8001 to 8004, and a worker process;
@@ -70,6 +69,6 @@ def _load(environment: dict[str, str]) -> None:
     try:
         counts = loading.load(connect(environment, patience=60))
     except click.ClickException as error:
-        err.print(f"The sample could not be loaded: {error.message}", markup=False)
+        click.echo(f"The sample could not be loaded: {error.message}")
     else:
         click.echo(f"Sample: {loading.describe(counts)}")

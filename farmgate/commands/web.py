@@ -2,14 +2,13 @@
 
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 import click
 from gunicorn.app.base import BaseApplication
 
 from farmgate.services import NAMES, application_of, port_of
-from shared.config import Settings, read
+from shared.config import Settings
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -51,16 +50,12 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
     # Refused here, once, and not in every worker process.
     settings = Settings.from_environment(service)
     port = port or port_of(service)
-    folder = Path(
-        read(
-            os.environ,
-            "PROMETHEUS_MULTIPROC_DIR",
-            str(settings.data / "metrics" / f"{service}-{port}"),
-        )
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        folder = settings.data / "metrics" / f"{service}-web-{port}"
+        # Left by processes that are gone, their numbers would be added to ours.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     Server(
         service,
         {

@@ -16,6 +16,8 @@ from farmgate.start_page.texts import LANGUAGES, TEXTS
 
 #: Seconds for which an answer of the services is shown again.
 FRESH = 2.0
+#: Seconds an event may wait to be published before it is shown.
+LATE = 30
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,14 @@ class Watch:
         return Status(name, url, "late" if failing else "ready", failing)
 
 
-def _failing(answer: dict[str, Any]) -> tuple[str, ...]:
-    checks = answer.get("checks", {})
-    return tuple(
-        str(check.get("detail", name)) for name, check in checks.items() if not check.get("ok")
-    )
+def _failing(report: dict[str, Any]) -> tuple[str, ...]:
+    """Return what of a readiness report needs attention, in the report's own words."""
+    failing = [f"{part}: away" for part in ("database", "broker") if report.get(part) == "away"]
+    late = report.get("oldest_unpublished_seconds", 0)
+    if late > LATE:
+        failing.append(f"oldest_unpublished_seconds: {late:.0f}")
+    failing += [f"parked, {state}: {count}" for state, count in report.get("parked", {}).items()]
+    return tuple(failing)
 
 
 def create_app(addresses: Mapping[str, str]) -> Flask:

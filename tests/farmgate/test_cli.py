@@ -1,0 +1,107 @@
+"""The command explains itself, and its exit codes mean something."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from farmgate.cli import COMMANDS
+from farmgate.locking import alone_in
+from farmgate.roles import ROLES, SCOPES
+
+Farmgate = Callable[..., Result]
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "sample load", "tokens issue"])
+def test_every_command_explains_itself(farmgate: Farmgate, name: str) -> None:
+    result = farmgate(*name.split(), "--help")
+
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: ")
+
+
+def test_the_first_page_names_every_command(farmgate: Farmgate) -> None:
+    output = farmgate("--help").output
+
+    assert all(f"\n  {name} " in output for name in COMMANDS)
+
+
+def test_an_unknown_command_is_wrong_usage(farmgate: Farmgate) -> None:
+    assert farmgate("fly").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [("demo",), ("sample", "load"), ("trace", "ORD-7KQ2M9XH")], ids=lambda a: a[0]
+)
+def test_without_a_key_there_is_no_token_and_the_command_says_so(
+    farmgate: Farmgate, arguments: tuple[str, ...]
+) -> None:
+    result = farmgate(*arguments)
+
+    assert result.exit_code == 1
+    assert "farmgate up" in result.output
+
+
+def test_what_cannot_be_reached_is_exit_code_3(
+    farmgate: Farmgate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("FARMGATE_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        monkeypatch.setenv("FARMGATE_TOKEN", "a-token")
+
+        result = farmgate("trace", "ORD-7KQ2M9XH")
+
+    assert result.exit_code == 3
+    assert "cannot be reached" in result.output
+
+
+def test_a_wrong_setting_is_told_by_name(
+    farmgate: Farmgate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARMGATE_OUTBOX_DAYS", "many")
+
+    result = farmgate("migrate", "catalog")
+
+    assert result.exit_code == 1
+    assert "FARMGATE_OUTBOX_DAYS" in result.output
+
+
+def test_a_token_has_the_scopes_of_its_role_and_the_named_ones(farmgate: Farmgate) -> None:
+    result = farmgate(
+        *("tokens", "issue", "--subject", "shop", "--role", "channel", "--scope", "stock:read"),
+        "--json",
+    )
+
+    issued = json.loads(result.output)
+    assert issued["scopes"] == ["orders:place", "orders:read", "stock:read"]
+    assert issued["token"].count(".") == 2
+
+
+def test_a_token_without_scopes_is_refused(farmgate: Farmgate) -> None:
+    result = farmgate("tokens", "issue", "--subject", "shop")
+
+    assert result.exit_code == 2
+    assert "--role or --scope" in result.output
+
+
+def test_roles_only_give_known_scopes() -> None:
+    assert all(set(scopes) <= set(SCOPES) for scopes in ROLES.values())
+
+
+def test_topology_without_a_broker_says_which_setting_is_missing(farmgate: Farmgate) -> None:
+    result = farmgate("topology")
+
+    assert result.exit_code == 1
+    assert "FARMGATE_BROKER_URL" in result.output
+
+
+def test_a_second_start_on_the_same_data_is_refused(farmgate: Farmgate, tmp_path: Path) -> None:
+    with alone_in(tmp_path / "var"):
+        result = farmgate("up", "--port", "0")
+
+    assert result.exit_code == 1
+    assert "already runs" in result.output

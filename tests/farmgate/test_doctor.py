@@ -1,0 +1,116 @@
+"""The doctor names what is wrong and what to do."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from click.testing import Result
+
+from farmgate import doctor
+from shared import clock, keys
+from shared.database import Database
+from shared.ids import new_id
+from shared.migrations import upgrade
+from shared.tables import Outbox, Parked
+
+Farmgate = Callable[..., Result]
+
+
+def findings_of(data: Path, **settings: str) -> dict[str, doctor.Finding]:
+    environment = {"FARMGATE_DATA": str(data), "FARMGATE_URL": "http://127.0.0.1:9", **settings}
+    return {finding.check: finding for finding in doctor.examine(environment)}
+
+
+def test_an_empty_folder_is_told_what_to_run(tmp_path: Path) -> None:
+    found = findings_of(tmp_path)
+
+    assert not found["signing key"].ok
+    assert found["catalog: database"].detail.endswith("run: farmgate migrate catalog")
+    assert found["orders: answers"].detail.endswith("run: farmgate up")
+    assert not (tmp_path / "catalog.db").exists()
+
+
+def test_what_is_in_place_is_well(tmp_path: Path) -> None:
+    keys.ensure(tmp_path)
+    upgrade("catalog", f"sqlite:///{tmp_path / 'catalog.db'}")
+
+    found = findings_of(tmp_path)
+
+    for check in ("disk", "signing key", "payment secret", "catalog: token keys"):
+        assert found[check].ok, found[check]
+    assert found["catalog: database"].ok
+    assert found["catalog: events"].detail == "none waits to be published, none is parked"
+
+
+def test_a_key_that_others_can_read_is_wrong(tmp_path: Path) -> None:
+    keys.ensure(tmp_path)
+    (tmp_path / "keys" / "signing.json").chmod(0o644)
+
+    assert "chmod 600" in findings_of(tmp_path)["signing key"].detail
+
+
+def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+    found = findings_of(tmp_path, FARMGATE_OUTBOX_DAYS="many")
+
+    assert "FARMGATE_OUTBOX_DAYS" in found["catalog: settings"].detail
+
+
+def test_a_database_that_is_away_is_named_without_its_password(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://farmgate:secret@127.0.0.1:9/catalog"
+
+    found = findings_of(tmp_path, FARMGATE_CATALOG_DATABASE_URL=url)
+
+    finding = found["catalog: database"]
+    assert not finding.ok
+    assert "FARMGATE_CATALOG_DATABASE_URL" in finding.detail
+    assert "secret" not in finding.detail
+
+
+def test_a_broker_that_is_away_is_named_without_its_password(tmp_path: Path) -> None:
+    found = findings_of(tmp_path, FARMGATE_BROKER_URL="amqp://orders:secret@127.0.0.1:9/")
+
+    assert not found["broker amqp://orders:***@127.0.0.1:9/"].ok
+    assert not found["topology"].ok
+    assert "secret" not in "".join(finding.detail for finding in found.values())
+
+
+def test_the_exit_code_is_1_when_something_is_wrong(farmgate: Farmgate) -> None:
+    result = farmgate("doctor", "--json")
+
+    assert result.exit_code == 1
+    assert any(not finding["ok"] for finding in json.loads(result.output))
+
+
+def test_a_late_event_and_a_parked_one_are_told(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'catalog.db'}"
+    upgrade("catalog", url)
+    database = Database(url)
+    event = {"type": "catalog.lot_held.v1", "subject": f"lot/{new_id()}", "body": b"{}"}
+    moment = clock.now() - timedelta(seconds=100)
+    with database.sessions.begin() as session:
+        session.add(
+            Outbox(event_id=new_id(), sequence=1, correlation_id="c", recorded_at=moment, **event)
+        )
+
+    late = findings_of(tmp_path)["catalog: events"]
+    with database.sessions.begin() as session:
+        session.add(
+            Parked(
+                event_id=new_id(),
+                arrival=1,
+                publisher="catalog",
+                reason="handler_failed",
+                attempts=12,
+                first_failed_at=moment,
+                state="dead",
+                **event,
+            )
+        )
+    parked = findings_of(tmp_path)["catalog: events"]
+    database.close()
+
+    assert "the oldest waits for 100 s to be published" in late.detail
+    assert parked.detail.startswith("1 dead parked")
+    assert not late.ok
+    assert not parked.ok

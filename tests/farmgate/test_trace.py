@@ -1,0 +1,98 @@
+"""Four answers become one time line."""
+
+from typing import Any
+
+from farmgate import trace
+
+
+def published(event_id: str, type_: str, at: str, **changes: Any) -> dict[str, Any]:
+    entry = {
+        "event_id": event_id,
+        "type": type_,
+        "subject": "order/1",
+        "sequence": 1,
+        "recorded_at": f"2026-08-01T08:00:{at}Z",
+        "published_at": None,
+        "position": None,
+    }
+    return entry | changes
+
+
+def handled(event_id: str, type_: str, at: str, handled_at: str) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "type": type_,
+        "subject": "order/1",
+        "recorded_at": f"2026-08-01T08:00:{at}Z",
+        "handled_at": f"2026-08-01T08:00:{handled_at}Z",
+    }
+
+
+def answer(**lists: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"published": [], "handled": [], "parked": []} | lists
+
+
+def test_facts_come_in_the_order_of_time_with_who_handled_them() -> None:
+    reserved = published("b", "catalog.stock_reserved.v1", "00.030")
+    placed = published(
+        "a", "orders.order_placed.v1", "00.000", published_at="2026-08-01T08:00:00.012Z"
+    )
+
+    timeline = trace.merge(
+        {
+            "catalog": answer(
+                published=[reserved],
+                handled=[handled("a", "orders.order_placed.v1", "00.000", "00.025")],
+            ),
+            "orders": answer(published=[placed]),
+        }
+    )
+
+    assert [(fact.type, fact.publisher) for fact in timeline] == [
+        ("orders.order_placed.v1", "orders"),
+        ("catalog.stock_reserved.v1", "catalog"),
+    ]
+    assert timeline[0].published_after_ms == 12
+    assert timeline[0].handled == [trace.Reached("catalog", 25)]
+    assert timeline[1].published_after_ms is None
+
+
+def test_a_parked_event_shows_its_attempts() -> None:
+    parked = {
+        "event_id": "a",
+        "type": "orders.order_placed.v1",
+        "subject": "order/1",
+        "state": "waiting",
+        "reason": "handler_failed",
+        "attempts": 3,
+        "first_failed_at": "2026-08-01T08:00:01Z",
+        "next_attempt_at": "2026-08-01T08:00:20Z",
+    }
+
+    timeline = trace.merge({"catalog": answer(parked=[parked])})
+
+    assert timeline[0].parked == [
+        trace.Stuck("catalog", "waiting", "handler_failed", 3, "2026-08-01T08:00:20Z")
+    ]
+
+
+def test_a_silent_publisher_does_not_hide_what_others_handled() -> None:
+    timeline = trace.merge(
+        {"catalog": answer(handled=[handled("a", "orders.order_placed.v1", "00.000", "00.025")])}
+    )
+
+    assert [fact.type for fact in timeline] == ["orders.order_placed.v1"]
+
+
+def test_a_state_is_shown_without_what_is_unset() -> None:
+    state = {
+        "order_ref": "ORD-7KQ2M9XH",
+        "expires_at": None,
+        "lines": [{"line_no": 1, "lots": [{"lot_code": "A", "quantity": 500}]}],
+    }
+
+    assert list(trace.lines_of(state)) == [
+        "order ref: ORD-7KQ2M9XH",
+        "lines:",
+        "  - line no 1, lots [lot code A, quantity 500]",
+    ]
