@@ -3,12 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from shared.paging import Page, page, page_of
-from shared.web import Blueprint, idempotent, reading, scope, transaction
-
 from services.catalog.models import Enterprise, Membership
 from services.catalog.schemas import enterprises as schemas
 from services.catalog.use_cases import enterprises
+from shared.paging import Page, page, page_of
+from shared.web import Blueprint, idempotent, reading, scope, transaction
 
 blp = Blueprint(
     "enterprises",
@@ -37,7 +36,7 @@ def register_enterprise(enterprise_in: dict[str, Any]) -> Enterprise:
 @scope("stock:read")
 @blp.arguments(schemas.ListEnterprisesRequest, location="query")
 @blp.response(200, page_of(schemas.EnterpriseResponse))
-def list_enterprises(query: dict[str, Any]) -> Page[Enterprise]:
+def list_enterprises(query: dict[str, Any]) -> Page:
     """List enterprises, in the order in which they were registered."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:

@@ -3,12 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from shared.paging import Page, page, page_of
-from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
-
 from services.catalog.models import Location, Lot
 from services.catalog.schemas import stock as schemas
 from services.catalog.use_cases import locations, lots
+from shared.paging import Page, page, page_of
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
     "lots",
@@ -37,7 +36,7 @@ def record_lot(lot_in: dict[str, Any]) -> Lot:
 @scope("stock:read")
 @blp.arguments(schemas.ListLotsRequest, location="query")
 @blp.response(200, page_of(schemas.LotResponse))
-def list_lots(query: dict[str, Any]) -> Page[Lot]:
+def list_lots(query: dict[str, Any]) -> Page:
     """List lots, newest first."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
@@ -105,7 +104,7 @@ def recall_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
 @scope("stock:read")
 @blp.arguments(schemas.ListLocationsRequest, location="query")
 @blp.response(200, page_of(schemas.LocationResponse))
-def list_locations(query: dict[str, Any]) -> Page[Location]:
+def list_locations(query: dict[str, Any]) -> Page:
     """List the locations where stock may lie: logistics' sites."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:

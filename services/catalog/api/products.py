@@ -3,13 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from shared.paging import Page, page, page_of
-from shared.web import Blueprint, idempotent, public, reading, scope, transaction
-
 from services.catalog.models import Price, Product
 from services.catalog.schemas import products as schemas
 from services.catalog.use_cases import prices, products
 from shared.events import CHANNELS
+from shared.paging import Page, page, page_of
+from shared.web import Blueprint, idempotent, public, reading, scope, transaction
 
 blp = Blueprint(
     "products",
@@ -38,7 +37,7 @@ def list_product(product_in: dict[str, Any]) -> Product:
 @public
 @blp.arguments(schemas.ListProductsRequest, location="query")
 @blp.response(200, page_of(schemas.ProductResponse))
-def list_products(query: dict[str, Any]) -> Page[Product]:
+def list_products(query: dict[str, Any]) -> Page:
     """List products, in the order in which they were put on sale."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:

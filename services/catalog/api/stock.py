@@ -3,12 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from shared.paging import Page, page, page_of
-from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
-
 from services.catalog.models import Reservation, StockLevel, StockMovement
 from services.catalog.schemas import stock as schemas
 from services.catalog.use_cases import books, inquiries, stock
+from shared.paging import Page, page, page_of
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
     "stock",
@@ -65,7 +64,7 @@ def move_stock(move_in: dict[str, Any]) -> dict[str, Any]:
 @scope("stock:read")
 @blp.arguments(schemas.ListLevelsRequest, location="query")
 @blp.response(200, page_of(schemas.LevelResponse))
-def list_levels(query: dict[str, Any]) -> Page[StockLevel]:
+def list_levels(query: dict[str, Any]) -> Page:
     """List how much of each lot lies where, and how much of it is free."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
@@ -76,7 +75,7 @@ def list_levels(query: dict[str, Any]) -> Page[StockLevel]:
 @scope("stock:read")
 @blp.arguments(schemas.ListMovementsRequest, location="query")
 @blp.response(200, page_of(schemas.MovementResponse))
-def list_movements(query: dict[str, Any]) -> Page[StockMovement]:
+def list_movements(query: dict[str, Any]) -> Page:
     """List the ledger, newest first."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:

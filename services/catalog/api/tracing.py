@@ -3,10 +3,9 @@
 from typing import Any
 from uuid import UUID
 
+from services.catalog.use_cases import inquiries
 from shared.trace import TraceRequest, TraceResponse, facts
 from shared.web import Blueprint, reading, scope
-
-from services.catalog.use_cases import inquiries
 
 blp = Blueprint(
     "trace",

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from services.catalog.models import Location, Lot, Reservation, ReservationLine
 from services.catalog.rules import ReservationStatus
+from shared import clock
 from shared.errors import NotFound
 
 
@@ -42,7 +43,7 @@ def state_of_order(session: Session, order_id: UUID) -> dict[str, Any]:
     return {
         "reservation": reservation.status,
         "reason": reservation.reason,
-        "changed_at": reservation.changed_at,
+        "changed_at": clock.rfc3339(reservation.changed_at),
         "lots": [
             {"line_no": line_no, "quantity": quantity, "lot": lot, "location": location}
             for line_no, quantity, lot, location in lots

@@ -80,6 +80,7 @@ def read_rows(text: str, columns: Mapping[str, Column]) -> tuple[list[Row], list
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     errors: list[RowError] = []
     rows: list[Row] = []
+    number = 1
     try:
         errors.extend(_header_errors(reader.fieldnames or (), columns))
         if errors:
@@ -90,7 +91,7 @@ def read_rows(text: str, columns: Mapping[str, Column]) -> tuple[list[Row], list
                 break
             _read_row(number, cells, columns, rows, errors)
     except csv.Error as error:
-        errors.append(RowError(reader.line_num, None, f"no CSV: {error}"))
+        errors.append(RowError(number + 1, None, f"no CSV: {error}"))
     return rows, errors
 
 

@@ -1,0 +1,181 @@
+"""The service under test: catalog, with goods of one producer at the centre."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from services.catalog.app import create_app
+from services.catalog.models import StockLevel
+from services.catalog.use_cases import enterprises, lots, products, stock
+from services.catalog.worker import SERVICE
+from shared import clock
+from shared.config import Settings
+from shared.database import Database
+from shared.events import OrderPlaced, SiteOpened
+from shared.ids import new_id
+from shared.service import Service
+
+
+@pytest.fixture(scope="session")
+def service() -> Service:
+    """Catalog, as its worker runs it."""
+    return SERVICE
+
+
+@pytest.fixture(scope="session")
+def make_app() -> Callable[[Settings], Flask]:
+    """Catalog's HTTP application."""
+    return create_app
+
+
+@dataclass
+class Shop:
+    """A centre, a county, a station in a village, one producer and one product to begin with."""
+
+    database: Database
+    deliver: Callable[..., Any]
+    centre: UUID = field(default_factory=new_id)
+    county: UUID = field(default_factory=new_id)
+    station: UUID = field(default_factory=new_id)
+    producer: UUID = field(default_factory=new_id)
+    variant: UUID = field(default_factory=new_id)
+
+    def open(self) -> None:
+        """Open the sites, register the producer, list the product."""
+        sites = (
+            (self.centre, "540400", "centre", None),
+            (self.county, "540421", "county", self.centre),
+            (self.station, "540421103", "township", self.county),
+        )
+        self.deliver(
+            SiteOpened,
+            _many=[
+                {
+                    "site_id": site_id,
+                    "code": code,
+                    "level": level,
+                    "parent_id": parent_id,
+                    "names": {"zh": code},
+                }
+                for site_id, code, level, parent_id in sites
+            ],
+        )
+        with self.database.sessions.begin() as session:
+            producer = enterprises.register_enterprise(
+                session, "P-001", {"zh": "扎西"}, ["producer"]
+            )
+            self.producer = producer.id
+        self.variant = self.add_variant("MATSUTAKE", min_life_days=1)
+
+    def add_variant(self, sku: str, **changes: Any) -> UUID:
+        """List a product with one variant; return the variant's id."""
+        variant = {
+            "sku": sku,
+            "grade": "1",
+            "unit": "g",
+            "pack_quantity": 500,
+            "min_life_days": 0,
+            "gtin": None,
+        }
+        with self.database.sessions.begin() as session:
+            product = products.list_product(
+                session,
+                sku,
+                [variant | changes],
+                names={"zh": "松茸"},
+                category="fungi",
+                perishable=True,
+                shelf_life_days=5,
+                storage="0-4 C",
+            )
+            return product.variants[0].id
+
+    def add_lot(
+        self,
+        code: str,
+        quantity: int,
+        *,
+        at: UUID | None = None,
+        keeps_days: int | None = 5,
+        harvested_days_ago: int = 0,
+        released: bool = True,
+        variant: UUID | None = None,
+    ) -> UUID:
+        """Record a lot, with `quantity` of it in stock (at the centre); return its id."""
+        best_before = None if keeps_days is None else today(keeps_days)
+        with self.database.sessions.begin() as session:
+            lot = lots.record_lot(
+                session,
+                code,
+                variant or self.variant,
+                self.producer,
+                today(-harvested_days_ago),
+                best_before,
+            )
+            if released:
+                lots.inspect_lot(session, lot.id)
+                lots.release_lot(session, lot.id, "clerk")
+            if quantity:
+                stock.receive_stock(session, lot.id, at or self.centre, quantity, "clerk")
+            return lot.id
+
+    def place(self, *quantities: int, **changes: Any) -> UUID:
+        """Let an order be placed, one line of the shop's variant per quantity."""
+        order = self.an_order(*quantities, **changes)
+        self.deliver(OrderPlaced, **order)
+        order_id: UUID = order["order_id"]
+        return order_id
+
+    def an_order(self, *quantities: int, **changes: Any) -> dict[str, Any]:
+        """Return the facts of an order, one line of the shop's variant per quantity."""
+        order: dict[str, Any] = {
+            "order_id": new_id(),
+            "order_ref": "ORD-23456789",
+            "channel": "online",
+            "payment_method": "cash_on_delivery",
+            "buyer_id": None,
+            "site_id": self.station,
+            "lines": [a_line(no, self.variant, q) for no, q in enumerate(quantities, 1)],
+            "total_fen": 100,
+        }
+        return order | changes
+
+    def level(self, lot_id: UUID, at: UUID | None = None) -> dict[str, int]:
+        """Return the buckets of a lot at a location (the centre) that are not 0."""
+        with self.database.readers() as reader:
+            level = reader.scalars(
+                select(StockLevel).where(
+                    StockLevel.lot_id == lot_id, StockLevel.location_id == (at or self.centre)
+                )
+            ).one_or_none()
+        buckets = ("available", "reserved", "committed", "allotted", "held", "damaged")
+        return {} if level is None else {b: n for b in buckets if (n := getattr(level, b))}
+
+
+def a_line(line_no: int, variant_id: UUID, quantity: int) -> dict[str, Any]:
+    """Return one line of an order."""
+    return {
+        "line_no": line_no,
+        "variant_id": variant_id,
+        "quantity": quantity,
+        "line_total_fen": 100,
+    }
+
+
+def today(days: int = 0) -> date:
+    """Return the date that many days from today."""
+    return clock.today() + timedelta(days=days)
+
+
+@pytest.fixture
+def shop(database: Database, deliver: Callable[..., Any]) -> Shop:
+    """A shop that is open, with nothing on its shelves."""
+    opened = Shop(database, deliver)
+    opened.open()
+    return opened
