@@ -43,7 +43,7 @@ class PersonNotFound(NotFound):
 @scope("messages:operate")
 @blp.arguments(ListMessagesRequest, location="query")
 @blp.response(200, MessagePage)
-def list_messages(query: dict[str, Any]) -> Page:
+def list_messages(query: dict[str, Any]) -> Page[Message]:
     """List messages, newest first.
 
     By order, recipient or state. Texts are not shown: they are their readers'.
@@ -65,7 +65,7 @@ def get_message(message_id: UUID) -> Message:
 @scope("messages:read")
 @blp.arguments(ListInboxRequest, location="query")
 @blp.response(200, InboxPage)
-def list_inbox(query: dict[str, Any]) -> Page:
+def list_inbox(query: dict[str, Any]) -> Page[use_cases.InboxMessage]:
     """List one's own messages, newest first.
 
     The token's subject says whose: a buyer's id, or `enterprise:<id>` for a producer.

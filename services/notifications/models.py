@@ -46,8 +46,8 @@ class Contact(Base):
 
     __tablename__ = "contacts"
     key: Mapped[str] = mapped_column(String(60), primary_key=True)
-    phone: Mapped[str | None] = mapped_column(String(40))
-    language: Mapped[str] = mapped_column(String(20))
+    phone: Mapped[str | None]
+    language: Mapped[str] = mapped_column(String(2))
     given_at: Mapped[datetime] = mapped_column(index=True)
 
 
@@ -55,7 +55,7 @@ class Preference(Base):
     """What one person wishes; absent for those who said nothing."""
 
     __tablename__ = "preferences"
-    person: Mapped[str] = mapped_column(String(300), primary_key=True)
+    person: Mapped[str] = mapped_column(primary_key=True)
     language: Mapped[str | None] = mapped_column(String(2))
     quiet_from: Mapped[int]
     quiet_to: Mapped[int]
@@ -69,9 +69,9 @@ class OrderCopy(Base):
     __tablename__ = "order_copies"
     order_id: Mapped[UUID] = mapped_column(primary_key=True)
     #: Whose inbox and preferences: `buyer:<id>`, or `order:<id>` for a guest; None: not yet told.
-    person: Mapped[str | None] = mapped_column(String(300))
-    order_ref: Mapped[str | None] = mapped_column(String(40))
-    payment_method: Mapped[str | None] = mapped_column(String(20))
+    person: Mapped[str | None]
+    order_ref: Mapped[str | None]
+    payment_method: Mapped[str | None]
     site_id: Mapped[UUID | None]
     collect: Mapped[bool | None]
     total_fen: Mapped[int | None]
@@ -97,7 +97,7 @@ class VariantCopy(Base):
     variant_id: Mapped[UUID] = mapped_column(primary_key=True)
     names: Mapped[dict[str, Any]]
     grade: Mapped[str]
-    unit: Mapped[str] = mapped_column(String(10))
+    unit: Mapped[str]
 
 
 class SiteCopy(Base):
@@ -136,12 +136,12 @@ class Message(Base):
     recipient: Mapped[str] = mapped_column(String(60))
     template: Mapped[str] = mapped_column(String(40))
     #: Whose inbox it is in; None until orders has said who ordered.
-    person: Mapped[str | None] = mapped_column(String(300))
+    person: Mapped[str | None]
     order_id: Mapped[UUID] = mapped_column(index=True)
     #: Names the story it belongs to, in the events recorded of it.
     correlation_id: Mapped[str]
     facts: Mapped[dict[str, Any]]
-    status: Mapped[str] = mapped_column(String(10), index=True)
+    status: Mapped[str] = mapped_column(String(10))
     #: Why it is in this state, as a word: `quiet_hours`, `daily_cap`, …
     reason: Mapped[str | None] = mapped_column(String(40))
     happened_at: Mapped[datetime]
@@ -161,6 +161,7 @@ class Message(Base):
         CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
         Index("ix_messages_due_at", "due_at"),
         Index("ix_messages_person", "person", "id"),
+        Index("ix_messages_status", "status", "id"),
         {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02"}},
     )
 
@@ -170,5 +171,5 @@ class PhoneTally(Base):
 
     __tablename__ = "phone_tallies"
     #: `<day>/<phone>`, the day in Asia/Shanghai.
-    key: Mapped[str] = mapped_column(String(60), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
     count: Mapped[int]

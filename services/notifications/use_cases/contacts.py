@@ -9,6 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from services.notifications.models import Contact, OrderCopy, PhoneTally
+from services.notifications.rules import language_of
 from shared import clock
 from shared.rows import locked, remember
 
@@ -32,6 +33,7 @@ def keep_contact(
     session: Session, key: str, *, phone: str | None, language: str, given_at: datetime
 ) -> None:
     """Keep the newest word of how one order's buyer or one enterprise can be reached."""
+    language = language_of(language)
     contact: Contact | None = locked(session, Contact.key, key)
     if contact is None:
         new = Contact(key=key, phone=phone, language=language, given_at=given_at)

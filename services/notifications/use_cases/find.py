@@ -1,14 +1,13 @@
 """Find messages: all of them for operators, one's own for people."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from services.notifications.models import Message
-from services.notifications.use_cases.inbox import MessageNotFound, shown
+from services.notifications.use_cases.inbox import InboxMessage, MessageNotFound, shown
 from shared.paging import Page, page
 
 
@@ -20,7 +19,7 @@ def list_messages(
     order_id: UUID | None = None,
     recipient: str | None = None,
     status: str | None = None,
-) -> Page:
+) -> Page[Message]:
     """Return messages, newest first, by order, person or state."""
     statement = select(Message)
     if order_id is not None:
@@ -52,13 +51,13 @@ def list_inbox(
     cursor: str | None = None,
     unread: bool = False,
     language: str | None = None,
-) -> Page:
+) -> Page[InboxMessage]:
     """Return a person's messages with their texts, newest first."""
     statement = select(Message).where(Message.person == person)
     if unread:
         statement = statement.where(Message.read_at.is_(None))
     found = page(session, statement, Message.id, cursor=cursor, limit=limit, descending=True)
-    return replace(found, items=shown(session, found.items, language))
+    return Page(shown(session, found.items, language), found.next)
 
 
 def messages_of(session: Session, order_id: UUID) -> Sequence[Message]:

@@ -16,8 +16,8 @@ def upgrade() -> None:
     op.create_table(
         "contacts",
         sa.Column("key", sa.String(length=60), nullable=False),
-        sa.Column("phone", sa.String(length=40), nullable=True),
-        sa.Column("language", sa.String(length=20), nullable=False),
+        sa.Column("phone", sa.Text(), nullable=True),
+        sa.Column("language", sa.String(length=2), nullable=False),
         sa.Column("given_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_contacts")),
     )
@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("cause_id", sa.Uuid(), nullable=False),
         sa.Column("recipient", sa.String(length=60), nullable=False),
         sa.Column("template", sa.String(length=40), nullable=False),
-        sa.Column("person", sa.String(length=300), nullable=True),
+        sa.Column("person", sa.Text(), nullable=True),
         sa.Column("order_id", sa.Uuid(), nullable=False),
         sa.Column("correlation_id", sa.Text(), nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
@@ -42,7 +42,8 @@ def upgrade() -> None:
         sa.Column("sent_at", UtcDateTime(), nullable=True),
         sa.Column("read_at", UtcDateTime(), nullable=True),
         sa.CheckConstraint(
-            "status IN ('queued', 'sending', 'retrying', 'sent', 'delivered', 'suppressed', 'stale', 'dead')",
+            "status IN ('queued', 'sending', 'retrying', 'sent', 'delivered', "
+            "'suppressed', 'stale', 'dead')",
             name=op.f("ck_messages_status"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
@@ -52,13 +53,13 @@ def upgrade() -> None:
     op.create_index("ix_messages_due_at", "messages", ["due_at"], unique=False)
     op.create_index(op.f("ix_messages_order_id"), "messages", ["order_id"], unique=False)
     op.create_index("ix_messages_person", "messages", ["person", "id"], unique=False)
-    op.create_index(op.f("ix_messages_status"), "messages", ["status"], unique=False)
+    op.create_index("ix_messages_status", "messages", ["status", "id"], unique=False)
     op.create_table(
         "order_copies",
         sa.Column("order_id", sa.Uuid(), nullable=False),
-        sa.Column("person", sa.String(length=300), nullable=True),
-        sa.Column("order_ref", sa.String(length=40), nullable=True),
-        sa.Column("payment_method", sa.String(length=20), nullable=True),
+        sa.Column("person", sa.Text(), nullable=True),
+        sa.Column("order_ref", sa.Text(), nullable=True),
+        sa.Column("payment_method", sa.Text(), nullable=True),
         sa.Column("site_id", sa.Uuid(), nullable=True),
         sa.Column("collect", sa.Boolean(), nullable=True),
         sa.Column("total_fen", sa.BigInteger(), nullable=True),
@@ -80,13 +81,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "phone_tallies",
-        sa.Column("key", sa.String(length=60), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_phone_tallies")),
     )
     op.create_table(
         "preferences",
-        sa.Column("person", sa.String(length=300), nullable=False),
+        sa.Column("person", sa.Text(), nullable=False),
         sa.Column("language", sa.String(length=2), nullable=True),
         sa.Column("quiet_from", sa.BigInteger(), nullable=False),
         sa.Column("quiet_to", sa.BigInteger(), nullable=False),
@@ -105,7 +106,7 @@ def upgrade() -> None:
         sa.Column("variant_id", sa.Uuid(), nullable=False),
         sa.Column("names", sa.JSON(), nullable=False),
         sa.Column("grade", sa.Text(), nullable=False),
-        sa.Column("unit", sa.String(length=10), nullable=False),
+        sa.Column("unit", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("variant_id", name=op.f("pk_variant_copies")),
     )
     op.create_table(
@@ -238,7 +239,7 @@ def downgrade() -> None:
     op.drop_table("phone_tallies")
     op.drop_index(op.f("ix_order_copies_contact_unused_since"), table_name="order_copies")
     op.drop_table("order_copies")
-    op.drop_index(op.f("ix_messages_status"), table_name="messages")
+    op.drop_index("ix_messages_status", table_name="messages")
     op.drop_index("ix_messages_person", table_name="messages")
     op.drop_index(op.f("ix_messages_order_id"), table_name="messages")
     op.drop_index("ix_messages_due_at", table_name="messages")

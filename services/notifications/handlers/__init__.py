@@ -1,0 +1,85 @@
+"""Facts of the other services: what they change in our copies, and who is told.
+
+A handler queues rows and sends nothing. Facts of one order come from three services, each in
+its own order; what a message needs and is not known yet is waited for when it is sent.
+"""
+
+from services.notifications.handlers import orders, shipments, words
+from shared.events import (
+    CollectionCodeIssued,
+    ContactGiven,
+    DeliveryFailed,
+    EnterpriseContactGiven,
+    OrderCancelled,
+    OrderCompleted,
+    OrderConfirmed,
+    OrderExpired,
+    OrderPaid,
+    OrderPlaced,
+    OrderRejected,
+    OrderReturned,
+    PaymentFailed,
+    PaymentRefunded,
+    ProductListed,
+    ShipmentArrived,
+    ShipmentCollected,
+    ShipmentDelivered,
+    ShipmentDispatched,
+    ShipmentPlanned,
+    ShipmentReturned,
+    SiteOpened,
+    StockReserved,
+)
+from shared.service import Prepare, Subscriptions
+
+PREPARE: Prepare = {
+    ContactGiven: words.prepare_contacts,
+    EnterpriseContactGiven: words.prepare_contacts,
+    ProductListed: words.prepare_products,
+    SiteOpened: words.prepare_sites,
+    OrderPlaced: orders.prepare_placed,
+    StockReserved: orders.prepare_orders,
+    OrderConfirmed: orders.prepare_orders,
+    OrderRejected: orders.prepare_orders,
+    OrderExpired: orders.prepare_orders,
+    OrderCancelled: orders.prepare_orders,
+    OrderPaid: orders.prepare_orders,
+    PaymentFailed: orders.prepare_orders,
+    PaymentRefunded: orders.prepare_orders,
+    ShipmentPlanned: orders.prepare_orders,
+    ShipmentDispatched: orders.prepare_orders,
+    ShipmentArrived: orders.prepare_orders,
+    CollectionCodeIssued: orders.prepare_orders,
+    ShipmentDelivered: orders.prepare_orders,
+    ShipmentCollected: orders.prepare_orders,
+    DeliveryFailed: orders.prepare_orders,
+    ShipmentReturned: orders.prepare_orders,
+    OrderReturned: orders.prepare_orders,
+    OrderCompleted: orders.prepare_orders,
+}
+
+SUBSCRIPTIONS: Subscriptions = {
+    ContactGiven: words.on_contact_given,
+    EnterpriseContactGiven: words.on_enterprise_contact_given,
+    ProductListed: words.on_product_listed,
+    SiteOpened: words.on_site_opened,
+    OrderPlaced: orders.on_order_placed,
+    StockReserved: orders.on_stock_reserved,
+    OrderConfirmed: orders.on_order_confirmed,
+    OrderRejected: orders.on_order_rejected,
+    OrderExpired: orders.on_order_expired,
+    OrderCancelled: orders.on_order_cancelled,
+    OrderPaid: orders.on_order_paid,
+    PaymentFailed: orders.on_payment_failed,
+    PaymentRefunded: orders.on_payment_refunded,
+    ShipmentPlanned: shipments.on_shipment_planned,
+    ShipmentDispatched: shipments.on_shipment_dispatched,
+    ShipmentArrived: shipments.on_shipment_arrived,
+    CollectionCodeIssued: shipments.on_collection_code_issued,
+    ShipmentDelivered: shipments.on_shipment_delivered,
+    ShipmentCollected: shipments.on_shipment_collected,
+    DeliveryFailed: shipments.on_delivery_failed,
+    ShipmentReturned: shipments.on_shipment_returned,
+    OrderReturned: orders.on_order_returned,
+    OrderCompleted: orders.on_order_completed,
+}
