@@ -670,7 +670,14 @@ def test_arrivals_are_on_the_parcels_track(
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"status": "eaten"}, {"status": "lost", "happened_at": "yesterday"}]
+    "body",
+    [
+        {},
+        {"status": "eaten"},
+        {"status": "lost", "happened_at": "yesterday"},
+        {"status": "lost", "happened_at": "2024-07-01T08:00:00"},
+        {"status": "lost", "happened_at": "9999-12-31T23:59:59-08:00"},
+    ],
 )
 def test_a_malformed_report_is_refused(
     planned: Callable[..., UUID], act: Act, body: dict[str, Any]

@@ -1,5 +1,6 @@
 """Shipments and their tracking over HTTP."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import fields, validate
@@ -8,6 +9,9 @@ from services.logistics.rules import FAILURE_REASONS, ShipmentState, TrackingSta
 from services.logistics.schemas import pattern, text
 from shared.paging import PageRequest
 from shared.web import RequestSchema, ResponseSchema
+
+#: Moments a report may name: carriers' clocks are wrong, but not by centuries.
+BELIEVABLE = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def _fen(**options: Any) -> fields.Integer:
@@ -141,7 +145,10 @@ class TrackRequest(RequestSchema):
     carrier = text(40, load_default=None, allow_none=True)
     carrier_code = text(80, load_default=None, allow_none=True)
     happened_at = fields.AwareDateTime(
-        load_default=None, allow_none=True, metadata={"description": "Now, when left out."}
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(*BELIEVABLE),
+        metadata={"description": "Now, when left out."},
     )
 
 
