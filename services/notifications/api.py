@@ -18,7 +18,7 @@ from services.notifications.schemas import (
     PreferencesRequest,
     PreferencesResponse,
 )
-from shared.errors import NotFound, Unprocessable
+from shared.errors import NotFound
 from shared.paging import Page
 from shared.trace import TraceRequest, TraceResponse, facts
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
@@ -31,12 +31,8 @@ blp = Blueprint(
 )
 
 
-class MalformedPerson(Unprocessable):
-    """Raised when a path names nobody that could have preferences."""
-
-
 class PersonNotFound(NotFound):
-    """Raised when somebody asks for another's preferences."""
+    """Raised when a path names nobody that could have preferences, or somebody else."""
 
 
 @blp.get("/messages")
@@ -154,10 +150,12 @@ def _own_person() -> str:
 
 def _check_person(person: str) -> None:
     """Raise unless the path names a person, and the caller may ask for it."""
-    if not re.match(PERSON, person):
-        raise MalformedPerson("A person is buyer:<id>, enterprise:<id> or order:<order id>.")
-    if person != _own_person() and not caller().may("messages:operate"):
-        raise PersonNotFound("There is no such person, or their wishes are not yours to see.")
+    own = person == _own_person() or caller().may("messages:operate")
+    if not (own and re.fullmatch(PERSON, person)):
+        raise PersonNotFound(
+            "There is no such person, or their wishes are not yours to see. A person is "
+            "buyer:<id>, enterprise:<id> or order:<order id>."
+        )
 
 
 def _preferences(person: str, wishes: Wishes) -> dict[str, Any]:

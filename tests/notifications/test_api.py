@@ -224,12 +224,12 @@ def test_anothers_wishes_do_not_exist_but_for_operators(client, token, method):
 @pytest.mark.parametrize(
     "person", ["dolma", "buyer:", "king:dolma", "buyer:%00", "buyer:" + "x" * 300]
 )
-def test_a_path_that_names_nobody_is_refused(client, token, person):
+def test_a_path_that_names_nobody_finds_nobody(client, token, person):
     answer = client.get(
         f"{V1}/preferences/{person}", headers=token("messages:read", "messages:operate")
     )
 
-    assert (answer.status_code, answer.json["type"]) == (422, "/problems/malformed-person")
+    assert (answer.status_code, answer.json["type"]) == (404, "/problems/person-not-found")
 
 
 @pytest.mark.parametrize(
