@@ -1,9 +1,11 @@
 """Shipment states, ways, promised days, money and codes, without a database."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.logistics import rules
 from services.logistics.rules import EVERY_DAY, Leg, ShipmentState, WrongShipmentState
@@ -182,6 +184,46 @@ def test_the_promised_day_follows_from_hours_and_days_of_service(
     confirmed: datetime, way: tuple[Leg, ...], promised: date
 ) -> None:
     assert rules.promised_on(confirmed, way) == promised
+
+
+@given(
+    confirmed=st.datetimes(datetime(2024, 1, 1), datetime(2026, 1, 1)),
+    wait=st.timedeltas(timedelta(0), timedelta(days=10)),
+    legs=st.lists(
+        st.tuples(st.integers(1, 100), st.sets(st.sampled_from(EVERY_DAY), min_size=1)), max_size=4
+    ),
+)
+def test_who_orders_later_is_never_promised_an_earlier_day(
+    confirmed: datetime, wait: timedelta, legs: list[tuple[int, set[int]]]
+) -> None:
+    way = tuple(a_leg(CENTRE, COUNTY, hours, days=tuple(days)) for hours, days in legs)
+    moment = confirmed.replace(tzinfo=LOCAL)
+
+    assert rules.promised_on(moment, way) <= rules.promised_on(moment + wait, way)
+
+
+@given(
+    st.lists(
+        st.builds(
+            a_leg,
+            st.integers(1, 6).map(lambda number: UUID(int=number)),
+            st.integers(1, 6).map(lambda number: UUID(int=number)),
+            st.integers(1, 30),
+        ),
+        max_size=15,
+    )
+)
+def test_no_leg_shortens_the_way_that_is_found(legs: list[Leg]) -> None:
+    ways = rules.fastest_ways([CENTRE], legs)
+
+    hours = {site_id: sum(leg.hours for leg in way) for site_id, way in ways.items()}
+    for leg in legs:
+        if leg.from_id in hours:
+            assert hours[leg.to_id] <= hours[leg.from_id] + leg.hours
+    for site_id, way in ways.items():
+        stops = [CENTRE, *(leg.to_id for leg in way)]
+        assert [leg.from_id for leg in way] == stops[:-1]
+        assert stops[-1] == site_id
 
 
 def test_what_is_due_is_booked() -> None:
