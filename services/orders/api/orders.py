@@ -66,9 +66,9 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]
 @scope("orders:read")
 @blp.arguments(schemas.ListOrdersRequest, location="query")
 @blp.response(200, page_of(schemas.OrderResponse))
-def list_orders(query: dict[str, Any]) -> Page:
+def list_orders(query: dict[str, Any]) -> Page[Order]:
     """List orders, the newest first: your own, or all with the scope orders:operate."""
-    paging = {name: query.pop(name) for name in ("cursor", "limit")}
+    paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
         chosen = find.select_orders(_owner(), **query)
         return page(session, chosen, Order.id, descending=True, **paging)

@@ -1,0 +1,463 @@
+"""Orders' rules: what a line costs, how phones are read and shown, which way an order may go."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from services.orders.rules import people, prices, standing
+from services.orders.rules.standing import (
+    NEXT,
+    PAYMENT_NEXT,
+    HoldStillRuns,
+    OrderState,
+    PaymentState,
+    Standing,
+    WrongOrderState,
+    WrongPaymentState,
+)
+from shared.events import PAYMENT_METHODS
+
+NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
+CASH = "cash_on_delivery"
+
+
+def a_standing(**changes: object) -> Standing:
+    """A prepaid order over 100.00 yuan that waits for catalog's answer."""
+    return replace(standing.placed("ORD-TEST", "prepaid", 10_000), **changes)  # type: ignore[arg-type]
+
+
+def in_cash(**changes: object) -> Standing:
+    """A cash order over 100.00 yuan that waits for catalog's answer."""
+    return replace(standing.placed("ORD-TEST", CASH, 10_000), **changes)  # type: ignore[arg-type]
+
+
+# --- Prices -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price_fen", "price_unit", "total"),
+    [
+        (1000, 6800, 500, 13_600),
+        (1, 1, 2, 1),  # half a fen is rounded up
+        (1, 1, 3, 0),
+        (2, 1, 3, 1),
+        (333, 100, 1000, 33),
+        (335, 100, 1000, 34),
+        (7, 0, 1, 0),
+        (10_000_000, 2**40, 1, 10_000_000 * 2**40),
+    ],
+)
+def test_a_line_is_rounded_once_and_half_up(
+    quantity: int, price_fen: int, price_unit: int, total: int
+) -> None:
+    assert prices.line_total_fen(quantity, price_fen, price_unit) == total
+
+
+@given(st.integers(1, 10_000_000), st.integers(0, 10**9), st.integers(1, 10**6))
+def test_a_line_is_never_half_a_fen_off(quantity: int, price_fen: int, price_unit: int) -> None:
+    exact = Fraction(quantity * price_fen, price_unit)
+
+    off = prices.line_total_fen(quantity, price_fen, price_unit) - exact
+
+    assert Fraction(-1, 2) < off <= Fraction(1, 2)
+
+
+@pytest.mark.parametrize(("quantity", "near"), [(499, "order 500"), (1200, "order 1000 or 1500")])
+def test_a_broken_pack_is_refused_with_the_nearest_whole_ones(quantity: int, near: str) -> None:
+    with pytest.raises(prices.WrongPack, match=near):
+        prices.check_packs(1, quantity, 500, "g")
+
+
+def test_a_total_beyond_what_can_be_booked_is_refused() -> None:
+    prices.check_total(prices.MOST_TOTAL_FEN)
+
+    with pytest.raises(prices.TotalTooLarge):
+        prices.check_total(prices.MOST_TOTAL_FEN + 1)
+
+
+# --- People -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "phone"),
+    [
+        ("13800138000", "+8613800138000"),
+        ("138 0013 8000", "+8613800138000"),
+        ("+86 138-0013-8000", "+8613800138000"),
+        ("0894 582 2200", "+868945822200"),
+        ("+41 44 668 18 00", "+41446681800"),
+    ],
+)
+def test_a_phone_is_read_as_people_write_it(text: str, phone: str) -> None:
+    assert people.phone_e164(text) == phone
+
+
+@pytest.mark.parametrize("text", ["", "12345", "twelve", "1380013800", "+86 1", "1" * 40, "\x00"])
+def test_what_is_no_phone_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="phone"):
+        people.phone_e164(text)
+
+
+@pytest.mark.parametrize("phone", ["+8613800138000", "+868945822200", "+41446681800"])
+def test_a_masked_phone_cannot_be_called(phone: str) -> None:
+    masked = people.masked(phone)
+
+    assert len(masked) == len(phone)
+    assert masked.count("*") >= 4
+    assert masked[-2:] == phone[-2:]
+
+
+def test_a_guests_secret_is_stored_only_as_its_digest() -> None:
+    secret = people.new_guest_secret()
+
+    assert len(people.secret_digest(secret)) == 32
+    assert secret.encode() not in people.secret_digest(secret)
+    assert people.secret_digest(secret) != people.secret_digest(people.new_guest_secret())
+
+
+# --- The order ------------------------------------------------------------------------------------
+
+
+def test_a_prepaid_order_waits_in_reserved_for_its_money() -> None:
+    reserved = standing.reserve(a_standing(), NOON)
+
+    assert (reserved.state, reserved.expires_at) == (OrderState.RESERVED, NOON)
+
+
+@pytest.mark.parametrize("method", ["cash_on_delivery", "cash_at_station"])
+def test_a_cash_order_is_confirmed_at_once_and_has_no_time_to_expire(method: str) -> None:
+    placed = standing.placed("ORD-TEST", method, 10_000)
+
+    confirmed = standing.reserve(placed, NOON)
+
+    assert (confirmed.state, confirmed.expires_at) == (OrderState.CONFIRMED, None)
+    assert confirmed.due_fen == 10_000
+
+
+def test_an_order_paid_before_its_stock_is_reserved_is_confirmed_at_once() -> None:
+    paid = standing.pay(a_standing(), 10_000)
+
+    assert paid.state == OrderState.PLACED
+    assert standing.reserve(paid, NOON).state == OrderState.CONFIRMED
+
+
+def test_a_prepaid_order_over_nothing_waits_for_nothing() -> None:
+    free = standing.placed("ORD-TEST", "prepaid", 0)
+
+    assert standing.reserve(free, NOON).state == OrderState.CONFIRMED
+
+
+def test_a_refused_order_gives_back_what_was_paid() -> None:
+    rejected = standing.refuse(standing.pay(a_standing(), 10_000))
+
+    assert (rejected.state, rejected.payment_state) == (OrderState.REJECTED, PaymentState.REFUNDED)
+    assert rejected.kept_fen == 0
+
+
+def test_an_unpaid_order_expires_when_its_time_is_over_and_not_before() -> None:
+    reserved = standing.reserve(a_standing(), NOON)
+
+    with pytest.raises(HoldStillRuns):
+        standing.expire(reserved, NOON - timedelta(microseconds=1))
+    expired = standing.expire(reserved, NOON)
+
+    assert (expired.state, expired.payment_state) == (OrderState.EXPIRED, PaymentState.VOIDED)
+
+
+def test_money_that_comes_after_the_expiry_lets_the_order_ask_for_its_stock_again() -> None:
+    expired = standing.expire(standing.reserve(a_standing(), NOON), NOON)
+
+    again = standing.pay(expired, 10_000)
+
+    assert (again.state, again.payment_state) == (OrderState.PLACED, PaymentState.PAID)
+    assert standing.reserve(again, NOON).state == OrderState.CONFIRMED
+    assert standing.refuse(again).kept_fen == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "amount_fen", "cause"),
+    [
+        (a_standing(), 9_999, "wrong_amount"),
+        (a_standing(), 10_001, "wrong_amount"),
+        (standing.pay(a_standing(), 10_000), 10_000, "already_paid"),
+        (standing.cancel(standing.pay(a_standing(), 10_000)), 10_000, "already_paid"),
+        (standing.cancel(a_standing()), 10_000, "order_cancelled"),
+        (standing.refuse(a_standing()), 10_000, "order_rejected"),
+        (in_cash(), 10_000, "not_prepaid"),
+        (standing.cancel(in_cash()), 10_000, "not_prepaid"),
+    ],
+)
+def test_money_that_cannot_count_goes_back_and_the_order_stays_where_it_was(
+    before: Standing, amount_fen: int, cause: str
+) -> None:
+    after = standing.pay(before, amount_fen)
+
+    assert standing.refund_cause(before, amount_fen) == cause
+    assert after.state == before.state
+    assert after.kept_fen == before.kept_fen
+    assert after.refunded_fen == before.refunded_fen + amount_fen
+
+
+def test_a_failed_attempt_lets_the_order_wait_and_another_one_pays_it() -> None:
+    failed = standing.fail_payment(standing.reserve(a_standing(), NOON))
+
+    assert (failed.state, failed.payment_state) == (OrderState.RESERVED, PaymentState.FAILED)
+    assert standing.fail_payment(failed) == failed
+    assert standing.pay(failed, 10_000).state == OrderState.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    "state", [OrderState.PLACED, OrderState.RESERVED, OrderState.CONFIRMED, "in_fulfilment"]
+)
+def test_an_order_can_be_cancelled_until_it_is_shipped(state: OrderState) -> None:
+    cancelled = standing.cancel(in_cash(state=OrderState(state)))
+
+    assert cancelled.state == OrderState.CANCELLED
+    assert cancelled.payment_state == PaymentState.VOIDED
+    assert standing.cancel(cancelled) == cancelled
+
+
+@pytest.mark.parametrize(
+    "state", ["shipped", "delivered", "collected", "completed", "rejected", "expired", "returned"]
+)
+def test_an_order_that_left_or_is_over_is_not_cancelled_and_the_refusal_names_its_state(
+    state: str,
+) -> None:
+    with pytest.raises(WrongOrderState, match=state) as refusal:
+        standing.cancel(in_cash(state=OrderState(state)))
+
+    assert refusal.value.extra == {"state": state}
+
+
+@pytest.mark.parametrize("to", [OrderState.DELIVERED, OrderState.COLLECTED])
+def test_cash_taken_on_hand_over_completes_the_order(to: OrderState) -> None:
+    completed = standing.hand_over(in_cash(state=OrderState.SHIPPED), to, 10_000)
+
+    assert completed.state == OrderState.COMPLETED
+    assert completed.payment_state == PaymentState.COD_COLLECTED
+    assert (completed.kept_fen, completed.difference_fen) == (10_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("collected_fen", "payment_state"),
+    [
+        (9_000, PaymentState.COD_COLLECTED),
+        (11_000, PaymentState.COD_COLLECTED),
+        (0, PaymentState.COD_REFUSED),
+    ],
+)
+def test_another_amount_than_was_due_is_recorded_as_a_difference(
+    collected_fen: int, payment_state: PaymentState
+) -> None:
+    shipped = in_cash(state=OrderState.SHIPPED)
+
+    completed = standing.hand_over(shipped, OrderState.DELIVERED, collected_fen)
+
+    assert completed.payment_state == payment_state
+    assert completed.difference_fen == collected_fen - 10_000
+
+
+def test_goods_that_were_not_taken_and_came_back_end_the_order_and_return_the_money() -> None:
+    shipped = standing.pay(a_standing(), 10_000)
+    shipped = replace(shipped, state=OrderState.SHIPPED)
+
+    returned = standing.take_back(standing.fail_delivery(shipped))
+
+    assert (returned.state, returned.payment_state) == (OrderState.RETURNED, PaymentState.REFUNDED)
+
+
+def test_cash_that_was_due_for_goods_not_taken_was_refused() -> None:
+    failed = standing.fail_delivery(in_cash(state=OrderState.SHIPPED))
+
+    assert (failed.state, failed.payment_state) == (OrderState.SHIPPED, PaymentState.COD_REFUSED)
+    assert standing.take_back(failed).state == OrderState.RETURNED
+
+
+def test_whatever_is_said_of_a_cancelled_order_leaves_it_cancelled() -> None:
+    cancelled = standing.cancel(in_cash())
+    said: list[Callable[[Standing], Standing]] = [
+        lambda s: standing.reserve(s, NOON),
+        standing.refuse,
+        standing.pack,
+        standing.ship,
+        standing.fail_delivery,
+        standing.take_back,
+    ]
+
+    assert {step(cancelled) for step in said} == {cancelled}
+
+
+def test_cash_for_goods_that_were_faster_than_the_cancellation_counts() -> None:
+    cancelled = standing.cancel(in_cash(state=OrderState.IN_FULFILMENT))
+
+    delivered = standing.hand_over(cancelled, OrderState.DELIVERED, 10_000)
+
+    assert delivered.state == OrderState.CANCELLED
+    assert delivered.payment_state == PaymentState.COD_COLLECTED
+    assert delivered.difference_fen == 0
+
+
+def test_prepaid_goods_that_were_faster_than_the_cancellation_show_as_a_difference() -> None:
+    cancelled = standing.cancel(standing.pay(a_standing(), 10_000))
+
+    delivered = standing.hand_over(cancelled, OrderState.DELIVERED, 0)
+
+    assert (delivered.state, delivered.difference_fen) == (OrderState.CANCELLED, -10_000)
+
+
+STEPS: dict[str, tuple[Callable[[Standing], Standing], set[str]]] = {
+    "reserve": (lambda s: standing.reserve(s, NOON), {"placed"}),
+    "refuse": (standing.refuse, {"placed"}),
+    "expire": (lambda s: standing.expire(replace(s, expires_at=NOON), NOON), {"reserved"}),
+    "cancel": (standing.cancel, {"placed", "reserved", "confirmed", "in_fulfilment"}),
+    "pack": (standing.pack, {"confirmed"}),
+    "ship": (standing.ship, {"in_fulfilment"}),
+    "hand over": (lambda s: standing.hand_over(s, OrderState.DELIVERED, 0), {"shipped"}),
+    "fail": (standing.fail_delivery, {"shipped"}),
+    "take back": (standing.take_back, {"shipped"}),
+}
+
+
+@pytest.mark.parametrize("state", [state for state in OrderState if state != "cancelled"])
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_is_taken_from_the_states_drawn_and_refused_from_all_others(
+    name: str, state: OrderState
+) -> None:
+    step, allowed = STEPS[name]
+    before = a_standing(state=state)
+
+    if state in allowed:
+        step(before)
+    else:
+        with pytest.raises(WrongOrderState, match=state):
+            step(before)
+
+
+def _reachable(state: OrderState) -> set[OrderState]:
+    """What one step may lead to: a step may pass through one state on its way."""
+    direct = set(NEXT[state])
+    return {state} | direct | {further for one in direct for further in NEXT[one]}
+
+
+def _payments_reachable(state: PaymentState) -> set[PaymentState]:
+    direct = set(PAYMENT_NEXT[state])
+    return {state} | direct | {further for one in direct for further in PAYMENT_NEXT[one]}
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """One order to which anything happens, in any order and again and again."""
+
+    present: Standing
+    now: datetime
+
+    @initialize(method=st.sampled_from(PAYMENT_METHODS), total=st.sampled_from([0, 1, 10_000]))
+    def begin(self, method: str, total: int) -> None:
+        self.present, self.now = standing.placed("ORD-MODEL", method, total), NOON
+
+    def _try(self, step: Callable[[Standing], Standing]) -> None:
+        before = self.present
+        try:
+            after = step(before)
+        except (WrongOrderState, WrongPaymentState, HoldStillRuns):
+            return  # refused: nothing happened, and the refusal names the state
+        assert after.state in _reachable(before.state)
+        assert after.payment_state in _payments_reachable(before.payment_state)
+        assert after.paid_fen >= before.paid_fen
+        assert after.refunded_fen >= before.refunded_fen
+        if before.state == OrderState.CANCELLED:
+            assert after.state == OrderState.CANCELLED
+        self.present = after
+
+    @rule(seconds=st.integers(0, 900))
+    def time_passes(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule()
+    def reserve(self) -> None:
+        self._try(lambda s: standing.reserve(s, self.now + timedelta(seconds=900)))
+
+    @rule()
+    def refuse(self) -> None:
+        self._try(standing.refuse)
+
+    @rule()
+    def pay_in_full(self) -> None:
+        self._try(lambda s: standing.pay(s, s.total_fen or 1))
+
+    @rule(amount=st.integers(1, 20_000))
+    def pay(self, amount: int) -> None:
+        self._try(lambda s: standing.pay(s, amount))
+
+    @rule()
+    def fail_to_pay(self) -> None:
+        self._try(standing.fail_payment)
+
+    @rule()
+    def expire(self) -> None:
+        self._try(lambda s: standing.expire(s, self.now))
+
+    @rule()
+    def cancel(self) -> None:
+        self._try(standing.cancel)
+
+    @rule()
+    def pack(self) -> None:
+        self._try(standing.pack)
+
+    @rule()
+    def ship(self) -> None:
+        self._try(standing.ship)
+
+    @rule(
+        to=st.sampled_from([OrderState.DELIVERED, OrderState.COLLECTED]),
+        share=st.sampled_from([0, 1, 2]),
+    )
+    def hand_over(self, to: OrderState, share: int) -> None:
+        self._try(lambda s: standing.hand_over(s, to, s.due_fen * share))
+
+    @rule()
+    def fail_delivery(self) -> None:
+        self._try(standing.fail_delivery)
+
+    @rule()
+    def take_back(self) -> None:
+        self._try(standing.take_back)
+
+    @invariant()
+    def never_refunds_more_than_was_paid(self) -> None:
+        assert 0 <= self.present.refunded_fen <= self.present.paid_fen
+
+    @invariant()
+    def only_unpaid_prepaid_orders_have_a_time_to_expire(self) -> None:
+        waits = self.present.state == OrderState.RESERVED
+        assert (self.present.expires_at is not None) == waits
+        if waits:
+            assert self.present.payment_method == "prepaid"
+            assert self.present.awaits_payment
+
+    @invariant()
+    def cash_never_expires(self) -> None:
+        if self.present.payment_method != "prepaid":
+            assert self.present.state != OrderState.EXPIRED
+
+    @invariant()
+    def an_order_is_confirmed_only_when_paid_or_due_in_cash(self) -> None:
+        if self.present.state in (OrderState.CONFIRMED, OrderState.SHIPPED):
+            assert not self.present.awaits_payment
+            if self.present.payment_method == "prepaid":
+                assert self.present.kept_fen == self.present.total_fen
+
+    @invariant()
+    def an_order_that_ended_early_keeps_no_money_but_for_goods_the_buyer_has(self) -> None:
+        over = (OrderState.REJECTED, OrderState.EXPIRED, OrderState.RETURNED, OrderState.CANCELLED)
+        if self.present.state in over and self.present.difference_fen is None:
+            assert self.present.kept_fen == 0
+
+
+TestAnyOrder = AnyOrder.TestCase
