@@ -3,11 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from shared.trace import TraceRequest, TraceResponse, facts
-from shared.web import Blueprint, scope
-
 from services.logistics.use_cases import reading
 from shared import web
+from shared.trace import TraceRequest, TraceResponse, facts
+from shared.web import Blueprint, scope
 
 blp = Blueprint(
     "trace",
