@@ -1,0 +1,56 @@
+# Every command of the project. Each sets up what it needs; where it cannot, it says what is missing.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: help run demo test check format servers docs lock bench clean
+
+help:           ## show this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+
+.venv/done: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Farmgate needs Python 3.11 to 3.13, and $(PYTHON) is another: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv .venv \
+	  || { echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: .venv/done  ## all four services in this process, with sample data, on http://127.0.0.1:8000
+	$(BIN)/farmgate up --sample --hold 20
+
+demo: .venv/done  ## 200 orders through the running system
+	$(BIN)/farmgate demo
+
+servers:            ## make sure that RabbitMQ's and PostgreSQL's programs are installed
+	@sh tests/install-servers
+
+test: .venv/done servers    ## everything, against a RabbitMQ and a PostgreSQL of its own
+	$(BIN)/pytest --servers $(ARGS)
+
+check: .venv/done  ## format, lint, types, architecture, generated pages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m farmgate.catalogue --check
+
+format: .venv/done  ## put the code in shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/done  ## write the generated pages again
+	$(BIN)/python -m farmgate.catalogue
+
+lock: .venv/done  ## choose the newest versions that fit, and write them down with their hashes
+	$(BIN)/pip-compile -q -U --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	  --no-emit-find-links --no-header --strip-extras -o requirements/run.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	  --no-emit-find-links --no-header --strip-extras --allow-unsafe --extra dev \
+	  -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+
+bench: .venv/done servers   ## the figures that README quotes
+	$(BIN)/python -m benchmarks.end_to_end
+
+clean:              ## remove the environment and the embedded mode's data
+	rm -rf .venv var
