@@ -52,7 +52,7 @@ class Page(Generic[T]):
 
 def page(
     session: Session,
-    statement: Select[tuple[T]],
+    statement: Select[T],
     column: InstrumentedAttribute[Any],
     *,
     limit: int = USUAL,

