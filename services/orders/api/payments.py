@@ -5,7 +5,11 @@ from functools import wraps
 from typing import Any
 
 from flask import request
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import (
+    EmptyWebhookSecretError,
+    Webhook,
+    WebhookVerificationError,
+)
 
 from services.orders import schemas
 from services.orders.models import Payment
@@ -53,7 +57,7 @@ def _verifiers() -> list[Webhook]:
     try:
         secrets = read(settings().environment, SETTING).split()
         verifiers = [Webhook(secret) for secret in secrets]
-    except (Misconfigured, ValueError, RuntimeError) as error:
+    except (Misconfigured, EmptyWebhookSecretError, ValueError) as error:
         raise PaymentsNotConfigured(_how_to_set()) from error
     if not verifiers:
         raise PaymentsNotConfigured(_how_to_set())
