@@ -268,8 +268,9 @@ class Reservation(Base):
     reason: Mapped[str | None] = mapped_column(String(12))
     changed_at: Mapped[datetime]
     version: Mapped[int] = mapped_column(default=0)
+    #: To be shown only; `use_cases.held` writes them.
     lines: Mapped[list["ReservationLine"]] = relationship(
-        cascade="all, delete-orphan", lazy="raise_on_sql", order_by="ReservationLine.line_no"
+        viewonly=True, lazy="raise_on_sql", order_by="ReservationLine.line_no"
     )
     __table_args__ = (
         one_of("status", ReservationStatus),
@@ -286,9 +287,7 @@ class ReservationLine(Base):
     """What one line of an order took from one lot at one location."""
 
     __tablename__ = "reservation_lines"
-    order_id: Mapped[UUID] = mapped_column(
-        ForeignKey("reservations.order_id", ondelete="CASCADE"), primary_key=True
-    )
+    order_id: Mapped[UUID] = mapped_column(ForeignKey("reservations.order_id"), primary_key=True)
     line_no: Mapped[int] = mapped_column(primary_key=True)
     lot_id: Mapped[UUID] = mapped_column(primary_key=True)
     location_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -7,11 +7,11 @@ movement between two accounts, written by the same flush as the balance it expla
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import Table, event, insert
 from sqlalchemy.orm import Session, selectinload
 
 from services.catalog.models import Lot, StockLevel, StockMovement
 from services.catalog.rules import Account, Bucket, Reason
+from services.catalog.use_cases.appending import append
 from shared import clock, tracing
 from shared.errors import Conflict, NotFound
 from shared.ids import new_id
@@ -88,35 +88,18 @@ def move(
     if isinstance(target, Bucket):
         setattr(level, target, getattr(level, target) + quantity)
     cause = tracing.present()
-    session.info.setdefault("movements", []).append(
-        {
-            "id": new_id(),
-            "lot_id": level.lot_id,
-            "location_id": level.location_id,
-            "from_bucket": source.value,
-            "to_bucket": target.value,
-            "quantity": quantity,
-            "reason": reason.value,
-            "order_id": order_id,
-            "cause": cause.causation_id or cause.correlation_id,
-            "actor": actor,
-            "at": clock.now(),
-        }
+    append(
+        session,
+        StockMovement,
+        id=new_id(),
+        lot_id=level.lot_id,
+        location_id=level.location_id,
+        from_bucket=source.value,
+        to_bucket=target.value,
+        quantity=quantity,
+        reason=reason.value,
+        order_id=order_id,
+        cause=cause.causation_id or cause.correlation_id,
+        actor=actor,
+        at=clock.now(),
     )
-
-
-def write_movements(session: Session, *_: object) -> None:
-    """Insert the movements made so far, in one statement.
-
-    Rows of a ledger are never read back by the transaction that makes them, so they need no
-    objects: a batch of 500 orders costs one statement and a fifth of the time.
-    """
-    rows = session.info.pop("movements", None)
-    if rows:
-        table = StockMovement.__table__
-        assert isinstance(table, Table)
-        session.connection().execute(insert(table), rows)
-
-
-# The rows belong to the flush that writes their balances; only then do their levels exist.
-event.listen(Session, "after_flush", write_movements)

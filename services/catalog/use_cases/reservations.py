@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from services.catalog.models import (
     Reservation,
@@ -25,6 +25,7 @@ from services.catalog.rules import (
     free_bucket,
     reservation_step,
 )
+from services.catalog.use_cases.held import held_by, load_held
 from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot, move
 from services.catalog.use_cases.shelves import forget_shelf
 from shared import clock
@@ -44,12 +45,9 @@ class UnknownReservation(Conflict):
 def lock_for_orders(session: Session, order_ids: Iterable[UUID]) -> None:
     """Lock the reservations of these orders and the lots they hold."""
     wanted = list(order_ids)
-    lock_rows(session, Reservation.order_id, wanted, selectinload(Reservation.lines))
-    lots: set[UUID] = set()
-    for order_id in wanted:
-        reservation: Reservation | None = locked(session, Reservation.order_id, order_id)
-        if reservation is not None:
-            lots.update(line.lot_id for line in reservation.lines)
+    lock_rows(session, Reservation.order_id, wanted)
+    load_held(session, wanted)
+    lots = {line.lot_id for order_id in wanted for line in held_by(session, order_id)}
     lock_lots(session, lots)
 
 
@@ -72,7 +70,7 @@ def commit_stock(session: Session, order_id: UUID) -> None:
     if reservation.status in past or (reservation.status, reservation.reason) == cancelled:
         return
     _step(reservation, ReservationStatus.COMMITTED)
-    for level, quantity in _held_by(session, reservation):
+    for level, quantity in _levels_of(session, reservation):
         move(
             session,
             level,
@@ -129,10 +127,10 @@ def consume_stock(session: Session, order_id: UUID, shipped: Sequence[Mapping[st
     reservation = locked_reservation(session, order_id)
     if reservation.status == ReservationStatus.CONSUMED:
         return
-    _check_shipped(reservation, shipped)
+    _check_shipped(session, reservation, shipped)
     bucket = BUCKET_OF.get(ReservationStatus(reservation.status), Bucket.COMMITTED)
     _step(reservation, ReservationStatus.CONSUMED)
-    for level, quantity in _held_by(session, reservation):
+    for level, quantity in _levels_of(session, reservation):
         move(
             session,
             level,
@@ -160,9 +158,9 @@ def take_back(
     reservation = locked_reservation(session, order_id)
     if reservation.status == ReservationStatus.RETURNED:
         return
-    _check_shipped(reservation, shipped)
+    _check_shipped(session, reservation, shipped)
     _step(reservation, ReservationStatus.RETURNED)
-    for level, quantity in _held_by(session, reservation):
+    for level, quantity in _levels_of(session, reservation):
         bucket = free_bucket(level.lot.status) if restock else Bucket.HELD
         move(
             session,
@@ -193,9 +191,11 @@ class ShippedOtherwise(Conflict):
     """Raised when logistics ships or returns other lots or quantities than were set aside."""
 
 
-def _check_shipped(reservation: Reservation, shipped: Sequence[Mapping[str, Any]]) -> None:
+def _check_shipped(
+    session: Session, reservation: Reservation, shipped: Sequence[Mapping[str, Any]]
+) -> None:
     moved: defaultdict[tuple[UUID, UUID], int] = defaultdict(int)
-    for line in reservation.lines:
+    for line in held_by(session, reservation.order_id):
         moved[line.lot_id, line.location_id] += line.quantity
     for line_in in shipped:
         for lot in line_in["lots"]:
@@ -210,7 +210,7 @@ def _release(session: Session, reservation: Reservation, reason: str, actor: str
     bucket = BUCKET_OF.get(ReservationStatus(reservation.status), Bucket.RESERVED)
     _step(reservation, ReservationStatus.RELEASED)
     reservation.reason = reason
-    for level, quantity in _held_by(session, reservation):
+    for level, quantity in _levels_of(session, reservation):
         move(
             session,
             level,
@@ -242,8 +242,8 @@ def locked_reservation(session: Session, order_id: UUID) -> Reservation:
     return reservation
 
 
-def _held_by(session: Session, reservation: Reservation) -> list[tuple[StockLevel, int]]:
+def _levels_of(session: Session, reservation: Reservation) -> list[tuple[StockLevel, int]]:
     return [
         (level_at(locked_lot(session, line.lot_id), line.location_id), line.quantity)
-        for line in reservation.lines
+        for line in held_by(session, reservation.order_id)
     ]

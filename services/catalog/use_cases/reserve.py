@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
-from services.catalog.models import Reservation, ReservationLine, StockLevel
+from services.catalog.models import Reservation, StockLevel
 from services.catalog.rules import (
     Bucket,
     Line,
@@ -17,6 +17,7 @@ from services.catalog.rules import (
     plan,
     reservation_step,
 )
+from services.catalog.use_cases.held import Held, hold
 from services.catalog.use_cases.ledger import move
 from services.catalog.use_cases.reservations import ORDERS, locked_reservation
 from services.catalog.use_cases.shelves import shelf, stock_shelves
@@ -30,7 +31,7 @@ def lock_for_placement(
     session: Session, order_ids: Iterable[UUID], variant_ids: Iterable[UUID]
 ) -> None:
     """Lock what a batch of orders needs: the lots they may take from, in the order of their ids."""
-    lock_rows(session, Reservation.order_id, order_ids, selectinload(Reservation.lines))
+    lock_rows(session, Reservation.order_id, order_ids)
     stock_shelves(session, set(variant_ids))
 
 
@@ -49,10 +50,17 @@ def reserve_stock(
         return
     taken, shortfalls = _plan(session, channel, site_id, lines)
     reservation = Reservation(
-        order_id=order_id, channel=channel, site_id=site_id, version=0, lines=[]
+        order_id=order_id,
+        channel=channel,
+        site_id=site_id,
+        status=(ReservationStatus.REFUSED if shortfalls else ReservationStatus.HELD).value,
+        reason=None,
+        changed_at=clock.now(),
+        version=0,
     )
-    _book(session, reservation, taken, shortfalls)
     remember(session, Reservation.order_id, reservation)
+    hold(session, order_id, _held(taken), is_new=True)
+    _answer(session, reservation, taken, shortfalls)
 
 
 def reserve_again(session: Session, order_id: UUID, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -65,8 +73,11 @@ def reserve_again(session: Session, order_id: UUID, lines: Sequence[Mapping[str,
     reservation = locked_reservation(session, order_id)
     reservation_step(reservation.status, ReservationStatus.HELD)
     taken, shortfalls = _plan(session, reservation.channel, reservation.site_id, lines)
-    reservation.lines.clear()
-    _book(session, reservation, taken, shortfalls)
+    status = ReservationStatus.REFUSED if shortfalls else ReservationStatus.HELD
+    hold(session, order_id, _held(taken), is_new=False)
+    reservation.status, reservation.reason = status.value, None
+    reservation.changed_at = clock.now()
+    _answer(session, reservation, taken, shortfalls)
 
 
 def _plan(
@@ -79,17 +90,28 @@ def _plan(
     return plan(wanted, {variant: shelf(session, variant, station) for variant in variant_ids})
 
 
-def _book(
+def _held(taken: Iterable[Take[StockLevel]]) -> list[Held]:
+    return [
+        Held(
+            take.line.line_no,
+            take.line.variant_id,
+            take.shelved.lot_id,
+            take.shelved.location_id,
+            take.quantity,
+        )
+        for take in taken
+    ]
+
+
+def _answer(
     session: Session,
     reservation: Reservation,
     taken: Sequence[Take[StockLevel]],
     shortfalls: Sequence[Short],
 ) -> None:
-    reservation.reason = None
-    reservation.changed_at = clock.now()
+    """Move what was taken, and publish it or what was short."""
     order_id = reservation.order_id
     if shortfalls:
-        reservation.status = ReservationStatus.REFUSED.value
         short = [
             {
                 "line_no": short.line.line_no,
@@ -101,7 +123,6 @@ def _book(
         ]
         record(session, StockRefused, reservation, order_id=order_id, shortfalls=short)
         return
-    reservation.status = ReservationStatus.HELD.value
     for take in taken:
         move(
             session,
@@ -113,17 +134,6 @@ def _book(
             actor=ORDERS,
             order_id=order_id,
         )
-    reservation.lines.extend(
-        ReservationLine(
-            order_id=order_id,
-            line_no=take.line.line_no,
-            variant_id=take.line.variant_id,
-            lot_id=take.shelved.lot_id,
-            location_id=take.shelved.location_id,
-            quantity=take.quantity,
-        )
-        for take in taken
-    )
     record(session, StockReserved, reservation, order_id=order_id, lines=_reserved_lines(taken))
 
 

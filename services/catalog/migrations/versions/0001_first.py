@@ -221,10 +221,7 @@ def upgrade() -> None:
             name=op.f("fk_reservation_lines_lot_id"),
         ),
         sa.ForeignKeyConstraint(
-            ["order_id"],
-            ["reservations.order_id"],
-            name=op.f("fk_reservation_lines_order_id"),
-            ondelete="CASCADE",
+            ["order_id"], ["reservations.order_id"], name=op.f("fk_reservation_lines_order_id")
         ),
         sa.PrimaryKeyConstraint(
             "order_id", "line_no", "lot_id", "location_id", name=op.f("pk_reservation_lines")
