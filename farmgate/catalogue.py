@@ -1,0 +1,99 @@
+"""Print the event catalogue from the contracts and the four `SUBSCRIPTIONS`.
+
+`python -m farmgate.catalogue` writes `docs/events.md`; with `--check` it only compares, and
+exits 1 when the page is not what the code says.
+"""
+
+import sys
+from pathlib import Path
+
+from marshmallow import Schema, fields
+
+from farmgate.services import NAMES, service_of
+from shared.events import EVENTS, Event
+
+PAGE = Path(__file__).parent.parent / "docs" / "events.md"
+
+HEAD = """# Events
+
+Written by `make docs` from [shared/events.py](../shared/events.py) and the services' own
+`SUBSCRIPTIONS`; do not edit. The type is the routing key: `<publisher>.<fact>.v<major>`. Events
+of one subject take effect in the order of their `sequence`. *Internal* events carry contact data
+and cannot be bound by integrators. *Feed only* means that no service listens: the event gets its
+position and is not sent to the broker. Fields are only ever added, and then optional.
+
+"""
+
+
+def listeners_of(contract: type[Event]) -> list[str]:
+    """Return the names of the services that listen to an event."""
+    return [name for name in NAMES if contract in service_of(name).subscriptions]
+
+
+def meaning_of(contract: type[Event]) -> str:
+    """Return the one sentence that says what the event means."""
+    return (contract.__doc__ or "").strip().partition("\n\n")[0].replace("\n    ", " ")
+
+
+def _kind(field: fields.Field) -> str:
+    if isinstance(field, fields.List):
+        return f"list of {_kind(field.inner)}"
+    if isinstance(field, fields.Nested):
+        return f"{{{_members(field.schema)}}}"
+    name = type(field).__name__
+    kind = {
+        "UUID": "uuid",
+        "String": "text",
+        "Integer": "integer",
+        "Boolean": "true or false",
+        "AwareDateTime": "moment (UTC)",
+        "Date": "date",
+    }[name]
+    return f"{kind} or null" if field.allow_none else kind
+
+
+def _members(schema: Schema) -> str:
+    return ", ".join(
+        f"`{name}`{'' if field.required else '?'}: {_kind(field)}"
+        for name, field in schema.fields.items()
+    )
+
+
+def page() -> str:
+    """Return the whole page."""
+    lines = [HEAD, "| event | meaning | listeners |\n|---|---|---|\n"]
+    for contract in EVENTS:
+        marks = [] if contract.public else ["*internal*"]
+        marks += ["*feed only*"] if contract.feed_only else []
+        who = ", ".join([*listeners_of(contract), *marks])
+        lines.append(
+            f"| [`{contract.routing_key}`](#{_anchor(contract)}) | {meaning_of(contract)} | {who} |\n"
+        )
+    for contract in EVENTS:
+        lines.append(f"\n## {contract.routing_key}\n\n{meaning_of(contract)}\n\n")
+        lines.append(f"Subject: `{contract.subject.removesuffix('_id')}/<{contract.subject}>`.\n\n")
+        for name, field in contract().fields.items():
+            optional = "" if field.required else ", optional"
+            lines.append(f"- `{name}`: {_kind(field)}{optional}\n")
+    return "".join(lines)
+
+
+def _anchor(contract: type[Event]) -> str:
+    return contract.routing_key.replace(".", "")
+
+
+def main() -> int:
+    """Write the page, or with `--check` compare it."""
+    if "--check" in sys.argv:
+        current = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        if current != page():
+            print("docs/events.md is not what the code says: run `make docs`", file=sys.stderr)
+            return 1
+        return 0
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
