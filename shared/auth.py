@@ -71,6 +71,7 @@ class KeySource:
         self._keys: dict[str, OKPKey] = {}
         self._stamp: tuple[int, int] | None = None
         self._read_at = self._tried_at = float("-inf")
+        self._failure = ""
         self._lock = threading.Lock()
         #: Grows whenever the keys change: what was verified before is then forgotten.
         self.generation = 0
@@ -82,24 +83,31 @@ class KeySource:
             KeysUnavailable: no key has been read yet, and none can be.
         """
         with self._lock:
-            self.refresh(unknown=kid not in self._keys)
+            self._refresh(unknown=kid not in self._keys)
             return self._keys.get(kid)
 
     def look(self) -> int:
         """Return the generation of the keys as they are now."""
-        with self._lock:
-            self.refresh(unknown=False)
-            return self.generation
+        # Only one thread reads them again; the others go on with the keys they have.
+        if self._lock.acquire(blocking=not self._keys):
+            try:
+                self._refresh(unknown=False)
+            finally:
+                self._lock.release()
+        return self.generation
 
-    def refresh(self, *, unknown: bool) -> None:
+    def _refresh(self, *, unknown: bool) -> None:
         """Read the keys again if they may have changed; the caller holds the lock."""
         try:
             text = self._fetch(unknown) if self._is_address else self._open()
             if text is not None:
                 self._keys = _public_keys(text)
                 self.generation += 1
+                self._failure = ""
         except (OSError, ValueError, JoseError) as error:  # requests' errors are OSErrors
-            log.error("public keys cannot be read", error=repr(error))
+            if self._failure != str(error):  # once, and not at each request
+                self._failure = str(error)
+                log.error("public keys cannot be read", error=repr(error))
             if not self._keys:
                 raise KeysUnavailable(
                     "Tokens cannot be checked now: the public keys named by FARMGATE_JWKS "
@@ -123,9 +131,7 @@ class KeySource:
                 raise OSError(f"{self.where} did not answer a moment ago")
             return None
         self._tried_at = moment
-        with requests.get(
-            self.where, timeout=(3, 5), stream=True, allow_redirects=False
-        ) as answer:
+        with requests.get(self.where, timeout=(3, 5), stream=True, allow_redirects=False) as answer:
             answer.raise_for_status()
             if answer.status_code != 200:
                 raise OSError(f"{self.where} answers {answer.status_code}")
@@ -207,14 +213,12 @@ class Verifier:
     def _verify(self, token: str) -> tuple[Caller, float]:
         try:
             decoded = jwt.decode(token, self._key_of, algorithms=ALGORITHMS)
-        except (JoseError, ValueError, TypeError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise InvalidToken("The token is malformed or not signed by our issuer.") from error
         claims = decoded.claims
         self._check_parties(claims)
         moment = time()
-        expires, begins = claims.get("exp"), claims.get("nbf", 0)
-        if not _is_number(expires) or not _is_number(begins):
-            raise InvalidToken("The token does not say until when it is valid.")
+        expires, begins = _moment(claims, "exp"), _moment(claims, "nbf", 0)
         if moment >= expires + LEEWAY:
             raise InvalidToken("The token has expired; ask for a new one.")
         if moment < begins - LEEWAY:
@@ -243,5 +247,8 @@ class Verifier:
             raise InvalidToken("The token is of another issuer, or meant for another audience.")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _moment(claims: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    value = claims.get(name, default)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise InvalidToken("The token does not say from when until when it is valid.")
+    return value

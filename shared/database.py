@@ -80,6 +80,7 @@ class Database:
                 pool_size=10,
                 max_overflow=10,
                 pool_pre_ping=True,
+                hide_parameters=True,  # errors are logged, and parameters hold contact data
                 connect_args={
                     "connect_timeout": 5,
                     "options": options,
@@ -105,7 +106,9 @@ class Database:
 
 
 def _sqlite(url: str, begin: str) -> Engine:
-    engine = create_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": 30})
+    engine = create_engine(
+        url, pool_size=10, max_overflow=20, hide_parameters=True, connect_args={"timeout": 30}
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, record: Any) -> None:

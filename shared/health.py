@@ -1,13 +1,16 @@
-"""Is this service alive, and is it ready? Ready says what fails and how late events are."""
+"""Is this service ready? Says what fails, how late its events are, and what is parked.
+
+Only the database makes it unready. Orders are taken while the broker is away: their events wait
+in the outbox, and the report says so.
+"""
 
 import socket
 import threading
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import metrics, parked
@@ -16,61 +19,75 @@ from shared.config import Settings
 from shared.database import Database
 from shared.tables import Outbox
 
-#: Seconds an answer about the broker is kept, so that probes do not become a load.
+#: Seconds an answer about the broker is kept, so that probes are no load to it.
 BROKER_KEPT = 5.0
+#: Seconds to wait for the broker's port.
+BROKER_TIMEOUT = 2.0
 
 
-@dataclass
 class Health:
-    """Asks the parts one service depends on."""
+    """Asks the parts that one service depends on."""
 
-    settings: Settings
-    database: Database
-
-    def __post_init__(self) -> None:
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
         self._lock = threading.Lock()
-        self._broker: tuple[float, str] = (float("-inf"), "")
+        self._broker: tuple[float, str] = (float("-inf"), "away")
 
     def ready(self) -> tuple[dict[str, Any], bool]:
-        """Return what each part says, and whether all that must work does."""
-        report: dict[str, Any] = {"service": self.settings.service}
-        ready = True
+        """Return what each part says, and whether the service can do its work.
+
+        `oldest_unpublished_seconds` is the age of the oldest event that is not yet with all who
+        listen; `parked` counts events by state.
+        """
+        backlog = self.measure()
+        report: dict[str, Any] = {
+            "service": self.settings.service,
+            "status": "not ready" if backlog is None else "ready",
+            "database": "away" if backlog is None else "ok",
+            "broker": self._ask_broker(),
+        }
+        return report | (backlog or {}), backlog is not None
+
+    def measure(self) -> dict[str, Any] | None:
+        """Return how late events are and how many are parked; None: the database is away.
+
+        The metrics of the same names are set on the way.
+        """
+        # The first in the order of publication is the oldest; an index finds it at once.
+        oldest = (
+            select(Outbox.recorded_at).where(Outbox.position.is_(None)).order_by(Outbox.id).limit(1)
+        )
         try:
             with self.database.readers() as session:
-                session.execute(text("SELECT 1"))
-                oldest = session.scalar(
-                    select(func.min(Outbox.recorded_at)).where(Outbox.position.is_(None))
-                )
+                since = session.scalar(oldest)
                 counts = parked.counts(session)
         except SQLAlchemyError:
-            report["database"] = "away"
-            ready = False
-        else:
-            age = (now() - oldest).total_seconds() if oldest is not None else 0.0
-            report["database"] = "ok"
-            report["oldest_unpublished_seconds"] = round(max(0.0, age), 3)
-            report["parked"] = counts
-            metrics.oldest.labels(self.settings.service).set(max(0.0, age))
-            for state in ("waiting", "behind", "suspect", "dead"):
-                metrics.parked.labels(self.settings.service, state).set(counts.get(state, 0))
-        if self.settings.broker_url is None:
-            report["broker"] = "embedded"
-        else:
-            # Orders are taken while the broker is away: this says so without failing.
-            report["broker"] = self._ask_broker(self.settings.broker_url)
-        report["status"] = "ready" if ready else "not ready"
-        return report, ready
+            return None
+        age = max(0.0, (now() - since).total_seconds()) if since is not None else 0.0
+        metrics.set_backlog(self.settings.service, age, counts)
+        return {"oldest_unpublished_seconds": round(age, 3), "parked": counts}
 
-    def _ask_broker(self, url: str) -> str:
+    def _ask_broker(self) -> str:
+        """Return `ok`, `away`, or `embedded` where there is none.
+
+        Only whether its port answers: a log-in at each probe would fill the broker's log.
+        """
+        if self.settings.broker_url is None:
+            return "embedded"
         with self._lock:
             asked_at, answer = self._broker
             if monotonic() - asked_at > BROKER_KEPT:
-                parts = urlsplit(url)
-                try:
-                    where = (parts.hostname or "localhost", parts.port or 5672)
-                    with socket.create_connection(where, timeout=2):
-                        answer = "ok"
-                except OSError:
-                    answer = "away"
+                answer = "ok" if _answers(self.settings.broker_url) else "away"
                 self._broker = (monotonic(), answer)
             return answer
+
+
+def _answers(url: str) -> bool:
+    parts = urlsplit(url)
+    port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
+    try:
+        socket.create_connection((parts.hostname or "localhost", port), BROKER_TIMEOUT).close()
+    except OSError:
+        return False
+    return True

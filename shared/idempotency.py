@@ -6,83 +6,90 @@ another request 422, the first one still running 409, otherwise the stored answe
 
 import hashlib
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, insert, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from shared.errors import BadRequest, Conflict, Unprocessable
+from shared.clock import now
+from shared.errors import BadRequest, Conflict, FarmgateError, Unprocessable
 from shared.tables import IdempotencyKey
 
 #: How long an answer is kept.
 KEPT = timedelta(hours=24)
-_KEY = re.compile(r'^"?([\x21\x23-\x7e]{1,255})"?$')
+#: Answers forgotten at once.
+CHUNK = 5000
+#: Bare, or an RFC 8941 string (quoted) without escapes; 1 to 255 characters.
+KEY_PATTERN = r'^(?:[!#-~]{1,255}|"[ !#-\[\]-~]{1,255}")$'
 
 
-class IdempotencyKeyMissing(BadRequest):
+class KeyRefused(FarmgateError):
+    """Raised when an Idempotency-Key itself is the reason for a refusal; nothing is kept then."""
+
+
+class IdempotencyKeyMissing(KeyRefused, BadRequest):
     """Raised when a POST that creates something came without a usable Idempotency-Key."""
 
 
-class IdempotencyKeyReused(Unprocessable):
+class IdempotencyKeyReused(KeyRefused, Unprocessable):
     """Raised when a key that was used before comes with another request."""
 
 
-class RequestInProgress(Conflict):
+class RequestInProgress(KeyRefused, Conflict):
     """Raised when the first request with this key is not answered yet."""
 
 
-_running: set[tuple[str, str]] = set()
-_lock = threading.Lock()
+@dataclass(frozen=True)
+class Request:
+    """What names a request: whose it is, its key, and what it asks for."""
+
+    client: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered, to be given again."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 def read_key(header: str | None) -> str:
-    """Return the key of a request, quoted as a structured-field string or bare.
+    """Return the key in an `Idempotency-Key` header, quoted or bare.
 
     Raises:
         IdempotencyKeyMissing: there is none, or it is not 1 to 255 printable characters.
     """
-    match = _KEY.match(header or "")
-    if match is None:
+    if header is None or re.match(KEY_PATTERN, header) is None:
         raise IdempotencyKeyMissing(
-            "Send `Idempotency-Key`, 1 to 255 printable characters such as a UUID, new for each "
-            "request and the same when you repeat it."
+            "Send `Idempotency-Key`, 1 to 255 printable characters such as a UUID: new for each "
+            "request, and the same when you repeat one."
         )
-    return match[1]
+    return header.strip('"')
 
 
 def fingerprint_of(method: str, path: str, query: bytes, body: bytes) -> str:
-    """Return what tells two requests with the same key apart."""
-    parts = (method.encode(), path.encode(), query, body)
+    """Return what tells two requests with the same key apart: SHA-256, 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    for part in parts:
+    for part in (method.encode(), path.encode(), query, body):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
 
 
-@contextmanager
-def running(client: str, key: str) -> Iterator[None]:
-    """Hold a key inside this process while its first request runs.
-
-    Raises:
-        RequestInProgress: another thread holds it.
-    """
-    name = (client, key)
-    with _lock:
-        if name in _running:
-            raise RequestInProgress("The first request with this key is still running; wait.")
-        _running.add(name)
-    try:
-        yield
-    finally:
-        with _lock:
-            _running.discard(name)
+def in_progress() -> RequestInProgress:
+    """Return the error for a key whose first request is still running."""
+    return RequestInProgress("The first request with this key is still running; repeat it later.")
 
 
-def claim(session: Session, client: str, key: str, fingerprint: str) -> IdempotencyKey | None:
-    """Claim a key for this transaction; returns the stored answer if there is one.
+def claim(session: Session, request: Request) -> Answer | None:
+    """Claim a request's key until the transaction ends; return the stored answer, if there is one.
+
+    On SQLite the transaction itself already excludes all others.
 
     Raises:
         RequestInProgress: another process is answering a request with this key.
@@ -90,16 +97,51 @@ def claim(session: Session, client: str, key: str, fingerprint: str) -> Idempote
     """
     if session.get_bind().dialect.name == "postgresql":
         lock = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
-        if not session.scalar(lock, {"name": f"{client}\n{key}"}):
-            raise RequestInProgress("The first request with this key is still running; wait.")
-    stored = session.get(IdempotencyKey, (client, key))
-    if stored is not None and stored.fingerprint != fingerprint:
+        # Before the look at the table: a statement sees only what was committed when it began.
+        if not session.scalar(lock, {"name": f"{request.client}\n{request.key}"}):
+            raise in_progress()
+    row = session.execute(
+        select(
+            IdempotencyKey.fingerprint,
+            IdempotencyKey.status,
+            IdempotencyKey.headers,
+            IdempotencyKey.body,
+        ).where(IdempotencyKey.client == request.client, IdempotencyKey.key == request.key)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != request.fingerprint:
         raise IdempotencyKeyReused(
             "This Idempotency-Key was used for another request; take a new one."
         )
-    return stored
+    return Answer(row.status, row.headers, row.body)
 
 
-def prune(session: Session, before: datetime) -> None:
-    """Forget answers given before a moment."""
-    session.execute(delete(IdempotencyKey).where(IdempotencyKey.answered_at < before))
+def keep(
+    session: Session, request: Request, status: int, headers: Mapping[str, str], body: bytes
+) -> None:
+    """Keep an answer under its key, in the transaction of what it tells."""
+    session.execute(
+        insert(IdempotencyKey).values(
+            client=request.client,
+            key=request.key,
+            fingerprint=request.fingerprint,
+            status=status,
+            headers=dict(headers),
+            body=body,
+            answered_at=now(),
+        )
+    )
+
+
+def prune(session: Session, before: datetime) -> int:
+    """Forget up to `CHUNK` answers given before a moment; return how many."""
+    names = tuple_(IdempotencyKey.client, IdempotencyKey.key)
+    old = (
+        select(IdempotencyKey.client, IdempotencyKey.key)
+        .where(IdempotencyKey.answered_at < before)
+        .limit(CHUNK)
+    )
+    statement = delete(IdempotencyKey).where(names.in_(old))
+    result = session.execute(statement, execution_options={"synchronize_session": False})
+    return int(result.rowcount)  # type: ignore[attr-defined]

@@ -17,10 +17,14 @@ from shared import tracing
 
 #: Fields that may be shown. Ids and counts only: no names, phones, addresses, bodies or tokens.
 SHOWN = frozenset(
-    "event level logger module timestamp service correlation_id causation_id event_id event_type subject "
-    "sequence reason error exception loop timer outbox inbox method route status milliseconds "
-    "actor attempts count seconds pid host port version queue position rows name table channel "
-    "template message_id order_id shipment_id lot_id site_id state".split()
+    {
+        *("timestamp", "level", "event", "service", "module", "logger", "exception", "error"),
+        *("correlation_id", "causation_id", "event_id", "event_type", "subject", "sequence"),
+        *("method", "route", "status", "milliseconds", "actor", "request_id"),
+        *("reason", "attempts", "count", "seconds", "state", "position", "version", "channel"),
+        *("loop", "timer", "outbox", "inbox", "queue", "host", "port", "pid", "template"),
+        *("order_id", "shipment_id", "lot_id", "site_id", "message_id"),
+    }
 )
 HIDDEN = "[hidden]"
 #: Mobile numbers, identity and bank card numbers, e-mail addresses. Letters, digits and hyphens
@@ -103,7 +107,7 @@ def _configure(service: str | None, level: int) -> None:
     )
     if service is None:
         return
-    handler = logging.StreamHandler(_Stderr())  # type: ignore[arg-type]
+    handler = logging.StreamHandler(_Stderr())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *before],

@@ -1,54 +1,84 @@
-"""Prometheus metrics of web and worker; several processes of one service add up."""
+"""Prometheus metrics of web and worker, told apart by the label `service`.
+
+One registry: in the embedded run four services share a process. With several processes of one
+service, `PROMETHEUS_MULTIPROC_DIR` (set before this is imported) names the folder where they
+add up; it must be empty at the start.
+"""
 
 import os
-from collections import Counter as Counts
+from collections.abc import Mapping
 
 from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
     multiprocess,
+    start_http_server,
 )
-from prometheus_client import REGISTRY as DEFAULT
 
-requests = Counter(
-    "farmgate_http_requests", "HTTP requests answered", ["service", "method", "route", "status"]
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+#: States of parked events, shown as 0 when there are none: an alarm needs a line that can rise.
+PARKED_STATES = ("waiting", "behind", "suspect", "dead")
+
+_requests = Counter(
+    "farmgate_http_requests", "Requests answered.", ["service", "method", "route", "status"]
 )
-latency = Histogram(
+_seconds = Histogram(
     "farmgate_http_request_seconds",
-    "Seconds from request to answer",
-    ["service", "route"],
+    "From request to answer.",
+    ["service", "method", "route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-events = Counter(
-    "farmgate_events", "Events by what became of them", ["service", "outcome"]
-)
-oldest = Gauge(
+_events = Counter("farmgate_events", "Events by what became of them.", ["service", "outcome"])
+_oldest = Gauge(
     "farmgate_oldest_unpublished_seconds",
-    "Age of the oldest event that is not published",
+    "Age of the oldest event that is not published.",
     ["service"],
     multiprocess_mode="mostrecent",
 )
-parked = Gauge(
-    "farmgate_parked_events", "Parked events", ["service", "state"], multiprocess_mode="mostrecent"
+_parked = Gauge(
+    "farmgate_parked_events",
+    "Events that could not take effect yet.",
+    ["service", "state"],
+    multiprocess_mode="mostrecent",
 )
 
 
-def count_outcomes(service: str, counts: Counts[str]) -> None:
-    """Add what became of a batch: handled, repeated, ignored, parked, published."""
+def count_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
+    """Count one answered request; `route` is a pattern, so that there are few of them."""
+    _requests.labels(service, method, route, status).inc()
+    _seconds.labels(service, method, route).observe(seconds)
+
+
+def count_events(service: str, counts: Mapping[str, int]) -> None:
+    """Add what became of a batch: `handled`, `repeated`, `ignored`, `parked`, `published`."""
     for outcome, count in counts.items():
-        events.labels(service, outcome).inc(count)
+        _events.labels(service, outcome).inc(count)
+
+
+def set_backlog(service: str, oldest_seconds: float, parked: Mapping[str, int]) -> None:
+    """Say how late a service's events are, and how many are parked by state."""
+    _oldest.labels(service).set(oldest_seconds)
+    for state in PARKED_STATES:
+        _parked.labels(service, state).set(parked.get(state, 0))
 
 
 def expose() -> bytes:
-    """Return all metrics in Prometheus's text format."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
-    return generate_latest(DEFAULT)
+    """Return all metrics in Prometheus's text format, of all processes that share a folder."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def serve(port: int) -> None:
+    """Answer scrapes on `port` from a thread, for a process without HTTP of its own."""
+    start_http_server(port)
 
 
 def child_exit(pid: int) -> None:

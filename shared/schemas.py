@@ -4,9 +4,9 @@ Event contracts have a base of their own, in `shared.events`: unlike requests, t
 fields pass.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
 from marshmallow.validate import Range
 
 #: What a BIGINT column holds.
@@ -22,16 +22,16 @@ def check_storable(value: Any) -> None:
     Raises:
         ValidationError: there is such a character.
     """
-    if isinstance(value, str):
-        if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise ValidationError("Must not hold NUL characters or lone surrogates.")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            check_storable(key)
-            check_storable(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            check_storable(item)
+    waiting = [value]  # no recursion: JSON may be nested as deep as Python's stack
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            if "\x00" in item or any("\ud800" <= letter <= "\udfff" for letter in item):
+                raise ValidationError("Must not hold NUL characters or lone surrogates.")
+        elif isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, (list, tuple)):
+            waiting += item
 
 
 class RequestSchema(Schema):
@@ -42,7 +42,7 @@ class RequestSchema(Schema):
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         """Add the checks that every field needs; a field's own come first."""
-        # A new list each: bound fields share theirs with the declaration.
+        # A new list each time: bound fields share theirs with the declaration.
         if isinstance(field_obj, fields.Integer):
             field_obj.validators = [*field_obj.validators, Range(LEAST, MOST)]
         elif isinstance(field_obj, (fields.String, fields.Dict, fields.Raw)):
@@ -50,9 +50,20 @@ class RequestSchema(Schema):
         elif isinstance(field_obj, fields.List):
             self.on_bind_field(field_name, field_obj.inner)
 
+    @pre_load
+    def refuse_words_for_booleans(self, data: Any, **_: Any) -> Any:
+        """Refuse "yes" or 1 where JSON has true; a query, which has only words, may say them."""
+        if isinstance(data, dict):
+            wrong = {
+                field.data_key or name: ["Not a valid boolean."]
+                for name, field in self.load_fields.items()
+                if isinstance(field, fields.Boolean)
+                and not isinstance(data.get(field.data_key or name), bool | None)
+            }
+            if wrong:
+                raise ValidationError(wrong)
+        return data
+
 
 class ResponseSchema(Schema):
     """What a client is shown, and nothing else."""
-
-    class Meta:
-        ordered: ClassVar[bool] = True

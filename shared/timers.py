@@ -58,10 +58,10 @@ def prune(database: Database, settings: Settings) -> bool:
         old_ids = select(Inbox.event_id).where(Inbox.handled_at < handled_before).limit(CHUNK)
         handled = session.execute(delete(Inbox).where(Inbox.event_id.in_(old_ids)))
     with database.sessions.begin() as session:
-        idempotency.prune(session, moment - idempotency.KEPT)
-    counts = [_rowcount(events), _rowcount(handled)]
+        answers = idempotency.prune(session, moment - idempotency.KEPT)
+    counts = [_rowcount(events), _rowcount(handled), answers]
     if any(counts):
-        log.info("pruned", outbox=counts[0], inbox=counts[1])
+        log.info("pruned", outbox=counts[0], inbox=counts[1], count=answers)
     return CHUNK in counts
 
 

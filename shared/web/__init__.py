@@ -1,13 +1,15 @@
-"""The HTTP base of the four services: `create_app`, declared access, transactions, problems."""
+"""The HTTP base of the four services: `create_app`, declared access, transactions, problems.
 
-from flask_smorest import Blueprint as Blueprint
+A service's `app.py` calls `create_app`; its `api.py` uses the rest. Nothing here knows a service.
+"""
 
+from shared.schemas import RequestSchema as RequestSchema
+from shared.schemas import ResponseSchema as ResponseSchema
 from shared.web.access import caller as caller
 from shared.web.access import public as public
 from shared.web.access import scope as scope
 from shared.web.app import create_app as create_app
-from shared.schemas import RequestSchema as RequestSchema
-from shared.schemas import ResponseSchema as ResponseSchema
+from shared.web.requests import Blueprint as Blueprint
 from shared.web.state import database as database
 from shared.web.state import settings as settings
 from shared.web.transactions import idempotent as idempotent

@@ -1,71 +1,91 @@
 """Every route says who may call it: a scope, or everybody. What says nothing is refused."""
 
 from collections.abc import Callable
-from copy import deepcopy
-from functools import wraps
 from typing import Any, TypeVar
 
-from flask import current_app, g, request
+from flask import Flask, current_app, g, request
 
 from shared.auth import ANYBODY, Caller, bearer_of
-from shared.errors import Forbidden
+from shared.errors import Forbidden, NotFound
 from shared.web.state import state
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-#: Attribute of a view: the scope it needs, or "" when it is public.
-ATTRIBUTE = "_farmgate_scope"
-#: OpenAPI's name of the bearer token.
-SECURITY = "bearer"
+#: Entry of a view's `_apidoc` (flask-smorest's notes for the OpenAPI document): the scope that
+#: it needs, or `EVERYBODY`.
+ACCESS = "access"
+EVERYBODY = ""
 
 
 class MissingScope(Forbidden):
-    """Raised when the token does not carry the scope that the route needs."""
+    """Raised when the token does not hold the scope that the route needs."""
 
 
 class UndeclaredRoute(Forbidden):
     """Raised when a route says neither a scope nor that it is public: a fault of ours."""
 
 
+class UnknownAddress(NotFound):
+    """Raised when a path holds what no route's could."""
+
+
 def scope(name: str) -> Callable[[View], View]:
-    """Let only callers whose token carries the scope `name` through."""
-    return _declare(name, [{SECURITY: [name]}])
+    """Let only those through whose token holds the scope `name`.
+
+    Write it directly under the route, so that it is seen by whoever reads the route.
+    """
+
+    def declare(view: View) -> View:
+        return _declare(view, name)
+
+    return declare
 
 
 def public(view: View) -> View:
-    """Let everybody through."""
-    return _declare("", [])(view)
+    """Let everybody through; `caller()` is nobody then, even if a token was sent."""
+    return _declare(view, EVERYBODY)
 
 
-def _declare(name: str, security: list[dict[str, list[str]]]) -> Callable[[View], View]:
-    def decorate(view: View) -> View:
-        @wraps(view)
-        def declared(*args: Any, **kwargs: Any) -> Any:
-            return view(*args, **kwargs)
+def _declare(view: View, needed: str) -> View:
+    notes = {**getattr(view, "_apidoc", {}), ACCESS: needed}
+    view._apidoc = notes  # type: ignore[attr-defined]
+    return view
 
-        setattr(declared, ATTRIBUTE, name)
-        apidoc = deepcopy(getattr(declared, "_apidoc", {}))
-        apidoc.setdefault("manual_doc", {})["security"] = security
-        declared._apidoc = apidoc  # type: ignore[attr-defined]
-        return declared  # type: ignore[return-value]
 
-    return decorate
+def declared(view: Callable[..., Any]) -> str | None:
+    """Return the scope a view needs, `EVERYBODY`, or None when it declares nothing."""
+    found: str | None = getattr(view, "_apidoc", {}).get(ACCESS)
+    return found
+
+
+def check_declarations(app: Flask) -> None:
+    """Refuse to start with a route that does not say who may call it.
+
+    Raises:
+        TypeError: a view has neither `@scope(…)` nor `@public`.
+    """
+    undeclared = [name for name, view in app.view_functions.items() if declared(view) is None]
+    if undeclared:
+        raise TypeError(f"neither @scope nor @public: {', '.join(sorted(undeclared))}")
 
 
 def check_access() -> None:
     """Refuse the present request unless its route's declaration lets it through.
 
     Raises:
-        Unauthorized, MissingScope, UndeclaredRoute.
+        InvalidToken: there is no token, or it does not count.
+        MissingScope: the token does not hold the route's scope.
+        UndeclaredRoute: the route was added after the start, without a declaration.
     """
     g.caller = ANYBODY
+    if "\x00" in request.path:
+        raise UnknownAddress("No path holds a NUL character.")
     if request.endpoint is None:
         return  # no such route, or not with this method: the router answers
-    view = current_app.view_functions[request.endpoint]
-    needed = getattr(view, ATTRIBUTE, None)
+    needed = declared(current_app.view_functions[request.endpoint])
     if needed is None:
-        raise UndeclaredRoute("This route is not open; tell the operator.")
-    if needed == "":
+        raise UndeclaredRoute("This route is closed: it does not say who may call it.")
+    if needed == EVERYBODY:
         return
     g.caller = state().verifier.caller(bearer_of(request.headers.get("Authorization")))
     if not g.caller.may(needed):
@@ -73,7 +93,7 @@ def check_access() -> None:
 
 
 def caller() -> Caller:
-    """Return who sent the present request; anonymous on public routes."""
+    """Return who sent the present request; on public routes, nobody."""
     found = g.get("caller", ANYBODY)
     assert isinstance(found, Caller)
     return found

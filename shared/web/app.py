@@ -4,10 +4,8 @@ import re
 import secrets
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
 
-from flask import Blueprint as PlainBlueprint
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, g, request
 from flask_smorest import Blueprint
 
 from shared import logs, metrics, tracing
@@ -15,26 +13,25 @@ from shared.auth import Verifier
 from shared.config import Settings
 from shared.database import Database
 from shared.health import Health
-from shared.web import access, docs, problems
-from shared.web.access import public
+from shared.web import access, docs, operations, problems
+from shared.web.requests import SECURITY
 from shared.web.state import NAME, State, state
 
 log = logs.get(__name__)
 
 #: Seconds after which PostgreSQL cuts a request's statement.
 STATEMENT_SECONDS = 10
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:-]{1,100}$")
-_TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
-#: No inline script, nothing from elsewhere. `data:` images and inline styles are Swagger UI's.
-_CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
+#: What names a request, if the client says it itself; anything else is replaced.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+#: W3C Trace Context; ids of zeros only are invalid.
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+#: An answer of an API is never a page, a script or a frame; the docs page has its own policy.
 SECURITY_HEADERS = {
-    "Content-Security-Policy": _CSP,
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -42,15 +39,20 @@ SECURITY_HEADERS = {
 def create_app(
     name: str, title: str, blueprints: Sequence[Blueprint], settings: Settings | None = None
 ) -> Flask:
-    """Return a new application of the service `name` with its routes, docs and health.
+    """Return a new application of the service `name`: its routes, its docs page, its health.
+
+    `settings` come from the environment unless given. Each route must declare `@scope(…)` or
+    `@public`.
 
     Raises:
         Misconfigured: a setting is missing or malformed.
+        TypeError: a route does not say who may call it.
     """
     settings = settings or Settings.from_environment(name)
     logs.configure(name)
+    database = Database(settings.database_url, statement_seconds=STATEMENT_SECONDS)
     app = Flask(f"farmgate.{name}", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json = problems.Json(app)
     app.config.update(
         API_TITLE=title,
         API_VERSION="1",
@@ -58,84 +60,61 @@ def create_app(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         PROPAGATE_EXCEPTIONS=False,
     )
-    database = Database(settings.database_url, statement_seconds=STATEMENT_SECONDS)
-    health = Health(settings, database)
-    app.extensions[NAME] = State(settings, database, Verifier(settings), health)
+    app.extensions[NAME] = State(settings, database, Verifier(settings), Health(settings, database))
     app.before_request(_begin)
     app.before_request(access.check_access)
     app.after_request(_end)
     app.teardown_request(_leave)
     problems.register(app)
-    api = problems.ProblemApi(app, spec_kwargs={"info": {"description": title}})
+    api = problems.ProblemApi(app)
     api.spec.components.security_scheme(
-        access.SECURITY, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+        SECURITY, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     )
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
     app.register_blueprint(docs.blueprint_of(api, f"/api/{name}", title))
-    # The plain paths are for probes of one process; the others for one address of all services.
-    app.register_blueprint(_operations(), name="operations", url_prefix="")
-    app.register_blueprint(_operations(), name="operations-of-service", url_prefix=f"/api/{name}")
+    # Once for probes of this process, once for one address that serves all four services.
+    app.register_blueprint(operations.blueprint())
+    app.register_blueprint(operations.blueprint(), name=f"{name}-of", url_prefix=f"/api/{name}")
+    access.check_declarations(app)
     return app
 
 
-def _operations() -> PlainBlueprint:
-    blueprint = PlainBlueprint("operations", __name__)
-
-    @blueprint.get("/health/live")
-    @public
-    def live() -> Response:
-        return jsonify(service=state().settings.service, status="live")
-
-    @blueprint.get("/health/ready")
-    @public
-    def ready() -> tuple[Response, int]:
-        report, good = state().health.ready()
-        return jsonify(report), 200 if good else 503
-
-    @blueprint.get("/metrics")
-    @public
-    def exposed() -> Response:
-        state().health.ready()
-        return Response(metrics.expose(), mimetype="text/plain")
-
-    return blueprint
-
-
 def _begin() -> None:
+    """Name the request, so that all it causes can be found by its name."""
     g.started = perf_counter()
     given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(16)
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
     traceparent = request.headers.get("traceparent", "")
-    cause = tracing.Cause(
-        correlation_id=g.request_id,
-        traceparent=traceparent if _TRACEPARENT.match(traceparent) else tracing.new_traceparent(),
-    )
-    g.cause = tracing.caused_by(cause)
+    if not _TRACEPARENT.fullmatch(traceparent):
+        traceparent = tracing.new_traceparent()
+    g.cause = tracing.caused_by(tracing.Cause(g.request_id, traceparent=traceparent))
     g.cause.__enter__()
 
 
 def _end(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.get("request_id", "-")
+    response.headers["X-Request-Id"] = g.request_id
     for header, value in SECURITY_HEADERS.items():
         response.headers.setdefault(header, value)
+    seconds = perf_counter() - g.started
     service = state().settings.service
+    # The pattern, never the path: a guest order's path is its secret.
     route = request.url_rule.rule if request.url_rule is not None else "(none)"
-    seconds = perf_counter() - g.get("started", perf_counter())
-    metrics.requests.labels(service, request.method, route, response.status_code).inc()
-    metrics.latency.labels(service, route).observe(seconds)
-    log.info(
-        "request",
-        service=service,
-        method=request.method,
-        route=route,
-        status=response.status_code,
-        milliseconds=round(seconds * 1000, 1),
-    )
+    metrics.count_request(service, request.method, route, response.status_code, seconds)
+    if "/health/" not in route and not route.endswith("/metrics"):
+        log.info(
+            "request",
+            service=service,
+            method=request.method,
+            route=route,
+            status=response.status_code,
+            milliseconds=round(seconds * 1000, 1),
+            actor=access.caller().subject or None,
+        )
     return response
 
 
-def _leave(error: Any) -> None:
+def _leave(error: BaseException | None) -> None:
     cause = g.pop("cause", None)
     if cause is not None:
         cause.__exit__(None, None, None)

@@ -1,38 +1,52 @@
 """The OpenAPI document and its page, from packaged files: nothing is fetched from outside."""
 
+from functools import cache
 from pathlib import Path
 
 import flask_swagger_ui
-from flask import Blueprint, Response, jsonify, render_template, send_from_directory, url_for
+from flask import Blueprint, Response, json, render_template, send_from_directory, url_for
 from flask_smorest import Api
 
 from shared.web.access import public
 
 _DIST = Path(flask_swagger_ui.__file__).parent / "dist"
+#: Seconds a browser may keep the page's files.
+KEPT = 86_400
+#: Scripts and styles of our own only; Swagger UI sets styles on elements and has `data:` images.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 
 
 def blueprint_of(api: Api, prefix: str, title: str) -> Blueprint:
     """Return the routes `openapi.json` and `docs` under `prefix`."""
-    docs = Blueprint("docs", __name__, url_prefix=prefix, template_folder="templates")
+    docs = Blueprint(
+        "docs", __name__, url_prefix=prefix, template_folder="templates", static_folder=None
+    )
+
+    @cache
+    def written() -> str:
+        return json.dumps(api.spec.to_dict(), indent=1)
 
     @docs.get("/openapi.json")
     @public
     def document() -> Response:
-        return jsonify(api.spec.to_dict())
+        return Response(written(), mimetype="application/json")
 
     @docs.get("/docs")
     @public
-    def page() -> str:
-        return render_template(
+    def page() -> Response:
+        text = render_template(
             "docs.html", title=title, document=url_for("docs.document"), files=url_for("docs.page")
         )
+        return Response(text, headers={"Content-Security-Policy": _POLICY})
 
-    @docs.get("/docs/<path:name>")
+    @docs.get("/docs/<string:name>")
     @public
     def file(name: str) -> Response:
-        if name == "start.js":
-            return Response(render_template("docs.js", document=url_for("docs.document")),
-                            mimetype="text/javascript")
-        return send_from_directory(_DIST, name, max_age=86400)
+        folder = Path(__file__).parent / "static" if name == "start.js" else _DIST
+        return send_from_directory(folder, name, max_age=KEPT)
 
     return docs

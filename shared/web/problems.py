@@ -1,26 +1,36 @@
-"""Every error as a problem (RFC 9457): one table, looked up along the error's bases."""
+"""Every error as a problem (RFC 9457): one table, looked up along the error's bases.
+
+A leaf's name is its stable type: `OutOfStock` is `/problems/out-of-stock`.
+"""
 
 import re
-from http import HTTPStatus
+from datetime import date, datetime
 from typing import Any
 
 import flask
 from flask import Response, g, request
+from flask.json.provider import DefaultJSONProvider
 from flask_smorest import Api
-from marshmallow import Schema, fields
+from marshmallow import fields
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from shared import errors
+from shared.auth import InvalidToken
+from shared.clock import rfc3339
 from shared.database import Trouble, trouble_of
 from shared.logs import get
+from shared.schemas import ResponseSchema
+from shared.web.access import MissingScope
+from shared.web.requests import UnsupportedBody
 
 log = get(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 
-#: Base of an error → HTTP status. A leaf's own name gives the problem's type.
-STATUS: dict[type[errors.FarmgateError], int] = {
+#: Error → HTTP status; the nearest base counts.
+STATUS: dict[type[Exception], int] = {
+    UnsupportedBody: 415,
     errors.BadRequest: 400,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
@@ -32,17 +42,34 @@ STATUS: dict[type[errors.FarmgateError], int] = {
 }
 #: Seconds after which a client may try again when something of ours is away.
 RETRY_AFTER = 2
+#: PostgreSQL's query_canceled: the statement ran into its time-out.
+_CANCELLED = "57014"
 
 
-class ProblemSchema(Schema):
-    """RFC 9457 problem details. `type` is stable; further members may come with it."""
+class ProblemSchema(ResponseSchema):
+    """What went wrong and what to do next (RFC 9457); a type may have members of its own."""
 
     type = fields.String(required=True, metadata={"description": "Stable name of the problem."})
     title = fields.String(required=True, metadata={"description": "The same for each type."})
-    status = fields.Integer(required=True)
-    detail = fields.String(metadata={"description": "What went wrong, and what to do next."})
-    instance = fields.String(metadata={"description": "The request, for the operator's logs."})
-    errors = fields.Dict(metadata={"description": "Field by field, what is wrong with it."})
+    status = fields.Integer(required=True, metadata={"description": "The HTTP status."})
+    detail = fields.String(metadata={"description": "What happened, and what to do next."})
+    request_id = fields.String(metadata={"description": "Names this request in our logs."})
+    errors = fields.Raw(metadata={"description": "What is wrong, by field."})
+
+
+class Json(DefaultJSONProvider):
+    """Flask's JSON, with moments as RFC 3339 and keys in their own order."""
+
+    sort_keys = False
+
+    @staticmethod
+    def default(value: Any) -> Any:
+        """Return what JSON can hold for `value`."""
+        if isinstance(value, datetime):
+            return rfc3339(value)
+        if isinstance(value, date):
+            return value.isoformat()
+        return DefaultJSONProvider.default(value)
 
 
 def slug_of(name: str) -> str:
@@ -51,24 +78,22 @@ def slug_of(name: str) -> str:
 
 
 def status_of(error: errors.FarmgateError) -> int:
-    """Return the HTTP status of an error, by the first of its bases in the table."""
+    """Return the HTTP status of an error, by the nearest of its bases in the table."""
     return next(STATUS[base] for base in type(error).__mro__ if base in STATUS)
 
 
-def problem(
-    status: int, slug: str, detail: str | None = None, **members: Any
-) -> Response:
-    """Return a problem answer."""
-    title = HTTPStatus(status).phrase if slug == "http" else slug.replace("-", " ").capitalize()
-    body = {"type": f"/problems/{slug}", "title": title, "status": status}
-    if detail is not None:
-        body["detail"] = detail
-    body["instance"] = f"urn:request:{g.get('request_id', '-')}"
-    response = flask.jsonify({**members, **body})
+def problem(status: int, slug: str, detail: str, **members: Any) -> Response:
+    """Return a problem answer; `members` come with it but replace none of its own."""
+    body = {
+        "type": f"/problems/{slug}",
+        "title": slug.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "request_id": g.get("request_id"),
+    }
+    response = flask.jsonify({**body, **members, **body})
     response.status_code = status
-    response.headers["Content-Type"] = CONTENT_TYPE
-    if status == 401:
-        response.headers["WWW-Authenticate"] = 'Bearer realm="farmgate"'
+    response.content_type = CONTENT_TYPE
     if status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
@@ -77,29 +102,32 @@ def problem(
 def answer_of(error: errors.FarmgateError) -> Response:
     """Return the problem answer for one of our own errors."""
     status = status_of(error)
-    return problem(status, slug_of(type(error).__name__), error.detail, **error.extra)
+    response = problem(status, slug_of(type(error).__name__), error.detail, **error.extra)
+    if isinstance(error, InvalidToken):
+        # RFC 6750: no error code for a request that brought no token at all.
+        code = ', error="invalid_token"' if "Authorization" in request.headers else ""
+        response.headers["WWW-Authenticate"] = f'Bearer realm="farmgate"{code}'
+    elif isinstance(error, MissingScope):
+        response.headers["WWW-Authenticate"] = (
+            f'Bearer realm="farmgate", error="insufficient_scope", scope="{error.extra["scope"]}"'
+        )
+    return response
 
 
-class ProblemApi(Api):
+class ProblemApi(Api):  # type: ignore[misc]
     """flask-smorest's Api with problems instead of its own error body."""
 
     ERROR_SCHEMA = ProblemSchema
 
-    def handle_http_exception(self, error: HTTPException) -> Response:  # type: ignore[override]
-        """Turn what Flask, webargs and smorest raise into a problem."""
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        """Turn what Flask and its router raise into a problem."""
+        if error.response is not None:  # a redirection, or an answer made by hand
+            return flask.make_response(error.response)
         status = error.code or 500
-        data = getattr(error, "data", None) or {}
-        found = data.get("errors") or data.get("messages")
-        details = {"errors": found} if found else {}
-        if status == 422:
-            slug = "validation-failed"
-            detail = "Some fields are not as they must be; `errors` says which."
-        elif status == 500:
-            slug, detail = "internal", "Something failed on our side; the log has this request."
-        else:
-            slug = slug_of(HTTPStatus(status).name.title().replace("_", ""))
-            detail = str(data.get("message") or error.description or "")
-        response = problem(status, slug, detail, **details)
+        if status == 500:
+            return _internal(error)
+        response = problem(status, slug_of(type(error).__name__), error.description or error.name)
+        # Allow of a 405, Retry-After of a 429.
         for name, value in error.get_headers(request.environ):
             if name.lower() not in ("content-type", "content-length"):
                 response.headers[name] = value
@@ -107,25 +135,33 @@ class ProblemApi(Api):
 
     def _register_responses(self) -> None:
         # smorest would document problems as application/json. A private method: a test pins it.
-        json = self.DEFAULT_RESPONSE_CONTENT_TYPE
+        usual: str = Api.DEFAULT_RESPONSE_CONTENT_TYPE
         self.DEFAULT_RESPONSE_CONTENT_TYPE = CONTENT_TYPE
         try:
             super()._register_responses()
         finally:
-            self.DEFAULT_RESPONSE_CONTENT_TYPE = json
+            self.DEFAULT_RESPONSE_CONTENT_TYPE = usual
+
+
+def _internal(error: BaseException) -> Response:
+    log.error("request failed", error=type(error).__name__, exc_info=error)
+    return problem(
+        500, "internal", "Something failed on our side. Nothing was changed; tell the operator."
+    )
 
 
 def register(app: flask.Flask) -> None:
-    """Answer our errors, a database that is away, and faults of ours."""
+    """Let the application answer our errors, a database that is away, and faults of ours."""
 
     @app.errorhandler(errors.FarmgateError)
     def known(error: errors.FarmgateError) -> Response:
-        return answer_of(error)
+        return answer_of(error) if status_of(error) != 500 else _internal(error)
 
     @app.errorhandler(SQLAlchemyError)
     def database_failed(error: SQLAlchemyError) -> Response:
-        if trouble_of(error) is Trouble.OTHER:
-            return unknown(error)
+        cancelled = getattr(getattr(error, "orig", None), "sqlstate", None) == _CANCELLED
+        if trouble_of(error) is Trouble.OTHER and not cancelled:
+            return _internal(error)
         log.warning("database away", error=type(error).__name__)
         return problem(
             503, "unavailable", "The database is away or busy; send the same request again."
@@ -133,5 +169,4 @@ def register(app: flask.Flask) -> None:
 
     @app.errorhandler(Exception)
     def unknown(error: Exception) -> Response:
-        log.error("request failed", exc_info=error, request_id=g.get("request_id"))
-        return problem(500, "internal", "Something failed on our side; the log has this request.")
+        return _internal(error)

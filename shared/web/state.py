@@ -1,6 +1,7 @@
-"""What one application holds: its settings, database, keys and health."""
+"""What one application holds: settings, database, and who checks tokens and health."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
 from flask import current_app
 
@@ -9,17 +10,21 @@ from shared.config import Settings
 from shared.database import Database
 from shared.health import Health
 
+#: Its name in `app.extensions`.
 NAME = "farmgate"
 
 
 @dataclass
 class State:
-    """Kept in `app.extensions["farmgate"]`."""
+    """Made once by `create_app`, and shared by all of the application's threads."""
 
     settings: Settings
     database: Database
     verifier: Verifier
     health: Health
+    #: (client, Idempotency-Key) of the requests that are being answered by this process.
+    running: set[tuple[str, str]] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def state() -> State:

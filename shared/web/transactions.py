@@ -2,51 +2,60 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from functools import wraps
 from typing import Any, TypeVar
 
-from flask import Response, current_app, g, make_response, request
+from flask import Response, g, make_response, request
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import idempotency
-from shared.clock import now
-from shared.errors import FarmgateError, Forbidden, Unauthorized, Unavailable
-from shared.tables import IdempotencyKey
+from shared import errors, idempotency
+from shared.database import Trouble, trouble_of
 from shared.web.access import caller
-from shared.web.problems import answer_of
-from shared.web.state import database
+from shared.web.problems import answer_of, status_of
+from shared.web.requests import IDEMPOTENT, ValidationFailed
+from shared.web.state import database, state
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
-#: Headers of an answer that are given again with it.
-KEPT_HEADERS = ("Content-Type", "Location", "Preference-Applied")
-
-_PARAMETER = {
-    "in": "header",
-    "name": HEADER,
-    "required": True,
-    "description": "New for each request, the same when the request is repeated. Kept 24 hours.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
-}
+#: Whose keys those of public routes are.
+PUBLIC = "public"
+#: How often a request is begun anew after a deadlock.
+DEADLOCK_TRIES = 3
+#: Refusals that are not kept with a key: the request never reached its use case, so it may be
+#: mended and sent again under the same key; or the refusal is about the key itself.
+NOT_KEPT = (
+    errors.BadRequest,
+    errors.Unauthorized,
+    errors.Forbidden,
+    errors.Unavailable,
+    ValidationFailed,
+    idempotency.KeyRefused,
+)
 
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """Open the request's transaction; inside `idempotent`, join the one that is open."""
+    """Open a transaction that commits at the end; under `@idempotent`, join the one that is open.
+
+    An error rolls it back, and with it all that the request has done.
+    """
     joined: Session | None = g.get("session")
-    if joined is not None:
-        yield joined
+    if joined is None:
+        with database().sessions.begin() as session:
+            yield session
         return
-    with database().sessions.begin() as session:
-        yield session
+    try:
+        yield joined
+    except BaseException:
+        joined.rollback()  # also if the view catches the error and answers something
+        raise
 
 
 @contextmanager
 def reading() -> Iterator[Session]:
-    """Open a session that only reads."""
+    """Open a session that reads; what it loads stays usable afterwards."""
     with database().readers() as session:
         yield session
 
@@ -54,64 +63,79 @@ def reading() -> Iterator[Session]:
 def idempotent(view: View) -> View:
     """Answer a repeated POST with the stored answer instead of doing its work again.
 
-    The work, and the answer under its key, commit together. A refusal by a use case undoes the
-    work and is stored as well; what never reached a use case (malformed, not allowed) is not.
+    The work, its answer and the key commit together, so a client that heard nothing learns by
+    repeating what became of it. A refusal by a use case undoes the work and is kept as well.
     """
 
     @wraps(view)
     def once(*args: Any, **kwargs: Any) -> Response:
-        key = idempotency.read_key(request.headers.get(HEADER))
-        client = caller().subject or "public"
-        fingerprint = idempotency.fingerprint_of(
-            request.method, request.path, request.query_string, request.get_data()
+        asked = idempotency.Request(
+            client=caller().subject or PUBLIC,
+            key=idempotency.read_key(request.headers.get("Idempotency-Key")),
+            fingerprint=idempotency.fingerprint_of(
+                request.method, request.path, request.query_string, request.get_data()
+            ),
         )
-        with idempotency.running(client, key):
-            try:
-                with database().sessions.begin() as session:
-                    stored = idempotency.claim(session, client, key, fingerprint)
-                    if stored is not None:
-                        return _again(stored)
-                    g.session = session
-                    answer = make_response(current_app.ensure_sync(view)(*args, **kwargs))
-                    session.flush()
-                    session.add(_keep(client, key, fingerprint, answer))
-            except FarmgateError as error:
-                if isinstance(
-                    error,
-                    Unauthorized
-                    | Forbidden
-                    | Unavailable
-                    | idempotency.RequestInProgress
-                    | idempotency.IdempotencyKeyReused,
-                ):
-                    raise
-                answer = answer_of(error)
-                with database().sessions.begin() as session:
-                    if idempotency.claim(session, client, key, fingerprint) is None:
-                        session.add(_keep(client, key, fingerprint, answer))
-            finally:
-                g.pop("session", None)
-        return answer
+        with _alone_in_process(asked):
+            for tries_left in reversed(range(DEADLOCK_TRIES)):
+                try:
+                    return _answer(asked, lambda: make_response(view(*args, **kwargs)))
+                except SQLAlchemyError as error:
+                    if trouble_of(error) is not Trouble.DEADLOCK or not tries_left:
+                        raise
+        raise AssertionError("unreachable")
 
-    apidoc = deepcopy(getattr(once, "_apidoc", {}))
-    parameters = apidoc.setdefault("arguments", {}).setdefault("parameters", [])
-    parameters.append(dict(_PARAMETER))
-    once._apidoc = apidoc  # type: ignore[attr-defined]
+    notes = {**getattr(view, "_apidoc", {}), IDEMPOTENT: True}
+    once._apidoc = notes  # type: ignore[attr-defined]
     return once  # type: ignore[return-value]
 
 
-def _keep(client: str, key: str, fingerprint: str, answer: Response) -> IdempotencyKey:
-    return IdempotencyKey(
-        client=client,
-        key=key,
-        fingerprint=fingerprint,
-        status=answer.status_code,
-        headers={name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers},
-        body=answer.get_data(),
-        answered_at=now(),
-    )
+@contextmanager
+def _alone_in_process(asked: idempotency.Request) -> Iterator[None]:
+    """Refuse a second request with the same key at once, instead of letting it hold a thread."""
+    here, name = state(), (asked.client, asked.key)
+    with here.lock:
+        if name in here.running:
+            raise idempotency.in_progress()
+        here.running.add(name)
+    try:
+        yield
+    finally:
+        with here.lock:
+            here.running.discard(name)
 
 
-def _again(stored: IdempotencyKey) -> Response:
-    headers = {**stored.headers, REPLAYED: "true"}
-    return Response(stored.body, stored.status, headers)
+def _answer(asked: idempotency.Request, work: Callable[[], Response]) -> Response:
+    try:
+        with database().sessions.begin() as session:
+            stored = idempotency.claim(session, asked)
+            if stored is not None:
+                return _again(stored)
+            g.session = session
+            answer = work()
+            if answer.status_code >= 500:
+                session.rollback()
+            else:
+                _keep(session, asked, answer)
+            return answer
+    except errors.FarmgateError as error:
+        if isinstance(error, NOT_KEPT) or status_of(error) >= 500:
+            raise
+        refusal = answer_of(error)
+    finally:
+        g.pop("session", None)
+    with database().sessions.begin() as session:
+        stored = idempotency.claim(session, asked)
+        if stored is not None:  # another process was quicker, and its answer is the one that counts
+            return _again(stored)
+        _keep(session, asked, refusal)
+    return refusal
+
+
+def _keep(session: Session, asked: idempotency.Request, answer: Response) -> None:
+    headers = {name: value for name, value in answer.headers.items() if name != "Content-Length"}
+    idempotency.keep(session, asked, answer.status_code, headers, answer.get_data())
+
+
+def _again(stored: idempotency.Answer) -> Response:
+    return Response(stored.body, stored.status, {**stored.headers, REPLAYED: "true"})

@@ -1,0 +1,31 @@
+"""What machines ask of a running service: is it alive, is it ready, what has it counted."""
+
+from flask import Blueprint, Response, jsonify
+
+from shared import metrics
+from shared.web.access import public
+from shared.web.state import state
+
+
+def blueprint() -> Blueprint:
+    """Return the routes `health/live`, `health/ready` and `metrics`."""
+    operations = Blueprint("operations", __name__, static_folder=None)
+
+    @operations.get("/health/live")
+    @public
+    def live() -> Response:
+        return jsonify(service=state().settings.service, status="live")
+
+    @operations.get("/health/ready")
+    @public
+    def ready() -> tuple[Response, int]:
+        report, good = state().health.ready()
+        return jsonify(report), 200 if good else 503
+
+    @operations.get("/metrics")
+    @public
+    def counted() -> Response:
+        state().health.measure()
+        return Response(metrics.expose(), content_type=metrics.CONTENT_TYPE)
+
+    return operations

@@ -1,0 +1,118 @@
+"""How requests are read and documented: JSON that is JSON, fields that are known, and why not."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import flask_smorest
+from flask import Request
+from marshmallow import Schema, ValidationError
+from webargs.core import missing
+from webargs.flaskparser import FlaskParser
+
+from shared.errors import BadRequest, Unprocessable
+from shared.idempotency import KEY_PATTERN
+from shared.web.access import ACCESS, EVERYBODY
+
+#: OpenAPI's name of the bearer token.
+SECURITY = "bearer"
+#: Entry of a view's `_apidoc`: it takes an Idempotency-Key.
+IDEMPOTENT = "idempotent"
+
+_KEY_PARAMETER = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "required": True,
+    "description": (
+        "Names this request: new for each, the same when you repeat one. The answer is kept for "
+        "24 hours and given again, with `Idempotency-Replayed: true`; the key with another "
+        "request is refused (422), and while the first is still running (409)."
+    ),
+    "schema": {"type": "string", "pattern": KEY_PATTERN},
+    "example": "5f1d7c1e-3c8a-4f2b-9a56-0f7f3c1f8b1d",
+}
+
+
+class UnreadableBody(BadRequest):
+    """Raised when a request's body is not the JSON it should be."""
+
+
+class UnsupportedBody(BadRequest):
+    """Raised when a request's body is not sent as application/json (415)."""
+
+
+class ValidationFailed(Unprocessable):
+    """Raised when fields are missing, unknown or not as they must be; `errors` says which."""
+
+
+class Parser(FlaskParser):
+    """webargs' parser, with our errors, and the schema's own word about unknown fields."""
+
+    #: None: as the schema says; webargs would drop unknown words of a query.
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {  # noqa: RUF012
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": None,
+        "querystring": None,
+    }
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        """Return the request's JSON, or `missing` when it has no body.
+
+        Raises:
+            UnsupportedBody: the body is of another type.
+            UnreadableBody: it is no JSON in UTF-8.
+        """
+        body = req.get_data(cache=True)
+        if not body:
+            return missing
+        if not req.is_json:
+            raise UnsupportedBody("Send the body with `Content-Type: application/json`.")
+        try:
+            return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise UnreadableBody(f"The body is no JSON in UTF-8: {error}") from error
+
+    def handle_error(
+        self,
+        error: ValidationError,
+        req: Request,
+        schema: Schema,
+        *,
+        error_status_code: int | None,
+        error_headers: Mapping[str, str] | None,
+    ) -> NoReturn:
+        """Say by field what is wrong.
+
+        Raises:
+            ValidationFailed: always.
+        """
+        found = error.messages
+        if isinstance(found, dict) and len(found) == 1:
+            (found,) = found.values()  # webargs puts the place (json, query) above the fields
+        raise ValidationFailed(
+            "Some fields are not as they must be; `errors` says which and why.", errors=found
+        ) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """Routes of a service; the document tells of their scope and their Idempotency-Key."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(self._prepare_access_doc)
+
+    @staticmethod
+    def _prepare_access_doc(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> Any:
+        needed = doc_info.get(ACCESS)
+        doc["security"] = [{SECURITY: [needed]}] if needed else []
+        if needed is not None and needed != EVERYBODY:
+            doc["x-required-scope"] = needed
+        if doc_info.get(IDEMPOTENT):
+            doc.setdefault("parameters", []).append(dict(_KEY_PARAMETER))
+        return doc
