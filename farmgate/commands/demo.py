@@ -5,6 +5,7 @@ import os
 from collections import Counter
 
 import click
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -18,6 +19,10 @@ from farmgate.demo.stories import WAITING
 SEED = 2021
 #: Seconds a call is repeated for: a process that was killed may take so long to come back.
 PATIENCE = 90.0
+#: The same before the first order: where nothing runs, nothing will come back.
+BEGINNING_PATIENCE = 5.0
+#: Troubles that are shown; more are mostly the same again.
+SHOWN = 20
 
 
 @click.command("demo")
@@ -42,6 +47,7 @@ def command(count: int, seed: int, as_json: bool) -> None:
     Exit code 0: every order has its outcome and the books balance. 1: not so.
     """
     client = connect(os.environ, patience=PATIENCE)
+    client.call("GET", "catalog", "/products", query={"limit": 1}, patience=BEGINNING_PATIENCE)
     with Progress(
         TextColumn("{task.description:<40}"),
         BarColumn(),
@@ -69,12 +75,15 @@ def command(count: int, seed: int, as_json: bool) -> None:
 def _show(result: running.Result) -> None:
     out.print(_outcomes(result.lives))
     out.print(_stock(result))
-    for life in result.troubled:
-        out.print(
-            f"[red]✗[/] {life.order_ref or 'order'} ({life.planned.story.title}): {life.trouble}"
-        )
-    for sentence in result.wrong:
-        out.print(f"[red]✗[/] {sentence}", soft_wrap=True)
+    troubles = [
+        f"{life.order_ref or 'an order'} ({life.planned.story.title}): {life.trouble}"
+        for life in result.troubled
+    ]
+    troubles += result.wrong
+    for trouble in troubles[:SHOWN]:
+        out.print(f"[red]✗[/] {escape(trouble)}", soft_wrap=True)
+    if len(troubles) > SHOWN:
+        out.print(f"… and {len(troubles) - SHOWN} more; --json lists all.")
     waiting = sum(life.story is WAITING for life in result.lives)
     if waiting:
         out.print(
@@ -90,7 +99,7 @@ def _show(result: running.Result) -> None:
 
 def _outcomes(lives: list[Lived]) -> Table:
     table = Table(title="What became of the orders", title_justify="left")
-    table.add_column("story")
+    table.add_column("story", no_wrap=True)
     table.add_column("orders", justify="right")
     table.add_column("order is")
     table.add_column("payment is")
@@ -109,9 +118,9 @@ def _outcomes(lives: list[Lived]) -> Table:
 
 def _stock(result: running.Result) -> Table:
     table = Table(title="Stock (grams or pieces)", title_justify="left")
-    table.add_column("product")
-    for title in ("before", "after", "left it", "available", "reserved", "committed"):
-        table.add_column(title, justify="right")
+    table.add_column("product", no_wrap=True)
+    for title in ("before", "after", "gone", "available", "reserved", "committed"):
+        table.add_column(title, justify="right", no_wrap=True)
     table.add_column("balance")
     before, after = books.by_product(result.before), books.by_product(result.after)
     wrong = {sentence.partition(":")[0].rpartition("-")[0] for sentence in result.wrong}

@@ -103,7 +103,7 @@ class Life:
             case Step.EXPIRE:
                 self._await_state(order_id, "expired")
             case Step.CANCEL:
-                body = {"reason": "changed their mind"}
+                body = {"reason": "changed_mind"}
                 self._client.post("orders", f"/orders/{order_id}/cancel", body)
             case _:
                 self._move(step, order_id, order)

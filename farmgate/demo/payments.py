@@ -33,7 +33,7 @@ class Provider:
             "status": status,
         }
         if status == "failed":
-            body["reason"] = "declined by the sample's bank"
+            body["reason"] = "declined"
         text = json.dumps(body)
         message_id, moment = f"msg_{uuid4().hex}", clock.now()
         self._client.call(

@@ -102,7 +102,8 @@ def run(
 
 
 def _settle(client: Client, result: Result, waiting: Callable[[str], None]) -> Result:
-    deadline = monotonic() + SETTLING_SECONDS
+    # Where an order went astray its goods did too, and no waiting brings them back.
+    deadline = monotonic() + (LOOK if result.troubled else SETTLING_SECONDS)
     pause = threading.Event()
     while True:
         result.after = books.read_stock(client)
