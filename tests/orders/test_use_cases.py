@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from services.orders.models import Order, Payment
 from services.orders.rules.standing import OrderState, WrongOrderState
 from services.orders.use_cases import decide, find, pay
-from services.orders.worker import SERVICE, run_expiry
+from services.orders.worker import run_expiry
 from shared import clock
 from shared.config import Settings
 from shared.database import Database
@@ -220,10 +220,6 @@ def test_a_refused_step_leaves_nothing_half_done(
 
     assert recorded_events() == told
     assert read_order(order_id).standing == before
-
-
-def test_the_timer_looks_every_second_since_a_hold_is_a_promise_to_other_buyers() -> None:
-    assert [(timer.name, timer.seconds) for timer in SERVICE.timers] == [("expire unpaid", 1.0)]
 
 
 def test_an_unknown_order_is_not_found_by_anybody(database: Database) -> None:
