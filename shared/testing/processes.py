@@ -1,0 +1,183 @@
+"""The whole system as real processes, embedded or behind RabbitMQ, each killable by its name.
+
+Used by the system tests and the benchmarks. It starts what an operator would start: the
+`farmgate` command, with settings in the environment.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from shared.testing.servers import RabbitMQ, free_port, stop, wait_until
+
+SERVICES = ("catalog", "orders", "logistics", "notifications")
+#: Seconds until a process must answer.
+START_SECONDS = 60
+
+
+@dataclass
+class Processes:
+    """Processes of one system; a context manager that stops them all."""
+
+    folder: Path
+    environment: dict[str, str]
+    #: Name → arguments of `farmgate`.
+    commands: dict[str, list[str]]
+    #: Service → base address.
+    urls: dict[str, str]
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for name in list(self.running):
+            self.stop(name)
+
+    def start(self, *names: str) -> None:
+        """Start processes by name (all when none is named) and wait until webs answer."""
+        for name in names or self.commands:
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self.running[name] = subprocess.Popen(
+                    [sys.executable, "-m", "farmgate", *self.commands[name]],
+                    env=self.environment,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        for service, url in self.urls.items():
+            web = self.web_of(service)
+            if web in (names or self.commands):
+                wait_until(
+                    lambda url=url, service=service: answers(url, service),  # type: ignore[misc]
+                    START_SECONDS,
+                    f"{service} answers; see {self.folder}/{web}.log",
+                )
+
+    def web_of(self, service: str) -> str:
+        """Return the name of the process that answers for a service."""
+        return f"{service}-web" if f"{service}-web" in self.commands else "all"
+
+    def kill(self, name: str) -> None:
+        """End a process, and what it started, as a power cut would."""
+        process = self.running.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self, name: str) -> None:
+        """End a process politely."""
+        process = self.running.pop(name)
+        stop(process)
+        try:
+            os.killpg(process.pid, signal.SIGKILL)  # children of a parent that died hard
+        except ProcessLookupError:
+            return
+
+    def command(self, *arguments: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run one `farmgate` command against the system."""
+        return subprocess.run(
+            [sys.executable, "-m", "farmgate", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def log(self, name: str) -> str:
+        """Return what a process wrote."""
+        return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
+    def ready(self, service: str) -> dict[str, Any]:
+        """Return what a service says about its readiness."""
+        return get(f"{self.urls[service]}/api/{service}/health/ready")
+
+
+def get(url: str) -> dict[str, Any]:
+    """Return the JSON at an address, also of an answer that is an error."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        with error:
+            return dict(json.load(error))
+
+
+def answers(url: str, service: str) -> bool:
+    """Tell whether a service's web process answers."""
+    try:
+        return bool(get(f"{url}/api/{service}/health/live"))
+    except OSError:
+        return False
+
+
+def _environment(data: Path, **settings: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FARMGATE_")}
+    return {**kept, "FARMGATE_DATA": str(data), "PYTHONUNBUFFERED": "1", **settings}
+
+
+def embedded(folder: Path, **settings: str) -> Processes:
+    """Return the embedded system, one process called `all`, not started."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = _environment(folder / "var", FARMGATE_URL=url, **settings)
+    return Processes(
+        folder,
+        environment,
+        {"all": ["up", "--port", str(port)]},
+        dict.fromkeys(SERVICES, url),
+    )
+
+
+def distributed(
+    folder: Path,
+    databases: dict[str, str],
+    broker: RabbitMQ,
+    vhost: str,
+    stack: ExitStack,
+    **settings: str,
+) -> Processes:
+    """Return the system behind RabbitMQ and PostgreSQL, migrated and declared, not started.
+
+    Eight processes, `<service>-web` and `<service>-worker`, in a virtual host of their own.
+    """
+    broker.ctl("add_vhost", vhost)
+    stack.callback(broker.ctl, "delete_vhost", vhost)
+    broker.ctl("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
+    environment = _environment(
+        folder / "var",
+        FARMGATE_BROKER_URL=broker.url().rpartition("/")[0] + "/" + vhost,
+        **settings,
+    )
+    commands: dict[str, list[str]] = {}
+    urls: dict[str, str] = {}
+    for service in SERVICES:
+        port = free_port()
+        urls[service] = f"http://127.0.0.1:{port}"
+        environment[f"FARMGATE_{service.upper()}_URL"] = urls[service]
+        environment[f"FARMGATE_{service.upper()}_DATABASE_URL"] = databases[service]
+        commands[f"{service}-web"] = ["web", service, "--port", str(port)]
+        commands[f"{service}-worker"] = ["worker", service]
+    from shared import keys  # the keys that `farmgate up` would make
+
+    keys.ensure(folder / "var")
+    environment["FARMGATE_PAYMENT_SECRET_FILE"] = str(folder / "var" / "keys" / "payment_secret")
+    system = Processes(folder, environment, commands, urls)
+    for preparation in (["migrate"], ["topology"]):
+        done = system.command(*preparation)
+        if done.returncode != 0:
+            raise RuntimeError(f"farmgate {preparation[0]}: {done.stdout}{done.stderr}")
+    return system
