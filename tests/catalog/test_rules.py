@@ -1,7 +1,7 @@
 """Catalog's rules, over plain values."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -29,6 +29,8 @@ from services.catalog.rules import (
     plan,
     reservation_step,
 )
+from shared.envelope import LARGEST, encode
+from shared.events import OrderConfirmed, StockReserved
 
 VARIANTS = [UUID(int=number) for number in range(4)]
 DAY = date(2025, 7, 31)
@@ -323,3 +325,48 @@ def test_a_balance_that_is_not_the_sum_of_its_movements_does_not_balance(
     levels[bucket] += error
 
     assert not is_balanced(sums, levels)
+
+
+# --- Events ------------------------------------------------------------------------------------
+
+
+def test_the_largest_order_fits_into_its_events() -> None:
+    some_id = UUID(int=2**128 - 1)
+    taken = {
+        "lot_id": some_id,
+        "lot_code": "L" * 40,
+        "location_id": some_id,
+        "producer_id": some_id,
+        "quantity": 1_000_000_000,
+    }
+    lines = [
+        {
+            "line_no": 200,
+            "variant_id": some_id,
+            "quantity": 1_000_000_000,
+            "line_total_fen": 10**14,
+            "lots": [taken] * (MOST_LOTS // 200),
+        }
+    ] * 200
+    confirmed = {
+        "order_ref": "ORD-23456789",
+        "channel": "cooperative",
+        "payment_method": "cash_on_delivery",
+        "site_id": some_id,
+        "collect": False,
+        "total_fen": 10**16,
+        "due_fen": 10**16,
+    }
+
+    for contract, more in ((StockReserved, {}), (OrderConfirmed, confirmed)):
+        body = encode(
+            contract,
+            {"order_id": some_id, "lines": lines} | more,
+            event_id=some_id,
+            sequence=1,
+            time=datetime(2025, 7, 31, tzinfo=UTC),
+            correlation_id="c" * 100,
+            causation_id=str(some_id),
+            traceparent="t" * 55,
+        )
+        assert len(body) <= LARGEST
