@@ -3,10 +3,18 @@
 from flask import Flask
 
 from services.orders.api import BLUEPRINTS
+from services.orders.api.orders import limits
 from shared import web
 from shared.config import Settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Return orders' HTTP application."""
-    return web.create_app("orders", "Farmgate orders", BLUEPRINTS, settings)
+    """Return orders' HTTP application.
+
+    Raises:
+        Misconfigured: a setting is missing or malformed.
+    """
+    app = web.create_app("orders", "Farmgate orders", BLUEPRINTS, settings)
+    with app.app_context():
+        limits(web.settings().environment)  # a wrong one fails now, not at the first placement
+    return app

@@ -17,6 +17,7 @@ from services.orders.models import Order
 from shared import clock
 from shared.config import Settings
 from shared.database import Database
+from shared.errors import Misconfigured
 from shared.events import (
     PriceChanged,
     ProductListed,
@@ -343,6 +344,15 @@ def test_open_holds_per_buyer_limited(
     assert place(payment_method="cash_on_delivery").status_code == 202
     provider(first.json)
     assert place().status_code == 202
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", ""])
+@pytest.mark.parametrize("name", ["FARMGATE_ORDERS_HOLD_SECONDS", "FARMGATE_ORDERS_OPEN_HOLDS"])
+def test_a_wrong_setting_fails_at_the_start_and_is_named(
+    make_app: Callable[[Settings], Flask], app_settings: Settings, name: str, value: str
+) -> None:
+    with pytest.raises(Misconfigured, match=name):
+        make_app(_changed(app_settings, {name: value}))
 
 
 def _changed(settings: Settings, environment: dict[str, str]) -> Settings:

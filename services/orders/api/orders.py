@@ -1,5 +1,6 @@
 """Routes for orders: placed, read, listed, counted, cancelled."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,18 @@ blp = Blueprint(
 )
 
 
+def limits(environment: Mapping[str, str]) -> dict[str, int]:
+    """Return how long goods are held for a payment, and how many unpaid orders a buyer may have.
+
+    Raises:
+        Misconfigured: a setting is no whole number above 0.
+    """
+    return {
+        "hold_seconds": read_integer(environment, "FARMGATE_ORDERS_HOLD_SECONDS", 900, least=1),
+        "open_holds": read_integer(environment, "FARMGATE_ORDERS_OPEN_HOLDS", 20, least=1),
+    }
+
+
 def _owner() -> str | None:
     """Return whose orders the caller may see; None: everybody's."""
     return None if caller().may("orders:operate") else caller().subject
@@ -50,14 +63,9 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]
     those of the channel at this moment; give `line_total_fen` to make sure of what the buyer
     was shown. A prepaid order's goods are held until `expires_at`.
     """
-    environment = settings().environment
     with transaction() as session:
         placed = place.place_order(
-            session,
-            **order_in,
-            placed_by=caller().subject,
-            hold_seconds=read_integer(environment, "FARMGATE_ORDERS_HOLD_SECONDS", 900, least=1),
-            open_holds=read_integer(environment, "FARMGATE_ORDERS_OPEN_HOLDS", 20, least=1),
+            session, **order_in, **limits(settings().environment), placed_by=caller().subject
         )
     return placed, {"Location": url_for("orders.show_order", order_id=placed.order.id)}
 
