@@ -4,31 +4,36 @@ A process imports only the service it runs: eight processes that each import all
 take twice the memory.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from flask import Flask
+# For types alone: the parent of a service's web processes knows no Flask and no database.
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-from shared.config import Settings
-from shared.service import Service
+    from flask import Flask
 
-#: In the order of an order's way; the position is also the port's, see `port_of`.
+    from shared.config import Settings
+    from shared.service import Service
+
+#: In the order of an order's way; their web processes' ports follow each other in it.
 NAMES = ("catalog", "orders", "logistics", "notifications")
-#: Port of the first service where each has a web process of its own.
-FIRST_PORT = 8001
+#: Port of the start page; each service's own web process, where it has one, comes after it.
+PORT = 8000
 
 
 def service_of(name: str) -> Service:
     """Return `SERVICE` of `services/<name>/worker.py`."""
-    return cast(Service, import_module(f"services.{name}.worker").SERVICE)
+    return cast("Service", import_module(f"services.{name}.worker").SERVICE)
 
 
 def application_of(name: str) -> Callable[[Settings], Flask]:
     """Return `create_app` of `services/<name>/app.py`."""
-    return cast(Callable[[Settings], Flask], import_module(f"services.{name}.app").create_app)
+    return cast("Callable[[Settings], Flask]", import_module(f"services.{name}.app").create_app)
 
 
-def port_of(name: str) -> int:
+def port_of(name: str, page_port: int = PORT) -> int:
     """Return the port of a service's own web process: 8001 for the first, and so on."""
-    return FIRST_PORT + NAMES.index(name)
+    return page_port + 1 + NAMES.index(name)

@@ -106,11 +106,11 @@ def run(
     settings = {name: Settings.from_environment(name, environment) for name in NAMES}
     shown = "127.0.0.1" if host == "0.0.0.0" else host
     url = f"http://{shown}:{port}"
-    urls = {name: f"http://{shown}:{port_of(name)}" for name in NAMES}
+    urls = {name: f"http://{shown}:{port_of(name, port)}" for name in NAMES}
     with ExitStack() as stack:
         stack.enter_context(alone_in(data))
         keys.ensure(data)
-        for taken in (port, *map(port_of, NAMES)):
+        for taken in (port, *(port_of(name, port) for name in NAMES)):
             _check_free(host, taken, data)
         for name in NAMES:
             migrate(settings[name])
@@ -119,7 +119,7 @@ def run(
             "FARMGATE_PAYMENT_SECRET_FILE": str(data / "keys" / "payment_secret"),
             **environment,
         }
-        processes = _processes(whole, host, workers, data)
+        processes = _processes(whole, host, port, workers, data)
         server = create_server(start_page.create_app(urls), host=host, port=port, threads=4)
         threading.Thread(target=server.run, name="http", daemon=True).start()
         stack.callback(run_file.remove, data)
@@ -140,7 +140,7 @@ def run(
 
 
 def _processes(
-    environment: Mapping[str, str], host: str, workers: int, data: Path
+    environment: Mapping[str, str], host: str, port: int, workers: int, data: Path
 ) -> list[Process]:
     logs = data / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def _processes(
         metrics.mkdir(parents=True)
         own = {"PROMETHEUS_MULTIPROC_DIR": str(metrics), **environment}
         web, worker = f"{name}-web", f"{name}-worker"
-        serve = ("web", name, "--host", host, "--port", str(port_of(name)))
+        serve = ("web", name, "--host", host, "--port", str(port_of(name, port)))
         arguments = (*serve, "--workers", str(workers))
         made.append(Process(web, arguments, own, logs / f"{web}.log"))
         made.append(Process(worker, ("worker", name), own, logs / f"{worker}.log"))

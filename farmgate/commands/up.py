@@ -10,14 +10,20 @@ import click
 from farmgate import embedded, supervised
 from farmgate.client import connect
 from farmgate.sample import loading
-from farmgate.services import NAMES
+from farmgate.services import NAMES, PORT
 from shared.config import Settings, read
 from shared.supervision import Stopping
 
 
 @click.command("up")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, help="Port of the start page (and API).")
+@click.option(
+    "--port",
+    default=PORT,
+    show_default=True,
+    help="Port of the start page and the API; behind a broker the services' APIs are on the "
+    "four ports after it.",
+)
 @click.option("--sample", is_flag=True, help="Load the sample data first; what is there stays.")
 @click.option(
     "--hold",
