@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -106,10 +107,11 @@ class Processes:
         return get(f"{self.urls[service]}/api/{service}/health/ready")
 
 
-def get(url: str) -> dict[str, Any]:
+def get(url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
     """Return the JSON at an address, also of an answer that is an error."""
+    request = urllib.request.Request(url, headers=headers or {})
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
         with error:

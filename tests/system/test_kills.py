@@ -1,0 +1,87 @@
+"""`kill -9` of any process during the demo: every order has its outcome, nothing counts twice."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from shared.testing.processes import SERVICES, Processes, get
+from shared.testing.servers import wait_until
+
+StartSystem = Callable[[str], Processes]
+
+
+@contextmanager
+def demo(system: Processes) -> Iterator["subprocess.Popen[str]"]:
+    """Run the demo beside the test."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "farmgate", "demo", "--json"],
+        env=system.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield running
+    finally:
+        if running.poll() is None:
+            running.kill()
+        running.communicate()
+
+
+def orders_recorded(system: Processes) -> int:
+    """Return how many orders there are, by the count of all states."""
+    token = system.command("tokens", "issue", "--subject", "test", "--role", "operator")
+    url = f"{system.urls['orders']}/api/orders/v1/orders/summary"
+    headers = {"Authorization": f"Bearer {token.stdout.strip()}"}
+    answer = get(url, headers)
+    return sum(int(count) for count in answer["states"].values())
+
+
+def assert_settled_and_balanced(demo: "subprocess.Popen[str]", system: Processes) -> None:
+    out, err = demo.communicate(timeout=240)
+    assert demo.returncode == 0, err[-3000:]
+    assert json.loads(out)["balanced"]
+    for service in SERVICES:
+        report = system.ready(service)
+        assert report["parked"] == {}, f"{service}: {report}"
+    doctor = system.command("doctor")
+    assert doctor.returncode == 0, doctor.stdout
+
+
+@pytest.mark.system
+def test_embedded_killed_three_times_during_the_demo(start_with_sample: StartSystem) -> None:
+    system = start_with_sample("embedded")
+
+    with demo(system) as running:
+        for orders in (20, 80, 140):
+            wait_until(
+                lambda orders=orders: orders_recorded(system) >= orders,  # type: ignore[misc]
+                120,
+                f"{orders} orders",
+            )
+            system.kill("all")
+            system.start("all")
+        assert_settled_and_balanced(running, system)
+
+
+@pytest.mark.system
+@pytest.mark.broker
+@pytest.mark.postgres
+def test_each_web_and_worker_killed_once_during_the_demo(start_with_sample: StartSystem) -> None:
+    system = start_with_sample("distributed")
+    names = list(system.commands)
+
+    with demo(system) as running:
+        for number, name in enumerate(names):
+            wait_until(
+                lambda number=number: orders_recorded(system) >= 10 + 22 * number,  # type: ignore[misc]
+                120,
+                f"time to kill {name}",
+            )
+            system.kill(name)
+            system.start(name)
+        assert_settled_and_balanced(running, system)
