@@ -31,16 +31,16 @@ blp = Blueprint(
 )
 
 
-def limits(environment: Mapping[str, str]) -> dict[str, int]:
-    """Return how long goods are held for a payment, and how many unpaid orders a buyer may have.
+def limits(environment: Mapping[str, str]) -> place.Limits:
+    """Read what unpaid orders may hold.
 
     Raises:
         Misconfigured: a setting is no whole number above 0.
     """
-    return {
-        "hold_seconds": read_integer(environment, "FARMGATE_ORDERS_HOLD_SECONDS", 900, least=1),
-        "open_holds": read_integer(environment, "FARMGATE_ORDERS_OPEN_HOLDS", 20, least=1),
-    }
+    return place.Limits(
+        hold_seconds=read_integer(environment, "FARMGATE_ORDERS_HOLD_SECONDS", 900, least=1),
+        open_holds=read_integer(environment, "FARMGATE_ORDERS_OPEN_HOLDS", 20, least=1),
+    )
 
 
 def _owner() -> str | None:
@@ -65,7 +65,10 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]
     """
     with transaction() as session:
         placed = place.place_order(
-            session, **order_in, **limits(settings().environment), placed_by=caller().subject
+            session,
+            **order_in,
+            placed_by=caller().subject,
+            limits=limits(settings().environment),
         )
     return placed, {"Location": url_for("orders.show_order", order_id=placed.order.id)}
 

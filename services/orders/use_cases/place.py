@@ -49,6 +49,14 @@ class TooManyOpenHolds(Conflict):
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What unpaid orders may hold: for how long, and how many of them one buyer may have."""
+
+    hold_seconds: int
+    open_holds: int
+
+
+@dataclass(frozen=True)
 class Placed:
     """An order just placed, and the secret of its guest's link, which is not stored."""
 
@@ -67,15 +75,14 @@ def place_order(
     contact: Mapping[str, Any],
     buyer_id: str | None,
     placed_by: str,
-    hold_seconds: int,
-    open_holds: int,
+    limits: Limits,
 ) -> Placed:
     """Store an order and ask catalog for its goods; nothing is promised yet.
 
     `lines` have variant_id, quantity and, to make sure of the price shown, line_total_fen.
     `contact` (name, phone in E.164, address, language) only passes through, except for the
-    masked phone. A prepaid order's goods will be held for `hold_seconds`, and a buyer may have
-    `open_holds` such orders at once, so that nobody can hoard a rare lot.
+    masked phone. How long a prepaid order's goods are held, and how many such orders one buyer
+    may have, is limited, so that nobody can hoard a rare lot.
 
     Raises:
         UnknownSite, SiteIsClosed, UnknownVariant, NoPrice, WrongPack, TotalTooLarge,
@@ -94,7 +101,7 @@ def place_order(
     total_fen = sum(row.line_total_fen for row in rows)
     prices.check_total(total_fen)
     if payment_method == PREPAID and buyer_id is not None:
-        _check_open_holds(session, buyer_id, open_holds)
+        _check_open_holds(session, buyer_id, limits.open_holds)
     secret = people.new_guest_secret() if buyer_id is None else None
     order_ref = new_reference("ORD")
     begins = standing.placed(order_ref, payment_method, total_fen)
@@ -114,7 +121,7 @@ def place_order(
         total_fen=total_fen,
         paid_fen=0,
         refunded_fen=0,
-        hold_seconds=hold_seconds,
+        hold_seconds=limits.hold_seconds,
         placed_at=now,
         changed_at=now,
         lines=rows,
