@@ -9,7 +9,9 @@ replay are the same code as behind RabbitMQ.
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from shared import metrics
 from shared.database import Database
 from shared.envelope import decode
 from shared.handling import Handling
@@ -39,6 +41,8 @@ class Bus:
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = members
         self.stopping = Stopping()
+        for member in members:
+            member.handling.outcomes = partial(metrics.count_events, member.service.name)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -65,12 +69,12 @@ class Bus:
         try:
             while not self.stopping.is_set():
                 publisher.database.recorded.clear()
-                if not self._pass_on(store):
+                if not self._pass_on(publisher, store):
                     publisher.database.recorded.wait(LOOK_ANYWAY)
         finally:
             store.close()
 
-    def _pass_on(self, store: Store) -> bool:
+    def _pass_on(self, publisher: Member, store: Store) -> bool:
         """Hand one batch to all who listen and mark it; return whether there was one."""
         rows = store.waiting(BATCH)
         events = [decode(row.body) for row in rows]
@@ -80,4 +84,5 @@ class Bus:
             if wanted:
                 member.handling.settle(wanted, self.stopping.pause)
         store.mark(rows)
+        metrics.count_events(publisher.service.name, {"published": len(rows)})
         return bool(rows)

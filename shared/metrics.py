@@ -7,6 +7,8 @@ add up; it must be empty at the start.
 
 import os
 from collections.abc import Mapping
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -76,9 +78,9 @@ def expose() -> bytes:
     return generate_latest(registry)
 
 
-def serve(port: int) -> None:
-    """Answer scrapes on `port` from a thread, for a process without HTTP of its own."""
-    start_http_server(port)
+def serve(port: int) -> tuple[WSGIServer, Thread]:
+    """Answer scrapes on `port`, for a process without HTTP of its own; return server and thread."""
+    return start_http_server(port)
 
 
 def child_exit(pid: int) -> None:

@@ -1,9 +1,10 @@
 """The worker process of one service: consumer, relay and timers in supervised threads."""
 
 import signal
+from functools import partial
 
-from shared import logs
-from shared.config import Settings
+from shared import logs, metrics
+from shared.config import Settings, read_integer
 from shared.consumer import consume
 from shared.database import Database
 from shared.errors import Misconfigured
@@ -36,8 +37,18 @@ def run(service: Service, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     handling = Handling(service, database)
+    handling.outcomes = partial(metrics.count_events, service.name)
+    port = read_integer(settings.environment, "FARMGATE_METRICS_PORT", 0)
+    if port:
+        metrics.serve(port)
     timers = (*service.timers, *upkeep(handling))
-    relay = Relay(service.name, database, url, stopping)
+    relay = Relay(
+        service.name,
+        database,
+        url,
+        stopping,
+        counted=lambda count: metrics.count_events(service.name, {"published": count}),
+    )
     threads = [
         supervise("consumer", lambda: consume(url, handling, stopping), stopping),
         supervise("relay", relay.run, stopping),

@@ -114,7 +114,7 @@ def answer_of(error: errors.FarmgateError) -> Response:
     return response
 
 
-class ProblemApi(Api):  # type: ignore[misc]
+class ProblemApi(Api):
     """flask-smorest's Api with problems instead of its own error body."""
 
     ERROR_SCHEMA = ProblemSchema

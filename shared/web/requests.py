@@ -98,7 +98,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+class Blueprint(flask_smorest.Blueprint):
     """Routes of a service; the document tells of their scope and their Idempotency-Key."""
 
     ARGUMENTS_PARSER = Parser()

@@ -49,7 +49,10 @@ def transaction() -> Iterator[Session]:
     try:
         yield joined
     except BaseException:
-        joined.rollback()  # also if the view catches the error and answers something
+        # Also if the view catches the error and answers something: then nothing of it is left,
+        # neither rows nor the events that would have told of them.
+        joined.rollback()
+        joined.info.clear()
         raise
 
 
@@ -107,16 +110,15 @@ def _alone_in_process(asked: idempotency.Request) -> Iterator[None]:
 
 def _answer(asked: idempotency.Request, work: Callable[[], Response]) -> Response:
     try:
-        with database().sessions.begin() as session:
+        with database().sessions() as session:
             stored = idempotency.claim(session, asked)
             if stored is not None:
                 return _again(stored)
             g.session = session
             answer = work()
-            if answer.status_code >= 500:
-                session.rollback()
-            else:
+            if answer.status_code < 500:
                 _keep(session, asked, answer)
+                session.commit()
             return answer
     except errors.FarmgateError as error:
         if isinstance(error, NOT_KEPT) or status_of(error) >= 500:
