@@ -23,7 +23,7 @@ WORTH_WAITING = 60.0
 #: Under which name buyers take their goods.
 RECEIVER = "示例买家"
 #: Orders may not have heard yet of a site, a variant or its price; it has within seconds.
-NOT_HEARD_YET = ("unknown-site", "unknown-variant", "unknown-price", "no-price")
+NOT_HEARD_YET = ("unknown-site", "unknown-variant", "no-price")
 HEARING_SECONDS = 30.0
 
 

@@ -11,6 +11,10 @@ from click.testing import Result
 from farmgate.cli import COMMANDS
 from farmgate.locking import alone_in
 from farmgate.roles import ROLES, SCOPES
+from farmgate.services import NAMES, application_of
+from shared import keys
+from shared.config import Settings
+from shared.web.access import EVERYBODY, declared
 
 Farmgate = Callable[..., Result]
 
@@ -90,6 +94,18 @@ def test_a_token_without_scopes_is_refused(farmgate: Farmgate) -> None:
 
 def test_roles_only_give_known_scopes() -> None:
     assert all(set(scopes) <= set(SCOPES) for scopes in ROLES.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_scope_that_a_route_asks_for_can_be_given(name: str, tmp_path: Path) -> None:
+    keys.ensure(tmp_path)
+    settings = Settings.from_environment(name, {"FARMGATE_DATA": str(tmp_path)})
+    app = application_of(name)(settings)
+    app.extensions["farmgate"].database.close()
+
+    asked = {declared(view) for view in app.view_functions.values()} - {EVERYBODY}
+
+    assert asked <= set(SCOPES)
 
 
 def test_topology_without_a_broker_says_which_setting_is_missing(farmgate: Farmgate) -> None:

@@ -1,0 +1,167 @@
+"""`farmgate up` starts, says where, stops cleanly, and starts again on the same data."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+import requests
+
+from farmgate import run_file, start_page
+from farmgate.embedded import by_prefix
+from farmgate.services import NAMES
+from farmgate.supervised import FIRST_PAUSE, Process
+from shared.testing.servers import free_port, wait_until
+
+Start = Callable[[], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Start]:
+    """Start `farmgate up` on a data folder of this test, and wait until it answers."""
+    started: list[subprocess.Popen[str]] = []
+    port = free_port()
+    environment = {**os.environ, "FARMGATE_DATA": str(tmp_path)}
+
+    def start() -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "farmgate", "up", "--port", str(port)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        wait_until(
+            lambda: process.poll() is not None or _runs(tmp_path, process.pid), 30, "it runs"
+        )
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _runs(data: Path, pid: int) -> bool:
+    run = run_file.read(data)
+    return run is not None and run.pid == pid
+
+
+def test_it_runs_all_services_and_stops_cleanly(up: Start, tmp_path: Path) -> None:
+    process = up()
+    run = run_file.read(tmp_path)
+    assert run is not None
+
+    for name in NAMES:
+        ready = requests.get(f"{run.urls[name]}/api/{name}/health/ready", timeout=5).json()
+        assert ready["status"] == "ready"
+    states = requests.get(f"{run.url}/status.json", timeout=10).json()
+    assert {name: state["state"] for name, state in states.items()} == dict.fromkeys(NAMES, "ready")
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert output.splitlines() == [
+        f"Farmgate is on {run.url} (data in {tmp_path}); Ctrl-C stops it.",
+        "Stopped.",
+    ]
+    assert not run_file.path(tmp_path).exists()
+
+
+def test_after_a_kill_it_starts_again_with_the_same_keys(up: Start, tmp_path: Path) -> None:
+    first = up()
+    key = (tmp_path / "keys" / "signing.json").read_bytes()
+    first.kill()
+    first.wait()
+
+    second = up()
+
+    assert second.poll() is None
+    assert (tmp_path / "keys" / "signing.json").read_bytes() == key
+
+
+def test_a_second_one_on_the_same_data_is_refused(up: Start) -> None:
+    first = up()
+
+    second = up()
+    output, _ = second.communicate(timeout=30)
+
+    assert second.returncode == 1
+    assert f"Process {first.pid} already runs" in output
+    assert first.poll() is None
+
+
+def test_requests_go_to_the_service_their_path_names() -> None:
+    def saying(word: str) -> Callable[..., list[bytes]]:
+        return lambda environ, start_response: [word.encode()]
+
+    dispatch = by_prefix({"orders": saying("orders")}, saying("page"))
+
+    answers = {
+        path: b"".join(dispatch({"PATH_INFO": path}, lambda *_: None)).decode()
+        for path in ("/api/orders/v1/orders", "/api/orders", "/api/fly/v1", "/", "/api", "")
+    }
+    assert answers == {
+        "/api/orders/v1/orders": "orders",
+        "/api/orders": "orders",
+        "/api/fly/v1": "page",
+        "/": "page",
+        "/api": "page",
+        "": "page",
+    }
+
+
+def test_the_start_page_shows_which_service_is_away_in_both_languages() -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    client = start_page.create_app(dict.fromkeys(NAMES, nowhere)).test_client()
+
+    chinese = client.get("/", headers={"Accept-Language": "zh-CN,zh;q=0.9"})
+    english = client.get("/?lang=en")
+
+    assert chinese.text.count("无应答") == len(NAMES)
+    assert english.text.count("no answer") == len(NAMES)
+    assert f'href="{nowhere}/api/orders/docs"' in english.text
+    assert "<script" not in english.text
+    assert "default-src 'none'" in english.headers["Content-Security-Policy"]
+    for name in NAMES:
+        assert json.loads(client.get("/status.json").text)[name]["state"] == "away"
+
+
+def test_the_start_pages_style_is_served_by_itself() -> None:
+    client = start_page.create_app(dict.fromkeys(NAMES, "http://127.0.0.1:9")).test_client()
+
+    with client.get("/bootstrap/static/css/bootstrap.min.css") as style:
+        assert style.status_code == 200
+    assert "://" not in client.get("/").text.partition("<head>")[2].partition("</head>")[0]
+
+
+def test_a_process_that_dies_is_started_again_with_growing_pauses(tmp_path: Path) -> None:
+    process = Process("worker", ("fly",), os.environ, tmp_path / "worker.log")
+
+    lines: list[str] = []
+
+    def look() -> bool:
+        line = process.look()
+        lines.extend([line] if line else [])
+        return line is not None
+
+    assert look()
+    wait_until(look, 30, "it ended")
+    ended = monotonic()
+    wait_until(look, 30, "it runs again")
+    waited = monotonic() - ended
+    assert process.running is not None
+    process.running.wait()
+
+    assert "runs as process" in lines[0]
+    assert "ended (exit code 2), again in 0.5 s" in lines[1]
+    assert waited > FIRST_PAUSE * 0.8
+    assert process.pause == FIRST_PAUSE * 2
+    assert "No such command" in (tmp_path / "worker.log").read_text()
