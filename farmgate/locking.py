@@ -14,10 +14,16 @@ def alone_in(data: Path) -> Iterator[None]:
     """Hold the data folder; the lock ends with the process, however it ends.
 
     Raises:
-        Failed: another process holds it.
+        Failed: another process holds it, or it cannot be written.
     """
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "up.lock").open("a+", encoding="utf-8") as file:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        opened = (data / "up.lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise Failed(
+            f"{data} cannot be written: {error.strerror}. Set FARMGATE_DATA to a folder of yours."
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -158,8 +158,8 @@ def lots(
         for day in harvests(variant, today):
             dice = Random(f"{seed}/{variant.sku}/{day}")
             for number, producer in enumerate(dice.sample(near, LOTS_PER_HARVEST), start=1):
-                if variant.product == "MATSUTAKE-FRESH" and number == 1:
-                    producer = producers[0]
+                if variant.product.startswith("MATSUTAKE") and number == 1:
+                    producer = producers[0]  # the matsutake farmer of Bahe
                 packs = dice.randint(*PACKS)
                 stock = [(CENTRE, packs * variant.pack_quantity)]
                 if dice.randrange(SPREAD) == 0:

@@ -121,3 +121,12 @@ def test_a_second_start_on_the_same_data_is_refused(farmgate: Farmgate, tmp_path
 
     assert result.exit_code == 1
     assert "already runs" in result.output
+
+
+def test_a_data_folder_that_cannot_be_written_is_named(farmgate: Farmgate, tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file, not a folder")
+
+    result = farmgate("up")
+
+    assert result.exit_code == 1
+    assert "Set FARMGATE_DATA" in result.output
