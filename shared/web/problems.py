@@ -11,7 +11,7 @@ import flask
 from flask import Response, g, request
 from flask.json.provider import DefaultJSONProvider
 from flask_smorest import Api
-from marshmallow import fields
+from marshmallow import INCLUDE, fields
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
@@ -48,6 +48,10 @@ _CANCELLED = "57014"
 
 class ProblemSchema(ResponseSchema):
     """What went wrong and what to do next (RFC 9457); a type may have members of its own."""
+
+    class Meta:
+        # Else the document forbids the members that some types have.
+        unknown = INCLUDE
 
     type = fields.String(required=True, metadata={"description": "Stable name of the problem."})
     title = fields.String(required=True, metadata={"description": "The same for each type."})
