@@ -128,7 +128,8 @@ def test_a_contact_that_is_no_phone_number_is_refused(post: Any) -> None:
 def test_a_new_contact_is_passed_on(put: Any, post: Any, recorded_events: Recorded) -> None:
     enterprise_id = post("/enterprises", an_enterprise()).json["enterprise_id"]
 
-    answer = put(f"/enterprises/{enterprise_id}/contact", {"phone": "0894-5822222"})
+    contact = {"phone": "0894-5822222", "language": "zh"}
+    answer = put(f"/enterprises/{enterprise_id}/contact", contact)
 
     assert answer.status_code == 204
     assert recorded_events()[-1][1]["phone"] == "+868945822222"

@@ -4,10 +4,10 @@ from typing import Any
 
 import phonenumbers
 from marshmallow import ValidationError, fields, post_load, validate
-from shared.paging import PageRequest
-from shared.web import RequestSchema, ResponseSchema
 
 from services.catalog.schemas.values import NamesRequest, NamesResponse, code, whole, words
+from shared.paging import PageRequest
+from shared.web import RequestSchema, ResponseSchema
 
 ROLES = ("producer", "cooperative", "company", "centre", "station")
 LANGUAGES = ("zh", "bo", "en")
@@ -17,7 +17,7 @@ class ContactRequest(RequestSchema):
     """How to reach an enterprise; passed on, never shown again."""
 
     phone = words(40, load_default=None, allow_none=True)
-    language = fields.String(load_default="zh", validate=validate.OneOf(LANGUAGES))
+    language = fields.String(required=True, validate=validate.OneOf(LANGUAGES))
 
     @post_load
     def normalise(self, contact: dict[str, Any], **_: Any) -> dict[str, Any]:
