@@ -1,5 +1,6 @@
 """The service under test: catalog, with goods of one producer at the centre."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -8,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from services.catalog.app import create_app
@@ -17,9 +19,19 @@ from services.catalog.worker import SERVICE
 from shared import clock
 from shared.config import Settings
 from shared.database import Database
-from shared.events import OrderPlaced, SiteOpened
+from shared.events import (
+    Event,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderPlaced,
+    ShipmentDispatched,
+    ShipmentReturned,
+    SiteOpened,
+    StockReserved,
+)
 from shared.ids import new_id
 from shared.service import Service
+from shared.tables import Outbox
 
 
 @pytest.fixture(scope="session")
@@ -146,6 +158,63 @@ class Shop:
         }
         return order | changes
 
+    def confirm(self, order_id: UUID) -> None:
+        """Let orders confirm an order."""
+        self.deliver(OrderConfirmed, **self.a_confirmation(order_id))
+
+    def a_confirmation(self, order_id: UUID) -> dict[str, Any]:
+        """Return the facts of a confirmed order."""
+        return {
+            "order_id": order_id,
+            "order_ref": "ORD-23456789",
+            "channel": "online",
+            "payment_method": "cash_on_delivery",
+            "site_id": self.station,
+            "collect": False,
+            "lines": [],
+            "total_fen": 100,
+            "due_fen": 100,
+        }
+
+    def end(self, contract: type[Event], order_id: UUID) -> None:
+        """Let orders cancel an order, or let it expire."""
+        why = {"reason": "changed my mind"} if contract is OrderCancelled else {}
+        self.deliver(contract, order_id=order_id, order_ref="ORD-23456789", **why)
+
+    def shipped(self, order_id: UUID) -> list[dict[str, Any]]:
+        """Return what logistics ships: what was reserved, as the events carried it on."""
+        with self.database.readers() as reader:
+            statement = (
+                select(Outbox.body)
+                .where(Outbox.subject == f"order/{order_id}")
+                .where(Outbox.type == StockReserved.routing_key)
+                .order_by(Outbox.id.desc())
+            )
+            body = reader.scalars(statement).first()
+        assert body is not None
+        lines: list[dict[str, Any]] = json.loads(body)["data"]["lines"]
+        return lines
+
+    def dispatch(self, order_id: UUID, shipment_id: UUID) -> None:
+        """Let logistics send the goods of an order."""
+        self.deliver(
+            ShipmentDispatched,
+            shipment_id=shipment_id,
+            shipment_ref="SHP-23456789",
+            order_id=order_id,
+            lines=self.shipped(order_id),
+        )
+
+    def bring_back(self, order_id: UUID, shipment_id: UUID, *, restock: bool) -> None:
+        """Let logistics bring the goods of an order back."""
+        self.deliver(
+            ShipmentReturned,
+            shipment_id=shipment_id,
+            order_id=order_id,
+            restock=restock,
+            lines=self.shipped(order_id),
+        )
+
     def level(self, lot_id: UUID, at: UUID | None = None) -> dict[str, int]:
         """Return the buckets of a lot at a location (the centre) that are not 0."""
         with self.database.readers() as reader:
@@ -179,3 +248,48 @@ def shop(database: Database, deliver: Callable[..., Any]) -> Shop:
     opened = Shop(database, deliver)
     opened.open()
     return opened
+
+
+@pytest.fixture
+def said(
+    recorded_events: Callable[[], list[tuple[str, dict[str, Any]]]],
+) -> Callable[[UUID], list[tuple[str, dict[str, Any]]]]:
+    """Ask what catalog said about an order."""
+
+    def about(order_id: UUID) -> list[tuple[str, dict[str, Any]]]:
+        return [e for e in recorded_events() if e[1].get("order_id") == str(order_id)]
+
+    return about
+
+
+@pytest.fixture
+def post(client: FlaskClient, token: Callable[..., dict[str, str]]) -> Callable[..., Any]:
+    """Post as an operator of catalog; a fresh Idempotency-Key each time."""
+
+    def send(path: str, json: Any = None, **changes: Any) -> Any:
+        headers = token("catalog:write", "stock:write", "stock:read") | changes
+        return client.post("/api/catalog/v1" + path, json=json, headers=headers)
+
+    return send
+
+
+@pytest.fixture
+def get(client: FlaskClient, token: Callable[..., dict[str, str]]) -> Callable[..., Any]:
+    """Get as an operator of catalog."""
+
+    def send(path: str, **query: Any) -> Any:
+        return client.get(
+            "/api/catalog/v1" + path, query_string=query, headers=token("stock:read", "operate")
+        )
+
+    return send
+
+
+@pytest.fixture
+def put(client: FlaskClient, token: Callable[..., dict[str, str]]) -> Callable[..., Any]:
+    """Put as an operator of catalog."""
+
+    def send(path: str, json: Any) -> Any:
+        return client.put("/api/catalog/v1" + path, json=json, headers=token("catalog:write"))
+
+    return send

@@ -60,7 +60,10 @@ def import_lots(session: Session, text: str, actor: str, dry_run: bool) -> Outco
     outcome = Outcome(rows=len(rows), errors=errors, dry_run=dry_run)
     take_turns(session, "lots")
     lots = _lots(session, [row.cells["lot"] for row in rows])
-    if not dry_run:
+    if lots and not dry_run:
+        # Many lots are locked here, and by the consumer in another order: taking turns with it
+        # costs less than a deadlock.
+        take_turns(session, "consumer")
         lock_lots(session, [lot.id for lot in lots.values()])
     facts = _Facts(session, rows)
     seen: dict[str, int] = {}
