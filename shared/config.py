@@ -5,6 +5,7 @@ Any name `X` may be given as `X_FILE`, the path of a file that holds the value.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,7 @@ def read_integer(environment: Mapping[str, str], name: str, default: int, least:
         Misconfigured: it is no whole number, or less than `least`.
     """
     text = read(environment, name, str(default))
-    if not text.lstrip("-").isdigit() or int(text) < least:
+    if re.fullmatch("-?[0-9]+", text) is None or int(text) < least:
         raise Misconfigured(f"{name} must be a whole number of at least {least}, not {text!r}.")
     return int(text)
 

@@ -59,5 +59,6 @@ def take_turns(session: Session, name: str) -> None:
 
     On SQLite every writer already excludes all others.
     """
-    if session.get_bind().dialect.name == "postgresql":
+    connection = session.connection()  # on SQLite this begins the transaction, and so the turn
+    if connection.dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})

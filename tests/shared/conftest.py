@@ -208,13 +208,18 @@ def blueprint_of(door: Door) -> Blueprint:
     return blp
 
 
+@pytest.fixture(scope="session")
+def _postgres_of_things(postgres: Callable[[str], str]) -> str:
+    return postgres("things")
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Settings of the service of things, on an empty database, with keys of its own."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/things.db"
     else:
-        url = request.getfixturevalue("postgres")("things")
+        url = request.getfixturevalue("_postgres_of_things")
     keys.ensure(tmp_path)
     environment = {"FARMGATE_DATA": str(tmp_path), "FARMGATE_THINGS_DATABASE_URL": url}
     return Settings.from_environment("things", environment)
@@ -224,6 +229,10 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 def database(settings: Settings) -> Iterator[Database]:
     """The service's database, with its tables."""
     opened = Database(settings.database_url)
+    if not opened.is_sqlite:
+        with opened.sessions.begin() as session:
+            session.execute(sql("DROP SCHEMA public CASCADE"))
+            session.execute(sql("CREATE SCHEMA public"))
     for metadata in (Base.metadata, MessagingBase.metadata):
         metadata.create_all(opened.engine)
     yield opened
