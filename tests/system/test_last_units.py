@@ -1,0 +1,154 @@
+"""50 buyers at once for the last 10 units get exactly 10, whichever way they pay."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from farmgate.client import Client, connect
+from farmgate.failures import Refused
+from shared import clock
+from shared.testing.processes import Processes
+from shared.testing.servers import wait_until
+
+PAYMENTS = ("cash_on_delivery", "cash_at_station", "prepaid")
+BUYERS, UNITS = 50, 10
+
+SETUPS = [
+    pytest.param("embedded", marks=pytest.mark.system),
+    pytest.param(
+        "distributed", marks=[pytest.mark.system, pytest.mark.broker, pytest.mark.postgres]
+    ),
+]
+
+
+def shop(client: Client) -> str:
+    """Open a centre with a producer; return the site's id."""
+    site = client.post(
+        "logistics",
+        "/sites",
+        {"code": "540400", "level": "centre", "names": {"zh": "中心", "en": "Centre"}},
+    )
+    return str(site["site_id"])
+
+
+def last_units(client: Client, site_id: str, units: int) -> dict[str, Any]:
+    """List a product of which there are `units` pieces in the centre; return its variant."""
+    name = uuid4().hex[:8].upper()
+    producer = client.post(
+        "catalog", "/enterprises", {"code": f"P-{name}", "names": {"zh": "农户"}, "roles": ["producer"]}
+    )
+    product = client.post(
+        "catalog",
+        "/products",
+        {
+            "code": f"SNOW-LOTUS-{name}",
+            "names": {"zh": "雪莲花"},
+            "category": "medicinal",
+            "perishable": False,
+            "shelf_life_days": 730,
+            "variants": [{"sku": f"{name}-1", "grade": "1", "unit": "piece", "pack_quantity": 1}],
+        },
+    )
+    variant: dict[str, Any] = product["variants"][0]
+    client.put(
+        "catalog",
+        f"/variants/{variant['variant_id']}/prices/online",
+        {"price_fen": 5800, "price_unit": 1},
+    )
+    lot = client.post(
+        "catalog",
+        "/lots",
+        {
+            "code": f"LOT-{name}",
+            "variant_id": variant["variant_id"],
+            "producer_id": producer["enterprise_id"],
+            "harvest_date": clock.today().isoformat(),
+        },
+    )
+    client.post("catalog", f"/lots/{lot['lot_id']}/inspect")
+    client.post("catalog", f"/lots/{lot['lot_id']}/release")
+
+    def receive() -> bool:
+        try:
+            client.post(
+                "catalog",
+                "/stock/receipts",
+                {"lot_id": lot["lot_id"], "location_id": site_id, "quantity": units},
+            )
+        except Refused:
+            return False  # catalog has not heard of the site yet
+        return True
+
+    wait_until(receive, 20, "catalog knows the site")
+    return {**variant, "lot_id": lot["lot_id"]}
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_fifty_buyers_for_the_last_ten_units_get_exactly_ten(
+    start_system: Callable[[str], Processes], setup: str
+) -> None:
+    """dotnet/eShop#888, #732; saleor/saleor#543; vendurehq/vendure#1738; medusajs/medusa#16502."""
+    system = start_system(setup)
+    client = connect(system.environment)
+    site_id = shop(client)
+
+    for payment in PAYMENTS:
+        variant = last_units(client, site_id, UNITS)
+
+        def order(
+            buyer: int,
+            quantity: int = 1,
+            payment: str = payment,
+            variant: dict[str, Any] = variant,
+        ) -> dict[str, Any]:
+            collect = payment == "cash_at_station"
+            body = {
+                "channel": "online",
+                "payment_method": payment,
+                "site_id": site_id,
+                "collect": collect,
+                "buyer_id": f"buyer-{payment}-{buyer}",
+                "lines": [{"variant_id": variant["variant_id"], "quantity": quantity}],
+                "contact": {
+                    "name": "卓玛",
+                    "phone": "13889041234",
+                    "address": None if collect else "八一镇1号",
+                    "language": "zh",
+                },
+            }
+            placed: dict[str, Any] = client.post("orders", "/orders", body)
+            return placed
+
+        wait_until(lambda order=order: _priced(order), 20, "orders knows the price")  # type: ignore[misc]
+        with ThreadPoolExecutor(BUYERS) as buyers:
+            placed = list(buyers.map(order, range(BUYERS)))
+
+        def states(placed: list[dict[str, Any]] = placed) -> Counter[str]:
+            return Counter(
+                client.get("orders", f"/orders/{order['order_id']}")["state"] for order in placed
+            )
+
+        wait_until(lambda states=states: states()["placed"] == 0, 30, "all are decided")  # type: ignore[misc]
+        counted = states()
+        kept = {"reserved", "expired"} if payment == "prepaid" else {"confirmed"}
+        assert counted["rejected"] == BUYERS - UNITS
+        assert sum(counted[state] for state in kept) == UNITS
+
+        summary = client.get("catalog", "/stock/summary")
+        row = next(r for r in summary["items"] if r["variant_id"] == variant["variant_id"])
+        assert row["balanced"]
+        assert row["received"] == UNITS == row["on_hand"]
+        assert row["available"] >= 0
+
+
+def _priced(order: Callable[..., dict[str, Any]]) -> bool:
+    """Ask for more than there is, which is only refused at once while the price is unknown."""
+    try:
+        order(0, 1_000_000)
+    except Refused:
+        return False
+    return True
