@@ -1,13 +1,17 @@
 """What becomes of stock that an order asked for: committed, freed, gone, back."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from services.catalog.models import Reservation
+from services.catalog.rules import WrongLotState
 from services.catalog.use_cases import books, lots
 from shared.database import Database
 from shared.events import (
@@ -333,3 +337,51 @@ def test_confirming_a_refused_order_is_kept_for_an_operator(
     shop.confirm(order_id)
 
     assert "WrongReservationState" in (parked()[0].error or "")
+
+
+STEPS = ("confirm", "cancel", "expire", "dispatch", "stop", "restock", "write off", "hold", "free")
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(STEPS)), max_size=14))
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_the_books_balance_whatever_is_heard_in_whatever_order(
+    shop: Any, database: Database, steps: list[tuple[int, str]]
+) -> None:
+    lot = shop.add_lot(f"L-{new_id().hex}", 100, at=shop.station)
+    orders = [shop.place(quantity, channel="station") for quantity in (40, 40, 20)]
+    shipments = [new_id() for _ in orders]
+
+    for number, step in steps:
+        take_step(shop, database, step, lot, orders[number], shipments[number])
+
+    assert_balanced(database)
+    with database.readers() as reader:
+        (variant,) = books.balance_books(reader).variants
+    assert variant.balanced
+    assert variant.flows["consumed"] <= variant.flows["received"]
+
+
+def take_step(
+    shop: Any, database: Database, step: str, lot: UUID, order_id: UUID, shipment_id: UUID
+) -> None:
+    """Let something happen to an order or its lot; what does not fit is parked or refused."""
+    if step == "confirm":
+        shop.confirm(order_id)
+    elif step in ("cancel", "expire"):
+        shop.end(OrderCancelled if step == "cancel" else OrderExpired, order_id)
+    elif step == "dispatch":
+        shop.dispatch(order_id, shipment_id)
+    elif step == "stop":
+        shop.deliver(ShipmentCancelled, shipment_id=shipment_id, order_id=order_id)
+    elif step in ("restock", "write off"):
+        shop.bring_back(order_id, shipment_id, restock=step == "restock")
+    else:
+        with suppress(WrongLotState), database.sessions.begin() as session:
+            if step == "hold":
+                lots.hold_lot(session, lot, "mould", "inspector")
+            else:
+                lots.release_lot(session, lot, "inspector")
