@@ -13,7 +13,7 @@ from shared.auth import Verifier
 from shared.config import Settings
 from shared.database import Database
 from shared.health import Health
-from shared.web import access, docs, operations, problems
+from shared.web import access, docs, operations, problems, requests
 from shared.web.requests import SECURITY
 from shared.web.state import NAME, State, state
 
@@ -67,6 +67,7 @@ def create_app(
     app.teardown_request(_leave)
     problems.register(app)
     api = problems.ProblemApi(app)
+    api.ma_plugin.converter.add_attribute_function(requests.storable2properties)
     api.spec.components.security_scheme(
         SECURITY, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     )

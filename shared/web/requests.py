@@ -12,6 +12,7 @@ from webargs.flaskparser import FlaskParser
 
 from shared.errors import BadRequest, Unprocessable
 from shared.idempotency import KEY_PATTERN
+from shared.schemas import check_storable
 from shared.web.access import ACCESS, EVERYBODY
 
 #: OpenAPI's name of the bearer token.
@@ -68,7 +69,9 @@ class Parser(FlaskParser):
         if not req.is_json:
             raise UnsupportedBody("Send the body with `Content-Type: application/json`.")
         try:
-            return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+            return json.loads(
+                body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_number
+            )
         except (ValueError, RecursionError) as error:
             raise UnreadableBody(f"The body is no JSON in UTF-8: {error}") from error
 
@@ -94,8 +97,23 @@ class Parser(FlaskParser):
         ) from error
 
 
+def _number(text: str) -> float | int:
+    """Return 5 for 5.0: JSON has one kind of number, and JSON Schema calls both whole."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+def storable2properties(converter: Any, field: Any, ret: dict[str, Any], **_: Any) -> Any:
+    """Document that a request's text holds no NUL characters, unless a pattern says more."""
+    free = not ret.keys() & {"pattern", "format", "enum"}
+    text = ret.get("type") in ("string", ["string", "null"])
+    if free and text and check_storable in field.validators:
+        return {"pattern": r"^[^\u0000]*$"}
+    return {}
 
 
 class Blueprint(flask_smorest.Blueprint):

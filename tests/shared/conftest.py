@@ -82,6 +82,8 @@ class Door:
     inside: threading.Event = field(default_factory=threading.Event)
     opened: threading.Event = field(default_factory=threading.Event)
     entered: int = 0
+    #: Whether some names make the route wait or fail.
+    names_mean_trouble: bool = True
 
 
 def blueprint_of(door: Door) -> Blueprint:
@@ -105,14 +107,15 @@ def blueprint_of(door: Door) -> Blueprint:
             outbox.record(
                 session, MessageSent, thing, message_id=thing.id, template="x", cause_id=thing.id
             )
-            if thing.name == "hold":
+            trouble = thing.name if door.names_mean_trouble else ""
+            if trouble == "hold":
                 door.inside.set()
                 assert door.opened.wait(10)
-            if thing.name == "broken":
+            if trouble == "broken":
                 raise RuntimeError("a fault with the phone 13912345678")
-            if thing.name == "aborted":
+            if trouble == "aborted":
                 abort(410)
-            if thing.name == "unavailable":
+            if trouble == "unavailable":
                 raise errors.Unavailable("Later.")
             if thing.grams > 1000:
                 raise TooHeavy("Take less.", most_grams=1000)
