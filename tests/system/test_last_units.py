@@ -39,7 +39,9 @@ def last_units(client: Client, site_id: str, units: int) -> dict[str, Any]:
     """List a product of which there are `units` pieces in the centre; return its variant."""
     name = uuid4().hex[:8].upper()
     producer = client.post(
-        "catalog", "/enterprises", {"code": f"P-{name}", "names": {"zh": "农户"}, "roles": ["producer"]}
+        "catalog",
+        "/enterprises",
+        {"code": f"P-{name}", "names": {"zh": "农户"}, "roles": ["producer"]},
     )
     product = client.post(
         "catalog",

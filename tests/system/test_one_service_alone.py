@@ -87,9 +87,7 @@ def test_each_service_works_alone_and_the_others_catch_up(
             "payment_method": "cash_on_delivery",
             "site_id": centre["site_id"],
             "collect": False,
-            "lines": [
-                {"variant_id": variant["variant_id"], "quantity": variant["pack_quantity"]}
-            ],
+            "lines": [{"variant_id": variant["variant_id"], "quantity": variant["pack_quantity"]}],
             "contact": {
                 "name": "Tashi",
                 "phone": "13889041234",
@@ -155,10 +153,10 @@ def test_each_service_works_alone_and_the_others_catch_up(
     everybody()
     operator.post("orders", f"/orders/{placed['order_id']}/cancel", {"reason": "changed_mind"})
     wait_until(
-        lambda: len(
-            operator.get("notifications", f"/messages?order_id={placed['order_id']}")["items"]
-        )
-        > len(messages),
+        lambda: (
+            len(operator.get("notifications", f"/messages?order_id={placed['order_id']}")["items"])
+            > len(messages)
+        ),
         30,
         "the message about the cancellation",
     )
