@@ -23,7 +23,7 @@ from shared.topology import queue_of
 log = get(__name__)
 
 #: Messages handled in one transaction, and how long one waits for more of them, in seconds.
-BATCH, WINDOW = 300, 0.020
+BATCH, WINDOW = 300, 0.040
 #: Constant: a lower prefetch later would let returned messages overtake each other.
 PREFETCH = 400
 #: Returns on record from which a message is suspected to kill the worker.

@@ -25,8 +25,8 @@ from shared.tracing import new_traceparent
 
 log = get(__name__)
 
-#: Seconds between looks at an empty outbox.
-POLL = 0.02
+#: Seconds between looks at an outbox that held no full batch.
+POLL = 0.025
 #: Seconds between looks for the lock while another relay holds it.
 STAND_BY = 1.0
 #: Seconds a batch may wait for its confirms. A quorum queue that is just starting may never
@@ -237,5 +237,8 @@ class _Session:
                     "`farmgate topology`, or look at the queue that is bound to it"
                 )
             )
-        else:
+        elif len(self.rows) == BATCH:
             self._pump()
+        else:
+            # Not at once: a few rows at a time cost as much as a few hundred.
+            self.connection.ioloop.call_later(POLL, self._guard(self._pump))
