@@ -9,8 +9,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
-from sqlalchemy import delete, insert, select, text, tuple_
+from sqlalchemy import Table, and_, bindparam, delete, func, literal, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from shared.clock import now
@@ -23,6 +25,33 @@ KEPT = timedelta(hours=24)
 CHUNK = 5000
 #: Bare, or an RFC 8941 string (quoted) without escapes; 1 to 255 characters.
 KEY_PATTERN = r'^(?:[!#-~]{1,255}|"[ !#-\[\]-~]{1,255}")$'
+
+
+_TABLE = cast(Table, IdempotencyKey.__table__)
+_LOOK = select(*_TABLE.c["fingerprint", "status", "headers", "body"]).where(
+    _TABLE.c.client == bindparam("client"), _TABLE.c.key == bindparam("key")
+)
+# One statement, because each costs a journey to the database: so its view of the table may be a
+# moment older than its lock. `keep` notices an answer that was stored in that moment.
+_LOCK_AND_LOOK = (
+    select(
+        func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("lock"), 0)).label(
+            "claimed"
+        ),
+        *_TABLE.c["fingerprint", "status", "headers", "body"],
+    )
+    .select_from(select(literal(1).label("one")).subquery("always"))
+    .outerjoin(
+        _TABLE,
+        and_(_TABLE.c.client == bindparam("client"), _TABLE.c.key == bindparam("key")),
+    )
+)
+# How many rows an INSERT wrote is not told unless asked for.
+_COUNTED = {"preserve_rowcount": True}
+_KEEP = {
+    "postgresql": postgresql.insert(_TABLE).on_conflict_do_nothing().execution_options(**_COUNTED),
+    "sqlite": sqlite.insert(_TABLE).on_conflict_do_nothing().execution_options(**_COUNTED),
+}
 
 
 class KeyRefused(FarmgateError):
@@ -39,6 +68,10 @@ class IdempotencyKeyReused(KeyRefused, Unprocessable):
 
 class RequestInProgress(KeyRefused, Conflict):
     """Raised when the first request with this key is not answered yet."""
+
+
+class Overtaken(Exception):
+    """Raised when another process stored an answer between the look for one and the claim."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +114,6 @@ def fingerprint_of(method: str, path: str, query: bytes, body: bytes) -> str:
     return digest.hexdigest()
 
 
-def in_progress() -> RequestInProgress:
-    """Return the error for a key whose first request is still running."""
-    return RequestInProgress("The first request with this key is still running; repeat it later.")
-
-
 def claim(session: Session, request: Request) -> Answer | None:
     """Claim a request's key until the transaction ends; return the stored answer, if there is one.
 
@@ -95,20 +123,18 @@ def claim(session: Session, request: Request) -> Answer | None:
         RequestInProgress: another process is answering a request with this key.
         IdempotencyKeyReused: the stored answer belongs to another request.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        lock = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
-        # Before the look at the table: a statement sees only what was committed when it began.
-        if not session.scalar(lock, {"name": f"{request.client}\n{request.key}"}):
-            raise in_progress()
-    row = session.execute(
-        select(
-            IdempotencyKey.fingerprint,
-            IdempotencyKey.status,
-            IdempotencyKey.headers,
-            IdempotencyKey.body,
-        ).where(IdempotencyKey.client == request.client, IdempotencyKey.key == request.key)
-    ).one_or_none()
-    if row is None:
+    names = {"client": request.client, "key": request.key}
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        lock = f"{request.client}\n{request.key}"
+        row = connection.execute(_LOCK_AND_LOOK, {"lock": lock, **names}).one_or_none()
+        if row is None or not row.claimed:
+            raise RequestInProgress(
+                "The first request with this key is still running; repeat it later."
+            )
+    else:
+        row = connection.execute(_LOOK, names).one_or_none()
+    if row is None or row.fingerprint is None:
         return None
     if row.fingerprint != request.fingerprint:
         raise IdempotencyKeyReused(
@@ -120,18 +146,27 @@ def claim(session: Session, request: Request) -> Answer | None:
 def keep(
     session: Session, request: Request, status: int, headers: Mapping[str, str], body: bytes
 ) -> None:
-    """Keep an answer under its key, in the transaction of what it tells."""
-    session.execute(
-        insert(IdempotencyKey).values(
-            client=request.client,
-            key=request.key,
-            fingerprint=request.fingerprint,
-            status=status,
-            headers=dict(headers),
-            body=body,
-            answered_at=now(),
-        )
+    """Keep an answer under its key, in the transaction of what it tells.
+
+    Raises:
+        Overtaken: another answer was stored since the key was claimed; roll back.
+    """
+    session.flush()
+    connection = session.connection()
+    result = connection.execute(
+        _KEEP[connection.dialect.name],
+        {
+            "client": request.client,
+            "key": request.key,
+            "fingerprint": request.fingerprint,
+            "status": status,
+            "headers": dict(headers),
+            "body": body,
+            "answered_at": now(),
+        },
     )
+    if result.rowcount == 0:
+        raise Overtaken
 
 
 def prune(session: Session, before: datetime) -> int:

@@ -21,8 +21,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 REPLAYED = "Idempotency-Replayed"
 #: Whose keys those of public routes are.
 PUBLIC = "public"
-#: How often a request is begun anew after a deadlock.
-DEADLOCK_TRIES = 3
+#: How often a request is begun before a deadlock is told to the client.
+TRIES = 3
 #: Refusals that are not kept with a key: the request never reached its use case, so it may be
 #: mended and sent again under the same key; or the refusal is about the key itself.
 NOT_KEPT = (
@@ -80,13 +80,18 @@ def idempotent(view: View) -> View:
             ),
         )
         with _alone_in_process(asked):
-            for tries_left in reversed(range(DEADLOCK_TRIES)):
+            tries_left = TRIES
+            while True:
+                tries_left -= 1
                 try:
                     return _answer(asked, lambda: make_response(view(*args, **kwargs)))
-                except SQLAlchemyError as error:
-                    if trouble_of(error) is not Trouble.DEADLOCK or not tries_left:
+                except (SQLAlchemyError, idempotency.Overtaken) as error:
+                    again = (
+                        isinstance(error, idempotency.Overtaken)
+                        or trouble_of(error) is Trouble.DEADLOCK
+                    )
+                    if not again or not tries_left:
                         raise
-        raise AssertionError("unreachable")
 
     notes = {**getattr(view, "_apidoc", {}), IDEMPOTENT: True}
     once._apidoc = notes  # type: ignore[attr-defined]
@@ -99,7 +104,9 @@ def _alone_in_process(asked: idempotency.Request) -> Iterator[None]:
     here, name = state(), (asked.client, asked.key)
     with here.lock:
         if name in here.running:
-            raise idempotency.in_progress()
+            raise idempotency.RequestInProgress(
+                "The first request with this key is still running; repeat it later."
+            )
         here.running.add(name)
     try:
         yield

@@ -84,6 +84,8 @@ class Door:
     entered: int = 0
     #: Whether some names make the route wait or fail.
     names_mean_trouble: bool = True
+    #: Done once inside the route, as if by somebody else at the same time.
+    meanwhile: Callable[[], None] | None = None
 
 
 def blueprint_of(door: Door) -> Blueprint:
@@ -100,6 +102,9 @@ def blueprint_of(door: Door) -> Blueprint:
         It may not weigh more than 1000 grams.
         """
         door.entered += 1
+        if door.meanwhile is not None:
+            door.meanwhile()
+            door.meanwhile = None
         thing = Thing(id=new_id(), name=thing_in["name"], grams=thing_in["grams"], version=0)
         with transaction() as session:
             session.add(thing)
@@ -249,11 +254,25 @@ def door() -> Door:
 
 
 @pytest.fixture
-def app(settings: Settings, database: Database, door: Door) -> Iterator[Flask]:
+def another_app(
+    settings: Settings, database: Database, door: Door
+) -> Iterator[Callable[[], Flask]]:
+    """Make applications of the service, on one database; they share no memory."""
+    made: list[Flask] = []
+
+    def make() -> Flask:
+        made.append(web.create_app("things", "Things", [blueprint_of(door)], settings))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.extensions["farmgate"].database.close()
+
+
+@pytest.fixture
+def app(another_app: Callable[[], Flask]) -> Flask:
     """The service's application."""
-    made = web.create_app("things", "Things", [blueprint_of(door)], settings)
-    yield made
-    made.extensions["farmgate"].database.close()
+    return another_app()
 
 
 @pytest.fixture

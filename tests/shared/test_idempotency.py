@@ -4,6 +4,7 @@ Source: IETF draft-ietf-httpapi-idempotency-key-header-07; Stripe's promises (er
 case are kept too, validation failures are not).
 """
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +24,9 @@ from shared.tables import IdempotencyKey, Outbox
 Headers = Callable[..., dict[str, str]]
 THINGS = "/api/things/v1/things"
 THING = {"name": "stone", "grams": 5}
+ONLY_POSTGRESQL = pytest.mark.parametrize(
+    "settings", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
+)
 
 
 def kept(database: Database) -> int:
@@ -198,9 +202,7 @@ def test_a_repeat_while_the_first_is_running_is_told_so(
     assert third.headers["Idempotency-Replayed"] == "true"
 
 
-@pytest.mark.parametrize(
-    "settings", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
-)
+@ONLY_POSTGRESQL
 def test_a_repeat_at_another_process_is_told_to_wait(
     client: FlaskClient, token: Headers, settings: Settings, names: Callable[[], list[str]]
 ) -> None:
@@ -236,37 +238,55 @@ def test_of_many_equal_requests_at_once_one_is_done(
 
 
 def test_of_many_equal_requests_at_several_processes_one_is_done(
-    settings: Settings,
-    app: Flask,
+    another_app: Callable[[], Flask],
+    database: Database,
     token: Headers,
     names: Callable[[], list[str]],
     in_threads: Callable[..., list[Any]],
 ) -> None:
-    """Several applications on one database share nothing in memory, as processes do not."""
-    from shared.web.state import State
-
+    """Several applications on one database share no memory, as processes do not."""
     headers = token("things:write")
-    state = app.extensions["farmgate"]
+    apps = [another_app() for _ in range(8)]
 
-    def in_a_process_of_its_own() -> Any:
-        with app.app_context():
-            return app.test_client().post(THINGS, json=THING, headers=headers)
-
-    class Forgetful(set[tuple[str, str]]):
-        def __contains__(self, name: object) -> bool:
-            return False
-
-    assert isinstance(state, State)
-    state.running = Forgetful()
-    answers = in_threads([in_a_process_of_its_own] * 12)
+    answers = in_threads(
+        [
+            lambda app=app: app.test_client().post(THINGS, json=THING, headers=headers)
+            for app in apps
+        ]
+    )
 
     assert {answer.status_code for answer in answers} <= {201, 409}
     assert names() == ["stone"]
+    assert kept(database) == 1
 
 
-@pytest.mark.parametrize(
-    "settings", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
-)
+@ONLY_POSTGRESQL
+def test_an_answer_stored_meanwhile_is_the_one_that_counts(
+    client: FlaskClient,
+    token: Headers,
+    settings: Settings,
+    names: Callable[[], list[str]],
+    door: Any,
+) -> None:
+    headers = token("things:write", subject="dolma") | {"Idempotency-Key": "1"}
+    body = json.dumps(THING).encode()
+    asked = idempotency.Request("dolma", "1", idempotency.fingerprint_of("POST", THINGS, b"", body))
+
+    def elsewhere() -> None:
+        other = Database(settings.database_url)
+        with other.sessions.begin() as session:
+            idempotency.keep(session, asked, 201, {"Content-Type": "text/plain"}, b"theirs")
+        other.close()
+
+    door.meanwhile = elsewhere
+    answer = client.post(THINGS, data=body, headers=headers | {"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.text) == (201, "theirs")
+    assert answer.headers["Idempotency-Replayed"] == "true"
+    assert names() == []
+
+
+@ONLY_POSTGRESQL
 def test_a_deadlock_is_tried_again(
     app: Flask, token: Headers, database: Database, names: Callable[[], list[str]], door: Any
 ) -> None:
