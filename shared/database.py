@@ -57,13 +57,32 @@ def trouble_of(error: BaseException) -> Trouble:
     return Trouble.OTHER
 
 
+def postgres_arguments(*options: str) -> dict[str, Any]:
+    """Return how every connection to PostgreSQL is made; `options` are server settings `a=b`.
+
+    A server that vanished is noticed within 25 s: by keepalives while we wait for its answer,
+    by the user time-out while we send.
+    """
+    return {
+        "connect_timeout": 5,
+        "options": " ".join(f"-c {option}" for option in ("timezone=UTC", *options)),
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,
+    }
+
+
 class Database:
     """One service's database: a way to write, a way to read, and a signal that events wait.
 
     `sessions` and `readers` make sessions that keep loaded objects usable after the commit.
+    What a transaction noted in `Session.info` ends with it. Savepoints are not used.
     """
 
-    def __init__(self, url: str, *, statement_seconds: int | None = None) -> None:
+    def __init__(
+        self, url: str, *, statement_seconds: int | None = None, lock_seconds: int | None = None
+    ) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         #: Set after each commit that recorded events; the embedded bus waits on it.
@@ -72,31 +91,31 @@ class Database:
             self.engine = _sqlite(url, "BEGIN IMMEDIATE")
             self.read_engine = _sqlite(url, "BEGIN")
         else:
-            options = "-c timezone=UTC -c idle_in_transaction_session_timeout=60000"
+            options = ["idle_in_transaction_session_timeout=60000"]
             if statement_seconds is not None:
-                options += f" -c statement_timeout={statement_seconds * 1000}"
+                options.append(f"statement_timeout={statement_seconds * 1000}")
+            if lock_seconds is not None:
+                options.append(f"lock_timeout={lock_seconds * 1000}")
             self.engine = create_engine(
                 url,
                 pool_size=10,
                 max_overflow=10,
                 pool_pre_ping=True,
                 hide_parameters=True,  # errors are logged, and parameters hold contact data
-                connect_args={
-                    "connect_timeout": 5,
-                    "options": options,
-                    "keepalives_idle": 10,
-                    "keepalives_interval": 5,
-                    "keepalives_count": 3,
-                },
+                connect_args=postgres_arguments(*options),
             )
             self.read_engine = self.engine
         self.sessions = make_sessions(self.engine, expire_on_commit=False)
         self.readers = make_sessions(self.read_engine, expire_on_commit=False)
         event.listen(self.sessions, "before_commit", outbox.write)
-        event.listen(self.sessions, "after_commit", self._signal)
+        event.listen(self.sessions, "after_commit", self._committed)
+        # Else a session used again would publish what its undone transaction had recorded.
+        event.listen(self.sessions, "after_rollback", lambda session: session.info.clear())
 
-    def _signal(self, session: Session) -> None:
-        if session.info.pop("recorded", False):
+    def _committed(self, session: Session) -> None:
+        recorded = "recorded" in session.info
+        session.info.clear()
+        if recorded:
             self.recorded.set()
 
     def close(self) -> None:

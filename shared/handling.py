@@ -2,7 +2,8 @@
 
 A batch is one transaction: inbox, handlers, outbox, one commit. Only when it fails is it redone
 one event at a time, to find the culprit and park it; everything else of the batch takes effect.
-While the database is away nothing is given up: the batch waits.
+While the database is away nothing is given up: the batch waits. So it does while an event can
+be neither handled nor parked: to return would let it be acknowledged, and so lost.
 """
 
 import threading
@@ -11,15 +12,21 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import UUID
 
 from marshmallow import ValidationError
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared import inbox, parked, tracing
-from shared.clock import now
 from shared.database import Database, Trouble, trouble_of
-from shared.envelope import Envelope, contract_of, decode, is_newer_version, load_data
+from shared.envelope import (
+    Envelope,
+    Unreadable,
+    contract_of,
+    decode,
+    is_newer_version,
+    load_data,
+)
 from shared.logs import get
 from shared.rows import take_turns
 from shared.service import Handler, Service
@@ -27,10 +34,8 @@ from shared.tables import Inbox, Parked
 
 log = get(__name__)
 
-#: How often a batch is tried again after a deadlock before it is taken apart.
+#: How often a batch is tried again at once after a deadlock; then only after a pause.
 DEADLOCK_TRIES = 3
-#: An event with this many starts on record that all ended in a dead worker is not started again.
-SUSPECT_TRIES = 2
 #: Seconds between attempts while the database is away.
 AWAY_PAUSE = 1.0
 
@@ -82,38 +87,25 @@ class Handling:
         """
         steps = [self._understand(event) for event in events]
         with self._turn:
-            if steps and not self._survives(lambda: self._apply(steps), while_away):
+            if steps and self._attempt(lambda: self._apply(steps), while_away) is not None:
                 for step in steps:
                     self._settle_one(step, while_away)
 
     def settle_suspects(self, events: Sequence[Envelope], while_away: WhileAway) -> None:
         """Settle events of which one may have killed the worker, noting each before it starts.
 
-        An event with `SUSPECT_TRIES` starts on record and no end is parked as dead unseen.
+        One that killed it `parked.DEADLY_STARTS` times on record is parked as dead, unseen.
         """
         for event in events:
             step = self._understand(event)
             with self._turn:
-                admitted: list[bool] = []
-
-                def admit(event: Envelope = event, answer: list[bool] = admitted) -> None:
-                    answer[:] = [self._admit_suspect(event)]
-
-                self._survives(admit, while_away)
-                if admitted == [True]:
+                if self._admit(event, while_away):
                     self._settle_one(step, while_away)
 
     def park_unreadable(self, event: Envelope, reason: str, while_away: WhileAway) -> None:
         """Keep bytes that are no event of ours in the list of parked ones, as dead."""
-
-        def keep() -> None:
-            with self.database.sessions.begin() as session:
-                take_turns(session, "consumer")
-                if inbox.take(session, [event]):
-                    parked.park(session, event, "unreadable", reason, "dead")
-
         with self._turn:
-            self._survives(keep, while_away)
+            self._park(event, "unreadable", reason, "dead", while_away)
 
     def _understand(self, event: Envelope) -> Step:
         known = self._handlers.get(event.type)
@@ -144,26 +136,31 @@ class Handling:
                     fresh.append(step)
                 else:
                     counts["repeated"] += 1
-            held = parked.held_subjects(session, {step.event.subject for step in fresh})
-            self._run_prepare(session, (s for s in fresh if s.event.subject not in held))
+            firsts = parked.firsts_of(session, {step.event.subject for step in fresh})
+            self._run_prepare(session, (s for s in fresh if s.event.subject not in firsts))
             for step in fresh:
-                counts[self._apply_step(session, step, held)] += 1
+                counts[self._apply_step(session, step, firsts)] += 1
         self.outcomes(counts)
 
-    def _apply_step(self, session: Session, step: Step, held: set[str]) -> str:
+    def _apply_step(self, session: Session, step: Step, firsts: dict[str, UUID]) -> str:
         event = step.event
-        if event.subject in held:
+        first = firsts.get(event.subject)
+        if first not in (None, event.event_id):
             parked.park(session, event, "behind", None, "behind")
             return "parked"
         if step.problem is not None:
-            held.add(event.subject)
+            firsts[event.subject] = event.event_id
             parked.park(session, event, step.problem, step.error, "waiting")
             log.warning("event parked", event_type=event.type, reason=step.problem)
             return "parked"
-        if step.handler is None:
-            return "ignored"
-        self._handle(session, event, step.handler)
-        return "handled"
+        if step.handler is not None:
+            self._handle(session, event, step.handler)
+        if first is not None:  # it was a suspect
+            following = parked.leave(session, event)
+            del firsts[event.subject]
+            if following is not None:
+                firsts[event.subject] = following
+        return "ignored" if step.handler is None else "handled"
 
     def _handle(self, session: Session, event: Envelope, handler: Handler) -> None:
         cause = tracing.Cause(event.correlation_id, str(event.event_id), event.traceparent)
@@ -179,92 +176,87 @@ class Handling:
             self._prepare[type_](session, events)
 
     def _settle_one(self, step: Step, while_away: WhileAway) -> None:
-        event = step.event
+        error = self._attempt(lambda: self._apply([step]), while_away)
+        if error is not None:
+            event, text = step.event, _describe(error)
+            log.error("event parked", event_type=event.type, subject=event.subject, error=text)
+            self._park(event, "handler_failed", text, "waiting", while_away)
 
-        def alone() -> None:
+    def _park(
+        self, event: Envelope, reason: str, error: str, state: str, while_away: WhileAway
+    ) -> None:
+        """Park an event that is not in the inbox yet, whatever it takes."""
+
+        def park() -> None:
             with self.database.sessions.begin() as session:
                 take_turns(session, "consumer")
-                if not inbox.take(session, [event]):
-                    return
-                suspect = session.get(Parked, event.event_id)
-                if suspect is not None:
-                    session.delete(suspect)
-                    session.flush()
-                held = parked.held_subjects(session, {event.subject})
-                outcome = self._apply_step(session, step, held)
-            self.outcomes(Counter({outcome: 1}))
+                new = inbox.take(session, [event])
+                if new:
+                    parked.park(session, event, reason, error, state)
+            self.outcomes(Counter(parked=len(new)))
 
-        errors: list[Exception] = []
-        if self._survives(alone, while_away, errors):
-            return
-        reason, error = "handler_failed", _describe(errors[-1])
-        log.error("event parked", event_type=event.type, subject=event.subject, error=error)
+        self._insist(park, while_away)
 
-        def park_it() -> None:
-            with self.database.sessions.begin() as session:
-                take_turns(session, "consumer")
-                if inbox.take(session, [event]):
-                    suspect = session.get(Parked, event.event_id)
-                    if suspect is not None:
-                        session.delete(suspect)
-                        session.flush()
-                    parked.park(session, event, reason, error, "waiting")
-            self.outcomes(Counter(parked=1))
-
-        if not self._survives(park_it, while_away, errors):
-            raise errors[-1]
-
-    def _admit_suspect(self, event: Envelope) -> bool:
+    def _admit(self, event: Envelope, while_away: WhileAway) -> bool:
         """Note the start of a suspect; return whether it may be started."""
-        with self.database.sessions.begin() as session:
-            take_turns(session, "consumer")
-            if session.get(Inbox, event.event_id) is not None:
-                return False
-            row = session.get(Parked, event.event_id)
-            if row is None:
-                if parked.held_subjects(session, {event.subject}):
-                    return True  # it will be parked behind
-                parked.park(session, event, "killed_worker", None, "suspect")
-                return True
-            if row.attempts >= SUSPECT_TRIES:
-                inbox.take(session, [event])
-                row.state, row.error = "dead", f"the worker died {row.attempts} times handling it"
-                log.error("event parked as killer", event_type=event.type, subject=event.subject)
-                return False
-            row.attempts += 1
-            return True
+        admitted = False
 
-    def _survives(
-        self,
-        work: Callable[[], None],
-        while_away: WhileAway,
-        errors: list[Exception] | None = None,
-    ) -> bool:
-        """Do `work`, again after a deadlock or while the database is away; False: it fails."""
-        deadlocks = 0
+        def admit() -> None:
+            nonlocal admitted
+            with self.database.sessions.begin() as session:
+                take_turns(session, "consumer")
+                admitted = self._start(session, event)
+
+        self._insist(admit, while_away)
+        return admitted
+
+    def _start(self, session: Session, event: Envelope) -> bool:
+        if session.get(Inbox, event.event_id) is not None:
+            return False
+        row = session.get(Parked, event.event_id)
+        if row is None:
+            if not parked.firsts_of(session, {event.subject}):
+                parked.park(session, event, parked.KILLED, None, "suspect")
+            return True
+        if parked.start(row):
+            return True
+        inbox.take(session, [event])
+        log.error("event parked as killer", event_type=event.type, subject=event.subject)
+        return False
+
+    def _attempt(self, work: Callable[[], None], while_away: WhileAway) -> Exception | None:
+        """Do `work`, again after a deadlock and while the database is away.
+
+        Returns why it failed, if that is for another reason.
+        """
+        at_once = DEADLOCK_TRIES
         while True:
             try:
                 work()
-                return True
+                return None
             except Exception as error:
                 trouble = trouble_of(error)
-                if trouble is Trouble.AWAY:
-                    log.warning("database away", error=_describe(error))
-                    while_away(AWAY_PAUSE)
-                elif trouble is Trouble.DEADLOCK and deadlocks < DEADLOCK_TRIES:
-                    deadlocks += 1
-                else:
-                    if errors is not None:
-                        errors.append(error)
-                    return False
+                if trouble is Trouble.OTHER:
+                    return error
+                if trouble is Trouble.DEADLOCK and at_once:
+                    at_once -= 1
+                    continue
+                log.warning("database away", reason=trouble.value, error=_describe(error))
+            at_once = DEADLOCK_TRIES
+            while_away(AWAY_PAUSE)
+
+    def _insist(self, work: Callable[[], None], while_away: WhileAway) -> None:
+        """Do bookkeeping of our own; if it fails (no such table?), again until it does not."""
+        while (error := self._attempt(work, while_away)) is not None:
+            log.error("cannot note what became of an event", error=_describe(error))
+            while_away(AWAY_PAUSE)
 
     # --- Events that are parked -----------------------------------------------------------
 
     def retry_parked(self) -> bool:
         """Try the next parked event that is due; return False when none is.
 
-        The attempt is counted before it starts, so that an event that kills the worker
-        each time still ends as dead.
+        Its start is committed first, so that an event that kills the worker ends as dead.
         """
         with self._turn:
             with self.database.sessions.begin() as session:
@@ -272,47 +264,41 @@ class Handling:
                 row = parked.next_due(session)
                 if row is None:
                     return False
-                was_behind = row.state == "behind"
-                parked.failed_again(row, row.reason, row.error or "")
-                event_id, event = row.event_id, _reopen(row)
-            step = self._understand(event)
+                if not parked.start(row):
+                    log.error("event parked as killer", event_type=row.type, subject=row.subject)
+                    return True
+                event_id, body = row.event_id, row.body
+            reason = "handler_failed"
             try:
-                with self.database.sessions.begin() as session:
-                    take_turns(session, "consumer")
-                    row = session.get(Parked, event_id, with_for_update=True)
-                    if row is None:
-                        return True
-                    session.delete(row)
-                    session.flush()
-                    if step.problem is not None:
-                        raise RuntimeError(f"{step.problem}: {step.error}")
-                    self._run_prepare(session, [step])
-                    if step.handler is not None:
-                        self._handle(session, step.event, step.handler)
-                log.info("parked event handled", event_type=event.type, subject=event.subject)
-                self.outcomes(Counter(handled=1))
+                step = self._understand(decode(body))
+                if step.problem is not None:
+                    reason = step.problem
+                    raise RuntimeError(step.error)
+                self._apply_parked(step)
             except Exception as error:
-                if trouble_of(error) is not Trouble.OTHER:
-                    raise
+                trouble = trouble_of(error)
                 with self.database.sessions.begin() as session:
                     row = session.get(Parked, event_id, with_for_update=True)
-                    if row is not None:
-                        row.error = _describe(error)[: parked.ERROR_LENGTH]
-                        row.reason = step.problem or "handler_failed"
-                        if was_behind:
-                            row.first_failed_at = now()
+                    if row is not None and trouble is Trouble.OTHER:
+                        unreadable = isinstance(error, Unreadable)
+                        parked.fail(row, "unreadable" if unreadable else reason, _describe(error))
+                    elif row is not None:
+                        parked.put_back(row)
+                if trouble is Trouble.AWAY:
+                    raise
             return True
 
-
-def parked_of(session: Session, subject: str) -> Sequence[Parked]:
-    """Return the parked events of a subject, oldest first."""
-    return session.scalars(
-        select(Parked).where(Parked.subject == subject).order_by(Parked.arrival)
-    ).all()
-
-
-def _reopen(row: Parked) -> Envelope:
-    return decode(row.body)
+    def _apply_parked(self, step: Step) -> None:
+        event = step.event
+        with self.database.sessions.begin() as session:
+            take_turns(session, "consumer")
+            if session.get(Parked, event.event_id) is None:
+                return  # its message came back meanwhile and was settled
+            inbox.take(session, [event])
+            self._run_prepare(session, [step])
+            counts = Counter([self._apply_step(session, step, {event.subject: event.event_id})])
+        log.info("parked event handled", event_type=event.type, subject=event.subject)
+        self.outcomes(counts)
 
 
 def _describe(error: Exception) -> str:

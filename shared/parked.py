@@ -2,14 +2,17 @@
 
 The first event of a subject that fails is `waiting`; later ones of that subject are parked
 `behind` it, so that their order is kept, while all other subjects go on. It is tried again
-with growing pauses, and after `ATTEMPTS` it is `dead` and waits for an operator.
+with growing pauses, and after `ATTEMPTS` it is `dead` and waits for an operator. Only the first
+of a subject ever has a time for its next try.
 """
 
 import random
 from collections.abc import Iterable
 from datetime import timedelta
+from uuid import UUID
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Table, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from shared.clock import now
@@ -18,10 +21,14 @@ from shared.tables import Parked
 
 #: Tries before an event is given to the operator: with the pauses below, after about 4 hours.
 ATTEMPTS = 12
+#: Starts in a row that ended with the worker's death before an event is not started again.
+DEADLY_STARTS = 2
 #: The first pause and the longest, in seconds.
 FIRST_PAUSE, LONGEST_PAUSE = 2, 3600
 #: Characters of an error that are kept.
 ERROR_LENGTH = 2000
+#: The reason of an event during whose handling the worker died.
+KILLED = "killed_worker"
 
 
 def pause_after(attempts: int) -> timedelta:
@@ -33,17 +40,39 @@ def pause_after(attempts: int) -> timedelta:
     return timedelta(seconds=seconds * random.uniform(1.0, 1.1))
 
 
-def held_subjects(session: Session, subjects: Iterable[str]) -> set[str]:
-    """Return those of `subjects` that have parked events, so that more must wait behind them."""
-    statement = select(Parked.subject).where(Parked.subject.in_(set(subjects))).distinct()
-    return set(session.scalars(statement))
+def firsts_of(session: Session, subjects: Iterable[str]) -> dict[str, UUID]:
+    """Return the first parked event of those `subjects` that have any: others wait behind it."""
+    places = (
+        select(func.min(Parked.arrival))
+        .where(Parked.subject.in_(set(subjects)))
+        .group_by(Parked.subject)
+    )
+    rows = session.execute(
+        select(Parked.subject, Parked.event_id).where(Parked.arrival.in_(places))
+    )
+    return {subject: event_id for subject, event_id in rows}
 
 
 def park(session: Session, event: Envelope, reason: str, error: str | None, state: str) -> None:
-    """Park one event; `state` is `waiting`, `behind`, `suspect` or `dead`."""
+    """Park one event; `state` is `waiting`, `behind`, `suspect` or `dead`.
+
+    One that is parked already keeps its place in the order and its attempts.
+    """
     moment = now()
+    to_be_tried = state in ("waiting", "suspect")
+    changing = {
+        "reason": reason,
+        "error": None if error is None else _storable(error),
+        "next_attempt_at": moment + pause_after(1) if to_be_tried else None,
+        "state": state,
+    }
+    table = Parked.__table__
+    assert isinstance(table, Table)
+    dialect = session.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     session.execute(
-        insert(Parked).values(
+        insert(table)
+        .values(
             event_id=event.event_id,
             # Counted in the statement: whoever parks holds the consumer's turn.
             arrival=select(func.coalesce(func.max(Parked.arrival), 0) + 1).scalar_subquery(),
@@ -51,39 +80,78 @@ def park(session: Session, event: Envelope, reason: str, error: str | None, stat
             publisher=event.publisher,
             type=event.type,
             body=event.body,
-            reason=reason,
-            error=error[:ERROR_LENGTH] if error else None,
             attempts=0 if state == "behind" else 1,
             first_failed_at=moment,
-            next_attempt_at=moment + pause_after(1) if state == "waiting" else None,
-            state=state,
+            **changing,
         )
+        .on_conflict_do_update(index_elements=["event_id"], set_=changing)
     )
 
 
+def _storable(error: str) -> str:
+    """Return the text as every database takes it: no NUL, no half characters, not too long."""
+    readable = error.encode(errors="backslashreplace").decode().replace("\0", "\\0")
+    return readable[:ERROR_LENGTH]
+
+
 def next_due(session: Session) -> Parked | None:
-    """Return the parked event to try next: the first of its subject, its pause over."""
-    first = select(func.min(Parked.arrival)).group_by(Parked.subject)
+    """Return the parked event to try next, if the pause of any is over."""
     return session.scalars(
         select(Parked)
-        .where(Parked.arrival.in_(first))
-        .where(
-            (Parked.state == "behind")
-            | ((Parked.state == "waiting") & (Parked.next_attempt_at <= now()))
-        )
-        .order_by(Parked.arrival)
+        .where(Parked.next_attempt_at <= now())
+        .order_by(Parked.next_attempt_at)
         .limit(1)
     ).one_or_none()
 
 
-def failed_again(row: Parked, reason: str, error: str) -> None:
-    """Note one more failed attempt of a parked event, and when to try it next, if at all."""
+def start(row: Parked) -> bool:
+    """Note that a parked event is about to be handled; return False when it must not be.
+
+    To be committed before the handling begins. Whoever ends the handling also ends the state
+    `suspect`; a row that still has it was being handled when the worker died.
+    """
+    if row.state == "suspect":
+        if row.reason == KILLED and row.attempts >= DEADLY_STARTS:
+            row.state, row.next_attempt_at = "dead", None
+            row.error = "the worker died each time it handled this event"
+            return False
+        row.reason = KILLED
+    row.state = "suspect"
     row.attempts += 1
-    row.reason, row.error = reason, error[:ERROR_LENGTH]
+    row.next_attempt_at = now() + pause_after(row.attempts)
+    return True
+
+
+def fail(row: Parked, reason: str, error: str) -> None:
+    """Note how the attempt that was started ended, and when to make the next one, if at all."""
+    row.reason, row.error = reason, _storable(error)
     if row.attempts >= ATTEMPTS:
         row.state, row.next_attempt_at = "dead", None
     else:
         row.state, row.next_attempt_at = "waiting", now() + pause_after(row.attempts)
+
+
+def put_back(row: Parked) -> None:
+    """Take back the start of an attempt that the database cut short: it says nothing about it."""
+    row.state = "waiting"
+    row.attempts -= 1
+    row.next_attempt_at = now() + pause_after(1)
+
+
+def leave(session: Session, event: Envelope) -> UUID | None:
+    """Forget a parked event that has taken effect; the next of its subject is due at once.
+
+    Returns the id of that next one.
+    """
+    session.execute(delete(Parked).where(Parked.event_id == event.event_id))
+    row = session.scalars(
+        select(Parked).where(Parked.subject == event.subject).order_by(Parked.arrival).limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.state == "behind":
+        row.state, row.next_attempt_at = "waiting", now()
+    return row.event_id
 
 
 def counts(session: Session) -> dict[str, int]:

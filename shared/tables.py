@@ -127,7 +127,8 @@ class Parked(MessagingBase):
     """An event that could not take effect yet, or waits behind one of its subject that could not.
 
     `state`: `waiting` is tried again at `next_attempt_at`; `behind` follows the first of its
-    subject; `suspect` was being handled when the worker died; `dead` needs an operator.
+    subject; `suspect` is being handled, or was when the worker died; `dead` needs an operator.
+    `attempts` counts starts; `arrival` is its place in the order.
     """
 
     __tablename__ = "parked_events"
@@ -141,7 +142,8 @@ class Parked(MessagingBase):
     error: Mapped[str | None]
     attempts: Mapped[int]
     first_failed_at: Mapped[datetime]
-    next_attempt_at: Mapped[datetime | None]
+    #: Null for those that are not tried: `behind` and `dead`.
+    next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)
     state: Mapped[str] = mapped_column(String(10))
     __table_args__ = (
         CheckConstraint("state IN ('waiting', 'behind', 'suspect', 'dead')", name="state"),
