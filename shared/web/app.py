@@ -63,6 +63,7 @@ def create_app(
     app.extensions[NAME] = State(settings, database, Verifier(settings), Health(settings, database))
     app.before_request(_begin)
     app.before_request(access.check_access)
+    app.before_request(requests.refuse_long_stream)
     app.after_request(_end)
     app.teardown_request(_leave)
     problems.register(app)

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import flask_smorest
-from flask import Request
+from flask import Request, request
 from marshmallow import Schema, ValidationError
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.errors import BadRequest, Unprocessable
 from shared.idempotency import KEY_PATTERN
@@ -95,6 +96,22 @@ class Parser(FlaskParser):
         raise ValidationFailed(
             "Some fields are not as they must be; `errors` says which and why.", errors=found
         ) from error
+
+
+def refuse_long_stream() -> None:
+    """Refuse a body that comes in chunks, without a length, and is over the limit.
+
+    Werkzeug would cut it at the limit and pass the first part on as if it were the whole: an
+    import would then take half a file.
+
+    Raises:
+        RequestEntityTooLarge: there is more of it.
+    """
+    limit = request.max_content_length
+    if limit is None or request.content_length is not None:
+        return  # Werkzeug looks at a length itself
+    if len(request.get_data()) >= limit and request.environ["wsgi.input"].read(1):
+        raise RequestEntityTooLarge
 
 
 def _number(text: str) -> float | int:

@@ -1,5 +1,6 @@
 """Every answer of the HTTP base is one a client can act on."""
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -186,6 +187,29 @@ def test_a_body_over_the_limit_is_refused(client: FlaskClient, token: Headers) -
     answer = add(client, token("things:write"), name="x" * 2_000_000)
 
     assert (answer.status_code, answer.json["type"]) == (413, "/problems/request-entity-too-large")
+
+
+@pytest.mark.parametrize(("over", "status"), [(0, 201), (1, 413), (1_000_000, 413)])
+def test_a_body_in_chunks_over_the_limit_is_refused_and_not_cut(
+    client: FlaskClient,
+    token: Headers,
+    settings: Settings,
+    names: Callable[[], list[str]],
+    over: int,
+    status: int,
+) -> None:
+    whole = json.dumps(THING).encode()
+    body = whole + b" " * (settings.max_body_bytes - len(whole) + over)
+
+    answer = client.post(
+        f"{V1}/things",
+        input_stream=io.BytesIO(body),
+        headers=token("things:write") | {"Content-Type": "application/json"},
+        environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+    )
+
+    assert answer.status_code == status
+    assert len(names()) == (status == 201)
 
 
 def test_an_unknown_word_in_a_query_is_refused(client: FlaskClient, token: Headers) -> None:
