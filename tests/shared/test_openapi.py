@@ -30,6 +30,8 @@ def test_requests_made_from_the_document_find_nothing(
         operation = found.ok()
         if operation.path.endswith("/slow") or "/kept/" in operation.path:
             continue  # made to time out, and to answer with any status
+        if mode is GenerationMode.NEGATIVE and "/trace/" in operation.path:
+            continue  # a wrong kind of value, written into a query, is a list of words again
 
         @settings(
             max_examples=20,
