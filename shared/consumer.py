@@ -28,6 +28,10 @@ BATCH, WINDOW = 300, 0.040
 PREFETCH = 400
 #: Returns on record from which a message is suspected to kill the worker.
 SUSPECT_RETURNS = 3
+#: Seconds to wait for the broker's answer to anything.
+IO_TIMEOUT = 10
+#: Seconds spent on the connection between two suspects.
+ALIVE = 0.001
 
 
 def consume(url: str, handling: Handling, stopping: Stopping) -> None:
@@ -35,12 +39,19 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
 
     Raises:
         OSError, amqp.exceptions.AMQPError: the connection failed; start again.
+        sqlalchemy.exc.DBAPIError: the database is away; start again.
     """
-    with Connection(url, heartbeat=30, connect_timeout=5) as connection:
+    # Before a message is taken: one that goes back unhandled comes nearer to the dead queue.
+    handling.database.engine.connect().close()
+    # The time-outs end what waits for a broker that no longer answers, such as the last close.
+    timeouts = {"read_timeout": IO_TIMEOUT, "write_timeout": IO_TIMEOUT}
+    with Connection(  # type: ignore[no-untyped-call]
+        url, heartbeat=30, connect_timeout=5, transport_options=timeouts
+    ) as connection:
         arrived: list[Any] = []
         broken: list[Any] = []
-        queue = Queue(queue_of(handling.service.name), no_declare=True)
-        with Consumer(
+        queue = Queue(queue_of(handling.service.name), no_declare=True)  # type: ignore[no-untyped-call]
+        with Consumer(  # type: ignore[no-untyped-call]
             connection.channel(),
             [queue],
             auto_declare=False,
@@ -85,15 +96,23 @@ def _settle(batch: Sequence[Any], handling: Handling, while_away: Any) -> None:
     events: list[Envelope] = []
     suspect = False
     for message in batch:
-        suspect = suspect or (message.headers or {}).get("x-delivery-count", 0) >= SUSPECT_RETURNS
+        suspect = suspect or _returns(message) >= SUSPECT_RETURNS
         try:
             events.append(decode(message.body))
         except Unreadable as error:
             handling.park_unreadable(_unreadable(message.body), str(error), while_away)
     if suspect:
-        handling.settle_suspects(events, while_away)
+        for event in events:  # slow, three commits each: the broker must not take us for dead
+            handling.settle_suspects([event], while_away)
+            while_away(ALIVE)
     else:
         handling.settle(events, while_away)
+
+
+def _returns(message: Any) -> int:
+    """Return how often the broker has had to take a message back."""
+    count = (message.headers or {}).get("x-delivery-count", 0)
+    return count if isinstance(count, int) else 0
 
 
 def _unreadable(body: bytes | str) -> Envelope:

@@ -4,12 +4,19 @@ Each service's relay thread hands what its outbox holds to every subscribed serv
 the other, and marks the rows only when all have committed. A kill at any moment means that the
 same rows are handed over again, and the inboxes drop the repeats. Handlers, inbox, parking and
 replay are the same code as behind RabbitMQ.
+
+RabbitMQ counts how often a message came back; here a file beside the publisher's database lies
+there while a batch is in hand. If it is found at a start, an event of the first batch may have
+killed the process, and each one's start is noted before it is handled.
 """
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
 
 from shared import metrics
 from shared.database import Database
@@ -17,7 +24,7 @@ from shared.envelope import decode
 from shared.handling import Handling
 from shared.logs import get
 from shared.service import Service
-from shared.store import BATCH, Store
+from shared.store import BATCH, Store, Waiting
 from shared.supervision import Stopping, supervise
 
 log = get(__name__)
@@ -65,24 +72,40 @@ class Bus:
             thread.join()
 
     def _relay(self, publisher: Member) -> None:
-        store = Store(publisher.database)
+        store, in_hand = Store(publisher.database), _in_hand(publisher.database)
         try:
+            suspect = in_hand.exists()
             while not self.stopping.is_set():
                 publisher.database.recorded.clear()
-                if not self._pass_on(publisher, store):
+                rows = store.waiting(BATCH)
+                if rows:
+                    in_hand.touch()
+                    try:
+                        self._pass_on(publisher, store, rows, suspect)
+                    finally:  # any end but that of the process
+                        in_hand.unlink(missing_ok=True)
+                else:
                     publisher.database.recorded.wait(LOOK_ANYWAY)
+                suspect = False
         finally:
             store.close()
 
-    def _pass_on(self, publisher: Member, store: Store) -> bool:
-        """Hand one batch to all who listen and mark it; return whether there was one."""
-        rows = store.waiting(BATCH)
+    def _pass_on(
+        self, publisher: Member, store: Store, rows: Sequence[Waiting], suspect: bool
+    ) -> None:
+        """Hand one batch to all who listen and mark it."""
         events = [decode(row.body) for row in rows]
         # No transaction is open here: two services delivering to each other would wait for ever.
         for member in self.members:
-            wanted = [event for event in events if event.type in member.handling.types]
+            handling = member.handling
+            wanted = [event for event in events if event.type in handling.types]
+            settle = handling.settle_suspects if suspect else handling.settle
             if wanted:
-                member.handling.settle(wanted, self.stopping.pause)
+                settle(wanted, self.stopping.pause)
         store.mark(rows)
         metrics.count_events(publisher.service.name, {"published": len(rows)})
-        return bool(rows)
+
+
+def _in_hand(database: Database) -> Path:
+    """Return the file that lies beside a database while a batch of its events is in hand."""
+    return Path(f"{make_url(database.url).database}.in-hand")

@@ -19,6 +19,8 @@ from shared.events import BY_TYPE, Event
 #: Bytes. CloudEvents only promises 64 KiB through foreign intermediaries, but an order of 200
 #: lines from several lots each is larger; see docs/decisions/0002-size-of-events.md.
 LARGEST = 262_144
+#: Characters of an attribute such as `type` or `subject`.
+LONGEST_WORD = 255
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 _TYPE = re.compile(r"^([a-z]+)\.([a-z][a-z0-9_]*)\.v([1-9][0-9]*)$")
 
@@ -135,7 +137,7 @@ def decode(body: bytes | str) -> Envelope:
     Raises:
         Unreadable: it is none of ours; the message says why.
     """
-    raw = body.encode() if isinstance(body, str) else body
+    raw = body.encode(errors="replace") if isinstance(body, str) else body
     if len(raw) > LARGEST:
         raise Unreadable(f"{len(raw)} bytes, over the limit of {LARGEST}")
     try:
@@ -145,21 +147,25 @@ def decode(body: bytes | str) -> Envelope:
     if not isinstance(document, dict) or document.get("specversion") != "1.0":
         raise Unreadable("no CloudEvent 1.0")
     try:
-        type_, subject, source = document["type"], document["subject"], document["source"]
-        if not (isinstance(type_, str) and isinstance(subject, str) and isinstance(source, str)):
-            raise Unreadable("type, subject and source must be text")
         if not isinstance(document.get("data"), dict):
             raise Unreadable("data must be an object")
+        time = datetime.fromisoformat(document["time"])
+        if time.tzinfo is None:
+            raise Unreadable("time has no zone")
+        sequence = int(document["sequence"])
+        if not 0 <= sequence < 2**63:
+            raise Unreadable("sequence is out of range")
         return Envelope(
             event_id=UUID(document["id"]),
-            type=type_,
-            source=source,
-            subject=subject,
-            sequence=int(document["sequence"]),
-            time=datetime.fromisoformat(document["time"]),
-            correlation_id=str(document.get("correlationid", document["id"])),
-            causation_id=document.get("causationid"),
-            traceparent=document.get("traceparent"),
+            type=_word(document["type"]),
+            source=_word(document["source"]),
+            subject=_word(document["subject"]),
+            sequence=sequence,
+            time=time,
+            # What only helps to follow a story is no reason to refuse it.
+            correlation_id=_word_or_none(document.get("correlationid")) or document["id"],
+            causation_id=_word_or_none(document.get("causationid")),
+            traceparent=_word_or_none(document.get("traceparent")),
             data=document["data"],
             body=raw,
         )
@@ -167,6 +173,24 @@ def decode(body: bytes | str) -> Envelope:
         raise Unreadable(f"attribute {error} is missing") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise Unreadable(str(error)) from error
+
+
+def _word(value: Any) -> str:
+    """Return `value` if every database can store it as a name; no event may fail to be parked.
+
+    Raises:
+        Unreadable: it is no text, too long, or has characters such as NUL or half a pair.
+    """
+    if not (isinstance(value, str) and 0 < len(value) <= LONGEST_WORD and value.isprintable()):
+        raise Unreadable(f"{value!r:.80} is no printable text of up to {LONGEST_WORD} characters")
+    return value
+
+
+def _word_or_none(value: Any) -> str | None:
+    try:
+        return _word(value)
+    except Unreadable:
+        return None
 
 
 def load_data(envelope: Envelope, contract: type[Event]) -> Envelope:

@@ -49,6 +49,13 @@ _parked = Gauge(
     multiprocess_mode="mostrecent",
 )
 
+_blocked = Gauge(
+    "farmgate_relay_blocked",
+    "1 while the broker's memory or disk alarm holds the service's events back.",
+    ["service"],
+    multiprocess_mode="livemostrecent",
+)
+
 
 def count_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
     """Count one answered request; `route` is a pattern, so that there are few of them."""
@@ -69,6 +76,11 @@ def set_backlog(service: str, oldest_seconds: float, parked: Mapping[str, int]) 
         _parked.labels(service, state).set(parked.get(state, 0))
 
 
+def set_relay_blocked(service: str, blocked: bool) -> None:
+    """Say whether the broker's alarm holds a service's events back."""
+    _blocked.labels(service).set(blocked)
+
+
 def expose() -> bytes:
     """Return all metrics in Prometheus's text format, of all processes that share a folder."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
@@ -78,9 +90,9 @@ def expose() -> bytes:
     return generate_latest(registry)
 
 
-def serve(port: int) -> tuple[WSGIServer, Thread]:
+def serve(port: int, host: str) -> tuple[WSGIServer, Thread]:
     """Answer scrapes on `port`, for a process without HTTP of its own; return server and thread."""
-    return start_http_server(port)
+    return start_http_server(port, host)
 
 
 def child_exit(pid: int) -> None:

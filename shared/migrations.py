@@ -6,7 +6,7 @@
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alembic import command, context
 from alembic.config import Config
@@ -81,7 +81,7 @@ def revisions(service: str, url: str) -> tuple[str | None, str | None]:
 def run(metadata: MetaData) -> None:
     """Run what Alembic was asked for; each service's `env.py` calls this and nothing else."""
 
-    def render(kind: str, thing: Any, autogenerate: Any) -> str | bool:
+    def render(kind: str, thing: Any, autogenerate: Any) -> str | Literal[False]:
         return "UtcDateTime()" if kind == "type" and isinstance(thing, UtcDateTime) else False
 
     context.configure(

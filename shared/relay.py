@@ -61,12 +61,19 @@ class Relay:
         url: str,
         stopping: Stopping,
         counted: Callable[[int], None] = lambda count: None,
+        told_blocked: Callable[[bool], None] = lambda blocked: None,
     ) -> None:
         self.service, self.database, self.url = service, database, url
         self.stopping = stopping
         self.counted = counted
+        self.told_blocked = told_blocked
         #: True while the broker's memory or disk alarm holds our publishes back.
         self.blocked = False
+
+    def set_blocked(self, blocked: bool) -> None:
+        """Note that the broker's alarm began or ended."""
+        self.blocked = blocked
+        self.told_blocked(blocked)
 
     def run(self) -> None:
         """Publish until the process stops.
@@ -83,7 +90,7 @@ class Relay:
             if error is not None:
                 raise error
         finally:
-            self.blocked = False
+            self.set_blocked(False)
             store.close()
 
 
@@ -115,6 +122,7 @@ class _Session:
 
     def run(self) -> BaseException | None:
         """Run until the connection ends; return why, None when we were asked to stop."""
+        self._watch()
         try:
             self.connection.ioloop.start()
         finally:
@@ -153,7 +161,6 @@ class _Session:
         self.connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(True))
         self.connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(False))
         self.connection.channel(on_open_callback=self._guard(self._opened))
-        self._watch()
 
     def _watch(self) -> None:
         """End a session that waits for what may never come."""
@@ -162,14 +169,15 @@ class _Session:
         moment = monotonic()
         if self.relay.stopping.is_set():
             self.asked_to_stop_at = self.asked_to_stop_at or moment
-            if moment - self.asked_to_stop_at > LAST_CONFIRMS:
+            if not self.pending or moment - self.asked_to_stop_at > LAST_CONFIRMS:
                 self._stop(None)
         elif self.pending and not self.relay.blocked and moment - self.sent_at > CONFIRMS_WITHIN:
             self._stop(Unconfirmed(f"{len(self.pending)} events, after {CONFIRMS_WITHIN:.0f} s"))
         self.connection.ioloop.call_later(WATCH, self._watch)
 
     def _set_blocked(self, blocked: bool) -> None:
-        self.relay.blocked = blocked
+        self.relay.set_blocked(blocked)
+        self.sent_at = monotonic()  # the wait for confirms begins anew
         log.warning("relay blocked by the broker's alarm" if blocked else "relay unblocked")
 
     def _opened(self, channel: pika.channel.Channel) -> None:

@@ -5,18 +5,36 @@ them can skip nothing. On PostgreSQL one connection holds the relay's lock, read
 whoever has lost the lock has lost the connection, and cannot mark.
 """
 
+import json
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import BigInteger, Connection, bindparam, create_engine, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
 from shared.clock import now
-from shared.database import Database
+from shared.database import Database, postgres_arguments
+from shared.tables import UtcDateTime
 
 #: Rows read, published and marked at once.
 BATCH = 500
+
+_WAITING = text(
+    "SELECT id, event_id, type, body, traceparent FROM outbox "
+    "WHERE position IS NULL ORDER BY id LIMIT :limit"
+)
+_ADVANCE = text("UPDATE relay_state SET position = position + :n RETURNING position")
+_MARK_ON_SQLITE = text(
+    "UPDATE outbox SET position = :first + b.key, published_at = :at "
+    "FROM json_each(:ids) AS b WHERE outbox.id = b.value AND outbox.position IS NULL"
+).bindparams(bindparam("at", type_=UtcDateTime()))
+_MARK_ON_POSTGRESQL = text(
+    "UPDATE outbox o SET position = :first + b.n - 1, published_at = :at "
+    "FROM unnest(:ids) WITH ORDINALITY AS b(id, n) WHERE o.id = b.id AND o.position IS NULL"
+).bindparams(bindparam("at", type_=UtcDateTime()), bindparam("ids", type_=ARRAY(BigInteger)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,60 +57,50 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._sqlite = database.is_sqlite
-        self._engine = (
-            database.engine
-            if self._sqlite
-            else create_engine(
-                database.url,
-                pool_size=1,
-                max_overflow=0,
-                connect_args={
-                    "connect_timeout": 5,
-                    # Below the broker's heartbeat: this runs inside the relay's I/O loop.
-                    "options": "-c statement_timeout=10000 -c timezone=UTC",
-                    "keepalives_idle": 10,
-                    "keepalives_interval": 5,
-                    "keepalives_count": 3,
-                },
-            )
-        )
-        self._connection: Connection | None = None
-        try:
-            self._connection = self._engine.connect()
-            with self._connection.begin():
-                self._connection.execute(
+        with ExitStack() as stack:
+            if self._sqlite:
+                self._writer = stack.enter_context(database.engine.connect())
+                self._reader = stack.enter_context(database.read_engine.connect())
+            else:
+                engine = create_engine(
+                    database.url,
+                    pool_size=1,
+                    max_overflow=0,
+                    hide_parameters=True,
+                    connect_args=postgres_arguments(
+                        # Below the broker's heartbeat: this runs inside the relay's I/O loop.
+                        "statement_timeout=10000",
+                        # A relay that was stopped in the middle must not keep the next one out.
+                        "idle_in_transaction_session_timeout=10000",
+                    ),
+                )
+                stack.callback(engine.dispose)
+                self._writer = self._reader = stack.enter_context(engine.connect())
+                # Back in the pool it would still hold the lock.
+                stack.callback(_invalidate, self._writer)
+            with self._writer.begin():
+                self._writer.execute(
                     text(
                         "INSERT INTO relay_state (id, epoch, position) VALUES (1, 1, 0) "
                         "ON CONFLICT (id) DO NOTHING"
                     )
                 )
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def connection(self) -> Connection:
-        assert self._connection is not None
-        return self._connection
+            self._open = stack.pop_all()
 
     def try_lock(self) -> bool:
         """Become the one active relay of this service; False: another one is."""
         if self._sqlite:
             return True  # the embedded mode has one process, see farmgate's lock file
-        with self.connection.begin():
+        with self._writer.begin():
             statement = text("SELECT pg_try_advisory_lock(hashtext('relay'))")
-            return bool(self.connection.scalar(statement))
+            return bool(self._writer.scalar(statement))
 
     def waiting(self, limit: int = BATCH) -> list[Waiting]:
         """Return up to `limit` events that have no position yet, oldest first."""
-        statement = text(
-            "SELECT id, event_id, type, body, traceparent FROM outbox "
-            "WHERE position IS NULL ORDER BY id LIMIT :limit"
-        )
-        with self.connection.begin():
+        with self._reader.begin():
             return [
                 Waiting(row.id, _uuid(row.event_id), row.type, bytes(row.body), row.traceparent)
-                for row in self.connection.execute(statement, {"limit": limit})
+                for row in self._reader.execute(_WAITING, {"limit": limit})
             ]
 
     def mark(self, rows: Sequence[Waiting]) -> None:
@@ -103,48 +111,29 @@ class Store:
         """
         if not rows:
             return
-        with self.connection.begin():
-            last = self.connection.scalar(
-                text("UPDATE relay_state SET position = position + :n RETURNING position"),
-                {"n": len(rows)},
-            )
-            first = int(last or 0) - len(rows) + 1
-            moment = now()
-            if self._sqlite:
-                moment_text = moment.replace(tzinfo=None).isoformat(sep=" ")
-                marked = sum(
-                    self.connection.execute(
-                        text(
-                            "UPDATE outbox SET position = :position, published_at = :at "
-                            "WHERE id = :id AND position IS NULL"
-                        ),
-                        {"id": row.id, "position": first + index, "at": moment_text},
-                    ).rowcount
-                    for index, row in enumerate(rows)
-                )
-            else:
-                marked = self.connection.execute(
-                    text(
-                        "UPDATE outbox o SET position = :first + b.n - 1, published_at = :at "
-                        "FROM unnest(cast(:ids AS bigint[])) WITH ORDINALITY AS b(id, n) "
-                        "WHERE o.id = b.id AND o.position IS NULL"
-                    ),
-                    {"first": first, "ids": [row.id for row in rows], "at": moment},
-                ).rowcount
+        ids = [row.id for row in rows]
+        with self._writer.begin():
+            last = self._writer.execute(_ADVANCE, {"n": len(rows)}).scalar_one()
+            marked = self._writer.execute(
+                _MARK_ON_SQLITE if self._sqlite else _MARK_ON_POSTGRESQL,
+                {
+                    "first": last - len(rows) + 1,
+                    "ids": json.dumps(ids) if self._sqlite else ids,
+                    "at": now(),
+                },
+            ).rowcount
             if marked != len(rows):
                 raise LostTurn(f"{len(rows) - marked} of {len(rows)} events were marked before")
 
     def close(self) -> None:
         """Give the connection, and with it the lock, back."""
-        if self._connection is not None:
-            try:
-                self._connection.invalidate() if not self._sqlite else None
-                self._connection.close()
-            except DBAPIError:
-                pass
-            self._connection = None
-        if not self._sqlite:
-            self._engine.dispose()
+        with suppress(DBAPIError):
+            self._open.close()
+
+
+def _invalidate(connection: Connection) -> None:
+    if not connection.closed:
+        connection.invalidate()
 
 
 def _uuid(value: UUID | str) -> UUID:

@@ -36,7 +36,7 @@ def supervise(
     name: str,
     loop: Callable[[], None],
     stopping: Stopping,
-    failed: Callable[[Exception], None] = lambda error: None,
+    failed: Callable[[BaseException], None] = lambda error: None,
 ) -> threading.Thread:
     """Run `loop` in a thread, again after every failure with growing pauses, until stopped.
 
@@ -51,11 +51,13 @@ def supervise(
                 loop()
             except Stopped:
                 return
-            except Exception as error:
+            # Whatever it is, SystemExit of a library too: a process that lives on without one
+            # of its loops looks healthy and does half its work.
+            except BaseException as error:
                 failed(error)
                 if monotonic() - started > STEADY:
                     pause = FIRST_PAUSE
-                log.error("loop failed", loop=name, error=repr(error), again_in_seconds=pause)
+                log.error("loop failed", loop=name, error=repr(error), seconds=pause)
                 # Chance: what failed together must not come back together.
                 stopping.wait(pause * random.uniform(0.8, 1.2))
                 pause = min(LONGEST_PAUSE, pause * 2)

@@ -5,17 +5,18 @@ its own short transactions, and may be killed anywhere and run twice.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, delete, select, text
+from sqlalchemy import NullPool, create_engine, delete, select, text
 
 from shared import idempotency
 from shared.clock import now
 from shared.config import Settings
-from shared.database import Database, Trouble, trouble_of
+from shared.database import Database, Trouble, postgres_arguments, trouble_of
 from shared.handling import Handling
 from shared.logs import get
 from shared.service import Timer
@@ -51,6 +52,7 @@ def prune(database: Database, settings: Settings) -> bool:
         old = (
             select(Outbox.id)
             .where(Outbox.position.is_not(None), Outbox.published_at < published_before)
+            .order_by(Outbox.position)
             .limit(CHUNK)
         )
         events = session.execute(delete(Outbox).where(Outbox.id.in_(old)))
@@ -77,14 +79,7 @@ def run_timers(
     A timer that fails is logged and comes again at its next time; the others are not kept
     waiting. When the database goes away, the lock is lost, and the loop ends with the error.
     """
-    engine = create_engine(database.url, pool_size=1, max_overflow=0)
-    connection: Connection | None = None
-    try:
-        if not database.is_sqlite:
-            connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            lock = text("SELECT pg_try_advisory_lock(hashtext('timers'))")
-            while not connection.scalar(lock):
-                stopping.pause(STAND_BY)
+    with _alone(database, stopping) as still_alone:
         queue = [(monotonic(), index) for index, _ in enumerate(timers)]
         heapq.heapify(queue)
         while not stopping.is_set():
@@ -93,16 +88,30 @@ def run_timers(
             if wait > 0:
                 stopping.pause(min(wait, STAND_BY))
                 continue
-            if connection is not None:
-                connection.execute(text("SELECT 1"))  # still ours? a lost connection lost the lock
+            still_alone()
             timer = timers[index]
             more = _run_one(timer, database, settings)
             heapq.heapreplace(queue, (monotonic() + (0.0 if more else timer.seconds), index))
-    finally:
-        if connection is not None:
-            connection.invalidate()
-            connection.close()
-        engine.dispose()
+
+
+@contextmanager
+def _alone(database: Database, stopping: Stopping) -> Iterator[Callable[[], None]]:
+    """Wait to be the only one that runs this service's timers; the value asks whether we still are.
+
+    A lock lives as long as its connection; asking raises when that is gone. The embedded mode
+    has one process, so there nobody else is.
+    """
+    if database.is_sqlite:
+        yield lambda: None
+        return
+    arguments = postgres_arguments("statement_timeout=10000")
+    # No pool: what is closed is closed, and the lock with it.
+    engine = create_engine(database.url, poolclass=NullPool, connect_args=arguments)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        lock = text("SELECT pg_try_advisory_lock(hashtext('timers'))")
+        while not connection.scalar(lock):
+            stopping.pause(STAND_BY)
+        yield lambda: connection.execute(text("SELECT 1")).close()
 
 
 def _run_one(timer: Timer, database: Database, settings: Settings) -> bool:

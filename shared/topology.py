@@ -130,10 +130,13 @@ def missing(url: str, services: Sequence[Service]) -> list[str]:
     names += [dead_queue_of(service.name) for service in services] + [STREAM]
     connection = pika.BlockingConnection(pika.URLParameters(url))
     try:
-        for name in names:
+        for name in [EXCHANGE, *names]:
             channel = connection.channel()
             try:
-                channel.queue_declare(name, passive=True)
+                if name == EXCHANGE:
+                    channel.exchange_declare(name, passive=True)
+                else:
+                    channel.queue_declare(name, passive=True)
             except pika.exceptions.ChannelClosedByBroker:
                 absent.append(name)
             else:

@@ -1,10 +1,12 @@
 """The worker process of one service: consumer, relay and timers in supervised threads."""
 
+import logging
 import signal
 from functools import partial
+from time import monotonic
 
 from shared import logs, metrics
-from shared.config import Settings, read_integer
+from shared.config import Settings, read, read_integer
 from shared.consumer import consume
 from shared.database import Database
 from shared.errors import Misconfigured
@@ -14,33 +16,41 @@ from shared.service import Service
 from shared.supervision import Stopping, supervise
 from shared.timers import run_timers, upkeep
 
+#: Seconds the threads have to end together; what a process manager allows is mostly 10.
+LAST_SECONDS = 8.0
+#: Seconds a transaction waits for a lock before it is begun anew. The broker takes a consumer
+#: that is silent for a minute for dead.
+LOCK_SECONDS = 10
+
 
 def run(service: Service, settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; the batch in hand commits first.
+    """Run until SIGTERM or SIGINT; the batch in hand commits first, if it can within seconds.
 
     Raises:
-        Misconfigured: there is no broker, or the database is SQLite.
+        Misconfigured: there is no broker, the database is SQLite, or the port for metrics is taken.
     """
     logs.configure(service.name)
+    # It tells each failed connection in ten lines; the loops say it in one.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     if settings.broker_url is None:
         raise Misconfigured(
             f"Set FARMGATE_BROKER_URL or FARMGATE_{service.name.upper()}_BROKER_URL; without a "
             "broker, `farmgate up` runs all services in one process."
         )
     url = settings.broker_url
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, lock_seconds=LOCK_SECONDS)
     if database.is_sqlite:
         raise Misconfigured(
             "A worker needs PostgreSQL: SQLite has no locks that several processes could share."
         )
+    # Waited for instead of handled: a handler that sets an event can meet the main thread inside
+    # the same event and wait for itself. Before any thread, so that all inherit it.
+    signals = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    _expose_metrics(settings)
     stopping = Stopping()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     handling = Handling(service, database)
     handling.outcomes = partial(metrics.count_events, service.name)
-    port = read_integer(settings.environment, "FARMGATE_METRICS_PORT", 0)
-    if port:
-        metrics.serve(port)
     timers = (*service.timers, *upkeep(handling))
     relay = Relay(
         service.name,
@@ -48,14 +58,30 @@ def run(service: Service, settings: Settings) -> None:
         url,
         stopping,
         counted=lambda count: metrics.count_events(service.name, {"published": count}),
+        told_blocked=partial(metrics.set_relay_blocked, service.name),
     )
     threads = [
         supervise("consumer", lambda: consume(url, handling, stopping), stopping),
         supervise("relay", relay.run, stopping),
         supervise("timers", lambda: run_timers(timers, database, settings, stopping), stopping),
     ]
-    while not stopping.wait(1.0):
-        pass
+    signal.sigwait(signals)
+    stopping.set()
+    deadline = monotonic() + LAST_SECONDS
     for thread in threads:
-        thread.join(10)
+        # One that still waits for a server that is away ends with the process; whatever it has
+        # not committed or acknowledged comes again.
+        thread.join(max(0.0, deadline - monotonic()))
     database.close()
+
+
+def _expose_metrics(settings: Settings) -> None:
+    port = read_integer(settings.environment, "FARMGATE_METRICS_PORT", 0)
+    if port:
+        host = read(settings.environment, "FARMGATE_METRICS_HOST", "127.0.0.1")
+        try:
+            metrics.serve(port, host)
+        except OSError as error:
+            raise Misconfigured(
+                f"FARMGATE_METRICS_PORT: port {port} on {host} cannot be used: {error.strerror}."
+            ) from error

@@ -13,6 +13,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -85,18 +86,27 @@ def broker(request: pytest.FixtureRequest) -> Iterator[servers.RabbitMQ]:
         yield server
 
 
+# By name, since these live as long as the session, which sees the `service` of each folder.
 @pytest.fixture(scope="session")
-def _sqlite_template(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / f"{service.name}.db"
-    migrations.upgrade(service.name, f"sqlite:///{path}")
-    return path
+def _sqlite_templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    @cache
+    def template(service: str) -> Path:
+        path = tmp_path_factory.mktemp("template") / f"{service}.db"
+        migrations.upgrade(service, f"sqlite:///{path}")
+        return path
+
+    return template
 
 
 @pytest.fixture(scope="session")
-def _postgres_url(service: Service, postgres: Callable[[str], str]) -> str:
-    url = postgres(service.name)
-    migrations.upgrade(service.name, url)
-    return url
+def _postgres_urls(postgres: Callable[[str], str]) -> Callable[[str], str]:
+    @cache
+    def migrated(service: str) -> str:
+        url = postgres(service)
+        migrations.upgrade(service, url)
+        return url
+
+    return migrated
 
 
 def _empty(url: str) -> None:
@@ -109,13 +119,13 @@ def _empty(url: str) -> None:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, service: Service, tmp_path: Path) -> str:
     """The address of an empty, migrated database of the service under test."""
     if request.param == "sqlite":
         path = tmp_path / "service.db"
-        shutil.copy(request.getfixturevalue("_sqlite_template"), path)
+        shutil.copy(request.getfixturevalue("_sqlite_templates")(service.name), path)
         return f"sqlite:///{path}"
-    url = cast(str, request.getfixturevalue("_postgres_url"))
+    url = cast(str, request.getfixturevalue("_postgres_urls")(service.name))
     _empty(url)
     return url
 

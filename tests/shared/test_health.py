@@ -167,7 +167,7 @@ def test_a_process_without_http_can_be_scraped() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: Any = free.getsockname()[1]
-    server, thread = metrics.serve(port)
+    server, thread = metrics.serve(port, "127.0.0.1")
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         scraped = answer.read()
