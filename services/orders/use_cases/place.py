@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from services.orders.models import Order, OrderLine, PriceCopy, SiteCopy, VariantCopy
@@ -142,43 +142,36 @@ def _check_site(session: Session, site_id: UUID) -> None:
 def _priced(
     session: Session, channel: str, lines: Sequence[Mapping[str, Any]], now: datetime
 ) -> list[OrderLine]:
-    wanted = {line["variant_id"] for line in lines}
-    variants = {
-        variant.id: variant
-        for variant in session.scalars(
-            select(VariantCopy).where(VariantCopy.id.in_(wanted), VariantCopy.on_sale)
-        )
-    }
-    price_of = _prices_at(session, channel, wanted, now)
+    offers = _offers(session, channel, {line["variant_id"] for line in lines}, now)
     rows, changed = [], []
     for line_no, line in enumerate(lines, start=1):
         variant_id, quantity = line["variant_id"], line["quantity"]
-        variant, price = variants.get(variant_id), price_of.get(variant_id)
-        if variant is None:
+        offer = offers.get(variant_id)
+        if offer is None:
             raise UnknownVariant(
                 f"Line {line_no}: variant {variant_id} is not on sale; choose one of "
                 "GET /api/catalog/v1/products.",
                 line_no=line_no,
             )
-        if price is None:
+        if offer.price_fen is None:
             raise NoPrice(
-                f"Line {line_no}: {variant.sku} has no price for {channel} at present; leave it "
+                f"Line {line_no}: {offer.sku} has no price for {channel} at present; leave it "
                 "out, or order over another channel.",
                 line_no=line_no,
             )
-        prices.check_packs(line_no, quantity, variant.pack_quantity, variant.unit)
-        total = prices.line_total_fen(quantity, price.price_fen, price.price_unit)
+        prices.check_packs(line_no, quantity, offer.pack_quantity, offer.unit)
+        total = prices.line_total_fen(quantity, offer.price_fen, offer.price_unit)
         prices.check_total(total)
         if line.get("line_total_fen") not in (None, total):
-            present = {"price_fen": price.price_fen, "price_unit": price.price_unit}
+            present = {"price_fen": offer.price_fen, "price_unit": offer.price_unit}
             changed.append({"line_no": line_no, "line_total_fen": total, **present})
         rows.append(
             OrderLine(
                 line_no=line_no,
                 variant_id=variant_id,
                 quantity=quantity,
-                price_fen=price.price_fen,
-                price_unit=price.price_unit,
+                price_fen=offer.price_fen,
+                price_unit=offer.price_unit,
                 line_total_fen=total,
             )
         )
@@ -192,33 +185,44 @@ def _priced(
     return rows
 
 
-def _prices_at(
+def _offers(
     session: Session, channel: str, variant_ids: set[UUID], moment: datetime
-) -> dict[UUID, PriceCopy]:
-    """Return for each variant that has one its price in a channel at a moment."""
+) -> dict[UUID, Any]:
+    """Return the variants on sale, in one statement, each with its price in a channel or None.
+
+    As plain rows: placing an order changes none of them.
+    """
     begun = (
-        select(PriceCopy.variant_id, func.max(PriceCopy.valid_from).label("valid_from"))
+        select(func.max(PriceCopy.valid_from))
         .where(
-            PriceCopy.variant_id.in_(variant_ids),
+            PriceCopy.variant_id == VariantCopy.id,
             PriceCopy.channel == channel,
             PriceCopy.valid_from <= moment,
         )
-        .group_by(PriceCopy.variant_id)
-        .subquery()
+        .correlate(VariantCopy)
+        .scalar_subquery()
     )
-    latest = select(PriceCopy).join(
-        begun,
-        and_(
-            PriceCopy.variant_id == begun.c.variant_id,
-            PriceCopy.valid_from == begun.c.valid_from,
-            PriceCopy.channel == channel,
-        ),
+    offers = (
+        select(
+            VariantCopy.id,
+            VariantCopy.sku,
+            VariantCopy.unit,
+            VariantCopy.pack_quantity,
+            PriceCopy.price_fen,
+            PriceCopy.price_unit,
+        )
+        .outerjoin(
+            PriceCopy,
+            and_(
+                PriceCopy.variant_id == VariantCopy.id,
+                PriceCopy.channel == channel,
+                PriceCopy.valid_from == begun,
+                or_(PriceCopy.valid_to.is_(None), PriceCopy.valid_to > moment),
+            ),
+        )
+        .where(VariantCopy.id.in_(variant_ids), VariantCopy.on_sale)
     )
-    return {
-        price.variant_id: price
-        for price in session.scalars(latest)
-        if price.valid_to is None or price.valid_to > moment
-    }
+    return {row.id: row for row in session.execute(offers)}
 
 
 def _check_open_holds(session: Session, buyer_id: str, most: int) -> None:
