@@ -51,6 +51,7 @@ def run(service: Service, settings: Settings) -> None:
     stopping = Stopping()
     handling = Handling(service, database)
     handling.outcomes = partial(metrics.count_events, service.name)
+    metrics.set_relay_blocked(service.name, False)
     timers = (*service.timers, *upkeep(handling))
     relay = Relay(
         service.name,

@@ -147,6 +147,13 @@ def test_a_fact_too_large_to_travel_is_not_written() -> None:
         document(source=None),
         document(sequence=None),
         document(sequence="seven"),
+        document(sequence="-1"),
+        document(sequence=str(2**63)),
+        document(time="2026-01-02T03:04:05"),
+        document(subject="order/\0"),
+        document(subject="order/\ud800"),
+        document(subject=""),
+        document(type="x" * 256),
         document(time=None),
         document(time="yesterday"),
         document(time=7),
@@ -159,6 +166,13 @@ def test_a_fact_too_large_to_travel_is_not_written() -> None:
 def test_what_is_no_event_of_ours_is_unreadable(body: bytes) -> None:
     with pytest.raises(Unreadable):
         decode(body)
+
+
+def test_a_strange_story_is_no_reason_to_refuse_an_event() -> None:
+    event = decode(document(correlationid={"a": "\0"}, causationid=7, traceparent="\0"))
+
+    assert event.correlation_id == str(event.event_id)
+    assert (event.causation_id, event.traceparent) == (None, None)
 
 
 @given(st.binary(max_size=200))

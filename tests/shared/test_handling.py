@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import event as sql_event
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from shared import clock, parked
@@ -17,6 +18,7 @@ from shared.envelope import Envelope, decode, encode
 from shared.events import Event, OrderPaid
 from shared.handling import Handling
 from shared.ids import new_id
+from shared.service import Service
 from shared.tables import Inbox, Outbox, Parked
 from shared.testing import probe
 
@@ -65,16 +67,52 @@ def never_away(seconds: float) -> None:
     raise AssertionError("the database is away")
 
 
+class Died(BaseException):
+    """What a killed worker looks like from inside: nothing after it runs."""
+
+
+def dying(database: Database) -> Handling:
+    """Return a worker that every event kills."""
+
+    def die(session: object, event: Envelope) -> None:
+        raise Died
+
+    return Handling(Service("notifications", {OrderPaid: die}), database)
+
+
+class ServerError(Exception):
+    """An error as the driver raises it."""
+
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
+
+
+@contextmanager
+def failing(database: Database, words: str, *sqlstates: str) -> Iterator[None]:
+    """Let the first statements that contain `words` fail, each with one of these errors."""
+    left = list(sqlstates)
+
+    def fail(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if left and words in statement:
+            raise OperationalError(words, {}, ServerError(left.pop(0)))
+
+    sql_event.listen(database.engine, "before_cursor_execute", fail)
+    yield
+    sql_event.remove(database.engine, "before_cursor_execute", fail)
+    assert not left
+
+
 def parked_rows(database: Database) -> list[Parked]:
     with database.readers() as session:
         return list(session.scalars(select(Parked).order_by(Parked.arrival)))
 
 
 def make_due(database: Database) -> None:
+    """Let the pause of every parked event that will be tried be over."""
     with database.sessions.begin() as session:
         session.execute(
             update(Parked)
-            .where(Parked.state == "waiting")
+            .where(Parked.next_attempt_at.is_not(None))
             .values(next_attempt_at=clock.now() - timedelta(seconds=1))
         )
 
@@ -205,9 +243,7 @@ def test_an_event_that_cannot_be_understood_is_parked_with_its_reason(
 def test_a_known_event_nobody_here_listens_to_is_ignored(
     database: Database, handling: Handling
 ) -> None:
-    handling.settle(
-        [changed(paid(uuid4()), type="orders.order_expired.v1")], never_away
-    )
+    handling.settle([changed(paid(uuid4()), type="orders.order_expired.v1")], never_away)
 
     assert parked_rows(database) == []
     assert probe.effects(database) == []
@@ -227,25 +263,10 @@ def test_unknown_fields_of_a_known_event_are_ignored(
 def test_while_the_database_is_away_the_batch_waits_and_nothing_is_parked(
     database: Database, handling: Handling
 ) -> None:
-    outages = 3
-
-    class ShutDown(Exception):
-        sqlstate = "57P01"
-
-    def cut(connection: object, cursor: object, statement: str, *rest: object) -> None:
-        if outages and "INSERT INTO inbox" in statement:
-            raise OperationalError("INSERT", {}, ShutDown())
-
     paused: list[float] = []
 
-    def while_away(seconds: float) -> None:
-        nonlocal outages
-        outages -= 1
-        paused.append(seconds)
-
-    sql_event.listen(database.engine, "before_cursor_execute", cut)
-    handling.settle([paid(uuid4()), paid(uuid4())], while_away)
-    sql_event.remove(database.engine, "before_cursor_execute", cut)
+    with failing(database, "INSERT INTO inbox", "57P01", "08006", "53300"):
+        handling.settle([paid(uuid4()), paid(uuid4())], paused.append)
 
     assert len(paused) == 3
     assert len(probe.effects(database)) == 2
@@ -253,25 +274,16 @@ def test_while_the_database_is_away_the_batch_waits_and_nothing_is_parked(
 
 
 def test_a_suspect_that_died_twice_is_parked_unseen_and_its_neighbours_are_handled(
-    database: Database, handling: Handling, monkeypatch: pytest.MonkeyPatch
+    database: Database, handling: Handling
 ) -> None:
     killer, other = paid(uuid4()), paid(uuid4())
 
-    class Died(BaseException):
-        """What a killed worker looks like from inside: nothing after it runs."""
-
-    def die(session: object, event: Envelope) -> None:
-        raise Died
-
     deaths = 0
-    healthy = handling._handlers["orders.order_paid.v1"]
     for _ in range(4):
-        handling._handlers["orders.order_paid.v1"] = (healthy[0], die)
         try:
-            handling.settle_suspects([killer], never_away)
+            dying(database).settle_suspects([killer], never_away)
         except Died:
             deaths += 1
-    handling._handlers["orders.order_paid.v1"] = healthy
     handling.settle_suspects([other], never_away)
 
     assert deaths == 2
@@ -285,6 +297,179 @@ def test_two_consumers_with_the_same_batch_leave_each_effect_once(
     batch = [paid(uuid4()) for _ in range(50)]
     second = Handling(probe.SERVICE, database)
 
-    in_threads([lambda: handling.settle(batch, never_away), lambda: second.settle(batch, never_away)])
+    in_threads(
+        [lambda: handling.settle(batch, never_away), lambda: second.settle(batch, never_away)]
+    )
 
     assert len(probe.effects(database)) == 50
+
+
+def test_a_storm_of_deadlocks_parks_nothing(database: Database, handling: Handling) -> None:
+    paused: list[float] = []
+
+    with failing(database, "INSERT INTO inbox", *["40P01"] * 9):
+        handling.settle([paid(uuid4()), paid(uuid4())], paused.append)
+
+    assert len(probe.effects(database)) == 2
+    assert parked_rows(database) == []
+    assert paused != []
+
+
+@pytest.mark.parametrize("settle", [Handling.settle, Handling.settle_suspects])
+def test_an_event_that_can_be_neither_handled_nor_parked_waits(
+    database: Database, handling: Handling, settle: Callable[..., None]
+) -> None:
+    paused: list[float] = []
+
+    with failing(database, "INSERT INTO parked_events", "42P01", "42P01"):
+        settle(handling, [paid(uuid4(), 1, probe.FAILS)], paused.append)
+
+    assert len(paused) == 2
+    assert [row.reason for row in parked_rows(database)] == ["handler_failed"]
+
+
+def test_bytes_that_are_no_event_wait_until_they_can_be_kept(
+    database: Database, handling: Handling
+) -> None:
+    paused: list[float] = []
+
+    with failing(database, "INSERT INTO parked_events", "42P01"):
+        handling.park_unreadable(paid(uuid4()), "no \0 \ud800 JSON", paused.append)
+
+    assert len(paused) == 1
+    assert [(row.reason, row.state) for row in parked_rows(database)] == [("unreadable", "dead")]
+
+
+def test_a_parked_event_that_kills_the_worker_twice_is_dead(
+    database: Database, handling: Handling
+) -> None:
+    subject = uuid4()
+    handling.settle([paid(subject, 1, probe.FAILS), paid(subject, 2)], never_away)
+
+    deaths = 0
+    for _ in range(4):
+        make_due(database)
+        try:
+            dying(database).retry_parked()
+        except Died:
+            deaths += 1
+
+    assert deaths == 2
+    assert [(row.reason, row.state) for row in parked_rows(database)] == [
+        ("killed_worker", "dead"),
+        ("behind", "behind"),
+    ]
+    assert probe.effects(database) == []
+
+
+def test_a_suspect_whose_message_never_comes_back_is_tried_again(
+    database: Database, handling: Handling
+) -> None:
+    event = paid(uuid4())
+    with pytest.raises(Died):
+        dying(database).settle_suspects([event], never_away)
+
+    make_due(database)
+    assert handling.retry_parked()
+    handling.settle([event], never_away)
+
+    assert [e.event_id for e in probe.effects(database)] == [event.event_id]
+    assert parked_rows(database) == []
+
+
+@pytest.mark.parametrize("amount_fen", [1, probe.FAILS])
+def test_a_suspect_keeps_its_place_before_what_was_parked_behind_it(
+    database: Database, handling: Handling, amount_fen: int
+) -> None:
+    subject = uuid4()
+    first, second, third = (paid(subject, n, amount_fen if n == 1 else 1) for n in (1, 2, 3))
+    with pytest.raises(Died):
+        dying(database).settle_suspects([first], never_away)
+    handling.settle([second], never_away)
+
+    handling.settle([first, third], never_away)
+    probe.MENDED.add("now")
+    make_due(database)
+    while handling.retry_parked():
+        pass
+
+    assert [e.sequence for e in probe.effects(database)] == [1, 2, 3]
+    assert parked_rows(database) == []
+
+
+def test_an_attempt_that_the_database_cut_short_does_not_count(
+    database: Database, handling: Handling
+) -> None:
+    handling.settle([paid(uuid4(), 1, probe.FAILS)], never_away)
+    before = parked_rows(database)[0]
+    probe.MENDED.add("now")
+
+    with failing(database, "INSERT INTO inbox", "40P01", "57P01"):
+        make_due(database)
+        assert handling.retry_parked()
+        make_due(database)
+        with pytest.raises(OperationalError):
+            handling.retry_parked()
+    after = parked_rows(database)[0]
+    make_due(database)
+    assert handling.retry_parked()
+
+    assert (after.attempts, after.state, after.reason) == (
+        before.attempts,
+        "waiting",
+        before.reason,
+    )
+    assert len(probe.effects(database)) == 1
+
+
+def test_what_is_due_among_10_000_parked_events_is_found_by_an_index(
+    database: Database, handling: Handling
+) -> None:
+    event = paid(uuid4())
+    moment = clock.now()
+    rows = [
+        {
+            "event_id": new_id(),
+            "arrival": number,
+            "subject": f"order/{number // 10}",
+            "publisher": "orders",
+            "type": event.type,
+            "body": event.body,
+            "reason": "behind",
+            "attempts": 0,
+            "first_failed_at": moment,
+            "next_attempt_at": moment + timedelta(hours=1) if number % 10 == 0 else None,
+            "state": "waiting" if number % 10 == 0 else "behind",
+        }
+        for number in range(10_000)
+    ]
+    with database.sessions.begin() as session:
+        session.execute(insert(Parked), rows)
+        if not database.is_sqlite:
+            session.execute(text("ANALYZE parked_events"))
+    plans: list[str] = []
+    explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
+
+    def plan(
+        connection: object, cursor: object, statement: str, values: object, *_: object
+    ) -> None:
+        if "parked_events" in statement and not statement.startswith("EXPLAIN"):
+            with database.read_engine.connect() as other:
+                plans.append(str(other.exec_driver_sql(explain + statement, values).all()))
+
+    sql_event.listen(database.engine, "before_cursor_execute", plan)
+    assert not handling.retry_parked()
+    sql_event.remove(database.engine, "before_cursor_execute", plan)
+
+    assert len(plans) == 1
+    assert "ix_parked_events_next_attempt_at" in plans[0]
+
+
+def test_a_session_used_again_does_not_publish_what_was_rolled_back(database: Database) -> None:
+    with database.sessions() as session:
+        probe.on_order_paid(session, paid(uuid4()))
+        session.rollback()
+        session.commit()
+
+    with database.readers() as session:
+        assert session.scalar(select(func.count()).select_from(Outbox)) == 0

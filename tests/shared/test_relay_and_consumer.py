@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 from uuid import UUID, uuid4
 
 import pika
@@ -89,9 +90,9 @@ def positions(database: Database) -> list[int | None]:
 
 
 @contextmanager
-def running(*loops: Callable[[Stopping], None]) -> Iterator[list[Exception]]:
+def running(*loops: Callable[[Stopping], None]) -> Iterator[list[BaseException]]:
     """Run loops supervised; yields the failures they had."""
-    stopping, failures = Stopping(), []  # type: tuple[Stopping, list[Exception]]
+    stopping, failures = Stopping(), []  # type: tuple[Stopping, list[BaseException]]
     threads = [
         supervise(f"loop-{n}", lambda loop=loop: loop(stopping), stopping, failures.append)  # type: ignore[misc]
         for n, loop in enumerate(loops)
@@ -268,22 +269,116 @@ def test_a_message_with_an_unknown_compression_goes_to_the_dead_queue_and_the_lo
     assert failures == []
 
 
-def test_a_service_user_may_publish_its_own_events_and_nothing_else(
-    vhost: str, broker: RabbitMQ, sender: Database
-) -> None:
-    name = vhost.rpartition("/")[2]
-    rights = topology.permissions("orders")
-    broker.ctl("add_user", "orders-user", "secret")
+@contextmanager
+def logged_in(vhost: str, broker: RabbitMQ, service: str) -> Iterator[str]:
+    """Make a user with the rights of a service; gives the address with its name."""
+    name, user = vhost.rpartition("/")[2], f"{service}-user"
+    rights = topology.permissions(service)
+    broker.ctl("add_user", user, "secret")
     try:
         broker.ctl(
             "set_permissions",
-            *("-p", name, "orders-user", rights["configure"], rights["write"], rights["read"]),
+            *("-p", name, user, rights["configure"], rights["write"], rights["read"]),
         )
         broker.ctl(
             "set_topic_permissions",
-            *("-p", name, "orders-user", "events", rights["topic_write"], rights["topic_read"]),
+            *("-p", name, user, "events", rights["topic_write"], rights["topic_read"]),
         )
-        url = vhost.replace("guest:guest", "orders-user:secret")
+        yield vhost.replace("guest:guest", f"{user}:secret")
+    finally:
+        broker.ctl("delete_user", user)
+
+
+def test_services_relay_and_consume_without_any_right_to_configure(
+    vhost: str, broker: RabbitMQ, sender: Database, receiver: Database
+) -> None:
+    with (
+        logged_in(vhost, broker, "orders") as sending,
+        logged_in(vhost, broker, "notifications") as receiving,
+    ):
+        record(sender, [uuid4()], times=3)
+
+        with running(relaying(sender, sending), consuming(receiver, receiving)) as failures:
+            wait_until(lambda: len(probe.effects(receiver)) == 3, 30, "all effects")
+
+    assert failures == []
+
+
+def test_topology_declared_again_adds_and_prunes_bindings_and_says_what_is_missing(
+    vhost: str, sender: Database
+) -> None:
+    services = [PUBLISHER, probe.SERVICE]
+    connection = pika.BlockingConnection(pika.URLParameters(vhost))
+    channel = connection.channel()
+    channel.queue_bind("orders.events", "events", "orders.order_paid.v1")
+    channel.queue_delete("notifications.events.dead")
+
+    before = topology.missing(vhost, services)
+    topology.declare(vhost, services)
+    unpruned = taken(channel, "orders.events")
+    topology.declare(vhost, services, prune=True)
+    pruned = taken(channel, "orders.events")
+    connection.close()
+
+    assert before == ["notifications.events.dead"]
+    assert topology.missing(vhost, services) == []
+    assert (unpruned, pruned) == (True, False)
+
+
+def taken(channel: Any, queue: str) -> bool:
+    """Tell whether an event reaches a queue; it is taken out again."""
+    channel.basic_publish("events", "orders.order_paid.v1", b"{}")
+    deadline = monotonic() + 1
+    while monotonic() < deadline:
+        if channel.basic_get(queue, auto_ack=True)[0] is not None:
+            return True
+    return False
+
+
+def test_a_broker_with_nothing_declared_lacks_everything(broker: RabbitMQ) -> None:
+    name = f"v{uuid4().hex[:8]}"
+    broker.ctl("add_vhost", name)
+    broker.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+    try:
+        url = broker.url().rpartition("/")[0] + "/" + name
+
+        absent = topology.missing(url, [PUBLISHER])
+    finally:
+        broker.ctl("delete_vhost", name)
+
+    assert absent == ["events", "orders.events", "orders.events.dead", topology.STREAM]
+
+
+def test_a_message_with_a_strange_count_of_returns_is_handled(
+    vhost: str, sender: Database, receiver: Database
+) -> None:
+    publish(vhost, b"no event", headers={"x-delivery-count": "many"})
+    record(sender, [uuid4()])
+
+    with running(relaying(sender, vhost), consuming(receiver, vhost)) as failures:
+        wait_until(lambda: len(probe.effects(receiver)) == 1, 20, "the good event's effect")
+
+    assert failures == []
+
+
+def test_while_its_database_is_away_a_consumer_takes_no_message(vhost: str) -> None:
+    publish(vhost, b"{}")
+    away = Database("postgresql+psycopg://farmgate@127.0.0.1:1/away")
+
+    with running(consuming(away, vhost)) as failures:
+        wait_until(lambda: len(failures) >= 2, 20, "it looks for its database")
+
+    connection = pika.BlockingConnection(pika.URLParameters(vhost))
+    method, properties, _ = connection.channel().basic_get("notifications.events")
+    connection.close()
+    assert method is not None
+    assert "x-delivery-count" not in (properties.headers or {})
+
+
+def test_a_service_user_may_publish_its_own_events_and_nothing_else(
+    vhost: str, broker: RabbitMQ, sender: Database
+) -> None:
+    with logged_in(vhost, broker, "orders") as url:
         record(sender, [uuid4()])
 
         with running(relaying(sender, url)) as failures:
@@ -307,8 +402,6 @@ def test_a_service_user_may_publish_its_own_events_and_nothing_else(
                 forbidden(channel)
             assert refusal.value.reply_code == 403
             connection.close()
-    finally:
-        broker.ctl("delete_user", "orders-user")
 
 
 WORKER = """
@@ -356,8 +449,10 @@ def test_an_event_that_kills_the_worker_is_parked_and_its_neighbours_are_handled
         worker = subprocess.Popen([sys.executable, "-c", WORKER, receiver.url, vhost])
         try:
             wait_until(
-                lambda worker=worker: worker.poll() is not None  # type: ignore[misc]
-                or len(probe.effects(receiver)) == 60,
+                lambda worker=worker: (
+                    worker.poll() is not None  # type: ignore[misc]
+                    or len(probe.effects(receiver)) == 60
+                ),
                 60,
                 "the worker dies or is done",
             )
