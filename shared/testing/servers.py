@@ -106,7 +106,7 @@ class Postgres:
                 user=self.user,
                 start_new_session=True,
             )
-        ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         wait_until(
             lambda: subprocess.run(ready, check=False).returncode == 0,
             START_SECONDS,
@@ -222,7 +222,7 @@ def rabbitmq() -> Iterator[RabbitMQ]:
     Raises:
         NoServer: it is not installed.
     """
-    programs = _rabbit_programs()
+    _rabbit_programs()
     with tempfile.TemporaryDirectory(prefix="farmgate-mq-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         cookie = folder / ".erlang.cookie"
@@ -264,17 +264,6 @@ def rabbitmq() -> Iterator[RabbitMQ]:
             yield broker
         finally:
             if broker.process is not None and broker.process.poll() is None:
-                with suppress(subprocess.CalledProcessError):
-                    subprocess.run(
-                        [programs / "rabbitmqctl", "-q", "stop"],
-                        env=environment,
-                        check=False,
-                        capture_output=True,
-                    )
-                with suppress(subprocess.TimeoutExpired):
-                    broker.process.wait(30)
-                with suppress(ProcessLookupError):
-                    os.killpg(broker.process.pid, signal.SIGKILL)
-                broker.process.wait()
+                broker.kill()  # its data go with the folder
             if broker.epmd is not None:
                 stop(broker.epmd)
