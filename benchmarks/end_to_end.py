@@ -15,7 +15,7 @@ import multiprocessing
 import random
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -175,6 +175,11 @@ def settled(system: Processes, operator: Any, orders: int) -> bool:
     return True
 
 
+def told(operator: Any) -> bool:
+    """Tell whether no message waits to be sent."""
+    return not operator.get("notifications", "/messages", status="queued", limit=1)["items"]
+
+
 def decisions(operator: Any, since: str) -> list[float]:
     """Return the milliseconds from placing to the decision of the orders placed since then."""
     found = []
@@ -252,6 +257,10 @@ def measure(
     settled_after = time.monotonic() - started
     used = processor_seconds(everything) - used
     states = operator.get("orders", "/orders/summary")["states"]
+
+    # What full load left to be sent would slow the next measurement. In quiet hours it stays.
+    with suppress(TimeoutError):
+        servers.wait_until(lambda: told(operator), 120, "all messages are sent")
 
     sustained = placed / settled_after
     half = Job(url, path, token, centre["site_id"], plenty, rate=sustained / 2 / 8)
