@@ -30,6 +30,15 @@ blp = Blueprint(
     description="What people were told about their orders and sales, and what they wish.",
 )
 
+#: How the document explains whose preferences a path names.
+PERSON_IN_PATH = {
+    "in": "path",
+    "name": "person",
+    "description": "`buyer:<id>`, `enterprise:<id>`, or `order:<order id>` for a guest.",
+    "schema": {"type": "string", "pattern": f"^{PERSON}$"},
+    "example": "buyer:dolma",
+}
+
 
 class PersonNotFound(NotFound):
     """Raised when a path names nobody that could have preferences, or somebody else."""
@@ -83,7 +92,7 @@ def read_message(message_id: UUID) -> use_cases.InboxMessage:
         return use_cases.mark_read(session, message_id, _own_person())
 
 
-@blp.get("/preferences/<string:person>")
+@blp.get("/preferences/<string:person>", parameters=[PERSON_IN_PATH])
 @scope("messages:read")
 @blp.response(200, PreferencesResponse)
 def get_preferences(person: str) -> dict[str, Any]:
@@ -96,7 +105,7 @@ def get_preferences(person: str) -> dict[str, Any]:
         return _preferences(person, use_cases.read_preferences(session, person))
 
 
-@blp.put("/preferences/<string:person>")
+@blp.put("/preferences/<string:person>", parameters=[PERSON_IN_PATH])
 @scope("messages:read")
 @blp.arguments(PreferencesRequest)
 @blp.response(200, PreferencesResponse)

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from services.orders.api import BLUEPRINTS
+from services.orders.api import BLUEPRINTS, payments
 from services.orders.api.orders import limits
 from shared import web
 from shared.config import Settings
@@ -14,7 +14,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises:
         Misconfigured: a setting is missing or malformed.
     """
-    app = web.create_app("orders", "Farmgate orders", BLUEPRINTS, settings)
+    app = web.create_app(
+        "orders",
+        "Farmgate orders",
+        BLUEPRINTS,
+        settings,
+        {payments.SIGNATURE: payments.SECURITY_SCHEME},
+    )
     with app.app_context():
         limits(web.settings().environment)  # a wrong one fails now, not at the first placement
     return app

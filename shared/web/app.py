@@ -2,8 +2,9 @@
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
+from typing import Any
 
 from flask import Flask, Response, g, request
 from flask_smorest import Blueprint
@@ -37,12 +38,16 @@ SECURITY_HEADERS = {
 
 
 def create_app(
-    name: str, title: str, blueprints: Sequence[Blueprint], settings: Settings | None = None
+    name: str,
+    title: str,
+    blueprints: Sequence[Blueprint],
+    settings: Settings | None = None,
+    security_schemes: Mapping[str, Any] | None = None,
 ) -> Flask:
     """Return a new application of the service `name`: its routes, its docs page, its health.
 
     `settings` come from the environment unless given. Each route must declare `@scope(…)` or
-    `@public`.
+    `@public`. `security_schemes` explain, by name, what routes check besides the token.
 
     Raises:
         Misconfigured: a setting is missing or malformed.
@@ -57,6 +62,7 @@ def create_app(
         API_TITLE=title,
         API_VERSION="1",
         OPENAPI_VERSION="3.1.0",
+        API_SPEC_OPTIONS={"info": {"description": docs.GUIDE}},
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         PROPAGATE_EXCEPTIONS=False,
     )
@@ -72,6 +78,8 @@ def create_app(
     api.spec.components.security_scheme(
         SECURITY, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     )
+    for scheme, explained in (security_schemes or {}).items():
+        api.spec.components.security_scheme(scheme, dict(explained))
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
     app.register_blueprint(docs.blueprint_of(api, f"/api/{name}", title))

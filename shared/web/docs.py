@@ -12,6 +12,23 @@ from shared.web.access import public
 _DIST = Path(flask_swagger_ui.__file__).parent / "dist"
 #: Seconds a browser may keep the page's files.
 KEPT = 86_400
+#: What holds for every route, at the head of each document.
+GUIDE = """\
+What is the same for all routes:
+
+- **Units.** Money is whole fen (CNY), quantities are whole grams or pieces, moments are RFC 3339
+  in UTC, dates are calendar dates in Asia/Shanghai, ids are UUIDs (version 7, so their order is
+  that of time).
+- **Who may.** `Authorization: Bearer <token>`; the scope a route needs is its
+  `x-required-scope`. Routes without `security` are public.
+- **Repeating.** A POST that takes an `Idempotency-Key` may be repeated with it for 24 hours: it
+  counts once, and the answer is the first one again.
+- **Problems.** Every refusal is `application/problem+json` (RFC 9457). Decide by `type`, which
+  is stable; show `detail`, which says what to do next.
+- **Lists** come in pages: pass `next` as `cursor` until it is null.
+- **Unknown fields and query parameters are refused**, so a misspelt one does no silent harm.
+- **Tracing.** Each answer names its request in `X-Request-Id`; a client may choose the name.
+"""
 #: Scripts and styles of our own only; Swagger UI sets styles on elements and has `data:` images.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "

@@ -5,12 +5,14 @@ A leaf's name is its stable type: `OutOfStock` is `/problems/out-of-stock`.
 
 import re
 from datetime import date, datetime
+from http import HTTPStatus
 from typing import Any
 
 import flask
 from flask import Response, g, request
 from flask.json.provider import DefaultJSONProvider
 from flask_smorest import Api
+from flask_smorest.utils import prepare_response
 from marshmallow import INCLUDE, fields
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
@@ -39,6 +41,31 @@ STATUS: dict[type[Exception], int] = {
     errors.Unprocessable: 422,
     errors.Unavailable: 503,
     errors.FarmgateError: 500,
+}
+#: What the document says of the problems that routes answer with; the detail says more.
+MEANING = {
+    HTTPStatus.BAD_REQUEST: (
+        "The request cannot be read: broken JSON, no body, or no Idempotency-Key where needed."
+    ),
+    HTTPStatus.UNAUTHORIZED: "No valid token, or no valid signature, came with the request.",
+    HTTPStatus.FORBIDDEN: "The token lacks the scope that the route needs.",
+    HTTPStatus.NOT_FOUND: "There is no such thing, or it is not yours to see.",
+    HTTPStatus.CONFLICT: (
+        "The present state does not allow it (`type` says why), or the first request with this "
+        "Idempotency-Key is still running."
+    ),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than this service takes.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not sent as application/json.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: (
+        "Fields are not as they must be (`errors` says which), name something that does not "
+        "exist or cannot be, or the Idempotency-Key belongs to another request."
+    ),
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of ours; nothing was changed.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Something needed is away; send the same request again.",
+}
+#: The header that a problem answer always has, and what it says.
+HEADERS = {
+    HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After", "Seconds to wait before the next try."),
 }
 #: Seconds after which a client may try again when something of ours is away.
 RETRY_AFTER = 2
@@ -122,6 +149,8 @@ class ProblemApi(Api):
     """flask-smorest's Api with problems instead of its own error body."""
 
     ERROR_SCHEMA = ProblemSchema
+    #: Each route names the problems it may answer with; "default" would allow any.
+    DEFAULT_ERROR_RESPONSE_NAME = None
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         """Turn what Flask and its router raise into a problem."""
@@ -139,12 +168,14 @@ class ProblemApi(Api):
 
     def _register_responses(self) -> None:
         # smorest would document problems as application/json. A private method: a test pins it.
-        usual: str = Api.DEFAULT_RESPONSE_CONTENT_TYPE
-        self.DEFAULT_RESPONSE_CONTENT_TYPE = CONTENT_TYPE
-        try:
-            super()._register_responses()
-        finally:
-            self.DEFAULT_RESPONSE_CONTENT_TYPE = usual
+        for status, meaning in MEANING.items():
+            response = {"description": meaning, "schema": self.ERROR_SCHEMA}
+            if status in HEADERS:
+                name, description = HEADERS[status]
+                header = {"description": description, "required": True}
+                response["headers"] = {name: header | {"schema": {"type": "string"}}}
+            prepare_response(response, self.spec, CONTENT_TYPE)
+            self.spec.components.response(status.name, response, lazy=True)
 
 
 def _internal(error: BaseException) -> Response:

@@ -1,7 +1,8 @@
 """How requests are read and documented: JSON that is JSON, fields that are known, and why not."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 import flask_smorest
@@ -18,8 +19,9 @@ from shared.web.access import ACCESS, EVERYBODY
 
 #: OpenAPI's name of the bearer token.
 SECURITY = "bearer"
-#: Entry of a view's `_apidoc`: it takes an Idempotency-Key.
+#: Entries of a view's `_apidoc`: it takes an Idempotency-Key; its path names something.
 IDEMPOTENT = "idempotent"
+NAMING = "naming"
 
 _KEY_PARAMETER = {
     "in": "header",
@@ -36,7 +38,7 @@ _KEY_PARAMETER = {
 
 
 class UnreadableBody(BadRequest):
-    """Raised when a request's body is not the JSON it should be."""
+    """Raised when a request's body is missing, or is not the JSON it should be."""
 
 
 class UnsupportedBody(BadRequest):
@@ -58,14 +60,16 @@ class Parser(FlaskParser):
     }
 
     def load_json(self, req: Request, schema: Schema) -> Any:
-        """Return the request's JSON, or `missing` when it has no body.
+        """Return the request's JSON; `missing` without a body, so that each missing field is named.
 
         Raises:
             UnsupportedBody: the body is of another type.
-            UnreadableBody: it is no JSON in UTF-8.
+            UnreadableBody: it is no JSON in UTF-8; or there is none, and no field must be there.
         """
         body = req.get_data(cache=True)
         if not body:
+            if not any(field.required for field in schema.load_fields.values()):
+                raise UnreadableBody("There is no body; send JSON, if only {}.")
             return missing
         if not req.is_json:
             raise UnsupportedBody("Send the body with `Content-Type: application/json`.")
@@ -142,12 +146,45 @@ class Blueprint(flask_smorest.Blueprint):
         super().__init__(*args, **kwargs)
         self._prepare_doc_cbks.append(self._prepare_access_doc)
 
+    def route(self, rule: str, **options: Any) -> Callable[[Any], Any]:
+        """Register a view under a path, and note whether the path names something."""
+        register = super().route(rule, **options)
+
+        def decorate(view: Any) -> Any:
+            view._apidoc = {**getattr(view, "_apidoc", {}), NAMING: "<" in rule}
+            return register(view)
+
+        return decorate
+
     @staticmethod
-    def _prepare_access_doc(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> Any:
+    def _prepare_access_doc(
+        doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any
+    ) -> Any:
         needed = doc_info.get(ACCESS)
         doc["security"] = [{SECURITY: [needed]}] if needed else []
         if needed is not None and needed != EVERYBODY:
             doc["x-required-scope"] = needed
         if doc_info.get(IDEMPOTENT):
             doc.setdefault("parameters", []).append(dict(_KEY_PARAMETER))
+        responses = doc.setdefault("responses", {})
+        for status in _refusals(doc, doc_info, method):
+            responses.setdefault(status.value, status.name)
+        doc["responses"] = dict(sorted(responses.items(), key=lambda item: int(item[0])))
         return doc
+
+
+def _refusals(doc: dict[str, Any], doc_info: dict[str, Any], method: str) -> Iterator[HTTPStatus]:
+    """Tell which problems a route may answer with, by what it takes; a view may add others."""
+    if doc_info.get(ACCESS) != EVERYBODY:
+        yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    if doc_info.get(NAMING):
+        yield HTTPStatus.NOT_FOUND
+    if doc_info.get(IDEMPOTENT):
+        yield from (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+    if method != "get":
+        yield HTTPStatus.CONFLICT
+    if "requestBody" in doc or "requestBody" in doc_info.get("manual_doc", {}):
+        yield from (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    if "requestBody" in doc:
+        yield HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    yield from (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)

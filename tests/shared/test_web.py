@@ -387,7 +387,7 @@ def test_the_document_tells_what_the_code_does(client: FlaskClient) -> None:
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     (key,) = operation["parameters"]
     assert (key["name"], key["in"], key["required"]) == ("Idempotency-Key", "header", True)
-    problem = document["components"]["responses"]["DEFAULT_ERROR"]["content"]
+    problem = document["components"]["responses"]["CONFLICT"]["content"]
     assert list(problem) == ["application/problem+json"]
     assert document["paths"][f"{V1}/caller"]["get"]["security"] == []
     grams = document["components"]["schemas"]["AddThingRequest"]["properties"]["grams"]

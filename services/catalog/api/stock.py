@@ -22,6 +22,7 @@ blp = Blueprint(
 @idempotent
 @blp.arguments(schemas.ReceiveStockRequest)
 @blp.response(201, schemas.LevelResponse)
+@blp.alt_response(404, "NOT_FOUND")
 def receive_stock(receipt_in: dict[str, Any]) -> StockLevel:
     """Take goods of a lot into stock at a location.
 
@@ -36,6 +37,7 @@ def receive_stock(receipt_in: dict[str, Any]) -> StockLevel:
 @idempotent
 @blp.arguments(schemas.AdjustStockRequest)
 @blp.response(201, schemas.LevelResponse)
+@blp.alt_response(404, "NOT_FOUND")
 def adjust_stock(adjustment_in: dict[str, Any]) -> StockLevel:
     """Correct how much of a lot lies at a location.
 
@@ -51,6 +53,7 @@ def adjust_stock(adjustment_in: dict[str, Any]) -> StockLevel:
 @idempotent
 @blp.arguments(schemas.MoveStockRequest)
 @blp.response(201, schemas.MovedResponse)
+@blp.alt_response(404, "NOT_FOUND")
 def move_stock(move_in: dict[str, Any]) -> dict[str, Any]:
     """Move free stock of a lot from one location to another.
 

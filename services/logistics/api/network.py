@@ -153,11 +153,12 @@ def end_route(route_id: UUID) -> None:
 @public
 @blp.arguments(schemas.PromiseRequest, location="query")
 @blp.response(200, schemas.PromiseResponse)
+@blp.alt_response(409, "CONFLICT")
 def promise(query: dict[str, Any]) -> planning.Promise:
     """Tell on which day goods ordered now would reach a site.
 
     The day is a calendar date in Asia/Shanghai. Goods that must stay cold are promised only
-    where every leg of a way is cold; else the answer is 422.
+    where every leg of a way is cold; else the answer is 422. A site that is closed is a 409.
     """
     with reading() as session:
         return planning.promise(session, **query)

@@ -30,6 +30,15 @@ blp = Blueprint(
     description="Orders from every channel.",
 )
 
+#: How the document explains the header that tells where a placed order is.
+LOCATION = {
+    "Location": {
+        "description": "The order's address.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    }
+}
+
 
 def limits(environment: Mapping[str, str]) -> place.Limits:
     """Read what unpaid orders may hold.
@@ -53,8 +62,10 @@ def _owner() -> str | None:
 @decided_if_preferred
 @idempotent
 @blp.arguments(schemas.PlaceOrderRequest)
-@blp.response(202, schemas.PlacedOrderResponse)
-@blp.alt_response(200, schema=schemas.PlacedOrderResponse, description="Decided, as preferred")
+@blp.response(202, schemas.PlacedOrderResponse, description="Placed", headers=LOCATION)
+@blp.alt_response(
+    200, schema=schemas.PlacedOrderResponse, description="Decided, as preferred", headers=LOCATION
+)
 def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]:
     """Place an order.
 

@@ -26,6 +26,19 @@ blp = Blueprint(
 )
 
 SETTING = "FARMGATE_PAYMENT_SECRET"
+#: The document's name of the signature.
+SIGNATURE = "signature"
+#: How the document explains it.
+SECURITY_SCHEME = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "webhook-signature",
+    "description": (
+        "Standard Webhooks 1.0.0: `v1,` and the base64 of the HMAC-SHA256, with the secret agreed, "
+        "of the headers `webhook-id` and `webhook-timestamp` (seconds, within 5 minutes) and the "
+        "raw body, joined by dots. All three headers are sent."
+    ),
+}
 
 
 class PaymentsNotConfigured(Unavailable):
@@ -86,13 +99,14 @@ def _is_signed(verifier: Webhook, body: bytes, headers: dict[str, str]) -> bool:
 @signed_by_provider
 @blp.arguments(schemas.PaymentCallbackRequest)
 @blp.response(200, schemas.PaymentResponse)
+@blp.alt_response(401, "UNAUTHORIZED")
+@blp.doc(security=[{SIGNATURE: []}])
 def book_payment(payment_in: dict[str, Any]) -> Payment:
     """Tell of a payment, or of an attempt that failed.
 
-    For the payment provider: the request is signed as Standard Webhooks 1.0.0, and named by
-    `payment_ref`, so it may be repeated. Money that cannot count for the order (another amount,
-    paid before, cancelled) is booked and refunded at once. An order that expired asks for its
-    stock again.
+    For the payment provider, who signs it. It is named by `payment_ref`, so it may be repeated.
+    Money that cannot count for the order (another amount, paid before, cancelled) is booked and
+    refunded at once. An order that expired asks for its stock again.
     """
     with transaction() as session:
         return pay.book_payment(session, **payment_in)
