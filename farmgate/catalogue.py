@@ -66,9 +66,8 @@ def page() -> str:
         marks = [] if contract.public else ["*internal*"]
         marks += ["*feed only*"] if contract.feed_only else []
         who = ", ".join([*listeners_of(contract), *marks])
-        lines.append(
-            f"| [`{contract.routing_key}`](#{_anchor(contract)}) | {meaning_of(contract)} | {who} |\n"
-        )
+        link = f"[`{contract.routing_key}`](#{_anchor(contract)})"
+        lines.append(f"| {link} | {meaning_of(contract)} | {who} |\n")
     for contract in EVENTS:
         lines.append(f"\n## {contract.routing_key}\n\n{meaning_of(contract)}\n\n")
         lines.append(f"Subject: `{contract.subject.removesuffix('_id')}/<{contract.subject}>`.\n\n")
