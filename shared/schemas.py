@@ -4,6 +4,7 @@ Event contracts have a base of their own, in `shared.events`: unlike requests, t
 fields pass.
 """
 
+import re
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
@@ -32,6 +33,21 @@ def check_storable(value: Any) -> None:
             waiting += [*item.keys(), *item.values()]
         elif isinstance(item, (list, tuple)):
             waiting += item
+
+
+def matching(expression: str, says: str, **options: Any) -> fields.String:
+    """Return a field for text that matches `expression` as a whole; `says` describes it.
+
+    marshmallow's own Regexp would let a final newline through, and what Python has against that
+    means something else to those who read the document.
+    """
+
+    def check(value: str) -> None:
+        if not re.fullmatch(expression, value):
+            raise ValidationError(says)
+
+    metadata = {"pattern": f"^{expression}$", "description": says}
+    return fields.String(validate=check, metadata=metadata, **options)
 
 
 class RequestSchema(Schema):

@@ -1,29 +1,16 @@
 """What notifications' HTTP API takes and answers."""
 
-import re
-from typing import Any
-
-from marshmallow import ValidationError, fields, validate
+from marshmallow import fields, validate
 
 from services.notifications.rules import CHANNELS, LANGUAGES, STATUSES, TEMPLATES
 from shared import web
 from shared.paging import PageRequest, page_of
+from shared.schemas import matching
 
 #: A time of day as `HH:MM`.
 CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
 #: Whose messages or preferences; no control characters, which databases refuse.
 PERSON = "(buyer|enterprise|order):[^\\x00-\\x1f\\x7f]{1,285}"
-
-
-def matching(expression: str, says: str, **options: Any) -> fields.String:
-    """Return a field whose whole text matches; marshmallow's own lets a final newline through."""
-
-    def check(value: str) -> None:
-        if not re.fullmatch(expression, value):
-            raise ValidationError(says)
-
-    metadata = {"pattern": f"^{expression}$", "description": says}
-    return fields.String(validate=check, metadata=metadata, **options)
 
 
 class ListMessagesRequest(PageRequest):

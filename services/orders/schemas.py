@@ -1,6 +1,5 @@
 """What orders' HTTP API takes and gives. Events have contracts of their own."""
 
-import re
 from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
@@ -9,18 +8,8 @@ from services.orders.rules import people, prices
 from services.orders.rules.standing import FulfilmentState, OrderState, PaymentState
 from shared.events import CHANNELS, PAYMENT_METHODS
 from shared.paging import PageRequest
+from shared.schemas import matching
 from shared.web import RequestSchema, ResponseSchema
-
-
-def _matching(expression: str, says: str, **options: Any) -> fields.String:
-    """Return a field for text that matches as a whole; a final newline does not."""
-
-    def check(value: str) -> None:
-        if not re.fullmatch(expression, value):
-            raise ValidationError(says)
-
-    metadata = {"pattern": f"^{expression}$", "description": says}
-    return fields.String(validate=check, metadata=metadata, **options)
 
 
 def _text(longest: int, **options: Any) -> fields.String:
@@ -38,13 +27,13 @@ def _fen(least: int = 0, **options: Any) -> fields.Integer:
 
 def _buyer_id(**options: Any) -> fields.String:
     says = "1 to 64 letters, digits or . _ : | -; an id, never a name or a phone."
-    return _matching("[A-Za-z0-9][A-Za-z0-9._:|-]{0,63}", says, **options)
+    return matching("[A-Za-z0-9][A-Za-z0-9._:|-]{0,63}", says, **options)
 
 
 def _code(**options: Any) -> fields.String:
     # Published with the fact, so free text, which would sooner or later name a person, is no use.
     says = "A code of up to 40 small letters, digits and _, such as changed_mind."
-    return _matching("[a-z][a-z0-9_]{0,39}", says, **options)
+    return matching("[a-z][a-z0-9_]{0,39}", says, **options)
 
 
 class PlaceLineRequest(RequestSchema):
@@ -109,6 +98,28 @@ class PlaceOrderRequest(RequestSchema):
             )
 
 
+#: A guest's order, as the document shows it.
+ORDER_EXAMPLE = {
+    "channel": "online",
+    "payment_method": "cash_on_delivery",
+    "site_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789ab",
+    "collect": False,
+    "lines": [
+        {
+            "variant_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789ac",
+            "quantity": 1000,
+            "line_total_fen": 13600,
+        }
+    ],
+    "contact": {
+        "name": "卓玛",
+        "phone": "+86 138 0013 8000",
+        "address": "工布江达县巴河镇 1 号",
+        "language": "zh",
+    },
+}
+
+
 class ListOrdersRequest(PageRequest):
     """Which orders are listed; all filters given must hold."""
 
@@ -117,7 +128,7 @@ class ListOrdersRequest(PageRequest):
     buyer_id = _buyer_id()
     placed_from = fields.AwareDateTime(metadata={"description": "At this moment or later."})
     placed_to = fields.AwareDateTime(metadata={"description": "Before this moment."})
-    q = _matching("[A-Za-z0-9-]{1,20}", "The beginning of a reference, such as ORD-7K.")
+    q = matching("[A-Za-z0-9-]{1,20}", "The beginning of a reference, such as ORD-7K.")
 
 
 class CancelOrderRequest(RequestSchema):
@@ -129,7 +140,7 @@ class CancelOrderRequest(RequestSchema):
 class PaymentCallbackRequest(RequestSchema):
     """What the payment provider says of one attempt to pay."""
 
-    payment_ref = _matching(
+    payment_ref = matching(
         "[A-Za-z0-9._:-]{1,100}",
         "The provider's name for the attempt: up to 100 letters, digits or . _ : -",
         required=True,
@@ -138,6 +149,15 @@ class PaymentCallbackRequest(RequestSchema):
     amount_fen = _fen(1, required=True)
     status = _one_of(("paid", "failed"), required=True)
     reason = _code(load_default=None, allow_none=True)
+
+
+#: A payment that succeeded, as the document shows it.
+PAYMENT_EXAMPLE = {
+    "payment_ref": "pay-20261124-000123",
+    "order_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789ad",
+    "amount_fen": 13600,
+    "status": "paid",
+}
 
 
 class TakenLotResponse(ResponseSchema):

@@ -19,9 +19,10 @@ from shared.web.access import ACCESS, EVERYBODY
 
 #: OpenAPI's name of the bearer token.
 SECURITY = "bearer"
-#: Entries of a view's `_apidoc`: it takes an Idempotency-Key; its path names something.
+#: Entries of a view's `_apidoc`: it takes an Idempotency-Key; its path names something; its name.
 IDEMPOTENT = "idempotent"
 NAMING = "naming"
+NAME = "name"
 
 _KEY_PARAMETER = {
     "in": "header",
@@ -147,11 +148,12 @@ class Blueprint(flask_smorest.Blueprint):
         self._prepare_doc_cbks.append(self._prepare_access_doc)
 
     def route(self, rule: str, **options: Any) -> Callable[[Any], Any]:
-        """Register a view under a path, and note whether the path names something."""
+        """Register a view under a path, and note what the document tells of both."""
         register = super().route(rule, **options)
 
         def decorate(view: Any) -> Any:
-            view._apidoc = {**getattr(view, "_apidoc", {}), NAMING: "<" in rule}
+            notes = {NAMING: "<" in rule, NAME: view.__name__}
+            view._apidoc = {**getattr(view, "_apidoc", {}), **notes}
             return register(view)
 
         return decorate
@@ -160,6 +162,7 @@ class Blueprint(flask_smorest.Blueprint):
     def _prepare_access_doc(
         doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any
     ) -> Any:
+        doc["operationId"] = doc_info[NAME]
         needed = doc_info.get(ACCESS)
         doc["security"] = [{SECURITY: [needed]}] if needed else []
         if needed is not None and needed != EVERYBODY:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import schemathesis
 from flask import Flask
+from jsonschema_rs import validator_for
 from requests import PreparedRequest
 from requests.auth import AuthBase
 from schemathesis.config import SchemathesisConfig
@@ -313,3 +314,73 @@ def test_requests_made_from_the_document_find_nothing(world: World, name: str) -
     assert not findings, "\n\n".join(sorted(findings))
     # Refusals prove little about a route's answers: each was accepted, too.
     assert routes - accepted == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_document_explains_each_route(world: World, name: str) -> None:
+    document = world.apps[name].test_client().get(f"/api/{name}/openapi.json").json
+    routes = [
+        (path, method, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+    tags = {tag["name"] for tag in document["tags"] if tag["description"]}
+
+    for path, method, operation in routes:
+        where = f"{method} {path}"
+        assert operation["summary"].endswith("."), where
+        assert set(operation["tags"]) <= tags, where
+        # Who may: a token with a scope, a signature, or openly everybody.
+        if operation["security"] == [{"bearer": [operation.get("x-required-scope")]}]:
+            assert operation["x-required-scope"] in SCOPES, where
+        else:
+            assert operation["security"] in ([], [{"signature": []}]), where
+        for status, answer in operation["responses"].items():
+            resolved = _resolved(document, answer)
+            assert resolved["description"], where
+            if int(status) >= 400:
+                assert list(resolved["content"]) == ["application/problem+json"], where
+    for pattern in _patterns(document):
+        assert validator_for({"pattern": pattern}), "not in JavaScript's dialect"
+    names = [operation["operationId"] for _, _, operation in routes]
+    assert len(set(names)) == len(names)
+    assert set().union(*(operation["tags"] for _, _, operation in routes)) == tags
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_examples_of_a_document_fit_it(world: World, name: str) -> None:
+    document = world.apps[name].test_client().get(f"/api/{name}/openapi.json").json
+    bodies = [
+        content["application/json"]
+        for item in document["paths"].values()
+        for operation in item.values()
+        if "requestBody" in operation
+        and "application/json" in (content := operation["requestBody"]["content"])
+    ]
+
+    for body in bodies:
+        if "example" in body:
+            schema = body["schema"] | {"components": document["components"]}
+            assert validator_for(schema).is_valid(body["example"]), body["example"]
+
+
+def _patterns(part: Any) -> Iterator[str]:
+    """Go through all patterns of a document."""
+    if isinstance(part, dict):
+        if isinstance(part.get("pattern"), str):
+            yield part["pattern"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from _patterns(inner)
+
+
+def _resolved(document: Any, answer: Any) -> Any:
+    """Return an answer's description itself where the document refers to a common one."""
+    found = document
+    if "$ref" not in answer:
+        return answer
+    for part in answer["$ref"].removeprefix("#/").split("/"):
+        found = found[part]
+    return found

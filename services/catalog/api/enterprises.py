@@ -20,7 +20,7 @@ blp = Blueprint(
 @blp.post("/enterprises")
 @scope("catalog:write")
 @idempotent
-@blp.arguments(schemas.RegisterEnterpriseRequest)
+@blp.arguments(schemas.RegisterEnterpriseRequest, example=schemas.ENTERPRISE_EXAMPLE)
 @blp.response(201, schemas.EnterpriseResponse)
 def register_enterprise(enterprise_in: dict[str, Any]) -> Enterprise:
     """Register a farmer, cooperative or company.

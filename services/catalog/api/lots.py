@@ -20,7 +20,7 @@ blp = Blueprint(
 @blp.post("/lots")
 @scope("stock:write")
 @idempotent
-@blp.arguments(schemas.RecordLotRequest)
+@blp.arguments(schemas.RecordLotRequest, example=schemas.LOT_EXAMPLE)
 @blp.response(201, schemas.LotResponse)
 def record_lot(lot_in: dict[str, Any]) -> Lot:
     """Record a lot.

@@ -21,7 +21,7 @@ blp = Blueprint(
 @blp.post("/products")
 @scope("catalog:write")
 @idempotent
-@blp.arguments(schemas.ListProductRequest)
+@blp.arguments(schemas.ListProductRequest, example=schemas.PRODUCT_EXAMPLE)
 @blp.response(201, schemas.ProductResponse)
 def list_product(product_in: dict[str, Any]) -> Product:
     """Put a product with its variants on sale.
@@ -68,7 +68,7 @@ def withdraw_product(product_id: UUID) -> Product:
 
 @blp.put(f"/variants/<uuid:variant_id>/prices/<any({', '.join(CHANNELS)}):channel>")
 @scope("catalog:write")
-@blp.arguments(schemas.SetPriceRequest)
+@blp.arguments(schemas.SetPriceRequest, example=schemas.PRICE_EXAMPLE)
 @blp.response(200, schemas.PriceResponse)
 def set_price(price_in: dict[str, Any], variant_id: UUID, channel: str) -> Price:
     """Set what a variant costs in one channel, from now or from `valid_from` on.

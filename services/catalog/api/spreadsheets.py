@@ -3,12 +3,12 @@
 from typing import Any
 
 from flask import Response, request
-from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 from services.catalog.schemas import stock as schemas
 from services.catalog.use_cases.spreadsheets import lots, products, stock
 from services.catalog.use_cases.spreadsheets.reading import Outcome
 from shared.errors import BadRequest
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
     "spreadsheets",
@@ -17,8 +17,22 @@ blp = Blueprint(
     description="Products, lots and stock as CSV files, in UTF-8, with a header.",
 )
 
-_CSV = {"text/csv": {"schema": {"type": "string"}}}
-_BODY = {"required": True, "content": _CSV}
+
+def _file(*lines: str) -> dict[str, Any]:
+    """Return how the document explains a file: by an example, since no schema describes CSV."""
+    return {"required": True, "content": {"text/csv": {"example": "\n".join((*lines, ""))}}}
+
+
+PRODUCTS = _file(
+    "product,name_zh,name_bo,name_en,category,perishable,shelf_life_days,storage,"
+    "sku,grade,unit,pack_quantity,min_life_days,gtin",
+    'MATSUTAKE-FRESH,松茸（鲜）,,"Matsutake, fresh",fungi,yes,5,0-4 C,MATSUTAKE-FRESH-1,1,g,500,2,',
+)
+LOTS = _file(
+    "lot,sku,producer,harvest_date,best_before,origin,status",
+    "MT-20260820-001,MATSUTAKE-FRESH-1,P-BAHE-001,2026-08-20,2026-08-25,540421103,released",
+)
+STOCK = _file("lot,location,on_hand", "MT-20260820-001,540421103,12500")
 
 
 class NotCsv(BadRequest):
@@ -44,7 +58,7 @@ def _answer(text: str, name: str) -> Response:
 @idempotent
 @blp.arguments(schemas.ImportRequest, location="query")
 @blp.response(200, schemas.ImportResponse)
-@blp.doc(requestBody=_BODY)
+@blp.doc(requestBody=PRODUCTS)
 def import_products(import_in: dict[str, Any]) -> Outcome:
     """List the products of a file, one row per variant, or change those that are listed.
 
@@ -60,7 +74,7 @@ def import_products(import_in: dict[str, Any]) -> Outcome:
 @idempotent
 @blp.arguments(schemas.ImportRequest, location="query")
 @blp.response(200, schemas.ImportResponse)
-@blp.doc(requestBody=_BODY)
+@blp.doc(requestBody=LOTS)
 def import_lots(import_in: dict[str, Any]) -> Outcome:
     """Record the lots of a file and take them on their way: inspected, released.
 
@@ -76,7 +90,7 @@ def import_lots(import_in: dict[str, Any]) -> Outcome:
 @idempotent
 @blp.arguments(schemas.ImportRequest, location="query")
 @blp.response(200, schemas.ImportResponse)
-@blp.doc(requestBody=_BODY)
+@blp.doc(requestBody=STOCK)
 def import_stock(import_in: dict[str, Any]) -> Outcome:
     """Bring stock to what was counted: what is new is received, the rest adjusted.
 

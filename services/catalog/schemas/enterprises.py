@@ -49,6 +49,16 @@ class RegisterEnterpriseRequest(RequestSchema):
     contact = fields.Nested(ContactRequest, load_default=None, allow_none=True)
 
 
+#: A farmer, as the document shows it.
+ENTERPRISE_EXAMPLE = {
+    "code": "P-BAHE-001",
+    "names": {"zh": "巴河镇 扎西"},
+    "roles": ["producer"],
+    "region_code": "540421103",
+    "contact": {"phone": "+86 138 0013 8001", "language": "bo"},
+}
+
+
 class AddMemberRequest(RequestSchema):
     """A producer's share in a cooperative, in basis points of what it splits."""
 

@@ -1,8 +1,6 @@
 """Requests and answers about products, variants and prices."""
 
 from marshmallow import fields, validate
-from shared.paging import PageRequest
-from shared.web import RequestSchema, ResponseSchema
 
 from services.catalog.schemas.values import (
     MOST_FEN,
@@ -14,6 +12,9 @@ from services.catalog.schemas.values import (
     words,
 )
 from shared.events import UNITS
+from shared.paging import PageRequest
+from shared.schemas import matching
+from shared.web import RequestSchema, ResponseSchema
 
 
 class VariantRequest(RequestSchema):
@@ -24,11 +25,7 @@ class VariantRequest(RequestSchema):
     unit = fields.String(required=True, validate=validate.OneOf(UNITS))
     pack_quantity = quantity(required=True)
     min_life_days = whole(0, 36_500, load_default=0)
-    gtin = fields.String(
-        load_default=None,
-        allow_none=True,
-        validate=validate.Regexp(r"^[0-9]{8,14}\Z", error="Must be 8 to 14 digits."),
-    )
+    gtin = matching("[0-9]{8,14}", "Must be 8 to 14 digits.", load_default=None, allow_none=True)
 
 
 class ListProductRequest(RequestSchema):
@@ -43,6 +40,26 @@ class ListProductRequest(RequestSchema):
     variants = fields.List(
         fields.Nested(VariantRequest), required=True, validate=validate.Length(min=1, max=200)
     )
+
+
+#: A product with one variant, as the document shows it.
+PRODUCT_EXAMPLE = {
+    "code": "MATSUTAKE-FRESH",
+    "names": {"zh": "松茸（鲜）", "en": "Matsutake, fresh"},
+    "category": "fungi",
+    "perishable": True,
+    "shelf_life_days": 5,
+    "storage": "0-4 C",
+    "variants": [
+        {
+            "sku": "MATSUTAKE-FRESH-1",
+            "grade": "1",
+            "unit": "g",
+            "pack_quantity": 500,
+            "min_life_days": 2,
+        }
+    ],
+}
 
 
 class ListProductsRequest(PageRequest):
@@ -86,6 +103,10 @@ class SetPriceRequest(RequestSchema):
     price_unit = quantity(required=True)
     valid_from = fields.AwareDateTime(load_default=None, allow_none=True)
     valid_to = fields.AwareDateTime(load_default=None, allow_none=True)
+
+
+#: 68 yuan for 500 g, as the document shows it.
+PRICE_EXAMPLE = {"price_fen": 6800, "price_unit": 500, "valid_from": "2026-08-01T00:00:00Z"}
 
 
 class PriceResponse(ResponseSchema):

@@ -1,8 +1,6 @@
 """Requests and answers about lots, locations, stock and reservations."""
 
 from marshmallow import fields, validate
-from shared.paging import PageRequest
-from shared.web import RequestSchema, ResponseSchema
 
 from services.catalog.rules import ADJUSTMENT_REASONS, LotStatus
 from services.catalog.schemas.values import (
@@ -13,6 +11,8 @@ from services.catalog.schemas.values import (
     words,
 )
 from shared.events import SITE_LEVELS
+from shared.paging import PageRequest
+from shared.web import RequestSchema, ResponseSchema
 
 
 class RecordLotRequest(RequestSchema):
@@ -24,6 +24,16 @@ class RecordLotRequest(RequestSchema):
     harvest_date = fields.Date(required=True)
     best_before = fields.Date(load_default=None, allow_none=True)
     origin_site_id = fields.UUID(load_default=None, allow_none=True)
+
+
+#: A day's harvest of one farmer, as the document shows it.
+LOT_EXAMPLE = {
+    "code": "MT-20260820-001",
+    "variant_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789ac",
+    "producer_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789ae",
+    "harvest_date": "2026-08-20",
+    "best_before": "2026-08-25",
+}
 
 
 class StopLotRequest(RequestSchema):
@@ -230,7 +240,10 @@ class ReservationResponse(ResponseSchema):
 class ImportRequest(RequestSchema):
     """How to import."""
 
-    dry_run = fields.Boolean(load_default=False)
+    dry_run = fields.Boolean(
+        load_default=False,
+        metadata={"description": "true: list the mistakes and count the rows, change nothing."},
+    )
 
 
 class RowErrorResponse(ResponseSchema):

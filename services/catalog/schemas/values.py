@@ -3,6 +3,8 @@
 from typing import Any
 
 from marshmallow import fields, validate
+
+from shared.schemas import matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: Grams or pieces: a thousand tonnes, more than any one place holds.
@@ -13,13 +15,8 @@ MOST_FEN = 100_000_000
 
 def code(**options: Any) -> fields.String:
     """Return a field for a code that people read: ASCII, at most 40 characters."""
-    return fields.String(
-        validate=validate.Regexp(
-            r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}\Z",
-            error="Must be up to 40 letters, digits, '.', '_', '/' or '-'.",
-        ),
-        **options,
-    )
+    says = "Must be up to 40 letters, digits, '.', '_', '/' or '-'."
+    return matching("[A-Za-z0-9][A-Za-z0-9._/-]{0,39}", says, **options)
 
 
 def words(most: int = 200, **options: Any) -> fields.String:

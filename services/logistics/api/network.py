@@ -22,7 +22,7 @@ blp = Blueprint(
 @blp.post("/sites")
 @scope("sites:write")
 @idempotent
-@blp.arguments(schemas.OpenSiteRequest)
+@blp.arguments(schemas.OpenSiteRequest, example=schemas.SITE_EXAMPLE)
 @blp.response(201, schemas.SiteResponse)
 def open_site(site_in: dict[str, Any]) -> Site:
     """Open a site under a parent exactly one level above it.

@@ -5,9 +5,10 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from services.logistics.rules import EVERY_DAY
-from services.logistics.schemas import pattern, text
+from services.logistics.schemas import text
 from shared.events import SITE_LEVELS
 from shared.paging import PageRequest
+from shared.schemas import matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: Sites opened by one call.
@@ -15,7 +16,7 @@ MOST_SITES = 500
 
 
 def _code(**options: Any) -> fields.String:
-    return pattern(
+    return matching(
         "[A-Za-z0-9][A-Za-z0-9._-]{0,39}",
         "1 to 40 letters, digits, dots, dashes or underscores, such as 540421103.",
         **options,
@@ -46,6 +47,18 @@ class OpenSiteRequest(RequestSchema):
     latitude = fields.Float(allow_none=True, validate=validate.Range(-90, 90))
     longitude = fields.Float(allow_none=True, validate=validate.Range(-180, 180))
     opening_hours = text(200, allow_none=True)
+
+
+#: A township's station, as the document shows it.
+SITE_EXAMPLE = {
+    "code": "540421103",
+    "level": "township",
+    "parent_code": "540421",
+    "names": {"zh": "巴河镇", "en": "Bahe Town"},
+    "latitude": 29.87,
+    "longitude": 93.66,
+    "opening_hours": "09:00-18:00",
+}
 
 
 class OpenSitesRequest(RequestSchema):

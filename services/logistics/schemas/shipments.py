@@ -6,8 +6,9 @@ from typing import Any
 from marshmallow import fields, validate
 
 from services.logistics.rules import FAILURE_REASONS, ShipmentState, TrackingStatus
-from services.logistics.schemas import pattern, text
+from services.logistics.schemas import text
 from shared.paging import PageRequest
+from shared.schemas import matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: Moments a report may name: carriers' clocks are wrong, but not by centuries.
@@ -119,7 +120,7 @@ class DeliverRequest(RequestSchema):
 class CollectRequest(RequestSchema):
     """The buyer's code, or, without it, who took the shipment; and what they paid."""
 
-    code = pattern("[0-9]{6}", "6 digits.", load_default=None, allow_none=True)
+    code = matching("[0-9]{6}", "6 digits.", load_default=None, allow_none=True)
     received_by = text(100, load_default=None, allow_none=True)
     collected_fen = _fen(required=True)
     difference_reason = text(200, load_default=None, allow_none=True)

@@ -61,7 +61,7 @@ def _owner() -> str | None:
 @scope("orders:place")
 @decided_if_preferred
 @idempotent
-@blp.arguments(schemas.PlaceOrderRequest)
+@blp.arguments(schemas.PlaceOrderRequest, example=schemas.ORDER_EXAMPLE)
 @blp.response(202, schemas.PlacedOrderResponse, description="Placed", headers=LOCATION)
 @blp.alt_response(
     200, schema=schemas.PlacedOrderResponse, description="Decided, as preferred", headers=LOCATION

@@ -97,7 +97,7 @@ def _is_signed(verifier: Webhook, body: bytes, headers: dict[str, str]) -> bool:
 @blp.post("/payments/callbacks")
 @public
 @signed_by_provider
-@blp.arguments(schemas.PaymentCallbackRequest)
+@blp.arguments(schemas.PaymentCallbackRequest, example=schemas.PAYMENT_EXAMPLE)
 @blp.response(200, schemas.PaymentResponse)
 @blp.alt_response(401, "UNAUTHORIZED")
 @blp.doc(security=[{SIGNATURE: []}])
