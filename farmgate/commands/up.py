@@ -56,7 +56,8 @@ def command(host: str, port: int, sample: bool, hold: int | None, workers: int) 
         environment["FARMGATE_ORDERS_HOLD_SECONDS"] = str(hold)
     stopping = Stopping()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        # By another thread: the one interrupted here may hold the lock inside `stopping`.
+        signal.signal(number, lambda *_: threading.Thread(target=stopping.set).start())
     data = Path(read(environment, "FARMGATE_DATA", "var"))
 
     def ready(url: str) -> None:
