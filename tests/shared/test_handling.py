@@ -162,6 +162,7 @@ def test_the_statements_of_a_batch_do_not_grow_with_it(
 def test_a_failing_event_is_parked_with_what_follows_on_its_subject_and_all_others_go_on(
     database: Database, handling: Handling
 ) -> None:
+    """dotnet-architecture/eShopOnContainers#542, #612; medusajs/medusa#7850, #11633, #14357."""
     bad, good = uuid4(), uuid4()
     batch = [
         paid(good, 1),
