@@ -13,12 +13,18 @@ SCOPES = (
     "shipments:operate",
     "messages:read",
     "messages:operate",
+    "stations:read",
+    "stations:operate",
     "operate",
+    "till",
+    "till:upload",
 )
+#: Of a device's own key only: the routes that ask for them answer for the device that calls.
+DEVICE_SCOPES = ("till", "till:upload")
 
 ROLES: dict[str, tuple[str, ...]] = {
     #: Deploys, watches, repairs.
-    "operator": SCOPES,
+    "operator": tuple(scope for scope in SCOPES if scope not in DEVICE_SCOPES),
     #: A shop, marketplace or ERP that places orders for its buyers and reads those.
     "channel": ("orders:place", "orders:read"),
     #: A person who orders for themselves.
@@ -31,6 +37,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "shipments:read",
         "shipments:operate",
         "messages:read",
+        "stations:read",
     ),
     #: A farmer, cooperative or company: told what was sold.
     "producer": ("messages:read",),

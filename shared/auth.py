@@ -45,6 +45,8 @@ class Caller:
 
     subject: str = ""
     scopes: frozenset[str] = field(default_factory=frozenset)
+    #: What a key says of its bearer, such as a device's site; a token's caller has none.
+    claims: Mapping[str, str] = field(default_factory=dict)
 
     def may(self, scope: str) -> bool:
         """Tell whether the caller's token holds `scope`."""

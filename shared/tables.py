@@ -1,4 +1,4 @@
-"""Column types, and the messaging tables that every service keeps beside its own."""
+"""Column types, and the tables that every service keeps beside its own."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -161,3 +161,16 @@ class IdempotencyKey(MessagingBase):
     headers: Mapped[dict[str, str]] = mapped_column(JSON)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     answered_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ApiKey(MessagingBase):
+    """A machine's key, by the digest of its secret; see `shared.api_keys`."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), index=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    claims: Mapped[dict[str, str]] = mapped_column(JSON)
+    #: Of the event that said so, or the owner's count.
+    sequence: Mapped[int]

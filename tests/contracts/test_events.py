@@ -19,7 +19,7 @@ SERVICES = [service_of(name) for name in NAMES]
 #: Words in field names that would be contact data.
 PERSONAL = re.compile(r"phone|address|^name$|email|contact|code$|signed|received_by")
 #: Codes of places and goods, which are public.
-NOT_PERSONAL = {"lot_code", "code"}
+NOT_PERSONAL = {"lot_code", "code", "device_code"}
 
 
 def example(field: fields.Field) -> Any:
