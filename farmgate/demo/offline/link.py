@@ -1,0 +1,124 @@
+"""A bad link between a till and the centre, whose faults a seed decides.
+
+It is down for stretches that are counted in steps, loses requests and answers, sends requests
+twice at once, keeps some back until after later ones, and now and then a portal answers instead.
+"""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from farmgate.client import Client
+from farmgate.demo.offline.device import NoAnswer, Send
+from farmgate.failures import Refused, Unreachable
+
+#: What a hotel's network answers to everything, with 200.
+PORTAL = "<html><title>Welcome! Please sign in.</title></html>"
+
+
+@dataclass(frozen=True)
+class Weather:
+    """How bad a link is: chances per step or request, and how long it is down then."""
+
+    goes_down: float = 0.25
+    #: Steps that it stays down, least and most.
+    down_for: tuple[int, int] = (2, 9)
+    loses_request: float = 0.05
+    loses_answer: float = 0.12
+    doubles: float = 0.12
+    keeps_back: float = 0.06
+    portal: float = 0.03
+
+
+#: No faults but those of the system itself.
+CLEAR = Weather(goes_down=0, loses_request=0, loses_answer=0, doubles=0, keeps_back=0, portal=0)
+
+
+class Link:
+    """A way to the centre through the weather. Each device has its own, used by one thread."""
+
+    def __init__(self, send: Send, random: Random, weather: Weather) -> None:
+        self.weather = weather
+        #: What went wrong, by kind; and `requests`, all that were tried.
+        self.counts: Counter[str] = Counter()
+        self._send = send
+        self._random = random
+        self._down = 0
+        self._kept_back: list[tuple[str, str, str, Any, str | None]] = []
+
+    @property
+    def is_up(self) -> bool:
+        """Whether requests have a chance."""
+        return self._down == 0
+
+    def step(self) -> None:
+        """Let a while pass: the link may go down, or come up again."""
+        if self._down:
+            self._down -= 1
+        elif self._random.random() < self.weather.goes_down:
+            self._down = self._random.randint(*self.weather.down_for)
+            self.counts["outages"] += 1
+
+    def clear_up(self) -> None:
+        """End all faults; what was kept back arrives now."""
+        self.weather, self._down = CLEAR, 0
+        self._deliver_kept_back()
+
+    def __call__(self, service: str, method: str, path: str, body: Any, token: str | None) -> Any:
+        """Send a request; see `device.Send`."""
+        request = (service, method, path, body, token)
+        if self._down:
+            raise NoAnswer("the link is down")
+        self.counts["requests"] += 1
+        if self._happens("keeps_back"):
+            self._kept_back.append(request)
+            raise NoAnswer("the request is still on its way")
+        if self._happens("loses_request"):
+            raise NoAnswer("the request was lost")
+        if self._happens("portal"):
+            return PORTAL
+        answer = self._twice(request) if self._happens("doubles") else self._send(*request)
+        # Those that were kept back come after one that was sent later: out of order.
+        self._deliver_kept_back()
+        if self._happens("loses_answer"):
+            raise NoAnswer("the answer was lost")
+        return answer
+
+    def _happens(self, fault: str) -> bool:
+        happens = self._random.random() < getattr(self.weather, fault)
+        self.counts[fault] += happens
+        return happens
+
+    def _twice(self, request: tuple[str, str, str, Any, str | None]) -> Any:
+        """Send a request twice at the same time, as two tabs do; answer what one of them says."""
+        with ThreadPoolExecutor(2) as both:
+            answers = [both.submit(self._send, *request) for _ in range(2)]
+        try:
+            return answers[0].result()
+        except NoAnswer:
+            return answers[1].result()
+
+    def _deliver_kept_back(self) -> None:
+        kept_back, self._kept_back = self._kept_back, []
+        for request in kept_back:
+            with suppress(NoAnswer, Refused):
+                self._send(*request)
+
+
+class Line:
+    """HTTP to the running services with whatever key a device has; asked once, not repeated."""
+
+    def __init__(self, addresses: dict[str, str]) -> None:
+        self._addresses = addresses
+        self._clients: dict[str | None, Client] = {}
+
+    def __call__(self, service: str, method: str, path: str, body: Any, token: str | None) -> Any:
+        """Send a request; see `device.Send`."""
+        client = self._clients.setdefault(token, Client(self._addresses, token, patience=0))
+        try:
+            return client.call(method, service, path, body=body)
+        except Unreachable as error:
+            raise NoAnswer(error.message) from error
