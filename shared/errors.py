@@ -4,7 +4,13 @@ A leaf is named for what is wrong. Its class fixes the HTTP status (by its base)
 stable problem `type` (by its own name); the message says what to do next.
 """
 
+import re
 from typing import Any
+
+
+def slug_of(name: str) -> str:
+    """Return `out-of-stock` for `OutOfStock`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
 
 
 class FarmgateError(Exception):

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from services.logistics.models import DeliveryAddress, Shipment, Site, Variant
-from services.logistics.use_cases import contacts, goods, planning
+from services.logistics.use_cases import contacts, goods, planning, till
 from services.logistics.use_cases.known import read
+from shared import devices
 from shared.envelope import Envelope
 from shared.events import (
     ContactGiven,
+    DeviceKeyGiven,
     OrderCancelled,
     OrderConfirmed,
     OrderRejected,
+    ParcelHandedOver,
     ProductListed,
 )
 from shared.rows import lock_rows
@@ -94,12 +97,39 @@ def on_order_rejected(session: Session, event: Envelope) -> None:
     contacts.forget_contact(session, event.data["order_id"])
 
 
+def on_device_key_given(session: Session, event: Envelope) -> None:
+    """Let a station's till ask for its parcels, or no longer."""
+    devices.note_device_key(session, event.data, event.sequence)
+
+
+def on_parcel_handed_over(session: Session, event: Envelope) -> None:
+    """Note that a till gave a parcel away, or say why that cannot be."""
+    till.note_hand_over(
+        session,
+        event.data["shipment_id"],
+        entry_id=event.data["entry_id"],
+        site_id=event.data["site_id"],
+        device_code=event.data["device_code"],
+        code=event.data["code"],
+        received_by=event.data["received_by"],
+        collected_fen=event.data["collected_fen"],
+        difference_reason=event.data["difference_reason"],
+    )
+
+
+def prepare_parcel_handed_over(session: Session, events: Sequence[Envelope]) -> None:
+    """Lock the shipments of all the parcels."""
+    lock_rows(session, Shipment.id, (event.data["shipment_id"] for event in events))
+
+
 SUBSCRIPTIONS: Subscriptions = {
     ProductListed: on_product_listed,
     ContactGiven: on_contact_given,
     OrderConfirmed: on_order_confirmed,
     OrderCancelled: on_order_cancelled,
     OrderRejected: on_order_rejected,
+    DeviceKeyGiven: on_device_key_given,
+    ParcelHandedOver: on_parcel_handed_over,
 }
 
 PREPARE: Prepare = {
@@ -108,4 +138,5 @@ PREPARE: Prepare = {
     OrderConfirmed: prepare_order_confirmed,
     OrderCancelled: prepare_order_cancelled,
     OrderRejected: prepare_contacts,
+    ParcelHandedOver: prepare_parcel_handed_over,
 }

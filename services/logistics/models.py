@@ -197,13 +197,27 @@ class ProofOfDelivery(Base):
     received_by: Mapped[str | None] = mapped_column(String(100))
     collected_fen: Mapped[int]
     difference_reason: Mapped[str | None] = mapped_column(String(200))
-    #: The clerk's or driver's account.
+    #: The clerk's or driver's account, or `device/<code>` of a till.
     handed_over_by: Mapped[str]
+    #: Of the till's journal; None: it was noted by a person.
+    entry_id: Mapped[UUID | None]
     recorded_at: Mapped[datetime]
     __table_args__ = (
         CheckConstraint("kind = 'code' OR received_by IS NOT NULL", name="shown"),
         CheckConstraint("kind IN ('code', 'name')", name="kind"),
     )
+
+
+class UnplannedParcel(Base):
+    """A parcel that a till says it gave away and that logistics never planned.
+
+    There is no shipment to refuse it on: this row numbers the refusals of its id instead.
+    """
+
+    __tablename__ = "unplanned_parcels"
+    shipment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    first_told_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(default=0)
 
 
 class CollectionCode(Base):

@@ -241,3 +241,59 @@ def code_digest(code: str, salt: bytes) -> bytes:
 def code_matches(code: str, salt: bytes, digest: bytes) -> bool:
     """Tell whether `code` is the one issued, in a time that does not depend on its digits."""
     return hmac.compare_digest(code_digest(code, salt), digest)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the rows about one shipment say, as far as they must agree."""
+
+    state: ShipmentState
+    collect: bool
+    due_fen: int
+    collected_fen: int | None
+    #: Of its moments, those that are noted: `packed`, `handed_over`, `arrived`, `refused`, `ended`.
+    moments: frozenset[str]
+    #: What its lines hold, summed.
+    quantity: int
+    #: Of its proof; None: there is no proof.
+    proven_fen: int | None
+    has_reason: bool
+    has_code: bool
+
+
+#: State → the moments that must be noted by then.
+MOMENTS: Mapping[ShipmentState, frozenset[str]] = {
+    ShipmentState.PLANNED: frozenset(),
+    ShipmentState.PACKED: frozenset({"packed"}),
+    ShipmentState.HANDED_OVER: frozenset({"packed", "handed_over"}),
+    ShipmentState.DELIVERED: frozenset({"packed", "handed_over", "ended"}),
+    ShipmentState.COLLECTED: frozenset({"packed", "handed_over", "arrived", "ended"}),
+    ShipmentState.CANCELLED: frozenset({"ended"}),
+    ShipmentState.REFUSED: frozenset({"packed", "handed_over", "refused"}),
+    ShipmentState.RETURNED: frozenset({"packed", "handed_over", "refused", "ended"}),
+}
+
+
+def disagreements(kept: Kept) -> list[tuple[str, str, str]]:
+    """Return what does not agree in the rows about one shipment: (check, expected, found)."""
+    found = []
+    if kept.quantity <= 0:
+        found.append(("lines", "something", "nothing"))
+    missing = MOMENTS[kept.state] - kept.moments
+    if missing:
+        found.append(("moments", f"{', '.join(sorted(missing))} noted", "not noted"))
+    if "ended" in kept.moments and not is_over(kept.state):
+        found.append(("moments", "no end", "ended"))
+    is_taken = kept.state in (ShipmentState.DELIVERED, ShipmentState.COLLECTED)
+    taken_fen = kept.collected_fen if is_taken else None
+    if is_taken != (kept.proven_fen is not None):
+        found.append(("proof", "a proof" if is_taken else "none", "none" if is_taken else "one"))
+    elif kept.proven_fen != taken_fen:
+        found.append(("proof", f"{taken_fen} fen", f"{kept.proven_fen} fen"))
+    elif is_taken and taken_fen != kept.due_fen and not kept.has_reason:
+        found.append(("proof", f"{kept.due_fen} fen or a reason", f"{taken_fen} fen, no reason"))
+    waits = kept.state in (ShipmentState.HANDED_OVER, ShipmentState.REFUSED)
+    needs_code = kept.collect and waits and "arrived" in kept.moments
+    if needs_code != kept.has_code:
+        found.append(("code", "a code" if needs_code else "none", "none" if needs_code else "one"))
+    return found

@@ -3,7 +3,6 @@
 A leaf's name is its stable type: `OutOfStock` is `/problems/out-of-stock`.
 """
 
-import re
 from datetime import date, datetime
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +20,7 @@ from shared import errors
 from shared.auth import InvalidToken
 from shared.clock import rfc3339
 from shared.database import Trouble, trouble_of
+from shared.errors import slug_of as slug_of
 from shared.logs import get
 from shared.schemas import ResponseSchema
 from shared.web.access import MissingScope
@@ -101,11 +101,6 @@ class Json(DefaultJSONProvider):
         if isinstance(value, date):
             return value.isoformat()
         return DefaultJSONProvider.default(value)
-
-
-def slug_of(name: str) -> str:
-    """Return `out-of-stock` for `OutOfStock`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
 
 
 def status_of(error: errors.FarmgateError) -> int:

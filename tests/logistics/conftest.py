@@ -1,20 +1,23 @@
 """Builders of logistics' tests: a small network, and orders that are confirmed for it."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from services.logistics.app import create_app
-from services.logistics.use_cases import reading, site_tree
+from services.logistics.use_cases import reading, site_tree, travelling
 from services.logistics.worker import SERVICE
 from shared.config import Settings
 from shared.database import Database
 from shared.events import OrderConfirmed
 from shared.ids import new_id, new_reference
 from shared.service import Service
+from shared.tables import Outbox
 
 Deliver = Callable[..., list[UUID]]
 
@@ -95,3 +98,32 @@ def planned(
             return shipment.id
 
     return plan
+
+
+@pytest.fixture
+def waiting(
+    database: Database, planned: Callable[..., UUID], sites: dict[str, UUID]
+) -> Callable[..., tuple[UUID, str]]:
+    """Bring a parcel to the township, where its buyer shall collect it; its id and its code."""
+
+    def bring(**changes: Any) -> tuple[UUID, str]:
+        shipment_id = planned(**{"collect": True} | changes)
+        site_id = changes.get("site_id", sites["T"])
+        # One transaction each, as people would: a step locks what the one before did not load.
+        for step, where in (
+            (travelling.pack, ()),
+            (travelling.dispatch, ()),
+            (travelling.arrive, (site_id,)),
+        ):
+            with database.sessions.begin() as session:
+                step(session, shipment_id, *where)
+        with database.readers() as reader:
+            issued = reader.scalars(
+                select(Outbox.body).where(
+                    Outbox.type == "logistics.collection_code_issued.v1",
+                    Outbox.subject == f"shipment/{shipment_id}",
+                )
+            ).one()
+        return shipment_id, json.loads(issued)["data"]["code"]
+
+    return bring

@@ -1,5 +1,5 @@
-"""Logistics' routes: the network, the shipments, and an order's trace."""
+"""Logistics' routes: the network, the shipments, the tills' parcels, and what operators ask."""
 
-from services.logistics.api import network, shipments, tracing
+from services.logistics.api import network, shipments, till, tracing, verify
 
-BLUEPRINTS = [network.blp, shipments.blp, tracing.blp]
+BLUEPRINTS = [network.blp, shipments.blp, till.blp, tracing.blp, verify.blp]

@@ -80,10 +80,12 @@ def collect(
     collected_fen: int,
     difference_reason: str | None,
     by: str,
+    entry_id: UUID | None = None,
 ) -> Shipment | WrongCode:
     """Note that a buyer took a shipment at its site, shown by the code or else by a name.
 
-    A wrong code is returned, not raised: the try counts, so it has to be committed.
+    A wrong code is returned, not raised: the try counts, so it has to be committed. `entry_id`
+    names the entry of a till's journal that says so.
 
     Raises:
         ShipmentNotFound, WrongShipmentState
@@ -114,7 +116,7 @@ def collect(
             return wrong
     advance(shipment, ShipmentState.COLLECTED)
     kind = "name" if code is None else "code"
-    _prove(session, shipment, kind, received_by, collected_fen, difference_reason, by)
+    _prove(session, shipment, kind, received_by, collected_fen, difference_reason, by, entry_id)
     drop_code(session, shipment)
     record(
         session,
@@ -153,6 +155,7 @@ def _prove(
     collected_fen: int,
     difference_reason: str | None,
     by: str,
+    entry_id: UUID | None = None,
 ) -> None:
     shipment.collected_fen = collected_fen
     session.add(
@@ -163,6 +166,7 @@ def _prove(
             collected_fen=collected_fen,
             difference_reason=difference_reason,
             handed_over_by=by,
+            entry_id=entry_id,
             recorded_at=clock.now(),
         )
     )

@@ -1,0 +1,44 @@
+"""The route by which a station's till learns which parcels wait at its site."""
+
+from typing import Any
+
+from services.logistics.schemas.till import ParcelsResponse
+from services.logistics.use_cases import till
+from shared import devices
+from shared.web import Blueprint, caller, reading, scope
+
+blp = Blueprint(
+    "till",
+    __name__,
+    url_prefix="/api/logistics/v1/till",
+    description="What a station's till asks for, with the key of its device.",
+)
+
+
+@blp.get("/parcels")
+@scope(devices.TILL)
+@blp.response(200, ParcelsResponse)
+def list_parcels() -> dict[str, Any]:
+    """List the parcels that wait to be collected at the calling device's site.
+
+    With them a till can check a buyer's code while it is cut off: the code is right when
+    SHA-256 over the salt's bytes and its six digits is the digest. What the till hands out it
+    uploads to orders, as an entry of its journal.
+    """
+    device = devices.device_of(caller())
+    with reading() as session:
+        return {
+            "items": [
+                {
+                    "shipment_id": shipment.id,
+                    "shipment_ref": shipment.shipment_ref,
+                    "order_ref": shipment.order_ref,
+                    "due_fen": shipment.due_fen,
+                    "code_salt": code.salt.hex(),
+                    "code_digest": code.digest.hex(),
+                    "code_locked": till.is_locked(code),
+                    "arrived_at": shipment.arrived_at,
+                }
+                for shipment, code in till.waiting_parcels(session, device.site_id)
+            ]
+        }

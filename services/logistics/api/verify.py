@@ -1,0 +1,41 @@
+"""Routes by which an operator compares what the services hold: logistics' part."""
+
+from typing import Any
+
+from services.logistics.use_cases import verify
+from shared.paging import Page
+from shared.verify import Fact, FactPage, Report, VerifyResponse, facts_request
+from shared.web import Blueprint, reading, scope
+
+blp = Blueprint(
+    "verify",
+    __name__,
+    url_prefix="/api/logistics/v1/verify",
+    description="Whether logistics' rows agree, and what it holds of each order; for operators.",
+)
+
+
+@blp.get("")
+@scope("operate")
+@blp.response(200, VerifyResponse)
+def compare_shipments() -> Report:
+    """Compare the rows about every shipment with each other.
+
+    Reads them all, at one moment; at most 200 differences are listed.
+    """
+    with reading() as session:
+        return verify.compare(session)
+
+
+@blp.get("/facts")
+@scope("operate")
+@blp.arguments(facts_request("shipments"), location="query")
+@blp.response(200, FactPage)
+def list_facts(query: dict[str, Any]) -> Page[Fact]:
+    """List in few words what logistics holds of orders, by order id.
+
+    `shipments`: each has `state`, and `lots`, how much it carries of each lot.
+    """
+    del query["kind"]
+    with reading() as session:
+        return verify.shipment_facts(session, **query)

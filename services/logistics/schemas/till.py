@@ -1,0 +1,32 @@
+"""What a station's till is told of the parcels at its site."""
+
+from marshmallow import fields
+
+from shared.web import ResponseSchema
+
+
+class ParcelResponse(ResponseSchema):
+    """A parcel that waits for its buyer, and what a till needs to check the code by itself."""
+
+    shipment_id = fields.UUID(required=True)
+    shipment_ref = fields.String(required=True)
+    order_ref = fields.String(required=True)
+    due_fen = fields.Integer(
+        required=True, metadata={"description": "What the buyer pays on hand-over, in fen."}
+    )
+    code_salt = fields.String(required=True, metadata={"description": "Hexadecimal."})
+    code_digest = fields.String(
+        required=True,
+        metadata={"description": "SHA-256 over the salt's bytes and the code's digits, in hex."},
+    )
+    code_locked = fields.Boolean(
+        required=True,
+        metadata={"description": "Tried wrongly too often: hand over by name, with received_by."},
+    )
+    arrived_at = fields.AwareDateTime(required=True)
+
+
+class ParcelsResponse(ResponseSchema):
+    """The parcels that wait at the till's site, newest first."""
+
+    items = fields.List(fields.Nested(ParcelResponse), required=True)
