@@ -21,6 +21,7 @@ from services.notifications.schemas import (
 from shared.errors import NotFound
 from shared.paging import Page
 from shared.trace import TraceRequest, TraceResponse, facts
+from shared.verify import Fact, FactPage, Report, VerifyResponse, facts_request
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
@@ -149,6 +150,34 @@ def trace_order(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
             ],
             **facts(session, subjects),
         }
+
+
+@blp.get("/verify")
+@scope("operate")
+@blp.response(200, VerifyResponse)
+def compare_messages() -> Report:
+    """Compare messages with the orders they are about.
+
+    Every message waits for something or is over; buyer and producers of every confirmed order
+    were told. All is read at one moment; at most 200 differences are listed.
+    """
+    with reading() as session:
+        return use_cases.compare(session)
+
+
+@blp.get("/verify/facts")
+@scope("operate")
+@blp.arguments(facts_request("orders"), location="query")
+@blp.response(200, FactPage)
+def list_facts(query: dict[str, Any]) -> Page[Fact]:
+    """List in few words what notifications knows of orders, by order id.
+
+    `orders`: each has `state` (`confirmed`, `placed`, or `heard_of` when other facts came
+    first) and `told`, the kinds of messages its buyer was sent.
+    """
+    del query["kind"]
+    with reading() as session:
+        return use_cases.order_facts(session, **query)
 
 
 def _own_person() -> str:

@@ -25,12 +25,14 @@ from services.notifications.use_cases.outgoing import Outgoing
 from services.notifications.use_cases.preferences import read_preferences, set_preferences
 from services.notifications.use_cases.record import record_attempts
 from services.notifications.use_cases.tell import know_told, sales_of, tell_buyer, tell_producers
+from services.notifications.use_cases.verify import compare, order_facts
 
 __all__ = [
     "InboxMessage",
     "MessageNotFound",
     "Outgoing",
     "claim_messages",
+    "compare",
     "enterprise_key",
     "erase_contacts",
     "erase_tallies",
@@ -43,6 +45,7 @@ __all__ = [
     "mark_read",
     "messages_of",
     "order_copy",
+    "order_facts",
     "order_key",
     "read_message",
     "read_preferences",
