@@ -18,6 +18,7 @@ COMMANDS = (
     "sample",
     "demo",
     "trace",
+    "verify",
     "doctor",
     "tokens",
     "web",

@@ -1,0 +1,118 @@
+"""`farmgate verify`: do the four services agree, order by order and sale by sale?"""
+
+import json
+import os
+
+import click
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from farmgate.client import connect
+from farmgate.console import err, out
+from farmgate.verify.rules import Difference
+from farmgate.verify.running import Result, Verifier
+
+#: Seconds a service is asked for before it counts as away.
+REACHING = 10.0
+
+
+@click.command("verify")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to look again at what differs: events may be on their way.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(patience: float, as_json: bool) -> None:
+    """Rebuild every balance and compare the four services with each other.
+
+    Each service compares its own rows: stock with its ledger, allotments with their sales, cash
+    with its causes, shipments with their proofs. Then every order is compared with its
+    reservation, its shipment and its messages, and every station sale with catalog's booking:
+    states must fit, lots and quantities must be the same. A disputed sale that nobody has
+    decided is a difference.
+
+    It runs beside everything else and stops nothing. What differs is read again until it agrees
+    or the patience is over, so that events on their way are no difference.
+
+    Exit code 0: all agree. 1: something differs; each line says what, with its ids, and what to
+    do next. 3: a service cannot be reached.
+    """
+    client = connect(os.environ, patience=REACHING)
+    tasks: dict[str, TaskID] = {}
+    with Progress(
+        TextColumn("{task.description:<32}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+    ) as bars:
+
+        def show(what: str, count: int) -> None:
+            for other, task in tasks.items():
+                if other != what:
+                    bars.stop_task(task)
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=None)
+            bars.update(tasks[what], advance=count)
+
+        result = Verifier(client, show).run(patience)
+    if as_json:
+        click.echo(json.dumps(result.as_json(), ensure_ascii=False, indent=2))
+    else:
+        _show(result)
+    if not result.agrees:
+        raise SystemExit(1)
+
+
+def _show(result: Result) -> None:
+    table = Table(title="Compared", title_justify="left")
+    table.add_column("what", no_wrap=True)
+    table.add_column("how many", justify="right")
+    for what, count in result.checked.items():
+        table.add_row(what, f"{count:,}")
+    out.print(table)
+    for note in result.notes:
+        out.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
+    if result.vanished:
+        out.print(f"{result.vanished} differences were only events on their way: they are gone.")
+    for difference in result.differences:
+        _show_difference(difference)
+    if result.agrees:
+        out.print("[green]✓[/] All four services agree.")
+        return
+    out.print(f"[red]✗[/] {len(result.differences)} differences.")
+    for name, waiting in result.waiting.items():
+        _show_waiting(name, waiting)
+
+
+def _show_difference(difference: Difference) -> None:
+    where = f"{difference.service}: " if difference.service else ""
+    ids = ", ".join(f"{name} {value}" for name, value in difference.ids.items())
+    out.print(f"[red]✗[/] {escape(where + difference.detail)}", soft_wrap=True)
+    for label, text in (
+        (difference.check, ids),
+        ("expected", f"{difference.expected}; found {difference.found}"),
+        ("next", difference.todo),
+    ):
+        out.print(f"    [dim]{escape(label)}:[/] {escape(text)}", soft_wrap=True)
+
+
+def _show_waiting(name: str, waiting: dict[str, object]) -> None:
+    """Say what may still explain a difference: events that nobody has heard of yet."""
+    age, parked = waiting["oldest_unpublished_seconds"], waiting["parked"]
+    said = []
+    if age is None:
+        said.append("does not say what waits")
+    elif age:
+        said.append(f"its oldest event has waited {age} s to be published")
+    if isinstance(parked, dict) and parked:
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(parked.items()))
+        said.append(f"events parked: {counts}; farmgate trace ORDER shows why")
+    if said:
+        out.print(f"[yellow]{name}[/]: {escape('; '.join(said))}", soft_wrap=True)

@@ -1,0 +1,183 @@
+"""Read, compare, and look again at what differs until it agrees or the patience is over."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from farmgate.client import Client
+from farmgate.services import NAMES
+from farmgate.verify import reading
+from farmgate.verify.reading import KINDS, Kind, Reader
+from farmgate.verify.rules import (
+    Difference,
+    Held,
+    OrderSides,
+    SaleSides,
+    order_differences,
+    sale_differences,
+)
+
+#: Seconds between looks at what differs: the first, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 4.0
+#: What to do about a difference that a service found in its own rows.
+OWN_TODO = (
+    "Its rows disagree with each other: were they changed by hand, or is a backup partly "
+    "restored? Nothing is mended by itself."
+)
+
+Facts = Mapping[Kind, Mapping[str, Held]]
+
+
+@dataclass
+class Result:
+    """What was compared, and what does not agree."""
+
+    #: What was looked at, as `orders: station sales`, → how many.
+    checked: dict[str, int] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    #: Differences that were gone when looked at again.
+    vanished: int = 0
+    #: Service → what its health says of events that wait; filled when something differs.
+    waiting: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for scripts."""
+        return {"agrees": self.agrees} | asdict(self)
+
+
+class Verifier:
+    """Compares the services behind one client."""
+
+    def __init__(
+        self, client: Client, progress: Callable[[str, int], None] = lambda what, count: None
+    ) -> None:
+        self._client = client
+        self._progress = progress
+        self._reader = Reader(client)
+        #: Service → its own report, as it last answered.
+        self._reports: dict[str, dict[str, Any]] = {}
+
+    def run(self, patience: float) -> Result:
+        """Compare everything; look again at what differs for up to `patience` seconds."""
+        result = Result()
+        orders, sales = self._compare_all(result.checked)
+        own = self._ask_services(NAMES)
+        first = len(orders) + len(sales) + sum(map(len, own.values()))
+        deadline, pause = monotonic() + patience, FIRST_PAUSE
+        while (orders or sales or any(own.values())) and monotonic() < deadline:
+            self._progress("looking again", 0)
+            threading.Event().wait(min(pause, max(0.0, deadline - monotonic())))
+            pause = min(LONGEST_PAUSE, pause * 2)
+            orders, sales = self._orders_again(orders), self._sales_again(sales)
+            own = self._ask_services([name for name, found in own.items() if found])
+        result.differences = [
+            difference for found in (orders, sales, own) for each in found.values()
+            for difference in each
+        ]  # fmt: skip
+        result.vanished = first - len(orders) - len(sales) - sum(map(len, own.values()))
+        for name in NAMES:
+            report = self._reports[name]
+            for what, count in report["checked"].items():
+                result.checked[f"{name}'s own {what.replace('_', ' ')}"] = count
+            result.notes += [f"{name}: {note}" for note in report["notes"]]
+        if result.differences:
+            result.waiting = {name: self._waiting(name) for name in NAMES}
+        return result
+
+    def _compare_all(
+        self, checked: dict[str, int]
+    ) -> tuple[dict[str, list[Difference]], dict[str, list[Difference]]]:
+        """Return what differs of all orders and sales; what was read is then forgotten."""
+        facts: dict[Kind, dict[str, Held]] = {}
+        for kind in KINDS:
+            what = f"{kind.service}: {kind.name.replace('_', ' ')}"
+            facts[kind] = self._reader.read_all(kind, partial(self._progress, what))
+            checked[what] = len(facts[kind])
+        return (
+            _differing(
+                _order_ids(facts), lambda each: order_differences(each, _order(facts, each))
+            ),
+            _differing(_sale_ids(facts), lambda each: sale_differences(each, _sale(facts, each))),
+        )
+
+    def _orders_again(self, ids: Iterable[str]) -> dict[str, list[Difference]]:
+        return self._again(
+            ids,
+            (reading.ORDERS, reading.RESERVATIONS, reading.SHIPMENTS, reading.NOTICES),
+            lambda facts, order_id: order_differences(order_id, _order(facts, order_id)),
+        )
+
+    def _sales_again(self, ids: Iterable[str]) -> dict[str, list[Difference]]:
+        return self._again(
+            ids,
+            (reading.SALES, reading.BOOKINGS),
+            lambda facts, sale_id: sale_differences(sale_id, _sale(facts, sale_id)),
+        )
+
+    def _again(
+        self,
+        ids: Iterable[str],
+        kinds: Iterable[Kind],
+        compare: Callable[[Facts, str], list[Difference]],
+    ) -> dict[str, list[Difference]]:
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        facts = {kind: self._reader.read_some(kind, wanted) for kind in kinds}
+        return _differing(wanted, lambda each: compare(facts, each))
+
+    def _ask_services(self, names: Iterable[str]) -> dict[str, list[Difference]]:
+        """Let services compare their own rows; return what each found."""
+        found = {}
+        for name in names:
+            self._progress(f"{name}: its own rows", 0)
+            report = self._reports[name] = self._client.get(name, "/verify")
+            found[name] = [
+                Difference(**difference, todo=OWN_TODO, service=name)
+                for difference in report["differences"]
+            ]
+        return found
+
+    def _waiting(self, name: str) -> dict[str, Any]:
+        answer = self._client.ready(name) or {}
+        return {
+            "oldest_unpublished_seconds": answer.get("oldest_unpublished_seconds"),
+            "parked": answer.get("parked", {}),
+        }
+
+
+def _differing(
+    ids: Iterable[str], compare: Callable[[str], list[Difference]]
+) -> dict[str, list[Difference]]:
+    return {each: found for each in sorted(ids) if (found := compare(each))}
+
+
+def _order_ids(facts: Facts) -> set[str]:
+    kinds = (reading.ORDERS, reading.RESERVATIONS, reading.SHIPMENTS, reading.NOTICES)
+    return set().union(*(facts[kind] for kind in kinds))
+
+
+def _sale_ids(facts: Facts) -> set[str]:
+    return set(facts[reading.SALES]) | set(facts[reading.BOOKINGS])
+
+
+def _order(facts: Facts, order_id: str) -> OrderSides:
+    return OrderSides(
+        facts[reading.ORDERS].get(order_id),
+        facts[reading.RESERVATIONS].get(order_id),
+        facts[reading.SHIPMENTS].get(order_id),
+        facts[reading.NOTICES].get(order_id),
+    )
+
+
+def _sale(facts: Facts, sale_id: str) -> SaleSides:
+    return SaleSides(facts[reading.SALES].get(sale_id), facts[reading.BOOKINGS].get(sale_id))
