@@ -4,13 +4,18 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from services.orders.models import PriceCopy, SiteCopy
+from services.orders.models import PriceCopy, SiteCopy, TillEntry
 from services.orders.rules.standing import FulfilmentState
-from services.orders.use_cases import copies, decide, follow
+from services.orders.use_cases import copies, decide, entries, follow
 from services.orders.use_cases.advance import lock_orders
+from shared import devices
 from shared.envelope import Envelope
 from shared.events import (
+    AllotmentOverdrawn,
     DeliveryFailed,
+    DeviceKeyGiven,
+    HandOverRefused,
+    OverdraftSettled,
     PriceChanged,
     ProductListed,
     ProductWithdrawn,
@@ -28,6 +33,7 @@ from shared.events import (
 )
 from shared.rows import lock_rows
 from shared.service import Prepare, Subscriptions
+from shared.tables import ApiKey
 
 # --- What may be ordered, and for how much --------------------------------------------------------
 
@@ -122,6 +128,29 @@ def on_shipment_cancelled(session: Session, event: Envelope) -> None:
     follow.note_stopped(session, event.data["order_id"])
 
 
+# --- What stations' tills said they did ----------------------------------------------------------
+
+
+def on_device_key_given(session: Session, event: Envelope) -> None:
+    """Let a device upload with its key, or no longer."""
+    devices.note_device_key(session, event.data, event.sequence)
+
+
+def on_allotment_overdrawn(session: Session, event: Envelope) -> None:
+    """Dispute the sale."""
+    entries.note_overdrawn(session, event.data["sale_id"], event.data["reason"])
+
+
+def on_overdraft_settled(session: Session, event: Envelope) -> None:
+    """Note that the dispute is over, and how it ended."""
+    entries.note_settled(session, event.data["sale_id"], event.data["resolution"])
+
+
+def on_hand_over_refused(session: Session, event: Envelope) -> None:
+    """Dispute the till's word."""
+    entries.note_refused_hand_over(session, event.data["entry_id"], event.data["reason"])
+
+
 # --- What a batch needs, in a few statements ----------------------------------------------------
 
 
@@ -147,6 +176,21 @@ def prepare_orders(session: Session, events: Sequence[Envelope]) -> None:
     lock_orders(session, (event.data["order_id"] for event in events))
 
 
+def prepare_keys(session: Session, events: Sequence[Envelope]) -> None:
+    """Lock the keys of all the devices."""
+    lock_rows(session, ApiKey.id, (event.data["key_id"] for event in events))
+
+
+def prepare_sales(session: Session, events: Sequence[Envelope]) -> None:
+    """Lock all the sales."""
+    lock_rows(session, TillEntry.id, (event.data["sale_id"] for event in events))
+
+
+def prepare_hand_overs(session: Session, events: Sequence[Envelope]) -> None:
+    """Lock the entries by which the parcels were given away."""
+    lock_rows(session, TillEntry.id, (event.data["entry_id"] for event in events))
+
+
 PREPARE: Prepare = {
     ProductListed: prepare_products,
     ProductWithdrawn: prepare_products,
@@ -163,6 +207,10 @@ PREPARE: Prepare = {
     DeliveryFailed: prepare_orders,
     ShipmentReturned: prepare_orders,
     ShipmentCancelled: prepare_orders,
+    DeviceKeyGiven: prepare_keys,
+    AllotmentOverdrawn: prepare_sales,
+    OverdraftSettled: prepare_sales,
+    HandOverRefused: prepare_hand_overs,
 }
 
 SUBSCRIPTIONS: Subscriptions = {
@@ -181,4 +229,8 @@ SUBSCRIPTIONS: Subscriptions = {
     DeliveryFailed: on_delivery_failed,
     ShipmentReturned: on_shipment_returned,
     ShipmentCancelled: on_shipment_cancelled,
+    DeviceKeyGiven: on_device_key_given,
+    AllotmentOverdrawn: on_allotment_overdrawn,
+    OverdraftSettled: on_overdraft_settled,
+    HandOverRefused: on_hand_over_refused,
 }

@@ -1,7 +1,8 @@
 """Builders of orders' tests: goods on sale with prices, sites, and orders placed for them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,17 @@ from werkzeug.test import TestResponse
 from services.orders.app import create_app
 from services.orders.models import Order
 from services.orders.worker import SERVICE
-from shared import clock
+from shared import api_keys, clock
 from shared.config import Settings
 from shared.database import Database
-from shared.events import PriceChanged, ProductListed, SiteOpened, StockReserved
+from shared.devices import PRESENT_SCOPES, Device, entry_id
+from shared.events import (
+    DeviceKeyGiven,
+    PriceChanged,
+    ProductListed,
+    SiteOpened,
+    StockReserved,
+)
 from shared.ids import new_id
 from shared.service import Service
 
@@ -216,3 +224,102 @@ def provider(client: FlaskClient, app_settings: Settings) -> Callable[..., TestR
         )
 
     return call
+
+
+@dataclass(frozen=True)
+class Till:
+    """One epoch of a device that calls orders with its own key."""
+
+    client: FlaskClient
+    device: Device
+    headers: dict[str, str]
+
+    def upload(self, *entries: dict[str, Any]) -> list[dict[str, Any]]:
+        """Upload entries; returns the answers."""
+        answer = self.client.post(
+            "/api/orders/v1/till/entries",
+            json={"format": 1, "entries": list(entries)},
+            headers=self.headers,
+        )
+        assert answer.status_code == 200, answer.text
+        answers: list[dict[str, Any]] = answer.json["answers"]
+        return answers
+
+    def attention(self) -> dict[str, Any]:
+        """Ask what needs attention."""
+        answer = self.client.get("/api/orders/v1/till/attention", headers=self.headers)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json)
+
+    def id_of(self, number: int) -> UUID:
+        """Return the id of the entry with this number."""
+        return entry_id(self.device.device_id, self.device.epoch, number)
+
+
+@pytest.fixture
+def enrol(client: FlaskClient, deliver: Deliver, site_id: UUID) -> Callable[..., Till]:
+    """Let catalog give a device's key for one epoch; `scopes` say what it may do."""
+
+    def do(
+        device_id: UUID | None = None,
+        epoch: int = 1,
+        scopes: Sequence[str] = PRESENT_SCOPES,
+        **changes: Any,
+    ) -> Till:
+        device = Device(device_id or new_id(), epoch, changes.get("site_id", site_id), "T-1")
+        key_id, secret = new_id(), api_keys.new_secret()
+        deliver(
+            DeviceKeyGiven,
+            device_id=device.device_id,
+            device_code=device.device_code,
+            site_id=device.site_id,
+            epoch=epoch,
+            key_id=key_id,
+            digest=api_keys.digest_of(secret),
+            scopes=list(scopes),
+        )
+        headers = {"Authorization": f"Bearer {api_keys.token_of(key_id, secret)}"}
+        return Till(client, device, headers)
+
+    return do
+
+
+@pytest.fixture
+def till(enrol: Callable[..., Till]) -> Till:
+    """A device in its first epoch."""
+    return enrol()
+
+
+@pytest.fixture
+def station_price(deliver: Deliver, variant_id: UUID, a_price: Builder) -> None:
+    """Let matsutake cost 68.00 yuan per 500 g at stations, too."""
+    deliver(PriceChanged, **a_price(variant_id, channel="station"))
+
+
+@pytest.fixture
+def a_sale(variant_id: UUID) -> Builder:
+    """Make a sale of 1 kg for 136.00 yuan, paid in cash."""
+    lot_id = new_id()
+
+    def build(number: int, **changes: Any) -> dict[str, Any]:
+        line = {
+            "line_no": 1,
+            "variant_id": str(variant_id),
+            "lot_id": str(lot_id),
+            "quantity": 1000,
+            "price_fen": 6800,
+            "price_unit": 500,
+            "line_total_fen": 13_600,
+        }
+        return {
+            "number": number,
+            "kind": "sale",
+            "device_time": "2026-11-25T08:30:00Z",
+            "clerk": "卓嘎",
+            "shift": 1,
+            "lines": [line],
+            "total_fen": 13_600,
+            "payment": "cash",
+        } | changes
+
+    return build

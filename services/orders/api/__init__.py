@@ -1,5 +1,5 @@
 """Orders' routes: the orders, the payment provider's callback, and an order's trace."""
 
-from services.orders.api import orders, payments, tracing
+from services.orders.api import orders, payments, till, tracing
 
-BLUEPRINTS = [orders.blp, payments.blp, tracing.blp]
+BLUEPRINTS = [orders.blp, payments.blp, till.blp, tracing.blp]

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from flask import url_for
 
-from services.orders import schemas
 from services.orders.api.waiting import decided_if_preferred
 from services.orders.models import Order
+from services.orders.schemas import orders as schemas
 from services.orders.use_cases import decide, find, place
 from shared.config import read_integer
 from shared.paging import Page, page, page_of

@@ -11,8 +11,8 @@ from standardwebhooks.webhooks import (
     WebhookVerificationError,
 )
 
-from services.orders import schemas
 from services.orders.models import Payment
+from services.orders.schemas import orders as schemas
 from services.orders.use_cases import pay
 from shared.config import read
 from shared.errors import Misconfigured, Unauthorized, Unavailable

@@ -16,7 +16,7 @@ from flask import Response, make_response, request
 
 from services.orders.models import Order
 from services.orders.rules.standing import OrderState
-from services.orders.schemas import OrderResponse
+from services.orders.schemas.orders import OrderResponse
 from shared import web
 
 LONGEST_WAIT = 30

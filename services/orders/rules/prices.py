@@ -1,5 +1,11 @@
 """What a line costs, and which quantities are sold at all. Money is integer fen."""
 
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
 from shared.errors import Unprocessable
 
 #: Lines of one order. Catalog locks the lots of all of them at once.
@@ -16,6 +22,16 @@ class WrongPack(Unprocessable):
 
 class TotalTooLarge(Unprocessable):
     """Raised when an order would cost more than `MOST_TOTAL_FEN`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What `price_unit` grams or pieces cost, from when on, and until when if that is known."""
+
+    price_fen: int
+    price_unit: int
+    valid_from: datetime
+    valid_to: datetime | None
 
 
 def line_total_fen(quantity: int, price_fen: int, price_unit: int) -> int:
@@ -48,3 +64,24 @@ def check_total(total_fen: int) -> None:
     """
     if total_fen > MOST_TOTAL_FEN:
         raise TotalTooLarge(f"The order would cost {total_fen} fen; split it into several.")
+
+
+def price_at(history: Sequence[Price], moment: datetime) -> Price | None:
+    """Return the price in force at a moment: of those that had begun the last, unless it is over.
+
+    `history` is one variant's in one channel, in the order of its beginnings.
+    """
+    index = bisect_right(history, moment, key=lambda price: price.valid_from)
+    if index == 0:
+        return None
+    price = history[index - 1]
+    return price if price.valid_to is None or price.valid_to > moment else None
+
+
+def sums_up(lines: Sequence[Mapping[str, Any]], total_fen: int) -> bool:
+    """Tell whether each line costs its quantity at its price, and the lines cost the total."""
+    return sum(line["line_total_fen"] for line in lines) == total_fen and all(
+        line_total_fen(line["quantity"], line["price_fen"], line["price_unit"])
+        == line["line_total_fen"]
+        for line in lines
+    )

@@ -76,13 +76,15 @@ def place_order(
     buyer_id: str | None,
     placed_by: str,
     limits: Limits,
+    order_id: UUID | None = None,
 ) -> Placed:
     """Store an order and ask catalog for its goods; nothing is promised yet.
 
     `lines` have variant_id, quantity and, to make sure of the price shown, line_total_fen.
     `contact` (name, phone in E.164, address, language) only passes through, except for the
     masked phone. How long a prepaid order's goods are held, and how many such orders one buyer
-    may have, is limited, so that nobody can hoard a rare lot.
+    may have, is limited, so that nobody can hoard a rare lot. `order_id` is given where the
+    order has a name already, such as the entry of a till's journal.
 
     Raises:
         UnknownSite, SiteIsClosed, UnknownVariant, NoPrice, WrongPack, TotalTooLarge,
@@ -106,7 +108,7 @@ def place_order(
     order_ref = new_reference("ORD")
     begins = standing.placed(order_ref, payment_method, total_fen)
     order = Order(
-        id=new_id(),
+        id=order_id or new_id(),
         order_ref=order_ref,
         channel=channel,
         buyer_id=buyer_id,

@@ -1,27 +1,26 @@
-"""Orders' tables. `version` counts the events published of an order."""
+"""Tables of orders, their money, and the copies that placement needs.
+
+`version` counts the events published of an order.
+"""
 
 from datetime import date, datetime
-from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Boolean,
     CheckConstraint,
-    Enum,
     ForeignKey,
     Index,
     LargeBinary,
-    MetaData,
     SmallInteger,
     String,
-    Text,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from services.orders.models.base import Base, one_of
 from services.orders.rules.standing import (
     PREPAID,
     FulfilmentState,
@@ -30,29 +29,6 @@ from services.orders.rules.standing import (
     Standing,
 )
 from shared.events import CHANNELS, PAYMENT_METHODS, UNITS
-from shared.tables import NAMING, UtcDateTime
-
-
-class Base(DeclarativeBase):
-    """Base of orders' own tables."""
-
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: UtcDateTime(),
-        int: BigInteger(),
-        str: Text(),
-    }
-
-
-def _one_of(kind: type[StrEnum], name: str) -> Enum:
-    return Enum(
-        kind,
-        name=name,
-        native_enum=False,
-        create_constraint=True,
-        length=20,
-        values_callable=lambda members: [member.value for member in members],
-    )
 
 
 class Order(Base):
@@ -75,10 +51,10 @@ class Order(Base):
     #: SHA-256 of the secret in a guest's link; None when the order has a buyer.
     guest_secret_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32), unique=True)
     payment_method: Mapped[str] = mapped_column(String(20))
-    state: Mapped[OrderState] = mapped_column(_one_of(OrderState, "state"))
-    payment_state: Mapped[PaymentState] = mapped_column(_one_of(PaymentState, "payment_state"))
+    state: Mapped[OrderState] = mapped_column(one_of(OrderState, "state"))
+    payment_state: Mapped[PaymentState] = mapped_column(one_of(PaymentState, "payment_state"))
     fulfilment_state: Mapped[FulfilmentState | None] = mapped_column(
-        _one_of(FulfilmentState, "fulfilment_state")
+        one_of(FulfilmentState, "fulfilment_state")
     )
     total_fen: Mapped[int]
     paid_fen: Mapped[int] = mapped_column(default=0)

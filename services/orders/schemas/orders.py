@@ -1,4 +1,4 @@
-"""What orders' HTTP API takes and gives. Events have contracts of their own."""
+"""What the routes of orders and payments take and give."""
 
 from typing import Any
 

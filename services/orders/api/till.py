@@ -1,0 +1,51 @@
+"""Routes that a station's till calls with its own key."""
+
+from typing import Any
+
+from services.orders.api.orders import limits
+from services.orders.rules.till import read_entry
+from services.orders.schemas import till as schemas
+from services.orders.use_cases import stations
+from services.orders.use_cases.upload import upload
+from shared import clock, devices
+from shared.web import Blueprint, caller, reading, scope, settings, transaction
+
+blp = Blueprint(
+    "till",
+    __name__,
+    url_prefix="/api/orders/v1/till",
+    description="What a station's till says it did, and what became of it.",
+)
+
+
+@blp.post("/entries")
+@scope("till:upload")
+@blp.arguments(schemas.UploadEntriesRequest)
+@blp.response(200, schemas.UploadedEntriesResponse)
+def upload_entries(upload_in: dict[str, Any]) -> dict[str, Any]:
+    """Upload entries of the calling device's journal.
+
+    As often as you like, in any order and in pieces: an entry is named by device, epoch and
+    number and counts once. Each is answered by itself; one that cannot be right is kept as
+    disputed and stops none of the others.
+    """
+    device = devices.device_of(caller())
+    entries = [read_entry(raw) for raw in upload_in["entries"]]
+    with transaction() as session:
+        answers = upload(session, device, entries, limits(settings().environment))
+    return {
+        "device_id": device.device_id,
+        "epoch": device.epoch,
+        "server_time": clock.now(),
+        "answers": answers,
+    }
+
+
+@blp.get("/attention")
+@scope("till")
+@blp.response(200, schemas.AttentionResponse)
+def show_attention() -> dict[str, Any]:
+    """Show what has not come of the calling device's journal, and what is or was disputed."""
+    device = devices.device_of(caller())
+    with reading() as session:
+        return stations.attention(session, device)

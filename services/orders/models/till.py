@@ -1,0 +1,147 @@
+"""Tables of what stations' tills say they did: their journals, entry by entry."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.orders.models.base import Base, one_of
+from services.orders.rules.till import EntryKind, EntryStatus, Name
+from shared.events import COUNTER_PAYMENTS
+
+_OPEN = "status IN ('waiting', 'disputed', 'settled', 'acknowledged')"
+
+
+class Journal(Base):
+    """What has come of the journal of one epoch of a device.
+
+    Whoever takes entries in holds its turn, see `use_cases.upload`.
+    """
+
+    __tablename__ = "journals"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    device_id: Mapped[UUID]
+    epoch: Mapped[int]
+    site_id: Mapped[UUID]
+    device_code: Mapped[str]
+    highest: Mapped[int]
+    #: Runs of numbers below the highest that have not come, as [first, last], in their order.
+    holes: Mapped[list[list[int]]] = mapped_column(JSON)
+    last_upload_at: Mapped[datetime]
+    __table_args__ = (UniqueConstraint("device_id", "epoch"),)
+
+
+class TillEntry(Base):
+    """One thing a till says it did, under its name: device, epoch and number.
+
+    `copy` is 1 for what came first under a name; other content that came later under the same
+    name is kept beside it as a copy of its own. `version` counts the events published of it.
+    """
+
+    __tablename__ = "till_entries"
+    #: Made from the name; of a second copy from name and digest.
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: Grows with each entry that comes, so that lists have an order.
+    arrival: Mapped[UUID] = mapped_column(unique=True)
+    device_id: Mapped[UUID]
+    epoch: Mapped[int]
+    number: Mapped[int]
+    copy: Mapped[int] = mapped_column(SmallInteger)
+    #: SHA-256 of the content, without what concerns a buyer's person.
+    digest: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[EntryKind] = mapped_column(one_of(EntryKind, "kind"))
+    status: Mapped[EntryStatus] = mapped_column(one_of(EntryStatus, "status"))
+    #: Why it is, or was, disputed, as a code; and in words.
+    reason: Mapped[str | None] = mapped_column(String(60))
+    detail: Mapped[str | None]
+    #: How a dispute ended: covered, lost, voided, cash_booked, noted.
+    resolution: Mapped[str | None] = mapped_column(String(20))
+    #: Who acknowledged it, and what they said.
+    resolved_by: Mapped[str | None] = mapped_column(String(255))
+    note: Mapped[str | None]
+    #: What is odd about it and no reason to refuse it: price_differs, total_differs, clock_off.
+    flags: Mapped[list[str]] = mapped_column(JSON)
+    #: What the sale would have cost by the list of that time, if that differs.
+    expected_fen: Mapped[int | None]
+    clerk: Mapped[str | None] = mapped_column(String(60))
+    #: The number of the entry that opened the shift.
+    shift: Mapped[int | None]
+    site_id: Mapped[UUID]
+    device_code: Mapped[str]
+    #: By the device's own clock, which proves nothing.
+    device_time: Mapped[datetime | None]
+    received_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+    #: The sale that is voided, or whose goods came back.
+    of_entry_id: Mapped[UUID | None]
+    #: A sale voided before it could be sent, and the void of such a sale: no goods, no money.
+    voided: Mapped[bool] = mapped_column(Boolean)
+    #: Taken from the buyer, or given back.
+    total_fen: Mapped[int | None]
+    payment: Mapped[str | None] = mapped_column(String(10))
+    #: As it came, without what concerns a buyer's person.
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+    #: What a void or return took back, once it has taken effect; lines as in the event.
+    taken: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    version: Mapped[int]
+
+    __table_args__ = (
+        UniqueConstraint("device_id", "epoch", "number", "copy"),
+        UniqueConstraint(
+            "device_id", "epoch", "number", "digest", name="uq_till_entries_device_id_digest"
+        ),
+        CheckConstraint("number >= 1 AND epoch >= 1 AND copy >= 1", name="name"),
+        CheckConstraint("total_fen >= 0", name="total"),
+        CheckConstraint(f"payment IN {COUNTER_PAYMENTS}", name="payment"),
+        CheckConstraint("status != 'disputed' OR reason IS NOT NULL", name="disputed"),
+        Index("ix_till_entries_site_id_arrival", "site_id", "arrival"),
+        Index("ix_till_entries_device_id_arrival", "device_id", "arrival"),
+        # Few are not simply accepted, and these are asked for all the time.
+        Index(
+            "ix_till_entries_open",
+            "device_id",
+            "epoch",
+            "status",
+            sqlite_where=text(_OPEN),
+            postgresql_where=text(_OPEN),
+        ),
+        Index(
+            "ix_till_entries_of_entry_id",
+            "of_entry_id",
+            sqlite_where=text("of_entry_id IS NOT NULL"),
+            postgresql_where=text("of_entry_id IS NOT NULL"),
+        ),
+    )
+
+    @property
+    def name(self) -> Name:
+        """Device, epoch and number, as a value."""
+        return Name(self.device_id, self.epoch, self.number)
+
+
+class TakenBack(Base):
+    """What was taken back of one line of a sale; no line has a row before anything was."""
+
+    __tablename__ = "taken_back"
+    sale_id: Mapped[UUID] = mapped_column(ForeignKey("till_entries.id"), primary_key=True)
+    line_no: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    sold: Mapped[int]
+    sold_fen: Mapped[int]
+    taken: Mapped[int]
+    taken_fen: Mapped[int]
+    __table_args__ = (
+        CheckConstraint("0 <= taken AND taken <= sold", name="taken"),
+        CheckConstraint("0 <= taken_fen AND taken_fen <= sold_fen", name="taken_fen"),
+    )

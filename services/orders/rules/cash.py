@@ -1,0 +1,66 @@
+"""How cash in a clerk's custody is counted. Money is integer fen."""
+
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from services.orders.rules.till import TAKING, EntryKind, EntryStatus
+
+#: Why cash comes into custody or leaves it: an entry's kind, or what an operator recorded.
+REMITTED, WRITTEN_OFF = "remitted", "written_off"
+CAUSES = ("sale", "void", "return", "hand_over", REMITTED, WRITTEN_OFF)
+#: Kinds of entries by which money is taken.
+COLLECTING = (EntryKind.SALE, EntryKind.HAND_OVER)
+
+
+@dataclass
+class Change:
+    """What changes in one clerk's custody."""
+
+    collected_fen: int = 0
+    refunded_fen: int = 0
+    remitted_fen: int = 0
+    written_off_fen: int = 0
+
+    @property
+    def held_fen(self) -> int:
+        """By how much the cash in the clerk's hands changes."""
+        return self.collected_fen - self.refunded_fen - self.remitted_fen - self.written_off_fen
+
+    def add(self, cause: str, amount_fen: int) -> None:
+        """Count one cash entry; `amount_fen` is above 0 for cash that comes in."""
+        if cause in COLLECTING:
+            self.collected_fen += amount_fen
+        elif cause in TAKING:
+            self.refunded_fen -= amount_fen
+        elif cause == REMITTED:
+            self.remitted_fen -= amount_fen
+        else:
+            self.written_off_fen -= amount_fen
+
+
+def custody_id(site_id: UUID, clerk: str) -> UUID:
+    """Return the id of a clerk's custody at a site."""
+    return uuid5(site_id, clerk)
+
+
+def custody_fen(
+    kind: EntryKind,
+    status: EntryStatus,
+    payment: str | None,
+    total_fen: int | None,
+    voided: bool,
+    *,
+    booked: bool = False,
+) -> int:
+    """Return the cash that an entry brings into custody (above 0) or takes out of it.
+
+    What a disputed sale or hand-over took was taken nevertheless. What a disputed void or
+    return gave back counts only once an operator has looked at it and `booked` it.
+    """
+    if payment != "cash" or voided or not total_fen:
+        return 0
+    if kind in COLLECTING:
+        return total_fen
+    if kind in TAKING and (status == EntryStatus.ACCEPTED or booked):
+        return -total_fen
+    return 0

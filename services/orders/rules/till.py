@@ -1,0 +1,392 @@
+"""The entries of a till's journal: what each kind must hold, and what is kept of it.
+
+Read by hand and not by schemas, since a station that was away for a day brings thousands at
+once. What fits nothing is not refused: it happened at a counter, so it is kept as unreadable.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from services.orders.rules import people, prices
+from shared.devices import entry_id
+from shared.events import COUNTER_PAYMENTS
+
+#: Entries of one upload.
+MOST_ENTRIES = 500
+#: Of an entry's number, and of an epoch's entries: more than a till rings up in its life.
+MOST_NUMBER = 1_000_000_000
+#: Lines of a sale, of a return, and of an order taken at a till.
+MOST_LINES = 50
+#: Characters of an unreadable entry that are kept.
+MOST_RAW = 20_000
+#: What concerns a buyer's person: neither kept here nor part of what tells two copies apart.
+PERSONAL = frozenset(("contact", "name", "phone", "address", "received_by", "code"))
+#: How a buyer who orders at a till may pay.
+PAYMENT_METHODS = ("cash_on_delivery", "cash_at_station")
+_UUID = re.compile("[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_CODE = re.compile("[0-9]{6}")
+_DEEPEST = 12
+
+
+class EntryKind(StrEnum):
+    """What a till does. UNKNOWN: an unreadable entry did not even say that."""
+
+    SALE = "sale"
+    VOID = "void"
+    RETURN = "return"
+    HAND_OVER = "hand_over"
+    ORDER = "order"
+    SHIFT_OPEN = "shift_open"
+    SHIFT_CLOSE = "shift_close"
+    UNKNOWN = "unknown"
+
+
+class EntryStatus(StrEnum):
+    """What became of an entry. WAITING: for entries before it, which have not come yet."""
+
+    ACCEPTED = "accepted"
+    WAITING = "waiting"
+    DISPUTED = "disputed"
+    SETTLED = "settled"
+    ACKNOWLEDGED = "acknowledged"
+
+
+#: Kinds that take back what a sale sold, and all that move goods over the counter.
+TAKING = (EntryKind.VOID, EntryKind.RETURN)
+SELLING = (EntryKind.SALE, *TAKING)
+
+
+class Name(NamedTuple):
+    """What an entry is called, wherever it is."""
+
+    device_id: UUID
+    epoch: int
+    number: int
+
+    @property
+    def entry_id(self) -> UUID:
+        """The id of what came first under this name."""
+        return entry_id(self.device_id, self.epoch, self.number)
+
+
+class Misfit(ValueError):
+    """Raised when an entry is not as its kind must be; the message says why."""
+
+
+@dataclass(slots=True)
+class Read:
+    """An entry as it was read. `problem` says why it is unreadable; then most is missing."""
+
+    #: None: it cannot even be named, and so not be kept.
+    number: int | None
+    kind: EntryKind = EntryKind.UNKNOWN
+    problem: str | None = None
+    digest: str = ""
+    #: What is kept, without what concerns a buyer's person.
+    body: dict[str, Any] = field(default_factory=dict)
+    #: What passes through and is not kept: an order's contact, who took a parcel by which code.
+    passing: dict[str, Any] = field(default_factory=dict)
+    device_time: datetime | None = None
+    clerk: str | None = None
+    shift: int | None = None
+    of: int | None = None
+    voided: bool = False
+    total_fen: int | None = None
+    payment: str | None = None
+
+
+def read_entry(raw: Any) -> Read:
+    """Read one entry of a journal, as JSON has it."""
+    if not isinstance(raw, dict):
+        return Read(None, problem="An entry is an object.")
+    number = raw.get("number")
+    if type(number) is not int or not 1 <= number <= MOST_NUMBER:
+        return Read(None, problem=f"number must be a whole number from 1 to {MOST_NUMBER}.")
+    try:
+        entry = _read(number, raw)
+    except Misfit as misfit:
+        kept = _without_person(raw)
+        canonical = _canonical(kept)
+        entry = Read(number, _claimed_kind(raw), str(misfit), body=kept)
+        if len(canonical) > MOST_RAW:
+            entry.body = {"dropped": f"{len(canonical)} characters"}
+    else:
+        canonical = _canonical(entry.body)
+    entry.digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return entry
+
+
+def _read(number: int, raw: dict[str, Any]) -> Read:
+    claimed = raw.get("kind")
+    reader = _READERS.get(claimed) if isinstance(claimed, str) else None
+    if reader is None:
+        raise Misfit(f"kind must be one of {', '.join(_READERS)}.")
+    kind, keys, optional, read = reader
+    if raw.keys() != keys:
+        _check_keys(raw, keys, optional)
+    entry = Read(number, kind, body=raw)
+    entry.device_time = _moment(raw, "device_time")
+    entry.clerk = clerk = raw["clerk"]
+    if not isinstance(clerk, str) or not 0 < len(clerk) <= 60 or not clerk.isprintable():
+        raise Misfit("clerk must be printable text of 1 to 60 characters.")
+    entry.shift = _integer(raw, "shift", 1, number)
+    read(raw, entry)
+    return entry
+
+
+def _read_sale(raw: dict[str, Any], entry: Read) -> None:
+    lines = _list(raw, "lines")
+    numbers = set()
+    for line in lines:
+        if not isinstance(line, dict) or line.keys() != _SALE_LINE:
+            raise Misfit(f"A line of a sale has exactly {', '.join(sorted(_SALE_LINE))}.")
+        numbers.add(_integer(line, "line_no", 1, 32_767))
+        _uuid(line, "variant_id")
+        _uuid(line, "lot_id")
+        _integer(line, "quantity", 1, prices.MOST_QUANTITY)
+        _integer(line, "price_fen", 0, prices.MOST_TOTAL_FEN)
+        _integer(line, "price_unit", 1, prices.MOST_QUANTITY)
+        _integer(line, "line_total_fen", 0, prices.MOST_TOTAL_FEN)
+    if len(numbers) != len(lines):
+        raise Misfit("Two lines have the same line_no.")
+    entry.total_fen = _integer(raw, "total_fen", 0, prices.MOST_TOTAL_FEN)
+    entry.payment = _one_of(raw, "payment", COUNTER_PAYMENTS)
+    voided = raw.get("voided", False)
+    if type(voided) is not bool:
+        raise Misfit("voided must be true or false.")
+    entry.voided = voided
+
+
+def _read_void(raw: dict[str, Any], entry: Read) -> None:
+    entry.of = _integer(raw, "of", 1, entry.number - 1 if entry.number else 0)
+    entry.total_fen = _integer(raw, "refund_fen", 0, prices.MOST_TOTAL_FEN)
+    entry.payment = _one_of(raw, "payment", COUNTER_PAYMENTS)
+    _text(raw, "reason", 200)
+
+
+def _read_return(raw: dict[str, Any], entry: Read) -> None:
+    _read_void(raw, entry)
+    refunded = 0
+    for line in _list(raw, "lines"):
+        if not isinstance(line, dict) or line.keys() != _RETURN_LINE:
+            raise Misfit(f"A line of a return has exactly {', '.join(sorted(_RETURN_LINE))}.")
+        _integer(line, "line_no", 1, 32_767)
+        _integer(line, "quantity", 1, prices.MOST_QUANTITY)
+        refunded += _integer(line, "refund_fen", 0, prices.MOST_TOTAL_FEN)
+        if type(line["restock"]) is not bool:
+            raise Misfit("restock must be true or false.")
+    if refunded != entry.total_fen:
+        raise Misfit("refund_fen is not the sum of the lines' refund_fen.")
+
+
+def _read_hand_over(raw: dict[str, Any], entry: Read) -> None:
+    _uuid(raw, "shipment_id")
+    code = raw.get("code")
+    if code is not None and (not isinstance(code, str) or _CODE.fullmatch(code) is None):
+        raise Misfit("code must be 6 digits, or null.")
+    _text(raw, "received_by", 100, optional=True)
+    _text(raw, "difference_reason", 200, optional=True)
+    entry.total_fen = _integer(raw, "collected_fen", 0, prices.MOST_TOTAL_FEN)
+    entry.payment = _one_of(raw, "payment", COUNTER_PAYMENTS)
+    entry.passing = {"code": code, "received_by": raw.get("received_by")}
+    entry.body = _without_person(raw)
+
+
+def _read_order(raw: dict[str, Any], entry: Read) -> None:
+    order = raw["order"]
+    if not isinstance(order, dict) or order.keys() != _ORDER:
+        raise Misfit(f"An order has exactly {', '.join(sorted(_ORDER))}.")
+    for line in _list(order, "lines"):
+        if not isinstance(line, dict) or line.keys() != _ORDER_LINE:
+            raise Misfit(f"A line of an order has exactly {', '.join(sorted(_ORDER_LINE))}.")
+        _uuid(line, "variant_id")
+        _integer(line, "quantity", 1, prices.MOST_QUANTITY)
+    if type(order["collect"]) is not bool:
+        raise Misfit("collect must be true or false.")
+    _one_of(order, "payment_method", PAYMENT_METHODS)
+    contact = order["contact"]
+    if not isinstance(contact, dict):
+        raise Misfit("contact must be an object.")
+    _check_keys(contact, _CONTACT, frozenset(("address", "language")))
+    _text(contact, "name", 100)
+    _text(contact, "phone", 40)
+    _text(contact, "address", 300, optional=True)
+    language = contact.get("language", "zh")
+    if language not in people.LANGUAGES:
+        raise Misfit(f"language must be one of {', '.join(people.LANGUAGES)}.")
+    try:
+        phone = people.phone_e164(contact["phone"])
+    except ValueError as error:
+        raise Misfit(f"phone: {error}") from error
+    address = contact.get("address")
+    if not order["collect"] and not address:
+        raise Misfit("An order that is delivered needs an address.")
+    entry.passing = {
+        "name": contact["name"],
+        "phone": phone,
+        "address": address,
+        "language": language,
+    }
+    entry.body = _without_person(raw)
+
+
+def _read_shift_open(raw: dict[str, Any], entry: Read) -> None:
+    if entry.shift != entry.number:
+        raise Misfit("An opening's shift is its own number.")
+    _integer(raw, "float_fen", 0, prices.MOST_TOTAL_FEN)
+
+
+def _read_shift_close(raw: dict[str, Any], entry: Read) -> None:
+    if entry.shift == entry.number:
+        raise Misfit("A closing's shift is the number of the opening.")
+    _integer(raw, "counted_fen", 0, prices.MOST_TOTAL_FEN)
+    _text(raw, "note", 500, optional=True)
+
+
+# --- Fields ----------------------------------------------------------------------------------
+
+
+def _check_keys(raw: Mapping[str, Any], keys: frozenset[str], optional: frozenset[str]) -> None:
+    unknown = raw.keys() - keys
+    if unknown:
+        raise Misfit(f"Unknown: {', '.join(sorted(unknown))[:200]}.")
+    missing = keys - optional - raw.keys()
+    if missing:
+        raise Misfit(f"Missing: {', '.join(sorted(missing))}.")
+
+
+def _integer(raw: Mapping[str, Any], name: str, least: int, most: int) -> int:
+    value = raw[name]
+    # bool is an int to Python, not to JSON.
+    if type(value) is not int or not least <= value <= most:
+        raise Misfit(f"{name} must be a whole number from {least} to {most}.")
+    return value
+
+
+def _uuid(raw: Mapping[str, Any], name: str) -> None:
+    value = raw[name]
+    if not isinstance(value, str) or _UUID.fullmatch(value) is None:
+        raise Misfit(f"{name} must be a UUID in small letters.")
+
+
+def _one_of(raw: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    value = raw[name]
+    if value not in choices:
+        raise Misfit(f"{name} must be one of {', '.join(choices)}.")
+    assert isinstance(value, str)
+    return value
+
+
+def _text(raw: Mapping[str, Any], name: str, longest: int, optional: bool = False) -> None:
+    value = raw.get(name)
+    if value is None and optional:
+        return
+    if not isinstance(value, str) or not 0 < len(value) <= longest or value != _storable(value):
+        raise Misfit(f"{name} must be text of 1 to {longest} characters.")
+
+
+def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
+    value = raw[name]
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_LINES:
+        raise Misfit(f"{name} must be a list of 1 to {MOST_LINES}.")
+    return value
+
+
+def _moment(raw: Mapping[str, Any], name: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(raw[name])
+    except (TypeError, ValueError):
+        moment = None
+    # A clock that lost its battery says 1970; what is beyond these years no zone can shift.
+    if moment is None or moment.tzinfo is None or not 1970 <= moment.year <= 9000:
+        raise Misfit(f"{name} must be a moment such as 2026-11-25T08:30:00Z.")
+    return moment.astimezone(UTC)
+
+
+# --- What is kept ------------------------------------------------------------------------------
+
+
+def _claimed_kind(raw: Mapping[str, Any]) -> EntryKind:
+    claimed = raw.get("kind")
+    reader = _READERS.get(claimed) if isinstance(claimed, str) else None
+    return EntryKind.UNKNOWN if reader is None else reader[0]
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _storable(text: str) -> str:
+    """Return the text as every database takes it: no NUL, no half characters."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _without_person(value: Any, depth: int = 0) -> Any:
+    """Return JSON without what concerns a buyer's person, and as every database takes it."""
+    if depth > _DEEPEST:
+        return None
+    if isinstance(value, dict):
+        return {
+            _storable(name): _without_person(item, depth + 1)
+            for name, item in value.items()
+            if name not in PERSONAL
+        }
+    if isinstance(value, list):
+        return [_without_person(item, depth + 1) for item in value]
+    return _storable(value) if isinstance(value, str) else value
+
+
+_COMMON = frozenset(("number", "kind", "device_time", "clerk", "shift"))
+_SALE_LINE = frozenset(
+    ("line_no", "variant_id", "lot_id", "quantity", "price_fen", "price_unit", "line_total_fen")
+)
+_RETURN_LINE = frozenset(("line_no", "quantity", "refund_fen", "restock"))
+_ORDER = frozenset(("lines", "collect", "payment_method", "contact"))
+_ORDER_LINE = frozenset(("variant_id", "quantity"))
+_CONTACT = frozenset(("name", "phone", "address", "language"))
+_NONE: frozenset[str] = frozenset()
+
+_Reader = Callable[[dict[str, Any], Read], None]
+#: By kind: all its fields, those that may be missing, and how the rest of it is read.
+_READERS: dict[str, tuple[EntryKind, frozenset[str], frozenset[str], _Reader]] = {
+    "sale": (
+        EntryKind.SALE,
+        _COMMON | {"lines", "total_fen", "payment", "voided"},
+        frozenset(("voided",)),
+        _read_sale,
+    ),
+    "void": (
+        EntryKind.VOID,
+        _COMMON | {"of", "refund_fen", "payment", "reason"},
+        _NONE,
+        _read_void,
+    ),
+    "return": (
+        EntryKind.RETURN,
+        _COMMON | {"of", "lines", "refund_fen", "payment", "reason"},
+        _NONE,
+        _read_return,
+    ),
+    "hand_over": (
+        EntryKind.HAND_OVER,
+        _COMMON
+        | {"shipment_id", "code", "received_by", "collected_fen", "payment", "difference_reason"},
+        frozenset(("code", "received_by", "difference_reason")),
+        _read_hand_over,
+    ),
+    "order": (EntryKind.ORDER, _COMMON | {"order"}, _NONE, _read_order),
+    "shift_open": (EntryKind.SHIFT_OPEN, _COMMON | {"float_fen"}, _NONE, _read_shift_open),
+    "shift_close": (
+        EntryKind.SHIFT_CLOSE,
+        _COMMON | {"counted_fen", "note"},
+        frozenset(("note",)),
+        _read_shift_close,
+    ),
+}

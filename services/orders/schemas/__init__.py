@@ -1,0 +1,1 @@
+"""What orders' HTTP API takes and gives. Events have contracts of their own."""

@@ -1,0 +1,91 @@
+"""Compare what stations charged with orders' own price list; a difference is marked, no more."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from services.orders.models import PriceCopy, TillEntry
+from services.orders.rules import prices
+from services.orders.rules.prices import Price
+
+CHANNEL = "station"
+
+
+def flag(session: Session, sales: Sequence[TillEntry]) -> None:
+    """Mark new sales whose prices or sums are others than they should be, in one statement.
+
+    Then `expected_fen` is what the sale would have cost by the list of its device's time; it
+    stays empty when the list had no price for a line.
+    """
+    if not sales:
+        return
+    lists = _lists(session, sales)
+    for sale in sales:
+        lines = sale.body["lines"]
+        found = [_price(lists, line["variant_id"], sale.device_time) for line in lines]
+        if not all(map(_is_price, lines, found)):
+            sale.flags = [*sale.flags, "price_differs"]
+            sale.expected_fen = _expected_fen(lines, found)
+        if not prices.sums_up(lines, sale.total_fen or 0):
+            sale.flags = [*sale.flags, "total_differs"]
+
+
+def _price(lists: dict[str, list[Price]], variant_id: str, moment: datetime | None) -> Price | None:
+    history = lists.get(variant_id)
+    return prices.price_at(history, moment) if history and moment else None
+
+
+def _is_price(line: dict[str, int], price: Price | None) -> bool:
+    if price is None:
+        return False
+    return line["price_fen"] * price.price_unit == price.price_fen * line["price_unit"]
+
+
+def _expected_fen(lines: Sequence[dict[str, int]], found: Sequence[Price | None]) -> int | None:
+    expected = 0
+    for line, price in zip(lines, found, strict=True):
+        if price is None:
+            return None
+        expected += prices.line_total_fen(line["quantity"], price.price_fen, price.price_unit)
+    return expected
+
+
+def _lists(session: Session, sales: Sequence[TillEntry]) -> dict[str, list[Price]]:
+    """Return the station's prices that were in force at any time of the sales, by variant."""
+    variants = {UUID(line["variant_id"]) for sale in sales for line in sale.body["lines"]}
+    moments = [sale.device_time for sale in sales if sale.device_time is not None]
+    earlier = aliased(PriceCopy)
+    in_force = (
+        select(func.max(earlier.valid_from))
+        .where(
+            earlier.variant_id == PriceCopy.variant_id,
+            earlier.channel == CHANNEL,
+            earlier.valid_from <= min(moments),
+        )
+        .scalar_subquery()
+    )
+    statement = (
+        select(
+            PriceCopy.variant_id,
+            PriceCopy.price_fen,
+            PriceCopy.price_unit,
+            PriceCopy.valid_from,
+            PriceCopy.valid_to,
+        )
+        .where(
+            PriceCopy.variant_id.in_(variants),
+            PriceCopy.channel == CHANNEL,
+            PriceCopy.valid_from <= max(moments),
+            or_(PriceCopy.valid_from >= min(moments), PriceCopy.valid_from == in_force),
+        )
+        .order_by(PriceCopy.variant_id, PriceCopy.valid_from)
+    )
+    lists: defaultdict[str, list[Price]] = defaultdict(list)
+    for row in session.execute(statement):
+        price = Price(row.price_fen, row.price_unit, row.valid_from, row.valid_to)
+        lists[str(row.variant_id)].append(price)
+    return lists

@@ -1,0 +1,116 @@
+"""Let voids and returns take back what their sales sold, once all that decides on it is here."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.orders.models import Journal, TakenBack, TillEntry
+from services.orders.rules import journal as runs
+from services.orders.rules import takings
+from services.orders.rules.takings import Taken
+from services.orders.rules.till import EntryKind, EntryStatus
+from services.orders.use_cases.entries import BEYOND_SALE, UNREADABLE, dispute, say_recorded
+from shared import clock
+
+
+def judge(session: Session, journal: Journal, fresh: Sequence[TillEntry]) -> list[TillEntry]:
+    """Judge what waits of a journal, whose turn is held, and return what was judged.
+
+    `fresh` has just come and is not in the database yet. An entry is judged when all between
+    its sale and it have come: so the outcome is the same in whatever order they do.
+    """
+    earlier = session.scalars(
+        select(TillEntry).where(
+            TillEntry.device_id == journal.device_id,
+            TillEntry.epoch == journal.epoch,
+            TillEntry.status == EntryStatus.WAITING,
+        )
+    ).all()
+    waiting = [*earlier, *(entry for entry in fresh if entry.status == EntryStatus.WAITING)]
+    ready = [
+        entry
+        for entry in waiting
+        if not runs.missing_between(journal.holes, entry.body["of"], entry.number)
+    ]
+    if ready:
+        ready.sort(key=lambda entry: entry.number)
+        known = {entry.id: entry for entry in fresh}
+        sales = _sales(session, known, {e.of_entry_id for e in ready if e.of_entry_id})
+        taken = _taken(session, sales)
+        for entry in ready:
+            _judge_one(session, entry, sales[entry.of_entry_id or entry.id], taken)
+    return ready
+
+
+def _sales(
+    session: Session, known: dict[UUID, TillEntry], sale_ids: set[UUID]
+) -> dict[UUID, TillEntry]:
+    stored = sale_ids - known.keys()
+    sales = {sale_id: known[sale_id] for sale_id in sale_ids & known.keys()}
+    if stored:
+        rows = session.scalars(select(TillEntry).where(TillEntry.id.in_(stored)))
+        sales |= {row.id: row for row in rows}
+    return sales
+
+
+def _taken(session: Session, sale_ids: Iterable[UUID]) -> dict[UUID, dict[int, TakenBack]]:
+    taken: dict[UUID, dict[int, TakenBack]] = {sale_id: {} for sale_id in sale_ids}
+    for row in session.scalars(select(TakenBack).where(TakenBack.sale_id.in_(taken))):
+        taken[row.sale_id][row.line_no] = row
+    return taken
+
+
+def _judge_one(
+    session: Session,
+    entry: TillEntry,
+    sale: TillEntry,
+    taken: dict[UUID, dict[int, TakenBack]],
+) -> None:
+    entry.changed_at = clock.now()
+    if sale.kind != EntryKind.SALE or sale.reason == UNREADABLE:
+        dispute(session, entry, BEYOND_SALE, f"Entry {sale.number} is no sale that can be read.")
+        return
+    rows = taken[sale.id]
+    lines, total_fen = sale.body["lines"], sale.total_fen or 0
+    before = {line_no: Taken(row.taken, row.taken_fen) for line_no, row in rows.items()}
+    refund_fen = entry.total_fen or 0
+    try:
+        if entry.kind == EntryKind.VOID:
+            back = takings.void(lines, total_fen, before, refund_fen)
+        elif sale.voided:
+            raise takings.BeyondSale("The sale was voided before it was sent.")
+        else:
+            back = takings.take_back(lines, total_fen, before, entry.body["lines"])
+    except takings.BeyondSale as error:
+        dispute(session, entry, BEYOND_SALE, str(error))
+        return
+    for line in back:
+        _note(session, sale, rows, line)
+    entry.status = EntryStatus.ACCEPTED
+    # The void of a sale that was never sent undoes what never counted.
+    entry.voided, entry.taken = sale.voided, back
+    say_recorded(session, entry)
+
+
+def _note(
+    session: Session, sale: TillEntry, rows: dict[int, TakenBack], line: dict[str, Any]
+) -> None:
+    line_no = line["line_no"]
+    row = rows.get(line_no)
+    if row is None:
+        sold = next(sold for sold in sale.body["lines"] if sold["line_no"] == line_no)
+        row = TakenBack(
+            sale_id=sale.id,
+            line_no=line_no,
+            sold=sold["quantity"],
+            sold_fen=sold["line_total_fen"],
+            taken=0,
+            taken_fen=0,
+        )
+        rows[line_no] = row
+        session.add(row)
+    row.taken += line["quantity"]
+    row.taken_fen += line["line_total_fen"]

@@ -1,0 +1,245 @@
+"""Take in what a station's till says it did: each entry by itself, and once.
+
+A till sends its journal as often as it likes, in pieces and in any order; two of its tabs may
+send at once, and an answer may be lost. Entries are named by device, epoch and number. Nothing
+that has a name is refused: it happened at a counter, so what cannot be right is kept and shown.
+
+The statements that a batch takes do not grow with its sales.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.orders.models import Journal, TillEntry
+from services.orders.rules import journal as runs
+from services.orders.rules.till import SELLING, TAKING, EntryKind, EntryStatus, Read
+from services.orders.use_cases import cash, place, shifts, station_prices, takings
+from services.orders.use_cases.entries import OTHER_CONTENT, UNREADABLE, dispute, say_recorded
+from shared import clock
+from shared.devices import Device, entry_id
+from shared.errors import FarmgateError, slug_of
+from shared.events import ParcelHandedOver
+from shared.ids import new_id
+from shared.outbox import record
+from shared.rows import take_turns
+
+#: How far a device's clock may be ahead before its entries are marked.
+CLOCK_AHEAD = timedelta(hours=1)
+#: What became of an entry, as the till is told; that one waits for others is the centre's affair.
+ACCEPTED, DUPLICATE, DISPUTED, REFUSED = "accepted", "duplicate", "disputed", "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one entry of an upload; `index` is its place in it."""
+
+    index: int
+    number: int | None
+    status: str
+    reason: str | None = None
+    detail: str | None = None
+
+
+def journal_id(device_id: UUID, epoch: int) -> UUID:
+    """Return the id of the journal of one epoch of a device."""
+    return uuid5(device_id, str(epoch))
+
+
+def upload(
+    session: Session, device: Device, entries: Sequence[Read], limits: place.Limits
+) -> list[Answer]:
+    """Take in entries of a device's journal, and answer each in its place.
+
+    What is known already, by name and content, is a duplicate and changes nothing. Other content
+    under a known name is kept as a copy of its own, disputed. No entry raises.
+    """
+    # Two tabs, or a repetition while the first try still runs: one after the other. The rows
+    # that would have to be locked do not exist yet.
+    take_turns(session, f"journal/{device.device_id}/{device.epoch}")
+    with session.no_autoflush:
+        return _Batch(session, device, limits).take_in(entries)
+
+
+class _Batch:
+    """One upload while it is taken in."""
+
+    def __init__(self, session: Session, device: Device, limits: place.Limits) -> None:
+        self.session = session
+        self.device = device
+        self.limits = limits
+        self.now = clock.now()
+        self.journal = self._journal()
+        #: What is known, by number and digest: rows of the table, or entries of this upload.
+        self.known: dict[int, dict[str, Any]] = {}
+        self.new: list[tuple[TillEntry, Read]] = []
+
+    def take_in(self, entries: Sequence[Read]) -> list[Answer]:
+        self._look_up({entry.number for entry in entries if entry.number is not None})
+        found = [self._find_or_add(entry) for entry in entries]
+        rows = [row for row, _ in self.new]
+        self._note_numbers(row.number for row in rows)
+        sales = [row for row, e in self.new if e.kind == EntryKind.SALE and e.problem is None]
+        station_prices.flag(self.session, sales)
+        for row, entry in self.new:
+            self._let_count(row, entry)
+        self.session.add_all(rows)
+        taking = takings.judge(self.session, self.journal, rows)
+        self.session.flush()
+        shifts.note_shifts(self.session, rows)
+        cash.book_entries(self.session, {row.id: row for row in [*rows, *taking]}.values())
+        return [
+            _answer(index, entry, *what)
+            for index, (entry, what) in enumerate(zip(entries, found, strict=True))
+        ]
+
+    def _journal(self) -> Journal:
+        device = self.device
+        key = journal_id(device.device_id, device.epoch)
+        journal = self.session.get(Journal, key)
+        if journal is None:
+            journal = Journal(
+                id=key,
+                device_id=device.device_id,
+                epoch=device.epoch,
+                site_id=device.site_id,
+                device_code=device.device_code,
+                highest=0,
+                holes=[],
+            )
+            self.session.add(journal)
+        journal.last_upload_at = self.now
+        return journal
+
+    def _look_up(self, numbers: set[int]) -> None:
+        came = [number for number in numbers if number <= self.journal.highest]
+        if not came:
+            return
+        columns = (TillEntry.number, TillEntry.digest, TillEntry.status)
+        statement = select(*columns, TillEntry.reason, TillEntry.detail).where(
+            TillEntry.device_id == self.device.device_id,
+            TillEntry.epoch == self.device.epoch,
+            TillEntry.number.in_(came),
+        )
+        for row in self.session.execute(statement):
+            self.known.setdefault(row.number, {})[row.digest] = row
+
+    def _find_or_add(self, entry: Read) -> tuple[Any, bool]:
+        """Return what is known under the entry's name and content, and whether it was before."""
+        if entry.number is None:
+            return None, False
+        copies = self.known.setdefault(entry.number, {})
+        if entry.digest in copies:
+            return copies[entry.digest], True
+        row = self._row(entry, len(copies) + 1)
+        copies[entry.digest] = row
+        self.new.append((row, entry))
+        return row, False
+
+    def _row(self, entry: Read, copy: int) -> TillEntry:
+        device, number = self.device, entry.number or 0
+        name = f"{device.epoch}/{number}/{entry.digest}"
+        row = TillEntry(
+            id=(
+                entry_id(device.device_id, device.epoch, number)
+                if copy == 1
+                else uuid5(device.device_id, name)
+            ),
+            arrival=new_id(),
+            device_id=device.device_id,
+            epoch=device.epoch,
+            number=number,
+            copy=copy,
+            digest=entry.digest,
+            kind=entry.kind,
+            status=EntryStatus.ACCEPTED,
+            flags=[],
+            clerk=entry.clerk,
+            shift=entry.shift,
+            site_id=device.site_id,
+            device_code=device.device_code,
+            device_time=entry.device_time,
+            received_at=self.now,
+            changed_at=self.now,
+            of_entry_id=entry.of and entry_id(device.device_id, device.epoch, entry.of),
+            voided=entry.voided,
+            total_fen=entry.total_fen,
+            payment=entry.payment,
+            body=entry.body,
+            version=0,
+        )
+        if entry.device_time is not None and entry.device_time > self.now + CLOCK_AHEAD:
+            row.flags = ["clock_off"]
+        return row
+
+    def _note_numbers(self, numbers: Iterable[int]) -> None:
+        journal = self.journal
+        journal.highest, journal.holes, _ = runs.receive(journal.highest, journal.holes, numbers)
+
+    def _let_count(self, row: TillEntry, entry: Read) -> None:
+        """Let an entry that has just come have its effect, unless others must come before it."""
+        if entry.problem is not None:
+            dispute(self.session, row, UNREADABLE, entry.problem)
+        elif row.copy > 1:
+            detail = f"Number {row.number} came before with other content."
+            dispute(self.session, row, OTHER_CONTENT, detail)
+        elif row.kind in TAKING:
+            row.status = EntryStatus.WAITING
+        elif row.kind in SELLING:
+            say_recorded(self.session, row)
+        elif row.kind == EntryKind.HAND_OVER:
+            self._hand_over(row, entry)
+        elif row.kind == EntryKind.ORDER:
+            self._place_order(row, entry)
+
+    def _hand_over(self, row: TillEntry, entry: Read) -> None:
+        record(
+            self.session,
+            ParcelHandedOver,
+            row,
+            entry_id=row.id,
+            shipment_id=row.body["shipment_id"],
+            site_id=row.site_id,
+            device_code=row.device_code,
+            code=entry.passing["code"],
+            received_by=entry.passing["received_by"],
+            collected_fen=row.total_fen,
+            difference_reason=row.body.get("difference_reason"),
+            device_time=row.device_time,
+        )
+
+    def _place_order(self, row: TillEntry, entry: Read) -> None:
+        order = row.body["order"]
+        lines = [line | {"variant_id": UUID(line["variant_id"])} for line in order["lines"]]
+        try:
+            place.place_order(
+                self.session,
+                order_id=row.id,
+                channel="station",
+                payment_method=order["payment_method"],
+                site_id=row.site_id,
+                collect=order["collect"],
+                lines=lines,
+                contact=entry.passing,
+                buyer_id=None,
+                placed_by=f"device/{row.device_id}",
+                limits=self.limits,
+            )
+        except FarmgateError as error:
+            # The buyer has gone home: the clerk learns of it, and the rest of the upload goes on.
+            dispute(self.session, row, slug_of(type(error).__name__), error.detail)
+
+
+def _answer(index: int, entry: Read, row: Any, known_before: bool) -> Answer:
+    if row is None:
+        return Answer(index, None, REFUSED, "no_number", entry.problem)
+    if known_before:
+        status = DUPLICATE
+    else:
+        status = DISPUTED if row.status == EntryStatus.DISPUTED else ACCEPTED
+    return Answer(index, entry.number, status, row.reason, row.detail)
