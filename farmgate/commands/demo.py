@@ -1,18 +1,22 @@
-"""`farmgate demo`: orders of every kind through the running system, and proof that it holds."""
+"""`farmgate demo`: orders of every kind, or stations that are cut off, and proof that it holds."""
 
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from farmgate.client import connect
+from farmgate.client import Client, connect
 from farmgate.console import err, out
 from farmgate.demo import books, running
 from farmgate.demo.living import Lived
+from farmgate.demo.offline import running as offline_running
 from farmgate.demo.payments import provider
 from farmgate.demo.stories import WAITING
 
@@ -30,14 +34,20 @@ SHOWN = 20
 @click.option(
     "--seed", default=SEED, show_default=True, help="The same seed plans the same orders."
 )
+@click.option("--offline", is_flag=True, help="Stations that sell while they are cut off.")
 @click.option("--json", "as_json", is_flag=True, help="Print outcomes, stock and balance as JSON.")
-def command(count: int, seed: int, as_json: bool) -> None:
+def command(count: int, seed: int, offline: bool, as_json: bool) -> None:
     """Send varied orders through the running services and check the books.
 
     Delivered and collected, paid before and in cash, out of stock, cancelled, never paid, not
     taken and returned: each order is taken to its end as buyer, payment provider, clerk and
     carrier would. Then every order's outcome and every gram of stock is compared with what
     must have become of it. Meanwhile nobody else should order.
+
+    With --offline 20 devices of stations sell from lots that online buyers empty at the same
+    time. Their links fail, lose answers, double and delay; the current goes; one device is
+    restored from a backup, one lot is held and another recalled. In the end all is sent, what
+    is disputed is settled, and devices, centre and services are compared with each other.
 
     Processes may be killed and started again meanwhile.
 
@@ -48,13 +58,10 @@ def command(count: int, seed: int, as_json: bool) -> None:
     """
     client = connect(os.environ, patience=PATIENCE)
     client.call("GET", "catalog", "/products", query={"limit": 1}, patience=BEGINNING_PATIENCE)
-    with Progress(
-        TextColumn("{task.description:<40}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=err,
-    ) as bars:
+    if offline:
+        _run_offline(client, seed, as_json)
+        return
+    with _progress() as bars:
         task = bars.add_task("orders", total=count)
 
         def lived(life: Lived) -> None:
@@ -70,6 +77,18 @@ def command(count: int, seed: int, as_json: bool) -> None:
         _show(result)
     if result.troubled or not result.balanced:
         raise SystemExit(1)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    with Progress(
+        TextColumn("{task.description:<40}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+    ) as bars:
+        yield bars
 
 
 def _show(result: running.Result) -> None:
@@ -136,4 +155,95 @@ def _stock(result: running.Result) -> Table:
         )
         mark = "[red]✗[/]" if product in wrong else "[green]✓[/]"
         table.add_row(product, *(f"{number:,}" for number in numbers), mark)
+    return table
+
+
+# --- Offline ---------------------------------------------------------------------------------
+
+
+def _run_offline(client: Client, seed: int, as_json: bool) -> None:
+    with _progress() as bars:
+        task = bars.add_task("", total=None)
+
+        def progress(what: str, done: int, total: int) -> None:
+            bars.update(task, description=what, completed=done, total=total)
+
+        result = offline_running.run(client, seed, progress)
+    if as_json:
+        click.echo(json.dumps(result.as_json(), ensure_ascii=False, indent=2))
+    else:
+        _show_offline(result)
+    if result.wrong:
+        raise SystemExit(1)
+
+
+#: Heading and key of each column that shows how a device fared.
+DEVICE_COLUMNS = {
+    "sold": "sold",
+    "voided": "voided",
+    "back": "taken_back",
+    "uploads": "uploads",
+    "down": "outages",
+    "lost ans.": "lost_answers",
+    "doubled": "doubled",
+    "cuts": "power_cuts",
+    "disputed": "disputed",
+}
+
+
+def _show_offline(result: offline_running.Result) -> None:
+    devices = [result.of_device(ending) for ending in result.endings]
+    table = Table(title="What became of the devices", title_justify="left")
+    table.add_column("device", no_wrap=True)
+    table.add_column("site", no_wrap=True)
+    for heading in DEVICE_COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("remaining", justify="right", no_wrap=True)
+    for device in devices:
+        name = device["device"] + (f" (epoch {device['epoch']})" if device["epoch"] > 1 else "")
+        numbers = (str(device[key]) for key in DEVICE_COLUMNS.values())
+        table.add_row(name, device["site"], *numbers, _amounts(device["remaining"]))
+    table.add_section()
+    sums = (str(sum(device[key] for device in devices)) for key in DEVICE_COLUMNS.values())
+    table.add_row("all", "", *sums, "")
+    out.print(table)
+    out.print(_products(result.products))
+    if result.disputed:
+        out.print(_disputed(result.disputed))
+    for note in result.notes:
+        out.print(escape(note), soft_wrap=True)
+    placed = ", ".join(f"{count} {state}" for state, count in sorted(result.orders.items()))
+    out.print(f"Online orders beside them: {placed}.")
+    for trouble in result.wrong[:SHOWN]:
+        out.print(f"[red]✗[/] {escape(trouble)}", soft_wrap=True)
+    if not result.wrong:
+        out.print(
+            "[green]✓[/] Devices and centre agree on all that is left, and so do the services."
+        )
+
+
+def _amounts(by_unit: dict[str, int]) -> str:
+    return " + ".join(f"{count:,} {unit}" for unit, count in sorted(by_unit.items())) or "0"
+
+
+def _products(products: list[dict[str, Any]]) -> Table:
+    table = Table(title="Lots that stations and online buyers shared", title_justify="left")
+    table.add_column("product", no_wrap=True)
+    table.add_column("unit")
+    columns = [key for key, value in products[0].items() if isinstance(value, int)]
+    for key in columns:
+        table.add_column(key.replace("_", " "), justify="right")
+    for product in products:
+        numbers = (f"{product[key]:,}" for key in columns)
+        table.add_row(product["product"], product["unit"], *numbers)
+    return table
+
+
+def _disputed(disputed: list[dict[str, Any]]) -> Table:
+    table = Table(title="Disputed sales, and what the operator decided", title_justify="left")
+    for heading in ("device", "number", "reason", "goods", "settled"):
+        table.add_column(heading)
+    for sale in disputed:
+        name = f"{sale['device']}-{sale['epoch']}-{sale['number']}"
+        table.add_row(sale["device"], name, sale["reason"], sale["goods"], sale["settled"])
     return table

@@ -17,6 +17,8 @@ from shared import api_keys, clock
 APP_VERSION = "simulated 1"
 #: Entries and returns of one request, as the services take them.
 MOST_ENTRIES, MOST_RETURNS = 500, 100
+#: The states of an allotment from which a device may sell.
+RUNNING = ("granted", "active")
 #: How far a clock may step back, as clocks do that are set by a network, before it is not
 #: trusted any more.
 CLOCK_TOLERANCE = timedelta(seconds=5)
@@ -59,7 +61,7 @@ class Allotment:
     granted: int
     returned: int
     written_off: int
-    #: `active`, `returning` or `suspended`.
+    #: One of `RUNNING`, `returning` (past its last day, goes back) or `suspended`.
     status: str
     reason: str | None
     lease_until: datetime
@@ -413,7 +415,7 @@ class Till:
             key: quantity
             for key, quantity in self.store.remaining().items()
             if quantity > 0
-            and (a := self.store.allotments[key]).status != "suspended"
+            and (a := self.store.allotments[key]).status in RUNNING
             and (a.sell_by is None or today <= a.sell_by)
             and moment < a.lease_until
             and a.variant_id in self.store.prices
@@ -450,7 +452,7 @@ class Till:
         self.check_may_sell()
         offer = self.on_offer()
         asked: Counter[str] = Counter()
-        lines = []
+        lines: list[dict[str, Any]] = []
         for line_no, (allotment_id, quantity) in enumerate(takes, start=1):
             asked[allotment_id] += quantity
             if asked[allotment_id] > offer.get(allotment_id, 0):

@@ -5,6 +5,7 @@ twice at once, keeps some back until after later ones, and now and then a portal
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ class Link:
 class Line:
     """HTTP to the running services with whatever key a device has; asked once, not repeated."""
 
-    def __init__(self, addresses: dict[str, str]) -> None:
+    def __init__(self, addresses: Mapping[str, str]) -> None:
         self._addresses = addresses
         self._clients: dict[str | None, Client] = {}
 

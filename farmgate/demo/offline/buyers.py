@@ -1,0 +1,97 @@
+"""Online buyers who take from the same lots until nothing of them is left."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+from time import monotonic
+from typing import Any
+
+from farmgate.client import Client
+from farmgate.demo.living import HEARING_SECONDS, LOOK, NOT_HEARD_YET
+from farmgate.demo.offline.scene import Goods
+from farmgate.demo.planning import PHONE
+from farmgate.failures import Refused
+
+BUYERS = 8
+#: Packs of one order, at most.
+MOST_PACKS = 5
+#: Of a hundred orders, so many are cancelled again.
+CANCELLED = 8
+
+
+class Buyer:
+    """Orders one thing after the other while there is something to order."""
+
+    def __init__(
+        self,
+        number: int,
+        client: Client,
+        random: Random,
+        goods: Sequence[Goods],
+        site_ids: Sequence[str],
+        wait: Callable[[float], bool],
+    ) -> None:
+        self.number = number
+        #: Orders by how they were decided, `cancelled` counted besides.
+        self.states: Counter[str] = Counter()
+        self._client = client
+        self._random = random
+        self._goods = list(goods)
+        self._site_ids = site_ids
+        #: Waits so many seconds; says whether to stop.
+        self._wait = wait
+
+    def buy(self, may_go_on: Callable[[int], bool]) -> None:
+        """Buy until all is gone; `may_go_on` is asked before each order and paces them."""
+        orders = 0
+        while self._goods and may_go_on(orders):
+            orders += 1
+            goods = self._random.choice(self._goods)
+            order = self._place(goods, orders)
+            self.states[order["state"]] += 1
+            if order["state"] == "rejected" or self._is_empty(goods):
+                # Others of the same goods may be there; this lot is what stations sell from.
+                self._goods.remove(goods)
+            elif self._random.randrange(100) < CANCELLED:
+                body = {"reason": "changed_mind"}
+                self._client.post("orders", f"/orders/{order['order_id']}/cancel", body)
+                self.states["cancelled"] += 1
+
+    def _is_empty(self, goods: Goods) -> bool:
+        levels = self._client.get("catalog", "/stock", lot_id=goods.lot_id)["items"]
+        return not any(level["available"] for level in levels)
+
+    def _place(self, goods: Goods, order: int) -> dict[str, Any]:
+        packs = self._random.randint(1, MOST_PACKS)
+        site_id = self._random.choice(self._site_ids)
+        buyer_id = f"offline-buyer-{self.number}"
+        body = order_of(goods, packs, site_id, buyer_id, self.number * 1000 + order)
+        deadline = monotonic() + HEARING_SECONDS
+        while True:
+            try:
+                return dict(
+                    self._client.post("orders", "/orders", body, headers={"Prefer": "wait=10"})
+                )
+            except Refused as error:
+                if error.kind not in NOT_HEARD_YET or monotonic() > deadline:
+                    raise
+            if self._wait(LOOK):
+                raise Refused("orders", 0, {"title": "stopped"})
+
+
+def order_of(goods: Goods, packs: int, site_id: str, buyer_id: str, number: int) -> dict[str, Any]:
+    """Return the body of an order of one line; `number` makes the telephone number."""
+    return {
+        "channel": "online",
+        "payment_method": "cash_on_delivery",
+        "site_id": site_id,
+        "collect": False,
+        "buyer_id": buyer_id,
+        "lines": [{"variant_id": goods.variant_id, "quantity": packs * goods.pack_quantity}],
+        "contact": {
+            "name": "示例买家",
+            "phone": PHONE.format(number % 10_000),
+            "address": "示例路1号",
+            "language": "zh",
+        },
+    }

@@ -1,0 +1,292 @@
+"""One till lived through, step by step: sales, troubles with the link, power cuts, a backup.
+
+A step is a while of a station's day. Nothing waits for real: how long a link is down is
+counted in steps. What a clerk does is decided by a seed; how it meets with what others do at
+the same time is not.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+
+from farmgate.demo.offline.device import CannotSell, Entry, NoAnswer, PowerCut, Store, Till
+from farmgate.demo.offline.link import Link
+from farmgate.demo.offline.scene import Desk, Goods
+from farmgate.failures import Refused
+from shared import clock
+
+STEPS = 60
+#: What a clerk does in a step, by weight.
+HABITS = {"sell": 60, "void": 5, "take back": 5, "give back": 3, "change shift": 2, "sync": 25}
+POWER_CUT = 0.05
+#: Of a device that is restored from a backup: when it is made, and when it is put back.
+BACKUP_AT, RESTORED_AT = 15, 30
+#: Wrong clocks are common: by so many minutes, for device after device.
+CLOCKS_WRONG = (0, 0, 0, -35, 0, 20, 0, 0, -600, 0)
+FLOAT_FEN = 20_000
+#: Entries of one upload, at most: small, so that uploads come in pieces.
+PIECE = 12
+
+
+@dataclass
+class Ending:
+    """What became of a device, for the table."""
+
+    desk: Desk
+    till: Till
+    counts: Counter[str] = field(default_factory=Counter)
+    #: Backups put back.
+    restored: int = 0
+    #: What the machines had kept that stood here before, and what a backup overwrote.
+    earlier: list[Store] = field(default_factory=list)
+
+
+class Cutter:
+    """Cuts the power after some of the till's steps, once it is armed."""
+
+    def __init__(self) -> None:
+        self._left: int | None = None
+
+    def arm(self, steps: int) -> None:
+        """Cut the power after so many more steps."""
+        self._left = steps
+
+    def disarm(self) -> None:
+        """Let the current flow."""
+        self._left = None
+
+    def __call__(self, what: str) -> None:
+        """Count a step of the till."""
+        if self._left is None:
+            return
+        if self._left == 0:
+            self._left = None
+            raise PowerCut(what)
+        self._left -= 1
+
+
+class Clerk:
+    """Works with one till, and asks for more goods by telephone: the operator calls the centre."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        link: Link,
+        random: Random,
+        ask_for_more: Callable[[Desk, str], None],
+        is_restored: bool,
+    ) -> None:
+        self.desk = desk
+        self.link = link
+        self.name = f"示例营业员{desk.number}"
+        self.is_restored = is_restored
+        self._random = random
+        self._ask_for_more = ask_for_more
+        self._cutter = Cutter()
+        wrong = timedelta(minutes=CLOCKS_WRONG[desk.number % len(CLOCKS_WRONG)])
+        self._time: Callable[[], datetime] = lambda: clock.now() + wrong
+        self.ending = Ending(desk, self._till(None))
+        self._backup: Store | None = None
+
+    @property
+    def till(self) -> Till:
+        """The till as it is now."""
+        return self.ending.till
+
+    def _till(self, store: Store | None) -> Till:
+        return Till(self.link, store, time=self._time, cut=self._cutter)
+
+    # --- A life -------------------------------------------------------------------------------
+
+    def enrol(self) -> None:
+        """Make the device known; the link is good on the day it is set up."""
+        with suppress(NoAnswer):
+            self.till.enrol(self.desk.enrolment_code)
+
+    def begin_anew(self, code: str) -> None:
+        """Put a new machine in the place of this one, which has sent all it had."""
+        self.ending.earlier.append(self.till.snapshot())
+        self.ending.till = self._till(None)
+        self.till.enrol(code)
+        self.is_restored = False
+
+    def sell_again(self) -> None:
+        """Work a short shift."""
+        for deed in ("sell", "sell", "sell", "change shift"):
+            self._do(deed)
+
+    def live(self, step: int) -> None:
+        """Do what the clerk does in this step."""
+        self.link.step()
+        if self.is_restored and self._live_with_backup(step):
+            return
+        if self._random.random() < POWER_CUT:
+            self._cutter.arm(self._random.randrange(6))
+        deed = self._random.choices(list(HABITS), list(HABITS.values()))[0]
+        self._do(deed)
+        self._cutter.disarm()
+
+    def come_home(self) -> bool:
+        """Send everything, over a good link; return whether nothing is left to send."""
+        with suppress(NoAnswer, Refused):
+            self.till.send_returns()
+            while self.till.store.unsynced and self.till.upload():
+                self.ending.counts["uploads"] += 1
+            self.till.contact()
+        given = self.till.store.returns.values()
+        return not self.till.store.unsynced and all(each.counted for each in given)
+
+    def end_shift(self) -> None:
+        """Count the drawer for the last time, and give back a part of what is left."""
+        store = self.till.store
+        for allotment_id, left in store.remaining().items():
+            # Of goods that must not be sold any more, all goes back.
+            stopped = store.allotments[allotment_id].status == "suspended"
+            quantity = left if stopped else left // 2
+            if quantity > 0 and store.shift is not None:
+                self.till.give_back(allotment_id, quantity)
+        if store.shift is not None:
+            self.till.close_shift(self._in_drawer(), self.name)
+
+    # --- What a clerk does ----------------------------------------------------------------------
+
+    def _do(self, deed: str) -> None:
+        try:
+            if self.till.store.shift is None:
+                self.till.open_shift(FLOAT_FEN, self.name)
+            match deed:
+                case "sell":
+                    self._sell()
+                case "void":
+                    self._void()
+                case "take back":
+                    self._take_back()
+                case "give back":
+                    self._give_back()
+                case "change shift":
+                    self.till.close_shift(self._in_drawer(), self.name)
+                case _:
+                    self._sync()
+        except CannotSell as refusal:
+            self.ending.counts[str(refusal)] += 1
+        except PowerCut:
+            self.ending.counts["power cuts"] += 1
+            # It starts again with what it had kept, and knows nothing else.
+            self.ending.till = self._till(self.till.snapshot())
+
+    def _sell(self) -> None:
+        store, offer = self.till.store, self.till.on_offer()
+        if not offer:
+            self._ask()
+            raise CannotSell("nothing is left")
+        chosen = self._random.sample(sorted(offer), self._random.randint(1, min(2, len(offer))))
+        takes = []
+        for allotment_id in chosen:
+            goods = self._goods_of(store.allotments[allotment_id].lot_id)
+            if goods.unit == "g":  # weighed out
+                most = goods.pack_quantity
+                wanted = self._random.randint(max(1, most // 10), most)
+            else:
+                wanted = self._random.randint(1, 2) * goods.pack_quantity
+            takes.append((allotment_id, min(wanted, offer[allotment_id])))
+        self.till.sell(takes, self._random.choice(("cash", "mobile", "cash")), self.name)
+
+    def _void(self) -> None:
+        sales = self._undoable(whole=True)
+        if sales:
+            self.till.void(sales[-1].number, self.name, "输入错误")
+
+    def _take_back(self) -> None:
+        sales = self._undoable(whole=False)
+        if not sales:
+            return
+        sale = self._random.choice(sales)
+        line_no, left = self._random.choice(
+            sorted(self.till.store.left_to_undo(sale.number).items())
+        )
+        quantity = self._random.randint(1, left)
+        restock = self._random.random() < 0.7
+        self.till.take_back(sale.number, {line_no: quantity}, restock, self.name, "顾客退货")
+
+    def _undoable(self, *, whole: bool) -> list[Entry]:
+        store = self.till.store
+        found = []
+        for entry in store.journal.values():
+            if entry.kind != "sale" or entry.content["voided"]:
+                continue
+            left = store.left_to_undo(entry.number)
+            sold = {line["line_no"]: line["quantity"] for line in entry.content["lines"]}
+            if left and (left == sold or not whole):
+                found.append(entry)
+        return found
+
+    def _give_back(self) -> None:
+        left = {key: n for key, n in self.till.store.remaining().items() if n > 3}
+        if left:
+            allotment_id = self._random.choice(sorted(left))
+            self.till.give_back(allotment_id, self._random.randint(1, left[allotment_id] // 3))
+
+    def _sync(self) -> None:
+        """Try to reach the centre, as a till does again and again."""
+        counts = self.ending.counts
+        try:
+            self.till.send_returns()
+            numbers = [entry.number for entry in self.till.store.unsynced]
+            self._random.shuffle(numbers)  # the centre must not care
+            while numbers:
+                piece, numbers = numbers[:PIECE], numbers[PIECE:]
+                counts["uploads"] += 1
+                self.till.upload(piece)
+            self.till.contact()
+            self.till.ask_attention()
+        except NoAnswer:
+            counts["no answer"] += 1
+        except Refused as problem:
+            # Orders may not have heard of a new device's key yet; it has within seconds.
+            counts[f"refused: {problem.kind}"] += 1
+        if self._random.random() < 0.5 and len(self.till.on_offer()) < len(self.desk.goods):
+            self._ask()
+
+    def _ask(self) -> None:
+        goods = self._random.choice(self.desk.goods)
+        self._ask_for_more(self.desk, goods.lot_id)
+
+    def _goods_of(self, lot_id: str) -> Goods:
+        return next(goods for goods in self.desk.goods if goods.lot_id == lot_id)
+
+    def _in_drawer(self) -> int:
+        """Return the cash that this shift's drawer holds."""
+        store, total = self.till.store, 0
+        for entry in store.journal.values():
+            content = entry.content
+            if entry.kind == "shift_open":
+                total = content["float_fen"]
+            elif content.get("payment") == "cash":
+                total += content.get("total_fen", 0) - content.get("refund_fen", 0)
+        return max(0, total)
+
+    # --- The backup -------------------------------------------------------------------------------
+
+    def _live_with_backup(self, step: int) -> bool:
+        """Make the backup, sell and send, put it back, sell it all again; return whether so."""
+        if step == BACKUP_AT:
+            self._backup = self.till.snapshot()
+        elif step == RESTORED_AT - 2:
+            # Some sales that the backup does not know are at the centre when it is put back.
+            for _ in range(2):
+                with suppress(CannotSell, PowerCut):
+                    self._sell()
+        elif step == RESTORED_AT - 1:
+            self.link.clear_up()
+            self._do("sync")
+        elif step == RESTORED_AT and self._backup is not None:
+            self.till.restore(self._backup)
+            self.ending.restored += 1
+        elif step > RESTORED_AT:
+            self._do(self._random.choice(("sell", "sell", "sync")))
+        else:
+            return False
+        return True

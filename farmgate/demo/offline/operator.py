@@ -1,0 +1,205 @@
+"""The operator of the offline demo: grants, holds, recalls, settles and counts, over HTTP."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from time import monotonic
+from typing import Any
+
+from farmgate.client import Client
+from farmgate.demo.living import LOOK, PATIENCE
+from farmgate.demo.offline.buyers import order_of
+from farmgate.demo.offline.scene import PACKS_GRANTED, Desk, Goods, Scene
+from farmgate.demo.planning import EXCESSIVE
+from farmgate.failures import Failed, Refused
+
+#: Packs of one top-up.
+PACKS_MORE = 3
+#: When one lot is held and released again, and another is recalled, as shares of the day.
+HELD_AT, RELEASED_AT, RECALLED_AT = 0.3, 0.5, 0.6
+#: What catalog says where a grant cannot be.
+NOT_NOW = ("out-of-stock", "lot-not-on-sale", "wrong-lot-state", "wrong-allotment-state")
+
+
+class Operator:
+    """Does what people at the centre do while stations sell."""
+
+    def __init__(self, client: Client, scene: Scene, random: Random) -> None:
+        #: What happened that is worth telling.
+        self.notes: list[str] = []
+        self.refused: Counter[str] = Counter()
+        self._client = client
+        self._scene = scene
+        self._random = random
+        self._turn = threading.Lock()
+        self._pause = threading.Event()
+
+    # --- Allotments ---------------------------------------------------------------------------
+
+    def grant_first(self, desk: Desk) -> None:
+        """Give a device what it begins with."""
+        for goods in desk.goods:
+            self.grant(desk.device_id, goods, PACKS_GRANTED)
+
+    def top_up(self, desk: Desk, lot_id: str) -> None:
+        """Give a device more of a lot, if there is more that nobody else has a claim on."""
+        goods = next(goods for goods in desk.goods if goods.lot_id == lot_id)
+        try:
+            self.grant(desk.device_id, goods, PACKS_MORE)
+        except Refused as refusal:
+            if refusal.status != 409:
+                raise
+            with self._turn:
+                self.refused[refusal.kind] += 1
+
+    def grant(self, device_id: str, goods: Goods, packs: int) -> None:
+        """Allot packs of a lot to a device.
+
+        Raises:
+            Refused: there are fewer, or the lot is not for sale.
+        """
+        body = {
+            "device_id": device_id,
+            "lot_id": goods.lot_id,
+            "quantity": packs * goods.pack_quantity,
+        }
+        self._client.post("catalog", "/allotments", body)
+
+    def allotments(self, device_id: str) -> list[dict[str, Any]]:
+        """Return all of a device's allotments, of all its epochs."""
+        return list(self._client.pages("catalog", "/allotments", device_id=device_id))
+
+    # --- Lots ---------------------------------------------------------------------------------
+
+    def work(self, wait_until: Callable[[float], bool]) -> None:
+        """Hold a lot and release it, recall another, each at its time of the day."""
+        held, recalled = self._scene.goods[0], self._scene.goods[-1]
+        if wait_until(HELD_AT):
+            self._stop(held, "hold", "检验中")
+        if wait_until(RELEASED_AT):
+            self._client.post("catalog", f"/lots/{held.lot_id}/release")
+        if wait_until(RECALLED_AT):
+            self._stop(recalled, "recall", "质量问题")
+
+    def _stop(self, goods: Goods, how: str, reason: str) -> None:
+        self._client.post("catalog", f"/lots/{goods.lot_id}/{how}", {"reason": reason})
+        allotments = list(self._client.pages("catalog", "/allotments", lot_id=goods.lot_id))
+        deaf = sum(not allotment["heard"] for allotment in allotments)
+        past = {"hold": "held", "recall": "recalled"}[how]
+        self.notes.append(
+            f"{goods.product} {goods.lot_code} was {past}: {len(allotments)} devices had some "
+            f"of it, {deaf} of them had not heard yet at once afterwards."
+        )
+
+    def await_judgement(self) -> None:
+        """Return when catalog has judged all that stations had sent, and orders has heard of it.
+
+        An order that cannot be had is the marker: its events go the same way, behind theirs.
+        """
+        goods, site_id = self._scene.goods[0], self._scene.desks[0].site_id
+        order = self._client.post(
+            "orders",
+            "/orders",
+            order_of(goods, EXCESSIVE // goods.pack_quantity, site_id, "offline-marker", 0),
+            headers={"Prefer": "wait=10"},
+        )
+        deadline = monotonic() + PATIENCE
+        while order["state"] == "placed":
+            if monotonic() > deadline:
+                raise Failed(f"Order {order['order_ref']} was not decided in {PATIENCE:.0f} s.")
+            self._pause.wait(LOOK)
+            order = self._client.get("orders", f"/orders/{order['order_id']}")
+
+    # --- What is disputed -----------------------------------------------------------------------
+
+    def settle(self, desk: Desk) -> list[dict[str, Any]]:
+        """Decide each open overdraft of a device; return what was decided, and why.
+
+        What can be covered by stock is: the goods were there. What cannot is a loss.
+        """
+        settled = []
+        overdrafts = self._client.pages(
+            "catalog", "/overdrafts", device_id=desk.device_id, open=True
+        )
+        for overdraft in list(overdrafts):
+            path = f"/overdrafts/{overdraft['sale_id']}/settle"
+            resolution = "cover"
+            try:
+                self._client.post(
+                    "catalog", path, {"resolution": "cover", "reason": "清点后货物相符"}
+                )
+            except Refused as refusal:
+                if refusal.kind != "out-of-stock":
+                    raise
+                resolution = "lose"
+                self._client.post("catalog", path, {"resolution": "lose", "reason": "无货可抵"})
+            settled.append(
+                {
+                    "device": desk.device_code,
+                    "epoch": overdraft["epoch"],
+                    "number": overdraft["number"],
+                    "reason": overdraft["reason"],
+                    "goods": self._describe(overdraft["lines"]),
+                    "settled": {"cover": "covered", "lose": "lost"}[resolution],
+                }
+            )
+        return settled
+
+    def _describe(self, lines: list[dict[str, Any]]) -> str:
+        goods = {each.lot_id: each for each in self._scene.goods}
+        return ", ".join(
+            f"{line['quantity']} {goods[line['lot_id']].unit} {goods[line['lot_id']].product}"
+            for line in lines
+        )
+
+    # --- A device that begins anew ----------------------------------------------------------------
+
+    def replace(self, desk: Desk) -> str:
+        """Return the code by which another machine takes the device's place."""
+        return str(
+            self._client.post("catalog", f"/devices/{desk.device_id}/enrolment")["enrolment_code"]
+        )
+
+    def count_off(self, desk: Desk, epoch: int) -> None:
+        """Count what the machine of an earlier epoch left: it is all there, and free again."""
+        for allotment in self.allotments(desk.device_id):
+            if allotment["epoch"] == epoch and allotment["status"] != "closed":
+                path = f"/allotments/{allotment['allotment_id']}"
+                body = {"counted": allotment["remaining"], "reason": "设备更换，现场清点"}
+                self._client.post("catalog", f"{path}/write-off", body)
+
+    # --- What came of the goods -------------------------------------------------------------------
+
+    def products(self) -> list[dict[str, Any]]:
+        """Return what became of each lot of the demo, in its variant's unit."""
+        found = []
+        for goods in self._scene.goods:
+            levels = list(self._client.pages("catalog", "/stock", lot_id=goods.lot_id))
+            allotments = list(self._client.pages("catalog", "/allotments", lot_id=goods.lot_id))
+            movements = Counter[tuple[str, str]]()
+            for movement in self._client.pages("catalog", "/stock/movements", lot_id=goods.lot_id):
+                movements[movement["from_bucket"], movement["to_bucket"]] += movement["quantity"]
+            found.append(
+                {
+                    "product": goods.product,
+                    "sku": goods.sku,
+                    "lot": goods.lot_code,
+                    "unit": goods.unit,
+                    "received": sum(
+                        n for (source, _), n in movements.items() if source == "received"
+                    ),
+                    "sold_at_stations": sum(each["sold"] for each in allotments),
+                    "came_back": sum(
+                        n for (source, _), n in movements.items() if source == "restocked"
+                    ),
+                    "ordered_online": sum(
+                        level["reserved"] + level["committed"] for level in levels
+                    ),
+                    "allotted": sum(level["allotted"] for level in levels),
+                    "available": sum(level["available"] for level in levels),
+                    "held": sum(level["held"] for level in levels),
+                    "lost": sum(n for (_, target), n in movements.items() if target == "lost"),
+                }
+            )
+        return found

@@ -1,0 +1,277 @@
+"""Run the offline demo: set the scene, live through a day, bring all home, settle, compare."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from random import Random
+from time import monotonic
+from typing import Any
+
+from farmgate.client import Client
+from farmgate.demo.offline import clerk as clerks
+from farmgate.demo.offline import scene as scenes
+from farmgate.demo.offline.buyers import BUYERS, Buyer
+from farmgate.demo.offline.clerk import Clerk, Ending
+from farmgate.demo.offline.link import Line, Link, Weather
+from farmgate.demo.offline.operator import Operator
+from farmgate.demo.offline.scene import Scene
+
+#: The device that is restored from a backup.
+RESTORED = 7
+#: Orders after which a buyer is not paced any more, and by when so many are placed.
+PACED_ORDERS, PACED_UNTIL = 30, 0.85
+#: Seconds until everything has been sent, and until every event has taken effect.
+SETTLING_SECONDS = 120.0
+LOOK = 0.25
+
+
+class Day:
+    """How far the day is; nobody needs to sleep to let it pass."""
+
+    def __init__(self, steps: int, told: Callable[[int], None]) -> None:
+        self._steps, self._told = steps, told
+        self._done = 0
+        self._changed = threading.Condition()
+        self._stopping = False
+
+    def tick(self) -> bool:
+        """Note one step of one clerk; return whether the day goes on."""
+        with self._changed:
+            self._done += 1
+            self._changed.notify_all()
+            self._told(self._done)
+            return not self._stopping
+
+    def stop(self) -> None:
+        """Let nobody go on."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def wait_until(self, share: float) -> bool:
+        """Wait until so much of the day is over; return whether it goes on."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._done >= share * self._steps)
+            return not self._stopping
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so many seconds; return whether to stop."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._stopping, seconds)
+
+
+@dataclass
+class Result:
+    """What the demo found."""
+
+    seed: int
+    scene: Scene
+    endings: list[Ending] = field(default_factory=list)
+    #: Links' faults, by device number.
+    faults: dict[int, Counter[str]] = field(default_factory=dict)
+    orders: Counter[str] = field(default_factory=Counter)
+    #: Each disputed sale: device, number, reason, and how it was settled.
+    disputed: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    products: list[dict[str, Any]] = field(default_factory=list)
+    #: Where devices and centre disagree, one sentence each.
+    wrong: list[str] = field(default_factory=list)
+
+    def of_device(self, ending: Ending) -> dict[str, Any]:
+        """Return one device as the table shows it. Remaining is by unit."""
+        store = ending.till.store
+        entries = [entry for each in (*ending.earlier, store) for entry in each.journal.values()]
+        units = {goods.lot_id: goods.unit for goods in self.scene.goods}
+        remaining: Counter[str] = Counter()
+        for allotment_id, quantity in store.remaining().items():
+            remaining[units[store.allotments[allotment_id].lot_id]] += quantity
+        faults = self.faults[ending.desk.number]
+        return {
+            "device": store.device_code,
+            "epoch": store.epoch,
+            "site": ending.desk.site_name,
+            "entries": len(entries),
+            "sold": sum(entry.kind == "sale" for entry in entries),
+            "voided": sum(entry.kind == "void" for entry in entries),
+            "taken_back": sum(entry.kind == "return" for entry in entries),
+            "uploads": ending.counts["uploads"],
+            "outages": faults["outages"],
+            "lost_answers": faults["loses_answer"],
+            "lost_requests": faults["loses_request"] + faults["portal"],
+            "doubled": faults["doubles"],
+            "late": faults["keeps_back"],
+            "power_cuts": ending.counts["power cuts"],
+            "restored": ending.restored,
+            "disputed": sum(each["device"] == store.device_code for each in self.disputed),
+            "remaining": dict(remaining),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result for scripts."""
+        return {
+            "seed": self.seed,
+            "devices": [self.of_device(ending) for ending in self.endings],
+            "products": self.products,
+            "orders": dict(sorted(self.orders.items())),
+            "disputed": self.disputed,
+            "notes": self.notes,
+            "agree": not self.wrong,
+            "differences": self.wrong,
+        }
+
+
+def run(
+    client: Client,
+    seed: int,
+    progress: Callable[[str, int, int], None],
+    weather: Weather | None = None,
+) -> Result:
+    """Run the demo; `progress` is told what is done, how far, and of how many.
+
+    Raises:
+        Failed: the sample is not loaded.
+        Refused, Unreachable: a service refused what must not be refused, or is away.
+    """
+    progress("lots and devices", 0, 1)
+    scene = scenes.prepare(client, seed)
+    result = Result(seed, scene)
+    operator = Operator(client, scene, Random(f"{seed}/operator"))
+    working = []
+    for desk in scene.desks:
+        random = Random(f"{seed}/desk/{desk.number}")
+        link = Link(Line(client.addresses), random, weather or Weather())
+        is_restored = desk.number == RESTORED
+        working.append(Clerk(desk, link, random, operator.top_up, is_restored))
+    steps = len(working) * clerks.STEPS
+    day = Day(steps, lambda done: progress("stations sell, buyers order", done, steps))
+    _live(client, scene, operator, working, day, result)
+    result.endings = [clerk.ending for clerk in working]
+    result.faults = {clerk.desk.number: clerk.link.counts for clerk in working}
+    _come_home(client, operator, working, result, progress)
+    result.notes = operator.notes
+    result.products = operator.products()
+    return result
+
+
+def _live(
+    client: Client,
+    scene: Scene,
+    operator: Operator,
+    working: list[Clerk],
+    day: Day,
+    result: Result,
+) -> None:
+    """Let everybody do what they do, all at the same time."""
+    site_ids = sorted({desk.site_id for desk in scene.desks})
+    buyers = [
+        Buyer(
+            number, client, Random(f"{result.seed}/buyer/{number}"), scene.goods, site_ids, day.wait
+        )
+        for number in range(1, BUYERS + 1)
+    ]
+
+    def work(clerk: Clerk) -> None:
+        for step in range(clerks.STEPS):
+            clerk.live(step)
+            if not day.tick():
+                return
+
+    with ThreadPoolExecutor(len(working)) as pool:
+        list(pool.map(Clerk.enrol, working))
+        list(pool.map(operator.grant_first, scene.desks))
+    with ThreadPoolExecutor(len(working) + BUYERS + 1) as pool:
+        running: list[Future[Any]] = [pool.submit(work, clerk) for clerk in working]
+        running.append(pool.submit(operator.work, day.wait_until))
+        running += [
+            pool.submit(
+                buyer.buy,
+                lambda orders: day.wait_until(min(1, orders / PACED_ORDERS) * PACED_UNTIL),
+            )
+            for buyer in buyers
+        ]
+        try:
+            for future in as_completed(running):
+                future.result()
+        except BaseException:
+            day.stop()
+            raise
+    for buyer in buyers:
+        result.orders += buyer.states
+
+
+def _come_home(
+    client: Client,
+    operator: Operator,
+    working: list[Clerk],
+    result: Result,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    """Sync every device, settle what is disputed, replace the restored one, and compare."""
+    for clerk in working:
+        clerk.link.clear_up()
+        clerk.end_shift()
+    _sync(working, progress)
+    operator.await_judgement()
+    for clerk in working:
+        if clerk.is_restored:
+            result.disputed += operator.settle(clerk.desk)
+            _begin_anew(operator, clerk)
+    deadline = monotonic() + SETTLING_SECONDS
+    pause = threading.Event()
+    while True:
+        _sync(working, progress)
+        operator.await_judgement()
+        result.wrong = differences(operator, result.endings)
+        if not result.wrong or monotonic() > deadline:
+            return
+        progress(f"waiting: {result.wrong[0]}"[:40], 0, 1)
+        pause.wait(LOOK)
+
+
+def _sync(working: list[Clerk], progress: Callable[[str, int, int], None]) -> None:
+    """Let every device send what it has; what cannot be sent for long is found by comparing."""
+    deadline = monotonic() + SETTLING_SECONDS
+    pause = threading.Event()
+    while True:
+        with ThreadPoolExecutor(8) as pool:
+            home = sum(pool.map(Clerk.come_home, working))
+        progress("devices sync", home, len(working))
+        if home == len(working) or monotonic() > deadline:
+            return
+        pause.wait(LOOK)
+
+
+def _begin_anew(operator: Operator, clerk: Clerk) -> None:
+    """Put another machine in a device's place: its books begin anew, and sell a little."""
+    desk, old_epoch = clerk.desk, clerk.till.store.epoch
+    clerk.begin_anew(operator.replace(desk))
+    operator.count_off(desk, old_epoch)
+    for goods in desk.goods:
+        operator.top_up(desk, goods.lot_id)
+    clerk.come_home()
+    clerk.sell_again()
+
+
+def differences(operator: Operator, endings: Iterable[Ending]) -> list[str]:
+    """Return where the centre and a device do not know the same of an allotment, in words."""
+    wrong = []
+    for ending in endings:
+        store = ending.till.store
+        there = {
+            each["allotment_id"]: each["remaining"]
+            for each in operator.allotments(ending.desk.device_id)
+            if each["epoch"] == store.epoch and each["status"] != "closed"
+        }
+        here = store.remaining()
+        for allotment_id in sorted(there.keys() | here.keys()):
+            if there.get(allotment_id, 0) != here.get(allotment_id, 0):
+                wrong.append(
+                    f"{store.device_code}: of allotment {allotment_id} it has "
+                    f"{here.get(allotment_id, 0)} left, the centre says "
+                    f"{there.get(allotment_id, 0)}"
+                )
+        if store.unsynced:
+            wrong.append(f"{store.device_code}: {len(store.unsynced)} entries were not sent")
+    return wrong
