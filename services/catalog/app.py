@@ -2,11 +2,18 @@
 
 from flask import Flask
 
-from services.catalog.api import BLUEPRINTS
+from services.catalog.api import BLUEPRINTS, till
 from shared import web
 from shared.config import Settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Return catalog's HTTP application."""
-    return web.create_app("catalog", "Farmgate catalog", BLUEPRINTS, settings)
+    """Return catalog's HTTP application.
+
+    Raises:
+        Misconfigured: a setting is missing or malformed.
+    """
+    app = web.create_app("catalog", "Farmgate catalog", BLUEPRINTS, settings)
+    with app.app_context():
+        till.lease_seconds(web.settings().environment)  # a wrong one fails now
+    return app

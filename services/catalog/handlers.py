@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Location
-from services.catalog.use_cases import locations, reservations, reserve
+from services.catalog.use_cases import bookings, locations, reservations, reserve, station_sales
 from shared.envelope import Envelope
 from shared.events import (
     OrderCancelled,
@@ -18,6 +18,8 @@ from shared.events import (
     ShipmentReturned,
     SiteClosed,
     SiteOpened,
+    StationSaleDisputed,
+    StationSaleRecorded,
 )
 from shared.rows import lock_rows
 from shared.service import Prepare, Subscriptions
@@ -77,6 +79,16 @@ def on_shipment_returned(session: Session, event: Envelope) -> None:
     reservations.take_back(session, data["order_id"], data["lines"], data["restock"])
 
 
+def on_station_sale_recorded(session: Session, event: Envelope) -> None:
+    """Book what a station sold, or what came back to it; or note that it had no right to."""
+    station_sales.record_sale(session, event.data)
+
+
+def on_station_sale_disputed(session: Session, event: Envelope) -> None:
+    """Keep a sale that orders could not take, until an operator decides what covers it."""
+    station_sales.record_dispute(session, event.data)
+
+
 def prepare_sites(session: Session, events: Sequence[Envelope]) -> None:
     """Lock the locations of a batch."""
     lock_rows(session, Location.id, (event.data["site_id"] for event in events))
@@ -96,6 +108,16 @@ def prepare_orders(session: Session, events: Sequence[Envelope]) -> None:
     reservations.lock_for_orders(session, [event.data["order_id"] for event in events])
 
 
+def prepare_sales(session: Session, events: Sequence[Envelope]) -> None:
+    """Lock the lots, devices and allotments of a batch of sales."""
+    station_sales.lock_for_sales(session, [event.data for event in events])
+
+
+def prepare_disputes(session: Session, events: Sequence[Envelope]) -> None:
+    """Load which of a batch of disputed sales are known."""
+    bookings.load_bookings(session, [event.data["sale_id"] for event in events])
+
+
 PREPARE: Prepare = {
     SiteOpened: prepare_sites,
     SiteClosed: prepare_sites,
@@ -107,6 +129,8 @@ PREPARE: Prepare = {
     ShipmentDispatched: prepare_orders,
     ShipmentCancelled: prepare_orders,
     ShipmentReturned: prepare_orders,
+    StationSaleRecorded: prepare_sales,
+    StationSaleDisputed: prepare_disputes,
 }
 
 SUBSCRIPTIONS: Subscriptions = {
@@ -120,4 +144,6 @@ SUBSCRIPTIONS: Subscriptions = {
     ShipmentDispatched: on_shipment_dispatched,
     ShipmentCancelled: on_shipment_cancelled,
     ShipmentReturned: on_shipment_returned,
+    StationSaleRecorded: on_station_sale_recorded,
+    StationSaleDisputed: on_station_sale_disputed,
 }

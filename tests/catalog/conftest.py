@@ -14,9 +14,9 @@ from sqlalchemy import select
 
 from services.catalog.app import create_app
 from services.catalog.models import StockLevel
-from services.catalog.use_cases import enterprises, lots, products, stock
+from services.catalog.use_cases import books, enterprises, lots, products, stock
 from services.catalog.worker import SERVICE
-from shared import clock
+from shared import api_keys, clock, devices
 from shared.config import Settings
 from shared.database import Database
 from shared.events import (
@@ -293,3 +293,193 @@ def put(client: FlaskClient, token: Callable[..., dict[str, str]]) -> Callable[.
         return client.put("/api/catalog/v1" + path, json=json, headers=token("catalog:write"))
 
     return send
+
+
+@dataclass
+class Till:
+    """A machine that stands for a device: its key, and what it says."""
+
+    client: FlaskClient
+    device_id: UUID
+    device_code: str
+    epoch: int
+    site_id: UUID
+    headers: dict[str, str]
+    number: int = 0
+
+    def contact(self, **changes: Any) -> Any:
+        """Ask what may be sold; return the answer."""
+        said = {
+            "seen_revision": 0,
+            "unsynced": 0,
+            "oldest_unsynced_at": None,
+            "last_number": self.number,
+            "device_time": clock.rfc3339(clock.now()),
+            "app_version": "test",
+        }
+        return self.client.post(
+            "/api/catalog/v1/till/contact", json=said | changes, headers=self.headers
+        )
+
+    def give_back(self, *returns: tuple[UUID | str, UUID | str, int]) -> Any:
+        """Give goods back: (return_id, allotment_id, quantity) each; return the answers."""
+        answer = self.client.post(
+            "/api/catalog/v1/till/returns",
+            json={
+                "returns": [
+                    {"return_id": str(name), "allotment_id": str(allotment), "quantity": quantity}
+                    for name, allotment, quantity in returns
+                ]
+            },
+            headers=self.headers,
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json["answers"]
+
+    def a_sale(self, *lines: tuple[UUID, int], **changes: Any) -> dict[str, Any]:
+        """Return the facts of the next sale: (lot, quantity) per line."""
+        self.number += 1
+        number = changes.pop("number", self.number)
+        sale: dict[str, Any] = {
+            "sale_id": devices.entry_id(self.device_id, self.epoch, number),
+            "kind": "sale",
+            "device_id": self.device_id,
+            "epoch": self.epoch,
+            "number": number,
+            "site_id": self.site_id,
+            "of_sale_id": None,
+            "lines": [
+                {
+                    "line_no": line_no,
+                    "variant_id": new_id(),
+                    "lot_id": lot_id,
+                    "quantity": quantity,
+                    "line_total_fen": 100,
+                    "restock": None,
+                }
+                for line_no, (lot_id, quantity) in enumerate(lines, 1)
+            ],
+            "total_fen": 100,
+            "payment": "cash",
+            "device_time": clock.now(),
+        }
+        return sale | changes
+
+    def undoing(
+        self, sale: dict[str, Any], quantity: int | None = None, *, restock: bool = True
+    ) -> dict[str, Any]:
+        """Return the facts of the void of a sale, or of a return of some of its first line."""
+        lines = [line | {"restock": restock} for line in sale["lines"]]
+        if quantity is not None:
+            lines = [lines[0] | {"quantity": quantity}]
+        return self.a_sale(
+            kind="void" if quantity is None else "return",
+            of_sale_id=sale["sale_id"],
+            lines=lines,
+        )
+
+
+@pytest.fixture
+def operate(client: FlaskClient, token: Callable[..., dict[str, str]]) -> Callable[..., Any]:
+    """Post as an operator of stations; a fresh Idempotency-Key each time."""
+
+    def send(path: str, json: Any = None, **changes: Any) -> Any:
+        headers = token("stations:operate", "stations:read") | changes
+        return client.post("/api/catalog/v1" + path, json=json, headers=headers)
+
+    return send
+
+
+@pytest.fixture
+def look(client: FlaskClient, token: Callable[..., dict[str, str]]) -> Callable[..., Any]:
+    """Get as somebody who may read about stations; returns the answer's JSON."""
+
+    def send(path: str, **query: Any) -> Any:
+        answer = client.get(
+            "/api/catalog/v1" + path, query_string=query, headers=token("stations:read")
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    return send
+
+
+@pytest.fixture
+def enrol(shop: Shop, client: FlaskClient, operate: Callable[..., Any]) -> Callable[..., Till]:
+    """Register a device at a site (the station) and let a machine stand for it.
+
+    With `device_id` a new machine takes the place of the one that is there.
+    """
+
+    def make(at: UUID | None = None, device_id: UUID | None = None) -> Till:
+        site_id = at or shop.station
+        if device_id is None:
+            invited = operate("/devices", {"site_id": str(site_id), "name": "柜台"})
+        else:
+            invited = operate(f"/devices/{device_id}/enrolment")
+        secret = api_keys.new_secret()
+        enrolled = client.post(
+            "/api/catalog/v1/till/enrol",
+            json={"code": invited.json["enrolment_code"], "secret": secret},
+        )
+        assert enrolled.status_code == 200, enrolled.text
+        return Till(
+            client,
+            UUID(enrolled.json["device_id"]),
+            enrolled.json["device_code"],
+            enrolled.json["epoch"],
+            site_id,
+            {"Authorization": "Bearer " + api_keys.token_of(UUID(enrolled.json["key_id"]), secret)},
+        )
+
+    return make
+
+
+@pytest.fixture
+def till(enrol: Callable[..., Till]) -> Till:
+    """A machine that stands for a device at the station."""
+    return enrol()
+
+
+@pytest.fixture
+def grant(operate: Callable[..., Any]) -> Callable[..., Any]:
+    """Grant a till a quantity of a lot; return the allotment as answered."""
+
+    def give(till: Till, lot_id: UUID, quantity: int) -> Any:
+        answer = operate(
+            "/allotments",
+            {"device_id": str(till.device_id), "lot_id": str(lot_id), "quantity": quantity},
+        )
+        assert answer.status_code == 201, answer.text
+        return answer.json["items"][0]
+
+    return give
+
+
+@pytest.fixture
+def quota(look: Callable[..., Any]) -> Callable[..., tuple[int, int, int, int, int]]:
+    """Ask for (granted, sold, returned, remaining, written_off) of a till's allotment of a lot."""
+
+    def ask(till: Till, lot_id: UUID) -> tuple[int, int, int, int, int]:
+        found = look("/allotments", device_id=till.device_id, lot_id=lot_id)["items"]
+        (row,) = [each for each in found if each["epoch"] == till.epoch]
+        return (
+            row["granted"],
+            row["sold"],
+            row["returned"],
+            row["remaining"],
+            row["written_off"],
+        )
+
+    return ask
+
+
+@pytest.fixture
+def balanced(database: Database) -> Callable[[], list[books.Difference]]:
+    """Ask for the differences in the books."""
+
+    def ask() -> list[books.Difference]:
+        with database.readers() as reader:
+            return books.balance_books(reader).differences
+
+    return ask

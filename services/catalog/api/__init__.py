@@ -1,12 +1,25 @@
 """Catalog's routes, by subject."""
 
-from services.catalog.api import enterprises, lots, products, spreadsheets, stock, tracing
+from services.catalog.api import (
+    allotments,
+    devices,
+    enterprises,
+    lots,
+    products,
+    spreadsheets,
+    stock,
+    till,
+    tracing,
+)
 
 BLUEPRINTS = [
     enterprises.blp,
     products.blp,
     lots.blp,
     stock.blp,
+    devices.blp,
+    allotments.blp,
+    till.blp,
     spreadsheets.blp,
     tracing.blp,
 ]

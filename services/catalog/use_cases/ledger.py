@@ -67,6 +67,8 @@ def move(
     *,
     actor: str,
     order_id: UUID | None = None,
+    allotment_id: UUID | None = None,
+    sale_id: UUID | None = None,
 ) -> None:
     """Move `quantity` from one account to the other, at one level whose lot is locked.
 
@@ -99,6 +101,8 @@ def move(
         quantity=quantity,
         reason=reason.value,
         order_id=order_id,
+        allotment_id=allotment_id,
+        sale_id=sale_id,
         cause=cause.causation_id or cause.correlation_id,
         actor=actor,
         at=clock.now(),

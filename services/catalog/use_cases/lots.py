@@ -11,11 +11,13 @@ from services.catalog.rules import (
     Bucket,
     LotStatus,
     Reason,
+    Stop,
     best_before_of,
     check_dates,
     free_bucket,
     lot_step,
 )
+from services.catalog.use_cases import allotments
 from services.catalog.use_cases.enterprises import PRODUCING
 from services.catalog.use_cases.ledger import LotNotFound, locked_lot, move
 from services.catalog.use_cases.locations import existing_location
@@ -109,12 +111,15 @@ def inspect_lot(session: Session, lot_id: UUID) -> Lot:
 def release_lot(session: Session, lot_id: UUID, actor: str) -> Lot:
     """Let a lot be sold: after inspection, or again after a hold. Repeating it changes nothing.
 
+    What the hold had stopped at devices goes on; what an operator had suspended there does not.
+
     Raises:
         LotNotFound: there is none with this id.
         WrongLotState: it is not inspected yet, or recalled.
     """
     lot = locked_lot(session, lot_id)
     if _become(session, lot, LotStatus.RELEASED, None, actor):
+        allotments.resume_lot(session, lot, actor)
         record(
             session,
             LotReleased,
@@ -131,7 +136,8 @@ def release_lot(session: Session, lot_id: UUID, actor: str) -> Lot:
 def hold_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
     """Stop selling a lot, at all locations, until it is released again.
 
-    What orders have reserved stays with them. Repeating it changes nothing.
+    What orders have reserved stays with them. Devices that hold it stop at their next contact.
+    Repeating it changes nothing.
 
     Raises:
         LotNotFound: there is none with this id.
@@ -139,6 +145,7 @@ def hold_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
     """
     lot = locked_lot(session, lot_id)
     if _become(session, lot, LotStatus.HELD, reason, actor):
+        allotments.stop_lot(session, lot, Stop.LOT_HELD, actor, reason)
         record(session, LotHeld, lot, lot_id=lot.id, reason=reason)
     return lot
 
@@ -146,8 +153,8 @@ def hold_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
 def recall_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
     """Stop selling a lot for good. Repeating it changes nothing.
 
-    Only free stock is stopped: what orders have reserved stays with them, and goods on their
-    way are not called back.
+    Free stock is stopped, and devices that hold it stop at their next contact. What orders have
+    reserved stays with them, and goods on their way are not called back.
 
     Raises:
         LotNotFound: there is none with this id.
@@ -155,6 +162,7 @@ def recall_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
     """
     lot = locked_lot(session, lot_id)
     if _become(session, lot, LotStatus.RECALLED, reason, actor):
+        allotments.stop_lot(session, lot, Stop.LOT_RECALLED, actor, reason)
         record(session, LotRecalled, lot, lot_id=lot.id, reason=reason)
     return lot
 

@@ -52,24 +52,25 @@ def shelf(session: Session, variant_id: UUID, site_id: UUID | None) -> Shelf:
     known: dict[tuple[UUID, UUID | None], Shelf]
     known = session.info.setdefault("shelves by site", {})
     if (variant_id, site_id) not in known:
-        centres = _centres(session)
+        serving = centres(session)
         levels: Shelf = session.info["shelves"][variant_id]
         at_site = [level for level in levels if level.location_id == site_id]
         known[variant_id, site_id] = at_site + [
             level
             for level in levels
-            if level.location_id in centres and level.location_id != site_id
+            if level.location_id in serving and level.location_id != site_id
         ]
     return known[variant_id, site_id]
 
 
-def _centres(session: Session) -> frozenset[UUID]:
+def centres(session: Session) -> frozenset[UUID]:
+    """Return the open centres, which serve all channels."""
     if "centres" not in session.info:
         session.info["centres"] = frozenset(
             session.scalars(select(Location.id).where(Location.level == "centre", Location.is_open))
         )
-    centres: frozenset[UUID] = session.info["centres"]
-    return centres
+    known: frozenset[UUID] = session.info["centres"]
+    return known
 
 
 def forget_shelf(session: Session, variant_id: UUID) -> None:

@@ -1,158 +1,24 @@
-"""Catalog's tables. Every quantity is an integer in the variant's unit, every price integer fen."""
+"""Where stock lies, how much of each lot, how it moved, and what orders have set aside."""
 
 from datetime import date, datetime
-from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
-    JSON,
-    BigInteger,
     CheckConstraint,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
-    MetaData,
     String,
-    Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from services.catalog.models.base import Base, one_of
 from services.catalog.rules import Bucket, LotStatus, ReservationStatus
 from shared.clock import now
-from shared.events import CHANNELS, SITE_LEVELS, UNITS
+from shared.events import SITE_LEVELS
 from shared.ids import new_id
-from shared.tables import NAMING, UtcDateTime
-
-
-class Base(DeclarativeBase):
-    """Base of catalog's tables."""
-
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: UtcDateTime(),
-        int: BigInteger(),
-        str: Text(),
-        dict[str, str]: JSON(),
-        list[str]: JSON(),
-    }
-
-
-def one_of(column: str, values: Any) -> CheckConstraint:
-    """Return the constraint that `column` has one of `values`."""
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
-
-
-class Enterprise(Base):
-    """A farmer, cooperative or company that brings lots; how to reach it is kept elsewhere."""
-
-    __tablename__ = "enterprises"
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    code: Mapped[str] = mapped_column(unique=True)
-    names: Mapped[dict[str, str]]
-    roles: Mapped[list[str]]
-    region_code: Mapped[str | None]
-    licence_no: Mapped[str | None]
-    status: Mapped[str] = mapped_column(String(10), default="active")
-    version: Mapped[int] = mapped_column(default=0)
-    memberships: Mapped[list["Membership"]] = relationship(
-        foreign_keys="Membership.cooperative_id",
-        order_by="Membership.id",
-        lazy="selectin",
-    )
-    __table_args__ = (one_of("status", ("active", "closed")),)
-
-
-class Membership(Base):
-    """A producer shares in what a cooperative earns, from one day on."""
-
-    __tablename__ = "memberships"
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    cooperative_id: Mapped[UUID] = mapped_column(ForeignKey("enterprises.id"), index=True)
-    member_id: Mapped[UUID] = mapped_column(ForeignKey("enterprises.id"), index=True)
-    #: Basis points of what the cooperative splits.
-    share_bp: Mapped[int]
-    valid_from: Mapped[date]
-    valid_to: Mapped[date | None]
-    __table_args__ = (
-        UniqueConstraint("cooperative_id", "member_id", "valid_from"),
-        CheckConstraint("share_bp BETWEEN 1 AND 10000", name="share"),
-        CheckConstraint("cooperative_id <> member_id", name="not_itself"),
-    )
-
-
-class Product(Base):
-    """What is sold, with the ways in which it is (its variants)."""
-
-    __tablename__ = "products"
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    code: Mapped[str] = mapped_column(unique=True)
-    names: Mapped[dict[str, str]]
-    category: Mapped[str] = mapped_column(index=True)
-    perishable: Mapped[bool]
-    #: From harvest; None: it does not spoil.
-    shelf_life_days: Mapped[int | None]
-    #: Such as `0-4 C`; None: no cold needed.
-    storage: Mapped[str | None]
-    status: Mapped[str] = mapped_column(String(10), default="listed")
-    version: Mapped[int] = mapped_column(default=0)
-    variants: Mapped[list["Variant"]] = relationship(
-        back_populates="product", order_by="Variant.id", lazy="selectin"
-    )
-    __table_args__ = (
-        one_of("status", ("listed", "withdrawn")),
-        CheckConstraint("shelf_life_days > 0", name="shelf_life"),
-    )
-
-
-class Variant(Base):
-    """One way in which a product is sold: a grade, a pack, a unit."""
-
-    __tablename__ = "variants"
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    product_id: Mapped[UUID] = mapped_column(ForeignKey("products.id"), index=True)
-    sku: Mapped[str] = mapped_column(unique=True)
-    grade: Mapped[str]
-    unit: Mapped[str] = mapped_column(String(10))
-    #: How many grams or pieces one pack holds.
-    pack_quantity: Mapped[int]
-    #: Days a lot must still keep when it reaches the buyer.
-    min_life_days: Mapped[int] = mapped_column(default=0)
-    gtin: Mapped[str | None] = mapped_column(String(14))
-    #: Counts the price changes published; the product counts its own.
-    version: Mapped[int] = mapped_column(default=0)
-    product: Mapped[Product] = relationship(back_populates="variants")
-    prices: Mapped[list["Price"]] = relationship(
-        order_by="(Price.channel, Price.valid_from)", lazy="select"
-    )
-    __table_args__ = (
-        one_of("unit", UNITS),
-        CheckConstraint("pack_quantity > 0", name="pack"),
-        CheckConstraint("min_life_days >= 0", name="min_life"),
-    )
-
-
-class Price(Base):
-    """What a variant costs in one channel from a moment on, until a later price or `valid_to`."""
-
-    __tablename__ = "prices"
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    variant_id: Mapped[UUID] = mapped_column(ForeignKey("variants.id"))
-    channel: Mapped[str] = mapped_column(String(20))
-    price_fen: Mapped[int]
-    #: How many grams or pieces `price_fen` buys.
-    price_unit: Mapped[int]
-    valid_from: Mapped[datetime]
-    valid_to: Mapped[datetime | None]
-    __table_args__ = (
-        UniqueConstraint("variant_id", "channel", "valid_from"),
-        one_of("channel", CHANNELS),
-        CheckConstraint("price_fen > 0", name="price"),
-        CheckConstraint("price_unit > 0", name="unit"),
-        CheckConstraint("valid_to > valid_from", name="span"),
-    )
 
 
 class Location(Base):
@@ -239,8 +105,12 @@ class StockMovement(Base):
     from_bucket: Mapped[str] = mapped_column(String(12))
     to_bucket: Mapped[str] = mapped_column(String(12))
     quantity: Mapped[int]
-    reason: Mapped[str] = mapped_column(String(12))
+    reason: Mapped[str] = mapped_column(String(20))
     order_id: Mapped[UUID | None]
+    #: Whose quota it changed.
+    allotment_id: Mapped[UUID | None]
+    #: The station sale, void or return that moved it.
+    sale_id: Mapped[UUID | None]
     #: The event that caused it, or the correlation id of the request.
     cause: Mapped[str]
     #: The token's subject, or the service whose event caused it.
@@ -253,6 +123,12 @@ class StockMovement(Base):
         CheckConstraint("quantity > 0", name="quantity"),
         CheckConstraint("from_bucket <> to_bucket", name="two_sides"),
         Index("ix_stock_movements_lot_id_location_id", "lot_id", "location_id"),
+        Index(
+            "ix_stock_movements_sale_id",
+            "sale_id",
+            sqlite_where=text("sale_id IS NOT NULL"),
+            postgresql_where=text("sale_id IS NOT NULL"),
+        ),
     )
 
 

@@ -1,0 +1,47 @@
+"""Catalog's tables. Every quantity is an integer in the variant's unit, every price integer fen."""
+
+from services.catalog.models.base import Base
+from services.catalog.models.goods import Enterprise, Membership, Price, Product, Variant
+from services.catalog.models.stations import (
+    Allotment,
+    AllotmentReturn,
+    DailySales,
+    Device,
+    DeviceEpoch,
+    Enrolment,
+    Overdraft,
+    StandingRule,
+    StationSale,
+)
+from services.catalog.models.stock import (
+    Location,
+    Lot,
+    Reservation,
+    ReservationLine,
+    StockLevel,
+    StockMovement,
+)
+
+__all__ = [
+    "Allotment",
+    "AllotmentReturn",
+    "Base",
+    "DailySales",
+    "Device",
+    "DeviceEpoch",
+    "Enrolment",
+    "Enterprise",
+    "Location",
+    "Lot",
+    "Membership",
+    "Overdraft",
+    "Price",
+    "Product",
+    "Reservation",
+    "ReservationLine",
+    "StandingRule",
+    "StationSale",
+    "StockLevel",
+    "StockMovement",
+    "Variant",
+]

@@ -1,0 +1,170 @@
+"""What a device may sell while it is cut off: an allotment's states, its quantities, its lease.
+
+Escrow: what is allotted is out of everybody else's reach, so the device need not ask before it
+sells. Sources: O'Neil, "The Escrow Transactional Method", ACM TODS 11(4), 1986; "Escrow
+techniques for mobile sales and inventory applications", Wireless Networks,
+doi 10.1023/A:1019161318592.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+
+from shared.clock import LOCAL
+from shared.errors import Conflict
+
+
+class AllotmentStatus(StrEnum):
+    """How an allotment stands.
+
+    `granted` becomes `active` when the device has asked since the last grant. `returning`: its
+    last sale day is over, and what is left comes back. `suspended`: the device must stop.
+    `closed`: nothing is left of it; a later grant of the lot to the device opens it again.
+    """
+
+    GRANTED = "granted"
+    ACTIVE = "active"
+    RETURNING = "returning"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+#: Those from which a device may sell as soon as it has heard of them.
+RUNNING = (AllotmentStatus.GRANTED, AllotmentStatus.ACTIVE)
+
+
+class Stop(StrEnum):
+    """Why an allotment is suspended."""
+
+    LOT_HELD = "lot_held"
+    LOT_RECALLED = "lot_recalled"
+    OPERATOR = "operator"
+
+
+class WrongAllotmentState(Conflict):
+    """Raised when an allotment's state does not allow the step; the message names the state."""
+
+
+class BeyondRemaining(Conflict):
+    """Raised when more is to be taken from an allotment than it has left."""
+
+
+class AllotmentNotEmpty(Conflict):
+    """Raised when an allotment is to be closed of which something is left."""
+
+
+_STEPS: Mapping[AllotmentStatus, frozenset[AllotmentStatus]] = {
+    AllotmentStatus.GRANTED: frozenset(
+        {
+            AllotmentStatus.ACTIVE,
+            AllotmentStatus.RETURNING,
+            AllotmentStatus.SUSPENDED,
+            AllotmentStatus.CLOSED,
+        }
+    ),
+    AllotmentStatus.ACTIVE: frozenset(
+        {
+            AllotmentStatus.GRANTED,
+            AllotmentStatus.RETURNING,
+            AllotmentStatus.SUSPENDED,
+            AllotmentStatus.CLOSED,
+        }
+    ),
+    AllotmentStatus.RETURNING: frozenset({AllotmentStatus.SUSPENDED, AllotmentStatus.CLOSED}),
+    # Resumed, a device must hear of it before it sells: as if granted anew.
+    AllotmentStatus.SUSPENDED: frozenset({AllotmentStatus.GRANTED, AllotmentStatus.CLOSED}),
+    AllotmentStatus.CLOSED: frozenset({AllotmentStatus.GRANTED}),
+}
+
+
+def allotment_step(present: AllotmentStatus | str, wanted: AllotmentStatus) -> AllotmentStatus:
+    """Return `wanted` if an allotment may go there from `present`, or is there already.
+
+    Raises:
+        WrongAllotmentState: the step is not drawn; the message says which ones are.
+    """
+    status = AllotmentStatus(present)
+    if wanted != status and wanted not in _STEPS[status]:
+        allowed = ", ".join(sorted(_STEPS[status]))
+        raise WrongAllotmentState(
+            f"The allotment is {status} and cannot become {wanted}; it can become {allowed}.",
+            state=str(status),
+        )
+    return wanted
+
+
+def outranks(stop: Stop, present: Stop | str | None) -> bool:
+    """Tell whether `stop` takes the place of the reason for which something is stopped already.
+
+    A recall is for good, so it replaces both others. A hold does not replace an operator's
+    own suspension: the end of the hold would end that, too.
+    """
+    return present is None or (stop is Stop.LOT_RECALLED and present != Stop.LOT_RECALLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """An allotment's five quantities; `granted = sold + returned + remaining + written_off`.
+
+    `sold` is gross and only grows: goods that come back over the counter are granted anew. So
+    the sum of a device's sales never exceeds its grants in any subset and order of uploads.
+    """
+
+    granted: int = 0
+    sold: int = 0
+    returned: int = 0
+    remaining: int = 0
+    written_off: int = 0
+
+    def grant(self, quantity: int) -> "Quota":
+        """Return it with `quantity` more to sell."""
+        return replace(self, granted=self.granted + quantity, remaining=self.remaining + quantity)
+
+    def sell(self, quantity: int) -> "Quota":
+        """Return it with `quantity` sold.
+
+        Raises:
+            BeyondRemaining: less is left.
+        """
+        return replace(self._without(quantity), sold=self.sold + quantity)
+
+    def give_back(self, quantity: int) -> "Quota":
+        """Return it with `quantity` returned to the free stock.
+
+        Raises:
+            BeyondRemaining: less is left.
+        """
+        return replace(self._without(quantity), returned=self.returned + quantity)
+
+    def write_off(self, quantity: int) -> "Quota":
+        """Return it with `quantity` found missing.
+
+        Raises:
+            BeyondRemaining: less is left.
+        """
+        return replace(self._without(quantity), written_off=self.written_off + quantity)
+
+    def _without(self, quantity: int) -> "Quota":
+        if quantity > self.remaining:
+            raise BeyondRemaining(
+                f"{quantity} asked for, {self.remaining} left of what was allotted.",
+                requested=quantity,
+                remaining=self.remaining,
+            )
+        return replace(self, remaining=self.remaining - quantity)
+
+
+def end_of_day(day: date) -> datetime:
+    """Return the moment at which a date in Asia/Shanghai ends."""
+    return datetime.combine(day + timedelta(days=1), time.min, tzinfo=LOCAL)
+
+
+def lease_of(lease_until: datetime | None, sell_by: date | None) -> datetime | None:
+    """Return until when a device may sell of a lot: its own lease, but no expired goods.
+
+    The lease stops the device. It takes nothing back: that needs a return or a count.
+    """
+    if lease_until is None or sell_by is None:
+        return lease_until
+    return min(lease_until, end_of_day(sell_by))

@@ -1,0 +1,133 @@
+"""What a station sold over the counter: booked all or none, disputed beyond the grant."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from shared.errors import Conflict
+
+
+class SaleStatus(StrEnum):
+    """What became of a sale, void or return when it was heard of.
+
+    `reduced`: it undid (part of) a sale that was never booked, so it moved nothing either.
+    """
+
+    BOOKED = "booked"
+    OVERDRAWN = "overdrawn"
+    DISPUTED = "disputed"
+    REDUCED = "reduced"
+
+
+class OverdraftStatus(StrEnum):
+    """What covers a sale that its device had no right to make."""
+
+    OPEN = "open"
+    COVERED = "covered"
+    LOST = "lost"
+    VOIDED = "voided"
+
+
+class ReturnStatus(StrEnum):
+    """What became of goods that a device said it gave back."""
+
+    ACCEPTED = "accepted"
+    DISPUTED = "disputed"
+
+
+#: Why a sale is overdrawn.
+BEYOND_GRANT, NO_ALLOTMENT = "beyond_grant", "no_allotment"
+
+
+class BeyondSale(Conflict):
+    """Raised when more comes back of a line than was sold of it and did not come back yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """One line of a sale, or of what came back of it."""
+
+    line_no: int
+    variant_id: UUID
+    lot_id: UUID
+    quantity: int
+    #: Of goods that came back: whether they can be sold again.
+    restock: bool | None = None
+
+    def kept(self) -> dict[str, Any]:
+        """Return it as it is stored."""
+        return {
+            "line_no": self.line_no,
+            "variant_id": str(self.variant_id),
+            "lot_id": str(self.lot_id),
+            "quantity": self.quantity,
+        }
+
+
+def sold_of(lines: Iterable[Mapping[str, Any]]) -> list[Sold]:
+    """Return lines of an event, or stored ones, as values."""
+    return [
+        Sold(
+            line["line_no"],
+            _uuid(line["variant_id"]),
+            _uuid(line["lot_id"]),
+            line["quantity"],
+            line.get("restock"),
+        )
+        for line in lines
+    ]
+
+
+def _uuid(value: UUID | str) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def overdrawn(lines: Iterable[Sold], remaining: Mapping[UUID, int]) -> list[tuple[Sold, int]]:
+    """Return the lines beyond what is left of their lots, each with what was left for it.
+
+    Lines on one lot share what is left of it. When any line is beyond, none may be booked.
+    """
+    left = dict(remaining)
+    beyond = []
+    for line in lines:
+        there = left.get(line.lot_id, 0)
+        if line.quantity > there:
+            beyond.append((line, there))
+        else:
+            left[line.lot_id] = there - line.quantity
+    return beyond
+
+
+def check_back(sale: Iterable[Sold], before: Iterable[Sold], back: Sequence[Sold]) -> None:
+    """Refuse goods that come back and were not sold by `sale`, or came back `before`.
+
+    Raises:
+        BeyondSale: a line is unknown, of another lot, or more than is out.
+    """
+    out: defaultdict[tuple[int, UUID], int] = defaultdict(int)
+    for line in sale:
+        out[line.line_no, line.lot_id] += line.quantity
+    for line in (*before, *back):
+        out[line.line_no, line.lot_id] -= line.quantity
+    for line in back:
+        if out[line.line_no, line.lot_id] < 0:
+            raise BeyondSale(
+                f"Line {line.line_no} gives back more of lot {line.lot_id} than was sold and "
+                "is still out."
+            )
+
+
+def reduced(lines: Iterable[Sold], back: Iterable[Sold]) -> list[Sold]:
+    """Return what is left of an uncovered sale's lines when some of it came back."""
+    less: defaultdict[tuple[int, UUID], int] = defaultdict(int)
+    for line in back:
+        less[line.line_no, line.lot_id] += line.quantity
+    rest = []
+    for line in lines:
+        quantity = line.quantity - less[line.line_no, line.lot_id]
+        if quantity > 0:
+            rest.append(Sold(line.line_no, line.variant_id, line.lot_id, quantity))
+    return rest

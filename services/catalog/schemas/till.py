@@ -1,0 +1,182 @@
+"""Requests and answers of a station's till."""
+
+from datetime import UTC, datetime
+
+from marshmallow import ValidationError, fields, validate
+
+from services.catalog.schemas.stations import SiteResponse
+from services.catalog.schemas.values import NamesResponse, quantity, whole, words
+from shared.api_keys import SECRET_PATTERN
+from shared.schemas import matching
+from shared.web import RequestSchema, ResponseSchema
+
+#: Returns of one request.
+MOST_RETURNS = 100
+_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _check_moment(moment: datetime) -> None:
+    """Refuse what no clock shows, however wrong it is, and what has no UTC form.
+
+    Raises:
+        ValidationError: it is before 1900 or after 2199.
+    """
+    if not _EARLIEST <= moment < _LATEST:
+        raise ValidationError("Must be between 1900 and 2199.")
+
+
+class EnrolRequest(RequestSchema):
+    """The code that an operator gave, and the secret of the key, made by the device itself."""
+
+    code = words(40, required=True)
+    secret = matching(
+        SECRET_PATTERN, "Must be 32 random bytes in base64url: 43 characters.", required=True
+    )
+
+
+#: A code as it is read out; small letters, spaces and dashes do not matter.
+ENROL_EXAMPLE = {
+    "code": "7KQ2M-9XHAB",
+    "secret": "q7x0Zl3XWqvO3PzJ1gGm6C2l0bX1mQk9t8nYwUu5r4E",
+}
+
+
+class DeviceOfTillResponse(ResponseSchema):
+    """Who a till is."""
+
+    device_id = fields.UUID(attribute="device.id", required=True)
+    device_code = fields.String(attribute="device.code", required=True)
+    device_name = fields.String(attribute="device.name", required=True)
+    epoch = fields.Integer(required=True)
+    key_id = fields.UUID(required=True)
+    site = fields.Nested(SiteResponse, attribute="device.site", required=True)
+
+
+class EnrolResponse(DeviceOfTillResponse):
+    """Who the till is from now on; its bearer token is `fgk_<key_id without dashes>_<secret>`."""
+
+    server_time = fields.AwareDateTime(required=True)
+
+
+class TillContactRequest(RequestSchema):
+    """What a till says of itself; `remaining` is what it has left, by lot."""
+
+    seen_revision = whole(0, 2**53, required=True)
+    unsynced = whole(0, 1_000_000_000, required=True)
+    oldest_unsynced_at = fields.AwareDateTime(
+        load_default=None, allow_none=True, validate=_check_moment
+    )
+    last_number = whole(0, 2**53, required=True)
+    device_time = fields.AwareDateTime(required=True, validate=_check_moment)
+    app_version = words(60, required=True)
+    remaining = fields.Dict(
+        keys=fields.UUID(),
+        values=fields.Integer(strict=True, validate=validate.Range(-(2**53), 2**53)),
+        validate=validate.Length(max=10_000),
+        load_default=None,
+        allow_none=True,
+    )
+
+
+#: A till with three sales that wait, and a clock that is right.
+CONTACT_EXAMPLE = {
+    "seen_revision": 12,
+    "unsynced": 3,
+    "oldest_unsynced_at": "2026-08-20T02:10:00Z",
+    "last_number": 57,
+    "device_time": "2026-08-20T09:30:00Z",
+    "app_version": "1.0.0",
+}
+
+
+class ToldAllotmentResponse(ResponseSchema):
+    """What a till may sell of a lot, by all that the centre knows.
+
+    `active`: it may, until `lease_until`. `suspended`: it must not. `returning`: its last sale
+    day is over, and it comes back. `proposed_return` is asked for, not demanded.
+    """
+
+    allotment_id = fields.UUID(required=True)
+    lot_id = fields.UUID(required=True)
+    lot_code = fields.String(required=True)
+    variant_id = fields.UUID(required=True)
+    best_before = fields.Date(required=True, allow_none=True)
+    sell_by = fields.Date(required=True, allow_none=True)
+    granted = fields.Integer(required=True)
+    sold = fields.Integer(required=True)
+    returned = fields.Integer(required=True)
+    written_off = fields.Integer(required=True)
+    status = fields.String(required=True)
+    reason = fields.String(required=True, allow_none=True)
+    lease_until = fields.AwareDateTime(required=True)
+    proposed_return = fields.Integer(required=True)
+
+
+class NextPriceResponse(ResponseSchema):
+    """What a variant will cost."""
+
+    price_fen = fields.Integer(required=True)
+    price_unit = fields.Integer(required=True)
+    valid_from = fields.AwareDateTime(required=True)
+    valid_to = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class TillVariantResponse(ResponseSchema):
+    """A variant with what it costs over the counter; null while it has no price there."""
+
+    variant_id = fields.UUID(required=True)
+    sku = fields.String(required=True)
+    product_code = fields.String(required=True)
+    category = fields.String(required=True)
+    names = fields.Nested(NamesResponse, required=True)
+    grade = fields.String(required=True)
+    unit = fields.String(required=True)
+    pack_quantity = fields.Integer(required=True)
+    price_fen = fields.Integer(required=True, allow_none=True)
+    price_unit = fields.Integer(required=True, allow_none=True)
+    valid_to = fields.AwareDateTime(required=True, allow_none=True)
+    next_price = fields.Nested(NextPriceResponse, required=True, allow_none=True)
+
+
+class TillContactResponse(ResponseSchema):
+    """Until when a till may sell, of what how much, and at which prices."""
+
+    server_time = fields.AwareDateTime(required=True)
+    device = fields.Nested(DeviceOfTillResponse, attribute="itself", required=True)
+    revision = fields.Integer(required=True)
+    lease_until = fields.AwareDateTime(required=True)
+    lease_seconds = fields.Integer(required=True)
+    allotments = fields.List(fields.Nested(ToldAllotmentResponse), required=True)
+    variants = fields.List(fields.Nested(TillVariantResponse), required=True)
+
+
+class GivenBackRequest(RequestSchema):
+    """Goods that a till gave back, under a name that it made up."""
+
+    return_id = fields.UUID(required=True)
+    allotment_id = fields.UUID(required=True)
+    quantity = quantity(required=True)
+
+
+class ReturnsRequest(RequestSchema):
+    """Up to 100 returns; each counts by itself, and once."""
+
+    returns = fields.List(
+        fields.Nested(GivenBackRequest),
+        required=True,
+        validate=validate.Length(min=1, max=MOST_RETURNS),
+    )
+
+
+class ReturnAnswerResponse(ResponseSchema):
+    """What became of one return: `accepted`, `duplicate`, or `disputed` with a reason."""
+
+    return_id = fields.UUID(required=True)
+    status = fields.String(required=True)
+    reason = fields.String(required=True, allow_none=True)
+
+
+class ReturnsResponse(ResponseSchema):
+    """What became of each return, in the order in which they came."""
+
+    answers = fields.List(fields.Nested(ReturnAnswerResponse), required=True)

@@ -1,0 +1,107 @@
+"""A machine shows a one-time code and becomes a device of a station."""
+
+import hmac
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.catalog.models import Device, DeviceEpoch, Enrolment
+from services.catalog.rules import DeviceStatus, plain_code
+from services.catalog.use_cases.devices import epoch_of, give_key, locked_device
+from shared import clock
+from shared.api_keys import digest_of
+from shared.devices import PRESENT_SCOPES, REPLACED_SCOPES
+from shared.errors import Conflict, NotFound
+from shared.events import DeviceEnrolled
+from shared.ids import new_id
+from shared.outbox import record
+from shared.rows import locked
+
+
+class UnknownEnrolmentCode(NotFound):
+    """Raised when nobody was given this code."""
+
+
+class EnrolmentCodeUsed(Conflict):
+    """Raised when another machine has used the code."""
+
+
+class EnrolmentCodeExpired(Conflict):
+    """Raised when the code is too old, or a newer one took its place."""
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A device, and the epoch that the machine which asked stands for."""
+
+    device: Device
+    epoch: int
+    key_id: UUID
+
+
+def enrol(session: Session, code: str, secret: str) -> Enrolled:
+    """Let a machine stand for the device for which the code was made.
+
+    The machine made the secret of its key itself. The same code with the same secret is
+    answered as the first time, so that a lost answer costs nothing. Of the machine that stood
+    there before only late uploads are taken; what it holds stays frozen until it is counted.
+
+    Raises:
+        UnknownEnrolmentCode: nobody was given this code.
+        EnrolmentCodeUsed: with another secret.
+        EnrolmentCodeExpired: it is over a day old, or a newer one took its place.
+    """
+    digest = digest_of(plain_code(code))
+    found = session.execute(
+        select(Enrolment.id, Enrolment.device_id).where(Enrolment.digest == digest)
+    ).one_or_none()
+    if found is None:
+        raise UnknownEnrolmentCode("Nobody was given this code; compare it letter by letter.")
+    device = locked_device(session, found.device_id)
+    # Read under the device's lock: two machines may show one code at the same time.
+    enrolment: Enrolment | None = locked(session, Enrolment.id, found.id)
+    assert enrolment is not None
+    if enrolment.key_id is not None:
+        epoch = next(each for each in device.epochs if each.key_id == enrolment.key_id)
+        if not hmac.compare_digest(epoch.digest, digest_of(secret)):
+            raise EnrolmentCodeUsed("Another machine has used this code; ask for a new one.")
+        return Enrolled(device, epoch.epoch, epoch.key_id)
+    moment = clock.now()
+    if enrolment.ended_at is not None or enrolment.expires_at <= moment:
+        raise EnrolmentCodeExpired("This code counts no more; ask an operator for a new one.")
+    _replace_present(session, device)
+    device.epoch += 1
+    device.status = DeviceStatus.ACTIVE.value
+    epoch = DeviceEpoch(
+        key_id=new_id(),
+        device_id=device.id,
+        epoch=device.epoch,
+        digest=digest_of(secret),
+        scopes=[],
+        enrolled_at=moment,
+    )
+    session.add(epoch)
+    session.flush()
+    enrolment.key_id, enrolment.used_at = epoch.key_id, moment
+    record(
+        session,
+        DeviceEnrolled,
+        device,
+        device_id=device.id,
+        device_code=device.code,
+        site_id=device.site_id,
+        epoch=device.epoch,
+    )
+    give_key(session, device, epoch, PRESENT_SCOPES)
+    return Enrolled(device, epoch.epoch, epoch.key_id)
+
+
+def _replace_present(session: Session, device: Device) -> None:
+    present = epoch_of(device, device.epoch)
+    if present is None:
+        return
+    present.superseded_at = clock.now()
+    if present.scopes:  # else it was revoked, and stays so
+        give_key(session, device, present, REPLACED_SCOPES)

@@ -1,0 +1,66 @@
+"""What a station's till shows: all that is listed, with its price at the counter."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from services.catalog.models import Price, Product, Variant
+from services.catalog.rules import Term, present_and_next
+
+CHANNEL = "station"
+
+
+def counter_prices(session: Session, moment: datetime) -> list[dict[str, Any]]:
+    """Return every listed variant with what it costs over the counter now, and from when on
+    something else; both None while no price is set. In the order of their codes.
+    """
+    terms: dict[Any, list[Term]] = {}
+    for price in session.execute(
+        select(
+            Price.variant_id,
+            Price.price_fen,
+            Price.price_unit,
+            Price.valid_from,
+            Price.valid_to,
+        )
+        .where(Price.channel == CHANNEL, or_(Price.valid_to.is_(None), Price.valid_to > moment))
+        .order_by(Price.variant_id, Price.valid_from)
+    ):
+        terms.setdefault(price.variant_id, []).append(Term(*price[1:]))
+    listed = session.execute(
+        select(
+            Variant.id,
+            Variant.sku,
+            Product.code,
+            Product.category,
+            Product.names,
+            Variant.grade,
+            Variant.unit,
+            Variant.pack_quantity,
+        )
+        .join(Product, Product.id == Variant.product_id)
+        .where(Product.status == "listed")
+        .order_by(Product.code, Variant.sku)
+    )
+    shown = []
+    for row in listed:
+        present, later = present_and_next(terms.get(row.id, ()), moment)
+        shown.append(
+            {
+                "variant_id": row.id,
+                "sku": row.sku,
+                "product_code": row.code,
+                "category": row.category,
+                "names": row.names,
+                "grade": row.grade,
+                "unit": row.unit,
+                "pack_quantity": row.pack_quantity,
+                "price_fen": present and present.price_fen,
+                "price_unit": present and present.price_unit,
+                "valid_to": present and present.valid_to,
+                "next_price": later,
+            }
+        )
+    return shown

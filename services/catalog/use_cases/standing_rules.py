@@ -1,0 +1,63 @@
+"""Say how much of a variant is kept at a site."""
+
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from services.catalog.models import StandingRule, Variant
+from services.catalog.use_cases.locations import open_location_of
+from services.catalog.use_cases.prices import VariantNotFound
+from shared import clock
+from shared.errors import Unprocessable
+from shared.rows import take_turns
+
+
+class LessThanAPack(Unprocessable):
+    """Raised when a rule asks for less than one pack, which is the least that is granted."""
+
+
+def set_rule(
+    session: Session, site_id: UUID, variant_id: UUID, keep: int, actor: str
+) -> StandingRule:
+    """Keep so much of a variant at a site from now on, instead of what was said before.
+
+    Raises:
+        UnknownLocation, LocationClosed: nothing can be granted there.
+        VariantNotFound: there is none with this id.
+        LessThanAPack: only whole packs are granted by rule.
+    """
+    open_location_of(session, site_id)
+    variant = session.get(Variant, variant_id)
+    if variant is None:
+        raise VariantNotFound(f"There is no variant {variant_id}.")
+    if keep < variant.pack_quantity:
+        raise LessThanAPack(f"Keep at least one pack, which holds {variant.pack_quantity}.")
+    take_turns(session, "standing rules")
+    rule = session.get(StandingRule, (site_id, variant_id))
+    if rule is None:
+        rule = StandingRule(site_id=site_id, variant_id=variant_id)
+        session.add(rule)
+    rule.keep, rule.set_by, rule.set_at = keep, actor, clock.now()
+    session.flush()
+    return rule
+
+
+def drop_rule(session: Session, site_id: UUID, variant_id: UUID) -> None:
+    """Keep nothing of a variant at a site by rule; what is there stays. Repeating it is fine."""
+    take_turns(session, "standing rules")
+    rule = session.get(StandingRule, (site_id, variant_id))
+    if rule is not None:
+        session.delete(rule)
+
+
+def select_rules(
+    site_id: UUID | None = None, variant_id: UUID | None = None
+) -> Select[StandingRule]:
+    """Return the query for standing rules, narrowed by what is given."""
+    statement = select(StandingRule)
+    if site_id is not None:
+        statement = statement.where(StandingRule.site_id == site_id)
+    if variant_id is not None:
+        statement = statement.where(StandingRule.variant_id == variant_id)
+    return statement

@@ -1,0 +1,116 @@
+"""A device gives goods back to the centre's free stock; each return counts once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.catalog.models import Allotment, AllotmentReturn
+from services.catalog.rules import AllotmentStatus, ReturnStatus
+from services.catalog.use_cases.allotments import give_back, lock_for_allotments
+from services.catalog.use_cases.devices import locked_device
+from services.catalog.use_cases.ledger import locked_lot
+from shared import clock
+from shared import devices as keys
+from shared.rows import lock_rows, locked, remember
+
+#: What is answered for a name that was taken before.
+DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one return."""
+
+    return_id: UUID
+    #: `accepted`, `duplicate`, or `disputed` with a reason.
+    status: str
+    reason: str | None
+
+
+def take_returns(
+    session: Session, caller: keys.Device, returns: Sequence[Mapping[str, Any]]
+) -> list[Answer]:
+    """Book goods that a device gave back, each return by itself; one that cannot be is kept.
+
+    The device must have counted them off before it says so. A name that was used before is
+    answered as a duplicate, or disputed when it was for something else.
+    """
+    lock_for_allotments(session, {each["allotment_id"] for each in returns})
+    locked_device(session, caller.device_id)
+    lock_rows(session, AllotmentReturn.return_id, (each["return_id"] for each in returns))
+    allotments = {
+        allotment.id: allotment
+        for allotment in session.scalars(
+            select(Allotment).where(Allotment.id.in_([each["allotment_id"] for each in returns]))
+        )
+    }
+    return [_take(session, caller, each, allotments.get(each["allotment_id"])) for each in returns]
+
+
+def _take(
+    session: Session, caller: keys.Device, said: Mapping[str, Any], allotment: Allotment | None
+) -> Answer:
+    known: AllotmentReturn | None = locked(session, AllotmentReturn.return_id, said["return_id"])
+    if known is not None:
+        return _again(caller, said, known)
+    reason = _problem(caller, said, allotment)
+    status = ReturnStatus.ACCEPTED if reason is None else ReturnStatus.DISPUTED
+    remember(
+        session,
+        AllotmentReturn.return_id,
+        AllotmentReturn(
+            return_id=said["return_id"],
+            device_id=caller.device_id,
+            epoch=caller.epoch,
+            allotment_id=said["allotment_id"],
+            quantity=said["quantity"],
+            status=status.value,
+            reason=reason,
+            at=clock.now(),
+        ),
+    )
+    if reason is None:
+        assert allotment is not None
+        give_back(
+            session,
+            locked_lot(session, allotment.lot_id),
+            locked_device(session, caller.device_id),
+            allotment,
+            said["quantity"],
+            f"device/{caller.device_id}/{caller.epoch}",
+        )
+    return Answer(said["return_id"], status.value, reason)
+
+
+def _again(caller: keys.Device, said: Mapping[str, Any], known: AllotmentReturn) -> Answer:
+    same = (known.device_id, known.epoch, known.allotment_id, known.quantity) == (
+        caller.device_id,
+        caller.epoch,
+        said["allotment_id"],
+        said["quantity"],
+    )
+    if not same:
+        return Answer(said["return_id"], ReturnStatus.DISPUTED.value, "other_content")
+    if known.status == ReturnStatus.DISPUTED:
+        return Answer(said["return_id"], known.status, known.reason)
+    return Answer(said["return_id"], DUPLICATE, None)
+
+
+def _problem(
+    caller: keys.Device, said: Mapping[str, Any], allotment: Allotment | None
+) -> str | None:
+    """Return why goods cannot be taken back, as a word; None: they can."""
+    if allotment is None or (allotment.device_id, allotment.epoch) != (
+        caller.device_id,
+        caller.epoch,
+    ):
+        return "unknown_allotment"
+    if allotment.status == AllotmentStatus.CLOSED:
+        return "allotment_closed"
+    if said["quantity"] > allotment.remaining:
+        return "beyond_remaining"
+    return None
