@@ -19,6 +19,8 @@ COMMANDS = (
     "demo",
     "trace",
     "verify",
+    "devices",
+    "cash",
     "doctor",
     "tokens",
     "web",

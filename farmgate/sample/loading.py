@@ -18,6 +18,7 @@ from farmgate.sample.goods import CHANNEL_PERCENT, Lot, Variant
 from farmgate.sample.making import SEED, Sample, make
 from farmgate.sample.producers import Producer
 from farmgate.sample.sites import Route, Site
+from farmgate.sample.stations import Station
 from shared import clock
 
 #: Requests under way at once; SQLite writes one at a time anyway.
@@ -55,6 +56,8 @@ def load(
     _await_locations(client, sample, progress)
     new["lots"] = _record_lots(client, sample.lots, progress)
     new["stock"] = _receive(client, sample.lots, progress)
+    new["tills"] = _add_devices(client, sample.stations, progress)
+    new["standing rules"] = _set_rules(client, sample.stations, progress)
     return new
 
 
@@ -236,6 +239,50 @@ def _receive(client: Client, lots: Sequence[Lot], progress: Progress) -> int:
     ]
     _import(client, "stock", rows, progress)
     return len(rows)
+
+
+def _add_devices(client: Client, stations: Sequence[Station], progress: Progress) -> int:
+    """Add a till where a station has none; `farmgate devices replace` gives its code."""
+    sites = _site_ids(client)
+    known = {device["site_id"] for device in client.pages("catalog", "/devices")}
+    missing = [station for station in stations if sites[station.site_code] not in known]
+
+    def add(station: Station) -> None:
+        body = {"site_id": sites[station.site_code], "name": station.name}
+        client.post("catalog", "/devices", body)
+
+    return _each(missing, add, "tills", progress)
+
+
+def _set_rules(client: Client, stations: Sequence[Station], progress: Progress) -> int:
+    """Keep goods at stations; a rule that an operator changed stays."""
+    sites = _site_ids(client)
+    variants = {
+        variant["sku"]: variant
+        for product in client.pages("catalog", "/products")
+        for variant in product["variants"]
+    }
+    known = {
+        (rule["site_id"], rule["variant_id"]) for rule in client.pages("catalog", "/standing-rules")
+    }
+    missing = [
+        (site_id, variant, packs)
+        for station in stations
+        for sku, packs in station.shelf
+        for site_id, variant in [(sites[station.site_code], variants[sku])]
+        if (site_id, variant["variant_id"]) not in known
+    ]
+
+    def put(entry: tuple[str, dict[str, Any], int]) -> None:
+        site_id, variant, packs = entry
+        path = f"/standing-rules/{site_id}/{variant['variant_id']}"
+        client.put("catalog", path, {"keep": packs * variant["pack_quantity"]})
+
+    return _each(missing, put, "standing rules", progress)
+
+
+def _site_ids(client: Client) -> dict[str, str]:
+    return {each["code"]: each["location_id"] for each in client.pages("catalog", "/locations")}
 
 
 def _column(client: Client, what: str, *names: str) -> set[tuple[str, ...]]:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import date
 from random import Random
 
-from farmgate.sample import goods, producers, sites
+from farmgate.sample import goods, producers, sites, stations
 from farmgate.sample.goods import Lot, Variant
 from farmgate.sample.producers import Producer
 from farmgate.sample.sites import Route, Site
+from farmgate.sample.stations import Station
 
 SEED = 540400
 
@@ -21,6 +22,7 @@ class Sample:
     producers: list[Producer]
     variants: list[Variant]
     lots: list[Lot]
+    stations: list[Station]
 
 
 def make(today: date, seed: int = SEED) -> Sample:
@@ -38,4 +40,5 @@ def make(today: date, seed: int = SEED) -> Sample:
         producers=everyone,
         variants=goods.variants(),
         lots=list(goods.lots(Random(f"{seed}/lots"), today, everyone, listed)),
+        stations=stations.stations(every_site),
     )

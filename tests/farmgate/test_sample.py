@@ -96,6 +96,22 @@ def test_a_lot_is_the_same_on_whichever_day_it_is_loaded() -> None:
     assert all(today[code] == tomorrow[code] for code in both)
 
 
+def test_six_stations_have_a_till_and_goods_that_are_listed() -> None:
+    sample = make(SUMMER)
+
+    levels = {site.code: site.level for site in sample.sites}
+    skus = {variant.sku for variant in sample.variants}
+    assert Counter(levels[station.site_code] for station in sample.stations) == {
+        "township": 4,
+        "village": 2,
+    }
+    assert sample.stations[0].site_code == BAHE
+    for station in sample.stations:
+        assert station.shelf
+        assert {sku for sku, _ in station.shelf} <= skus
+        assert all(packs > 0 for _, packs in station.shelf)
+
+
 def test_prices_differ_by_channel_and_are_whole_tens_of_fen() -> None:
     variant = goods.variants()[0]
 

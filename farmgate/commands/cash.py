@@ -1,0 +1,132 @@
+"""`farmgate cash`: the money that stations' clerks hold for the centre."""
+
+import json
+import os
+from typing import Any
+
+import click
+from rich.table import Table
+
+from farmgate.client import Client, connect
+from farmgate.console import out
+from farmgate.stations import Yuan, find_site, moment, site_codes, yuan
+
+
+@click.group("cash")
+def command() -> None:
+    """The cash that stations' clerks hold for the centre, and what they hand on.
+
+    What a clerk takes is the clerk's debt until it is handed on and counted twice, by who sends
+    and by who receives it.
+    """
+
+
+@command.command("custody")
+@click.option("--site", "site_code", help="Only this site.")
+@click.option("--clerk", help="Only this clerk.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
+def custody(site_code: str | None, clerk: str | None, as_json: bool) -> None:
+    """Show what each clerk of each site has taken, given back, handed on, and must hold."""
+    client = connect(os.environ)
+    query = _site(client, site_code) | ({"clerk": clerk} if clerk else {})
+    rows = list(client.pages("orders", "/cash/custody", **query))
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    sites = site_codes(client)
+    table = Table(title="Cash in custody", title_justify="left")
+    table.add_column("site", no_wrap=True)
+    table.add_column("clerk")
+    names = ("collected", "refunded", "remitted", "written_off", "held")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    for row in rows:
+        amounts = [yuan(row[f"{name}_fen"]) for name in names]
+        table.add_row(sites.get(row["site_id"], "?"), row["clerk"], *amounts)
+    table.add_section()
+    totals = [yuan(sum(row[f"{name}_fen"] for row in rows)) for name in names]
+    table.add_row("all", "", *totals)
+    out.print(table)
+
+
+@command.command("shifts")
+@click.option("--site", "site_code", help="Only this site.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON, amounts in fen.")
+def shifts(site_code: str | None, as_json: bool) -> None:
+    """Show the shifts, newest first: what should be in the drawer and what was counted."""
+    client = connect(os.environ)
+    rows = list(client.pages("orders", "/cash/shifts", **_site(client, site_code)))
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    table = Table(title="Shifts (times by the device's clock)", title_justify="left")
+    for title in ("device", "clerk", "opened", "closed"):
+        table.add_column(title, no_wrap=True)
+    for title in ("float", "expected", "counted", "difference"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row["device_code"],
+            row["clerk"],
+            moment(row["opened_at"]),
+            moment(row["closed_at"]) if row["closed_at"] else "open",
+            *(
+                "–" if row[name] is None else yuan(row[name])
+                for name in ("float_fen", "expected_fen", "counted_fen", "difference_fen")
+            ),
+        )
+    out.print(table)
+
+
+@command.command("remit")
+@click.argument("site_code")
+@click.argument("clerk")
+@click.argument("sent", type=Yuan())
+@click.argument("counted", type=Yuan())
+@click.option("--reason", help="Needed when the two counts differ.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
+def remit(
+    site_code: str, clerk: str, sent: int, counted: int, reason: str | None, as_json: bool
+) -> None:
+    """Note that CLERK handed on cash: SENT by the clerk's count, COUNTED by the receiver's.
+
+    Amounts are in yuan. A difference needs a reason and is written off by name.
+    """
+    client = connect(os.environ)
+    body = {
+        "site_id": find_site(client, site_code)["location_id"],
+        "clerk": clerk,
+        "sent_fen": sent,
+        "counted_fen": counted,
+        "reason": reason,
+    }
+    _say(client.post("orders", "/cash/remittances", body), as_json, f"{yuan(sent)} handed on")
+
+
+@command.command("write-off")
+@click.argument("site_code")
+@click.argument("clerk")
+@click.argument("amount", type=Yuan())
+@click.option("--reason", required=True, help="Why, in a few words; it is kept.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
+def write_off(site_code: str, clerk: str, amount: int, reason: str, as_json: bool) -> None:
+    """Give up AMOUNT (yuan) that CLERK should hold and does not."""
+    client = connect(os.environ)
+    body = {
+        "site_id": find_site(client, site_code)["location_id"],
+        "clerk": clerk,
+        "amount_fen": amount,
+        "reason": reason,
+    }
+    _say(client.post("orders", "/cash/write-offs", body), as_json, f"{yuan(amount)} written off")
+
+
+def _site(client: Client, site_code: str | None) -> dict[str, Any]:
+    return {} if site_code is None else {"site_id": find_site(client, site_code)["location_id"]}
+
+
+def _say(answer: Any, as_json: bool, done: str) -> None:
+    if as_json:
+        click.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        click.echo(f"{done}. See what is held: farmgate cash custody")

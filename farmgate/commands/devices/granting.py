@@ -1,0 +1,205 @@
+"""What devices may sell: granted, taken back, counted, stopped; by hand or by a standing rule."""
+
+import json
+import os
+from typing import Any
+
+import click
+from rich.table import Table
+
+from farmgate.client import Client, connect
+from farmgate.console import out
+from farmgate.failures import Failed
+from farmgate.stations import (
+    Variant,
+    find_device,
+    find_lot,
+    find_site,
+    find_variant,
+    site_codes,
+    variants,
+)
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print what it is now as JSON.")
+
+
+@click.command("grant")
+@click.argument("code")
+@click.argument("sku_or_lot")
+@click.argument("quantity", type=click.IntRange(1))
+@click.option("--packs", is_flag=True, help="QUANTITY counts packs, not grams or pieces.")
+@AS_JSON
+def grant(code: str, sku_or_lot: str, quantity: int, packs: bool, as_json: bool) -> None:
+    """Let the device CODE sell QUANTITY (grams or pieces) of a lot, or of whatever lots of a SKU.
+
+    It is taken from what lies free at the device's site, else from the centre's, and nobody
+    else can reach it from now on. With a SKU those lots come first that expire first; all of it
+    is granted or nothing.
+    """
+    client = connect(os.environ)
+    device = find_device(client, code)
+    lot = find_lot(client, sku_or_lot)
+    body: dict[str, Any] = {"device_id": device["device_id"]}
+    if lot is not None:
+        body["lot_id"] = lot["lot_id"]
+        variant = variants(client)[lot["variant_id"]]
+    else:
+        variant = _variant_or_lot(client, sku_or_lot)
+        body["variant_id"] = variant.variant_id
+    body["quantity"] = quantity * variant.pack_quantity if packs else quantity
+    granted = client.post("catalog", "/allotments", body)["items"]
+    if as_json:
+        click.echo(json.dumps(granted, ensure_ascii=False))
+        return
+    for allotment in granted:
+        click.echo(
+            f"{code} may sell {allotment['remaining']:,} {variant.unit} of lot "
+            f"{allotment['lot_code']} ({variant.sku}). It hears of it when it next calls."
+        )
+
+
+def _variant_or_lot(client: Client, sku_or_lot: str) -> Variant:
+    try:
+        return find_variant(client, sku_or_lot)
+    except Failed as error:
+        raise Failed(f"{sku_or_lot} is neither a lot's code nor a SKU.") from error
+
+
+@click.command("return")
+@click.argument("code")
+@click.argument("lot_code")
+@click.argument("quantity", type=click.IntRange(1))
+@click.option("--to", "site_code", help="Site where the goods lie now; the device's own else.")
+@AS_JSON
+def take_back(
+    code: str, lot_code: str, quantity: int, site_code: str | None, as_json: bool
+) -> None:
+    """Note that QUANTITY of a lot that the device CODE held was brought back and counted."""
+    client = connect(os.environ)
+    body: dict[str, Any] = {"quantity": quantity}
+    if site_code is not None:
+        body["to_location_id"] = find_site(client, site_code)["location_id"]
+    _act(client, code, lot_code, "return", body, as_json)
+
+
+@click.command("count")
+@click.argument("code")
+@click.argument("lot_code")
+@click.argument("counted", type=click.IntRange(0))
+@click.option("--reason", required=True, help="Why it was counted, and what became of the rest.")
+@click.option("--epoch", type=int, help="Of a machine that was replaced; the present one else.")
+@AS_JSON
+def count(
+    code: str, lot_code: str, counted: int, reason: str, epoch: int | None, as_json: bool
+) -> None:
+    """End an allotment by a count: COUNTED (grams or pieces) are there, the rest is written off.
+
+    For a device that was lost, broken or replaced. What is there can be sold by everybody
+    again. Sales of it that are uploaded later will be disputed, so count last.
+    """
+    client = connect(os.environ)
+    body = {"counted": counted, "reason": reason}
+    _act(client, code, lot_code, "write-off", body, as_json, epoch)
+
+
+@click.command("suspend")
+@click.argument("code")
+@click.argument("lot_code")
+@click.option("--reason", required=True, help="Why, in a few words.")
+@AS_JSON
+def suspend(code: str, lot_code: str, reason: str, as_json: bool) -> None:
+    """Let the device CODE stop selling a lot; it stops when it next calls."""
+    _act(connect(os.environ), code, lot_code, "suspend", {"reason": reason}, as_json)
+
+
+@click.command("resume")
+@click.argument("code")
+@click.argument("lot_code")
+@AS_JSON
+def resume(code: str, lot_code: str, as_json: bool) -> None:
+    """Let the device CODE sell a suspended lot again."""
+    _act(connect(os.environ), code, lot_code, "resume", {}, as_json)
+
+
+def _act(
+    client: Client,
+    code: str,
+    lot_code: str,
+    action: str,
+    body: dict[str, Any],
+    as_json: bool,
+    epoch: int | None = None,
+) -> None:
+    allotment = _allotment(client, code, lot_code, epoch)
+    path = f"/allotments/{allotment['allotment_id']}/{action}"
+    now = client.post("catalog", path, body)
+    if as_json:
+        click.echo(json.dumps(now, ensure_ascii=False))
+        return
+    click.echo(
+        f"{code}, lot {lot_code}: {now['status']}, {now['remaining']:,} remaining of "
+        f"{now['granted']:,} granted ({now['sold']:,} sold, {now['returned']:,} returned, "
+        f"{now['written_off']:,} written off)."
+    )
+
+
+def _allotment(client: Client, code: str, lot_code: str, epoch: int | None) -> dict[str, Any]:
+    device = find_device(client, code)
+    found = [
+        allotment
+        for allotment in client.pages("catalog", "/allotments", device_id=device["device_id"])
+        if allotment["lot_code"] == lot_code
+        and allotment["epoch"] == (device["epoch"] if epoch is None else epoch)
+    ]
+    if not found:
+        raise Failed(
+            f"{code} has no allotment of lot {lot_code}"
+            + (f" in epoch {epoch}" if epoch is not None else "")
+            + f". See what it has: farmgate devices show {code}"
+        )
+    return dict(found[-1])
+
+
+@click.command("rule")
+@click.argument("site_code")
+@click.argument("sku")
+@click.argument("packs", type=click.IntRange(0))
+def rule(site_code: str, sku: str, packs: int) -> None:
+    """Keep PACKS packs of a SKU at a site's device while the centre has some; 0 ends the rule.
+
+    Perishable goods are granted only as far as they can be sold before they expire.
+    """
+    client = connect(os.environ)
+    site, variant = find_site(client, site_code), find_variant(client, sku)
+    path = f"/standing-rules/{site['location_id']}/{variant.variant_id}"
+    if packs == 0:
+        client.call("DELETE", "catalog", path)
+        click.echo(f"No rule keeps {sku} at {site_code} any more; what is granted stays.")
+        return
+    keep = packs * variant.pack_quantity
+    client.put("catalog", path, {"keep": keep})
+    click.echo(f"{keep:,} {variant.unit} ({packs} packs) of {sku} are kept at {site_code}.")
+
+
+@click.command("rules")
+@AS_JSON
+def list_rules(as_json: bool) -> None:
+    """List the standing rules: what is kept at which site."""
+    client = connect(os.environ)
+    rules = list(client.pages("catalog", "/standing-rules"))
+    if as_json:
+        click.echo(json.dumps(rules, ensure_ascii=False, indent=2))
+        return
+    sites, known = site_codes(client), variants(client)
+    table = Table(title="Kept at sites while the centre has some", title_justify="left")
+    table.add_column("site")
+    table.add_column("goods")
+    table.add_column("packs", justify="right")
+    table.add_column("keep", justify="right")
+    rows = [
+        (sites.get(each["site_id"], "?"), known[each["variant_id"]], each["keep"]) for each in rules
+    ]
+    for site, variant, keep in sorted(rows, key=lambda row: (row[0], row[1].sku)):
+        packs = f"{keep / variant.pack_quantity:g}"
+        table.add_row(site, variant.sku, packs, f"{keep:,} {variant.unit}")
+    out.print(table)

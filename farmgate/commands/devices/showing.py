@@ -1,0 +1,225 @@
+"""How the devices stand: when they last called, what they hold, what is wrong."""
+
+import json
+import os
+from collections import defaultdict
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from farmgate.client import Client, connect
+from farmgate.console import out
+from farmgate.failures import Failed
+from farmgate.stations import Variant, find_device, find_lot, moment, quantities, variants
+
+#: States of an allotment that may have something left; the others pile up over the years.
+OPEN = ("granted", "active", "suspended", "returning")
+
+
+@click.command("list")
+@click.option("--site", "site_code", help="Only devices of this site.")
+@click.option("--json", "as_json", is_flag=True, help="Print the devices as JSON.")
+def list_devices(site_code: str | None, as_json: bool) -> None:
+    """List the devices: last contact, what is not uploaded, lease, what is left, what is wrong.
+
+    `not heard` counts allotments that were changed since the device last called: it may still
+    sell from a lot that was stopped.
+    """
+    client = connect(os.environ)
+    devices = [
+        device
+        for device in client.pages("catalog", "/devices")
+        if site_code in (None, device["site_code"])
+    ]
+    journals = _journals(client)
+    if as_json:
+        rows = [device | {"journals": journals[device["device_id"]]} for device in devices]
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    if not devices:
+        where = site_code or "SITE_CODE"
+        click.echo(f"There is no device yet. Add one: farmgate devices add {where}")
+        return
+    left = _left(client)
+    table = Table(title="Devices (times in Asia/Shanghai)", title_justify="left")
+    for title in ("site", "device", "status"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("epoch", justify="right")
+    table.add_column("last contact", no_wrap=True)
+    table.add_column("unsynced", justify="right")
+    table.add_column("lease until", no_wrap=True)
+    table.add_column("remaining", justify="right")
+    table.add_column("disputed", justify="right")
+    table.add_column("not heard", justify="right")
+    for device in devices:
+        table.add_row(
+            device["site_code"],
+            f"{device['code']}",
+            _status(device["status"]),
+            str(device["epoch"]),
+            moment(device["last_contact_at"]),
+            _unsynced(device),
+            _lease(device),
+            quantities(left[device["device_id"]]),
+            _wrong(sum(journal["disputed"] for journal in journals[device["device_id"]])),
+            _wrong(len(device["unheard"])),
+        )
+    out.print(table)
+
+
+@click.command("holding")
+@click.argument("lot_code")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def holding(lot_code: str, as_json: bool) -> None:
+    """List the devices that hold a lot, and whether each has heard of its last change.
+
+    After a hold or a recall, a device that has not heard may still be selling it: call there.
+    """
+    client = connect(os.environ)
+    lot = find_lot(client, lot_code)
+    if lot is None:
+        raise Failed(f"There is no lot {lot_code}.")
+    holders = client.get("catalog", f"/lots/{lot['lot_id']}/devices")["items"]
+    if as_json:
+        click.echo(json.dumps(holders, ensure_ascii=False, indent=2))
+        return
+    if not holders:
+        click.echo(f"No device holds lot {lot_code}, which is {lot['status']}.")
+        return
+    table = Table(title=f"Lot {lot_code} is {lot['status']}", title_justify="left")
+    table.add_column("device", no_wrap=True)
+    table.add_column("remaining", justify="right")
+    for title in ("allotment", "has heard", "last contact"):
+        table.add_column(title)
+    for holder in holders:
+        table.add_row(
+            f"{holder['device_code']} epoch {holder['epoch']}",
+            f"{holder['remaining']:,}",
+            holder["status"] + (f", {holder['reason']}" if holder["reason"] else ""),
+            "yes" if holder["heard"] else "[red]no[/]",
+            moment(holder["last_contact_at"]),
+        )
+    out.print(table)
+
+
+@click.command("show")
+@click.argument("code")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def show(code: str, as_json: bool) -> None:
+    """Show the device CODE: its state, its allotments lot by lot, and its journals."""
+    client = connect(os.environ)
+    device_id = find_device(client, code)["device_id"]
+    device = client.get("catalog", f"/devices/{device_id}")
+    journals = _journals(client)[device_id]
+    if as_json:
+        whole = device | {"journals": journals}
+        click.echo(json.dumps(whole, ensure_ascii=False, indent=2))
+        return
+    out.print(f"[bold]{escape(device['code'])}[/] {escape(device['name'])}")
+    for label, text in (
+        ("site", device["site_code"]),
+        ("status", f"{device['status']}, epoch {device['epoch']}"),
+        ("last contact", moment(device["last_contact_at"])),
+        ("lease", _lease(device)),
+        ("not uploaded", _unsynced_since(device)),
+        ("till version", device["app_version"] or "unknown"),
+        ("clock", _clock(device["clock_offset_seconds"])),
+    ):
+        out.print(f"  {label}: {text}")
+    out.print(_allotments(device, variants(client)))
+    for journal in journals:
+        _show_journal(journal)
+
+
+def _journals(client: Client) -> defaultdict[str, list[dict[str, Any]]]:
+    """Return what orders has of each device's journals, one per epoch."""
+    journals: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for journal in client.pages("orders", "/till/devices"):
+        journals[journal["device_id"]].append(dict(journal))
+    return journals
+
+
+def _left(client: Client) -> defaultdict[str, defaultdict[str, int]]:
+    """Return what each device has left, by unit."""
+    left: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    known = variants(client)
+    for status in OPEN:
+        for allotment in client.pages("catalog", "/allotments", status=status):
+            unit = known[allotment["variant_id"]].unit
+            left[allotment["device_id"]][unit] += allotment["remaining"]
+    return left
+
+
+def _status(status: str) -> str:
+    colour = {"active": "green", "new": "yellow", "revoked": "red"}.get(status, "white")
+    return f"[{colour}]{status}[/]"
+
+
+def _wrong(count: int) -> str:
+    return f"[red]{count}[/]" if count else "0"
+
+
+def _unsynced(device: dict[str, Any]) -> str:
+    return "–" if device["unsynced"] is None else str(device["unsynced"])
+
+
+def _unsynced_since(device: dict[str, Any]) -> str:
+    if not device["unsynced"]:
+        return "nothing, as it last said" if device["unsynced"] == 0 else "it never said"
+    since = device["oldest_unsynced_at"]
+    return f"{device['unsynced']} entries" + (f", the oldest of {moment(since)}" if since else "")
+
+
+def _lease(device: dict[str, Any]) -> str:
+    if device["lease_until"] is None:
+        return "–"
+    over = " [red]over[/]" if device["lease_over"] else ""
+    return moment(device["lease_until"]) + over
+
+
+def _clock(seconds: int | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if abs(seconds) < 60:
+        return "right"
+    return f"[yellow]{abs(seconds)} s {'ahead' if seconds > 0 else 'behind'}[/]"
+
+
+def _allotments(device: dict[str, Any], known: dict[str, Variant]) -> Table:
+    table = Table(title="Allotments (grams or pieces)", title_justify="left")
+    table.add_column("lot", no_wrap=True)
+    table.add_column("goods", no_wrap=True)
+    table.add_column("epoch", justify="right")
+    for title in ("granted", "sold", "returned", "written off", "remaining"):
+        table.add_column(title, justify="right")
+    table.add_column("status")
+    for allotment in device["allotments"]:
+        status = allotment["status"] + (f", {allotment['reason']}" if allotment["reason"] else "")
+        if not allotment["heard"]:
+            status += ", [red]not heard[/]"
+        if allotment["proposed_return"]:
+            status += f", [yellow]{allotment['proposed_return']:,} should come back[/]"
+        variant = known.get(allotment["variant_id"])
+        table.add_row(
+            allotment["lot_code"],
+            variant.sku if variant else "?",
+            str(allotment["epoch"]),
+            *(
+                f"{allotment[name]:,}"
+                for name in ("granted", "sold", "returned", "written_off", "remaining")
+            ),
+            status,
+        )
+    return table
+
+
+def _show_journal(journal: dict[str, Any]) -> None:
+    said = [f"{journal['entries']} entries up to number {journal['highest']}"]
+    if journal["holes"]:
+        said.append(f"[yellow]{journal['holes']} missing: not uploaded yet[/]")
+    if journal["disputed"]:
+        said.append(f"[red]{journal['disputed']} disputed[/] (farmgate devices disputes)")
+    said.append(f"last upload {moment(journal['last_upload_at'])}")
+    out.print(f"Journal of epoch {journal['epoch']}: {', '.join(said)}", soft_wrap=True)

@@ -1,0 +1,119 @@
+"""What an operator names by code: sites, devices, goods; and how amounts are written and shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import click
+
+from farmgate.client import Client
+from farmgate.failures import Failed
+from shared.clock import LOCAL
+
+
+def find_site(client: Client, code: str) -> dict[str, Any]:
+    """Return catalog's location with this code.
+
+    Raises:
+        Failed: there is none.
+    """
+    for location in client.pages("catalog", "/locations"):
+        if location["code"] == code:
+            return dict(location)
+    raise Failed(
+        f"Catalog knows no site {code}. Sites are opened in logistics (POST /sites, or farmgate "
+        "sample load); catalog hears of them within seconds."
+    )
+
+
+def site_codes(client: Client) -> dict[str, str]:
+    """Return the code of each site by its id."""
+    return {each["location_id"]: each["code"] for each in client.pages("catalog", "/locations")}
+
+
+def find_device(client: Client, code: str) -> dict[str, Any]:
+    """Return the device with this code.
+
+    Raises:
+        Failed: there is none.
+    """
+    for device in client.pages("catalog", "/devices"):
+        if device["code"] == code:
+            return dict(device)
+    raise Failed(f"There is no device {code}. See all: farmgate devices list")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way in which a product is sold."""
+
+    variant_id: str
+    sku: str
+    unit: str
+    pack_quantity: int
+
+
+def variants(client: Client) -> dict[str, Variant]:
+    """Return all variants by id."""
+    return {
+        each["variant_id"]: Variant(
+            each["variant_id"], each["sku"], each["unit"], each["pack_quantity"]
+        )
+        for product in client.pages("catalog", "/products")
+        for each in product["variants"]
+    }
+
+
+def find_variant(client: Client, sku: str) -> Variant:
+    """Return the variant with this SKU.
+
+    Raises:
+        Failed: there is none.
+    """
+    for variant in variants(client).values():
+        if variant.sku == sku:
+            return variant
+    raise Failed(f"There is no variant {sku}; GET /api/catalog/v1/products lists them.")
+
+
+def find_lot(client: Client, code: str) -> dict[str, Any] | None:
+    """Return the lot with this code, if there is one."""
+    found = client.get("catalog", "/lots", code=code)["items"]
+    return dict(found[0]) if found else None
+
+
+class Yuan(click.ParamType):
+    """An amount in yuan, as people write it: 12, 12.5 or 12.50; the value is in fen."""
+
+    name = "yuan"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the amount in fen."""
+        try:
+            fen = Decimal(str(value)) * 100
+        except InvalidOperation:
+            self.fail(f"{value!r} is no amount in yuan, such as 12.50", param, ctx)
+        if not fen.is_finite() or fen != int(fen) or not 0 <= fen <= 10**12:
+            self.fail(f"{value!r} is no amount in yuan with at most two decimals", param, ctx)
+        return int(fen)
+
+
+def yuan(fen: int) -> str:
+    """Return an amount for people."""
+    sign, whole = ("-", -fen) if fen < 0 else ("", fen)
+    return f"{sign}¥{whole // 100:,}.{whole % 100:02d}"
+
+
+def moment(text: str | None) -> str:
+    """Return a moment for people, in Asia/Shanghai."""
+    if text is None:
+        return "never"
+    return f"{datetime.fromisoformat(text).astimezone(LOCAL):%m-%d %H:%M}"
+
+
+def quantities(sums: Mapping[str, int]) -> str:
+    """Return quantities by unit for people: grams as they are, pieces as `pcs`."""
+    shown = [f"{total:,} {'pcs' if unit == 'piece' else unit}" for unit, total in sums.items()]
+    return ", ".join(shown) or "–"
