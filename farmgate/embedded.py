@@ -1,4 +1,4 @@
-"""The embedded run: four services, their bus and timers, and the start page in one process."""
+"""The embedded run: four services, their bus and timers, and the pages in one process."""
 
 import os
 import threading
@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from waitress.server import create_server
 
-from farmgate import run_file, start_page
+from farmgate import pages, run_file
 from farmgate.failures import Failed
 from farmgate.locking import alone_in
 from farmgate.preparing import migrate
@@ -77,10 +77,9 @@ def run(
 
         url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
         urls = dict.fromkeys(NAMES, url)
-        page = start_page.create_app(urls)
         try:
             server = create_server(
-                by_prefix(applications, page), host=host, port=port, threads=THREADS
+                by_prefix(applications, pages.create(urls)), host=host, port=port, threads=THREADS
             )
         except OSError as error:
             raise Failed(

@@ -16,7 +16,7 @@ from time import monotonic
 import click
 from waitress.server import create_server
 
-from farmgate import run_file, start_page
+from farmgate import pages, run_file
 from farmgate.failures import Failed
 from farmgate.locking import alone_in
 from farmgate.preparing import declare_topology, migrate
@@ -31,6 +31,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 STEADY = 30.0
 #: Seconds between looks at the processes.
 LOOK = 0.2
+#: Threads of the page server: each request that it passes on to a service holds one.
+PAGE_THREADS = 16
 #: Seconds a process has to end after SIGTERM.
 GRACE = 15.0
 
@@ -120,7 +122,9 @@ def run(
             **environment,
         }
         processes = _processes(whole, host, port, workers, data)
-        server = create_server(start_page.create_app(urls), host=host, port=port, threads=4)
+        # The pages call the services on their own origin; here these are other processes.
+        page = pages.passing_on(pages.create(urls), urls)
+        server = create_server(page, host=host, port=port, threads=PAGE_THREADS)
         threading.Thread(target=server.run, name="http", daemon=True).start()
         stack.callback(run_file.remove, data)
         stack.callback(_stop, processes)

@@ -6,6 +6,8 @@ TEXTS: dict[str, dict[str, str]] = {
     "zh": {
         "title": "农门 Farmgate",
         "lead": "多个渠道共卖一份库存：一克不多卖，一单不丢失。",
+        "till": "打开收银台",
+        "till_lead": "站点柜台用，断网也能卖。",
         "services": "四个服务",
         "catalog": "商品、批次、库存",
         "orders": "订单与付款",
@@ -26,6 +28,8 @@ TEXTS: dict[str, dict[str, str]] = {
     "en": {
         "title": "Farmgate",
         "lead": "Many channels sell one stock: not a gram sold twice, not an order lost.",
+        "till": "Open the till",
+        "till_lead": "For a station's counter; sells with and without a connection.",
         "services": "The four services",
         "catalog": "goods, lots, stock",
         "orders": "orders and payments",

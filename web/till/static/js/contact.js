@@ -1,0 +1,83 @@
+// A contact: the device says how it is, the centre says what it may sell, and the lease begins
+// anew. What the device did itself is never changed by it: only an entry's own answer does that.
+
+import { call, Away, tokenOf } from "./api.js";
+import { fromContact } from "./clock.js";
+import { write } from "./db.js";
+import { writing } from "./locks.js";
+import { remaining } from "./stock.js";
+
+/** Milliseconds until the first word of the centre must be there: it is also the ping. */
+const PATIENCE = 10_000;
+
+/** Reach the centre and keep what it says. */
+export async function contact(picture, version) {
+  const { key, allotments, unsent, oldest, contact: last } = picture;
+  const left = {};
+  for (const one of allotments) {
+    if (one.open) left[one.lot_id] = (left[one.lot_id] ?? 0) + remaining(one);
+  }
+  const sent = Date.now();
+  const answer = await call(
+    "POST",
+    "/api/catalog/v1/till/contact",
+    tokenOf(key),
+    {
+      seen_revision: last?.revision ?? 0,
+      unsynced: unsent,
+      oldest_unsynced_at: oldest === null ? null : new Date(oldest).toISOString(),
+      last_number: key.last_number,
+      device_time: new Date(sent).toISOString(),
+      app_version: version,
+      remaining: left,
+    },
+    PATIENCE,
+  );
+  const received = Date.now();
+  if (answer.device?.device_id !== key.device_id || answer.device?.epoch !== key.epoch) {
+    throw new Away("not the centre's answer");
+  }
+  return keep(key, answer, fromContact(answer.server_time, sent, received));
+}
+
+/** Keep an answer; false where it is older than what is known. */
+function keep(key, answer, clock) {
+  return writing(() =>
+    write(["meta", "keys", "allotments", "variants"], async (tx) => {
+      const known = await tx.get("meta", "contact");
+      if (known?.key_id === key.key_id && answer.revision < known.revision) return false;
+      const present = await tx.get("keys", key.key_id);
+      const { device_code, device_name, site } = answer.device;
+      await tx.put("keys", { ...present, device_code, device_name, site });
+      await tx.put("meta", clock, "clock");
+      await tx.put(
+        "meta",
+        {
+          key_id: key.key_id,
+          at: clock.contact,
+          server_time: answer.server_time,
+          lease_until: answer.lease_until,
+          revision: answer.revision,
+        },
+        "contact",
+      );
+      await keepAllotments(tx, answer.allotments);
+      await tx.clear("variants");
+      for (const variant of answer.variants) await tx.put("variants", variant);
+      return true;
+    }),
+  );
+}
+
+async function keepAllotments(tx, told) {
+  const kept = new Map((await tx.all("allotments")).map((one) => [one.allotment_id, one]));
+  for (const one of told) {
+    const own = kept.get(one.allotment_id);
+    // `taken` and `returning` are the device's own; the centre cannot know them.
+    const mine = { taken: own?.taken ?? 0, returning: own?.returning ?? 0 };
+    await tx.put("allotments", { ...one, ...mine, open: true });
+    kept.delete(one.allotment_id);
+  }
+  // The centre names only open ones: the others are over, and nothing may be sold from them.
+  for (const one of kept.values()) await tx.put("allotments", { ...one, open: false });
+}

@@ -1,0 +1,133 @@
+// The device's own database: a thin wrapper round IndexedDB.
+//
+// Everything the till must not forget is written by `write`, whose promise is kept only when the
+// disk has it (`durability: "strict"`): without it Chromium answers seconds before it writes, and
+// a power cut in between would lose a sale whose receipt is in the buyer's hand.
+
+const NAME = "farmgate-till";
+const VERSION = 1;
+
+let database = null;
+let lost = () => {};
+
+/** Call `then` when the database is taken away: "newer" page elsewhere, or "closed" by the browser. */
+export function whenLost(then) {
+  lost = then;
+}
+
+/** Open the database. Throws where the browser refuses to store anything. */
+export async function open() {
+  const request = indexedDB.open(NAME, VERSION);
+  request.onupgradeneeded = () => {
+    const made = request.result;
+    // Values with names: shift, clock, contact, language, trouble, attention, parcel_tries.
+    made.createObjectStore("meta");
+    // One row per enrolment, with the secret and the last number used; one is `current`.
+    made.createObjectStore("keys", { keyPath: "key_id" });
+    const journal = made.createObjectStore("journal", { keyPath: ["key_id", "number"] });
+    // Only rows that still have to reach the centre have `unsent`: the id of their key.
+    journal.createIndex("unsent", ["unsent", "number"]);
+    journal.createIndex("day", "day");
+    journal.createIndex("shift", ["key_id", "shift"]);
+    // A second click, or a second tab, brings the same draft: it is written once.
+    journal.createIndex("draft", "draft", { unique: true });
+    made.createObjectStore("allotments", { keyPath: "allotment_id" });
+    made.createObjectStore("returns", { keyPath: "return_id" });
+    made.createObjectStore("variants", { keyPath: "variant_id" });
+    made.createObjectStore("parcels", { keyPath: "shipment_id" });
+  };
+  database = await new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+    request.onblocked = () => lost("newer");
+  });
+  database.onversionchange = () => {
+    // Another tab brings a newer till: it must not wait for us for ever.
+    database.close();
+    lost("newer");
+  };
+  database.onclose = () => lost("closed");
+}
+
+/** Run `work(tx)` in one durable transaction over `stores`; its result, once it is on disk. */
+export function write(stores, work) {
+  return transaction(stores, "readwrite", work);
+}
+
+/** Run `work(tx)` in one reading transaction over `stores`. */
+export function read(stores, work) {
+  return transaction(stores, "readonly", work);
+}
+
+function transaction(stores, mode, work) {
+  return new Promise((resolve, reject) => {
+    const raw = database.transaction(stores, mode, { durability: "strict" });
+    let result;
+    let failure = null;
+    raw.oncomplete = () => resolve(result);
+    raw.onabort = () => reject(failure ?? raw.error ?? new Error("The transaction was undone."));
+    work(new Transaction(raw)).then(
+      (value) => {
+        result = value;
+      },
+      (error) => {
+        failure = error;
+        // It may already be undone, by the browser itself.
+        if (raw.error === null) raw.abort();
+      },
+    );
+  });
+}
+
+class Transaction {
+  constructor(raw) {
+    this.raw = raw;
+  }
+
+  get(store, key) {
+    return answer(this.raw.objectStore(store).get(key));
+  }
+
+  all(store) {
+    return answer(this.raw.objectStore(store).getAll());
+  }
+
+  /** Rows whose index has this value; at most `most`. */
+  by(store, index, value, most) {
+    return answer(this.raw.objectStore(store).index(index).getAll(value, most));
+  }
+
+  /** Rows whose keys are within a range. */
+  within(store, range) {
+    return answer(this.raw.objectStore(store).getAll(range));
+  }
+
+  count(store, index, value) {
+    return answer(this.raw.objectStore(store).index(index).count(value));
+  }
+
+  put(store, value, key) {
+    return answer(this.raw.objectStore(store).put(value, key));
+  }
+
+  delete(store, key) {
+    return answer(this.raw.objectStore(store).delete(key));
+  }
+
+  clear(store) {
+    return answer(this.raw.objectStore(store).clear());
+  }
+}
+
+function answer(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** Forget everything: the clerk signs out. */
+export function forget() {
+  const stores = [...database.objectStoreNames];
+  return write(stores, (tx) => Promise.all(stores.map((store) => tx.clear(store))));
+}

@@ -1,0 +1,132 @@
+// Sending the journal: in pieces, as often as it takes. Every entry has a name (device, epoch,
+// number), so the centre counts it once, and the till forgets that it is unsent only when the
+// answer echoes that name: a captive portal's or a proxy's "200" is not believed.
+
+import { call, Away, Refused, tokenOf } from "./api.js";
+import { read, write } from "./db.js";
+import { writing } from "./locks.js";
+
+/** The form in which entries are written; the centre takes older ones for a stated time. */
+export const FORMAT = 1;
+/** Entries and bytes of one piece: the centre takes 500, and bodies of a megabyte. */
+const MOST = 500;
+const MOST_BYTES = 400_000;
+
+/** Send all that is unsent under a key; returns how many entries were answered. */
+export async function upload(key, progress) {
+  let after = 0;
+  let most = MOST;
+  let answered = 0;
+  for (;;) {
+    const rows = await attempt(key, after, most);
+    if (rows.length === 0) return answered;
+    let answer;
+    try {
+      answer = await call("POST", "/api/orders/v1/till/entries", tokenOf(key), {
+        format: FORMAT,
+        entries: rows.map((row) => row.entry),
+      });
+    } catch (error) {
+      if (!(error instanceof Refused && error.status === 413 && rows.length > 1)) throw error;
+      most = Math.ceil(rows.length / 2);
+      continue;
+    }
+    if (answer.device_id !== key.device_id || answer.epoch !== key.epoch) {
+      throw new Away("not the centre's answer");
+    }
+    answered += await acknowledge(key, rows, answer.answers);
+    after = rows.at(-1).number;
+    await progress();
+  }
+}
+
+/**
+ * Return the next piece, marked as attempted on disk *before* it is sent.
+ *
+ * From then on the centre may have it, whatever the device hears: its content must not change any
+ * more, and a void of it gives no quota back here.
+ */
+function attempt(key, after, most, mostBytes = MOST_BYTES) {
+  return writing(() =>
+    write(["journal"], async (tx) => {
+      const range = IDBKeyRange.bound([key.key_id, after + 1], [key.key_id, Infinity]);
+      const piece = [];
+      let bytes = 0;
+      for (const row of await tx.by("journal", "unsent", range, most)) {
+        bytes += JSON.stringify(row.entry).length * 2;
+        if (piece.length > 0 && bytes > mostBytes) break;
+        if (row.state === "new") {
+          row.state = "attempted";
+          await tx.put("journal", row);
+        }
+        piece.push(row);
+      }
+      return piece;
+    }),
+  );
+}
+
+/** Keep the centre's answers to what was sent; returns how many entries need not be sent again. */
+function acknowledge(key, rows, answers) {
+  if (!Array.isArray(answers)) throw new Away("not the centre's answer");
+  return writing(() =>
+    write(["journal"], async (tx) => {
+      let done = 0;
+      for (const { index, number, status, reason, detail } of answers) {
+        if (rows[index]?.number !== number) continue;
+        const row = await tx.get("journal", [key.key_id, number]);
+        if (row?.unsent === undefined) continue;
+        row.answer = { status, reason: reason ?? null, detail: detail ?? null };
+        if (["accepted", "duplicate", "disputed"].includes(status)) {
+          row.state = "done";
+          delete row.unsent;
+          // An order that could not be read is told to the clerk, who must call the buyer.
+          if (status !== "disputed") forgetContact(row);
+          done += 1;
+        } else {
+          row.state = "refused";
+        }
+        await tx.put("journal", row);
+      }
+      return done;
+    }),
+  );
+}
+
+/** A buyer's name, phone and address leave the device as soon as the centre has them. */
+export function forgetContact(row) {
+  const contact = row.entry.order?.contact;
+  if (contact) row.entry.order.contact = { masked: `…${contact.phone.slice(-2)}` };
+}
+
+/**
+ * Send again what the centre does not have though it once said so (it was restored from a copy).
+ *
+ * Only what can be sent whole: an order's contact is not here any more.
+ */
+export function sendAgain(key, highest, holes) {
+  return writing(() =>
+    write(["journal"], async (tx) => {
+      const above = IDBKeyRange.bound([key.key_id, highest + 1], [key.key_id, Infinity]);
+      const rows = await tx.within("journal", above);
+      for (const number of holes) rows.push(await tx.get("journal", [key.key_id, number]));
+      for (const row of rows) {
+        if (!row || row.unsent !== undefined || row.entry.kind === "order") continue;
+        await tx.put("journal", { ...row, unsent: key.key_id, state: "attempted" });
+      }
+    }),
+  );
+}
+
+/** The unsent entries of each key as a file's content; from here on they count as attempted. */
+export async function exported() {
+  const keys = await read(["keys"], (tx) => tx.all("keys"));
+  const files = [];
+  for (const key of keys) {
+    const rows = await attempt(key, 0, undefined, Infinity);
+    if (rows.length === 0) continue;
+    const entries = rows.map((row) => row.entry);
+    files.push({ key, content: { device_id: key.device_id, epoch: key.epoch, entries } });
+  }
+  return files;
+}
