@@ -1,31 +1,27 @@
 """Decide what covers sales that their devices had no right to make."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from services.catalog.models import Allotment, Device, Lot, Overdraft, StockLevel
+from services.catalog.models import Lot, Overdraft, StockLevel
 from services.catalog.rules import (
     Account,
-    AllotmentStatus,
     Bucket,
     OverdraftStatus,
     Reason,
     Sold,
     sold_of,
 )
-from services.catalog.use_cases.allotments import lock_allotments, tell
-from services.catalog.use_cases.ledger import OutOfStock, level_at, lock_lots, move
+from services.catalog.use_cases.ledger import OutOfStock, lock_lots, move
 from services.catalog.use_cases.shelves import centres
 from shared import clock
 from shared.errors import Conflict, NotFound
 from shared.events import OverdraftSettled
 from shared.outbox import record
-from shared.rows import lock_rows, locked
+from shared.rows import locked
 
 
 class OverdraftNotFound(NotFound):
@@ -39,8 +35,9 @@ class OverdraftDecided(Conflict):
 def settle(session: Session, sale_id: UUID, resolution: str, reason: str, actor: str) -> Overdraft:
     """Cover a sale from stock, or book that nothing does.
 
-    `cover` takes, line by line, what the device's open allotments of the lot have left (of its
-    present epoch first), then what is free at its site, then at an open centre. `lose` moves no
+    `cover` takes, line by line, what is free at the device's site, then at an open centre; never
+    what is allotted, even to the device itself: it may have sold that, too, and not have said so
+    yet, and an honest sale would be disputed. What a count finds is free first. `lose` moves no
     stock: what was sold was never in the books, or is written off already.
 
     Raises:
@@ -48,26 +45,16 @@ def settle(session: Session, sale_id: UUID, resolution: str, reason: str, actor:
         OverdraftDecided: it is decided already.
         OutOfStock: there is not enough to cover it. Nothing is covered in part.
     """
-    found = session.execute(
-        select(Overdraft.lines, Overdraft.device_id).where(Overdraft.sale_id == sale_id)
-    ).one_or_none()
+    found = session.scalar(select(Overdraft.lines).where(Overdraft.sale_id == sale_id))
     if found is None:
         raise OverdraftNotFound(f"No sale {sale_id} is uncovered.")
-    lot_ids = {line.lot_id for line in sold_of(found.lines)}
-    lock_lots(session, lot_ids)
-    lock_rows(session, Device.id, (found.device_id,))
-    allotments = lock_allotments(
-        session,
-        Allotment.device_id == found.device_id,
-        Allotment.lot_id.in_(lot_ids),
-        Allotment.status != AllotmentStatus.CLOSED.value,
-    )
+    lock_lots(session, {line.lot_id for line in sold_of(found)})
     overdraft: Overdraft | None = locked(session, Overdraft.sale_id, sale_id)
     assert overdraft is not None
     if overdraft.status != OverdraftStatus.OPEN:
         raise OverdraftDecided(f"The sale is {overdraft.status} already.", state=overdraft.status)
     if resolution == "cover":
-        _cover(session, overdraft, list(allotments), actor)
+        _cover(session, overdraft, actor)
     status = OverdraftStatus.COVERED if resolution == "cover" else OverdraftStatus.LOST
     overdraft.status, overdraft.changed_at = status.value, clock.now()
     overdraft.settled_by, overdraft.settled_reason = actor, reason
@@ -75,22 +62,22 @@ def settle(session: Session, sale_id: UUID, resolution: str, reason: str, actor:
     return overdraft
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Something that can cover a lot: how much it has, and how it is taken."""
-
-    left: Callable[[], int]
-    take: Callable[[int], None]
-
-
-def _cover(session: Session, overdraft: Overdraft, allotments: list[Allotment], actor: str) -> None:
-    allotments.sort(key=lambda a: (a.epoch != overdraft.epoch, -a.epoch))
+def _cover(session: Session, overdraft: Overdraft, actor: str) -> None:
     for line in sold_of(overdraft.lines):
         missing = line.quantity
-        for source in _sources(session, overdraft, line, allotments, actor):
-            quantity = min(source.left(), missing)
+        for level in _free_levels(session, overdraft, line):
+            quantity = min(level.available, missing)
             if quantity:
-                source.take(quantity)
+                move(
+                    session,
+                    level,
+                    Bucket.AVAILABLE,
+                    Account.CONSUMED,
+                    quantity,
+                    Reason.CONSUMED,
+                    actor=actor,
+                    sale_id=overdraft.sale_id,
+                )
                 missing -= quantity
         if missing:
             raise OutOfStock(
@@ -101,59 +88,14 @@ def _cover(session: Session, overdraft: Overdraft, allotments: list[Allotment], 
             )
 
 
-def _sources(
-    session: Session, overdraft: Overdraft, line: Sold, allotments: list[Allotment], actor: str
-) -> Iterator[_Source]:
+def _free_levels(session: Session, overdraft: Overdraft, line: Sold) -> list[StockLevel]:
     lot: Lot | None = locked(session, Lot.id, line.lot_id)
     if lot is None:
-        return
-    for allotment in allotments:
-        if allotment.lot_id == line.lot_id:
-            yield _allotted(session, overdraft, lot, allotment, actor)
+        return []
     serving = sorted(centres(session), key=str)
-    for location_id in dict.fromkeys([overdraft.site_id, *serving]):
-        level = next((each for each in lot.levels if each.location_id == location_id), None)
-        if level is not None:
-            yield _free(session, overdraft, level, actor)
-
-
-def _allotted(
-    session: Session, overdraft: Overdraft, lot: Lot, allotment: Allotment, actor: str
-) -> _Source:
-    def take(quantity: int) -> None:
-        allotment.quota = allotment.quota.sell(quantity)
-        device: Device | None = locked(session, Device.id, allotment.device_id)
-        assert device is not None
-        tell(device, allotment)
-        move(
-            session,
-            level_at(lot, allotment.site_id),
-            Bucket.ALLOTTED,
-            Account.CONSUMED,
-            quantity,
-            Reason.CONSUMED,
-            actor=actor,
-            allotment_id=allotment.id,
-            sale_id=overdraft.sale_id,
-        )
-
-    return _Source(lambda: allotment.remaining, take)
-
-
-def _free(session: Session, overdraft: Overdraft, level: StockLevel, actor: str) -> _Source:
-    def take(quantity: int) -> None:
-        move(
-            session,
-            level,
-            Bucket.AVAILABLE,
-            Account.CONSUMED,
-            quantity,
-            Reason.CONSUMED,
-            actor=actor,
-            sale_id=overdraft.sale_id,
-        )
-
-    return _Source(lambda: level.available, take)
+    places = list(dict.fromkeys([overdraft.site_id, *serving]))
+    levels = [level for level in lot.levels if level.location_id in places]
+    return sorted(levels, key=lambda level: places.index(level.location_id))
 
 
 def select_overdrafts(
