@@ -10,6 +10,7 @@ from services.catalog.api import (
     stock,
     till,
     tracing,
+    verify,
 )
 
 BLUEPRINTS = [
@@ -22,4 +23,5 @@ BLUEPRINTS = [
     till.blp,
     spreadsheets.blp,
     tracing.blp,
+    verify.blp,
 ]

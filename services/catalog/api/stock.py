@@ -93,8 +93,8 @@ def list_movements(query: dict[str, Any]) -> Page:
 def summarise_stock() -> books.Books:
     """Show per variant what came, what went and what is there, and whether it adds up.
 
-    All balances are rebuilt from the ledger and compared with those that are kept and with
-    the open reservations; each difference is named.
+    All balances are rebuilt from the ledger and compared with those that are kept, with the
+    open reservations and with the allotments; each difference is named.
     """
     with reading() as session:
         return books.balance_books(session)

@@ -62,6 +62,7 @@ from services.catalog.rules.station_sales import (
     check_back,
     overdrawn,
     reduced,
+    sale_moves,
     sold_of,
 )
 from services.catalog.rules.stock import (
@@ -130,5 +131,6 @@ __all__ = [
     "present_and_next",
     "reduced",
     "reservation_step",
+    "sale_moves",
     "sold_of",
 ]

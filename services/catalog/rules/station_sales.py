@@ -131,3 +131,8 @@ def reduced(lines: Iterable[Sold], back: Iterable[Sold]) -> list[Sold]:
         if quantity > 0:
             rest.append(Sold(line.line_no, line.variant_id, line.lot_id, quantity))
     return rest
+
+
+def sale_moves(status: SaleStatus | str, overdraft: OverdraftStatus | str | None) -> bool:
+    """Tell whether a sale, void or return has moved stock; `overdraft` is what became of one."""
+    return status == SaleStatus.BOOKED or overdraft == OverdraftStatus.COVERED

@@ -163,6 +163,8 @@ class MovementResponse(ResponseSchema):
     quantity = fields.Integer(required=True)
     reason = fields.String(required=True)
     order_id = fields.UUID(required=True, allow_none=True)
+    allotment_id = fields.UUID(required=True, allow_none=True)
+    sale_id = fields.UUID(required=True, allow_none=True)
     cause = fields.String(required=True)
     actor = fields.String(required=True)
     at = fields.AwareDateTime(required=True)
@@ -190,8 +192,8 @@ class VariantBooksResponse(ResponseSchema):
     balanced = fields.Boolean(required=True)
 
 
-class DifferenceResponse(ResponseSchema):
-    """A bucket whose balance is not what the ledger, or the open reservations, say."""
+class StockDifferenceResponse(ResponseSchema):
+    """A balance that is not what the ledger, or those who have a claim on it, say."""
 
     lot_code = fields.String(required=True)
     location_code = fields.String(required=True)
@@ -199,6 +201,7 @@ class DifferenceResponse(ResponseSchema):
     balance = fields.Integer(required=True)
     against = fields.String(required=True)
     expected = fields.Integer(required=True)
+    allotment_id = fields.UUID(required=True, allow_none=True)
 
 
 class TotalsResponse(VariantBooksResponse):
@@ -214,7 +217,7 @@ class BooksResponse(ResponseSchema):
     items = fields.List(fields.Nested(VariantBooksResponse), attribute="variants", required=True)
     totals = fields.Nested(TotalsResponse, required=True)
     balanced = fields.Boolean(required=True)
-    differences = fields.List(fields.Nested(DifferenceResponse), required=True)
+    differences = fields.List(fields.Nested(StockDifferenceResponse), required=True)
 
 
 class ReservationLineResponse(ResponseSchema):

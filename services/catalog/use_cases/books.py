@@ -1,5 +1,7 @@
 """Do the books balance? Every balance is rebuilt from the ledger and compared with what is kept.
 
+Balances are those of lots at locations, and those of allotments.
+
 All of it is read by one statement: several would each see another moment of a running system,
 and report differences that never were.
 """
@@ -9,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, literal, select, union_all
+from sqlalchemy import Select, case, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from services.catalog.models import (
+    Allotment,
     Location,
     Lot,
     Reservation,
@@ -34,19 +37,24 @@ from services.catalog.rules import (
 MOST_DIFFERENCES = 200
 
 _Place = tuple[UUID, UUID]
+#: What an allotment keeps, beside what is left of it.
+_PARTS = ("granted", "sold", "returned", "written_off")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A bucket whose balance is not what the ledger, or the open reservations, say."""
+    """A balance that is not what the ledger, or those who have a claim on it, say."""
 
     lot_code: str
     location_code: str
+    #: Of a lot at a location; or a part of an allotment, such as `sold`.
     bucket: str
     balance: int
-    #: `movements` or `reservations`.
+    #: `movements`, `reservations` or `allotments`.
     against: str
     expected: int
+    #: Whose balance it is; None: that of the lot at the location.
+    allotment_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,8 @@ class Books:
 def balance_books(session: Session) -> Books:
     """Rebuild all balances from the ledger and compare; reads the whole ledger."""
     sums: dict[str, defaultdict[_Place, dict[str, int]]] = {
-        source: defaultdict(dict) for source in ("levels", "movements", "reservations")
+        source: defaultdict(dict)
+        for source in ("levels", "movements", "reservations", "allotments", "kept", "moved")
     }
     for source, lot_id, location_id, account, quantity in session.execute(_everything()):
         at = sums[source][lot_id, location_id]
@@ -125,6 +134,7 @@ def balance_books(session: Session) -> Books:
         moved, kept = totals.setdefault(variant_id, ({}, {}))
         _add(moved, movements[place])
         _add(kept, levels[place])
+    differences += _of_allotments(session, sums, lots, location_codes)
     return Books(_by_variant(session, totals, differences, lots), differences[:MOST_DIFFERENCES])
 
 
@@ -134,7 +144,41 @@ def _expected(
     expected = [("movements", sums["movements"][place].get(bucket, 0))]
     if bucket in BUCKET_OF.values():
         expected.append(("reservations", sums["reservations"][place].get(bucket, 0)))
+    if bucket is Bucket.ALLOTTED:
+        expected.append(("allotments", sums["allotments"][place].get(bucket, 0)))
     return expected
+
+
+def _of_allotments(
+    session: Session,
+    sums: dict[str, defaultdict[_Place, dict[str, int]]],
+    lots: dict[UUID, tuple[str, UUID]],
+    location_codes: dict[UUID, str],
+) -> list[Difference]:
+    """Compare what each allotment keeps with its own movements; these sums are by allotment."""
+    kept, moved = sums["kept"], sums["moved"]
+    wrong = [
+        (place, part, kept[place].get(part, 0), moved[place].get(part, 0))
+        for place in sorted(kept.keys() | moved.keys())
+        for part in _PARTS
+        if kept[place].get(part, 0) != moved[place].get(part, 0)
+    ]
+    if not wrong:
+        return []
+    rows = session.execute(select(Allotment.id, Allotment.lot_id))
+    lot_of = {row.id: row.lot_id for row in rows}
+    return [
+        Difference(
+            lots[lot_of[allotment_id]][0] if allotment_id in lot_of else str(allotment_id),
+            location_codes.get(site_id, str(site_id)),
+            part,
+            balance,
+            "movements",
+            expected,
+            allotment_id,
+        )
+        for (allotment_id, site_id), part, balance, expected in wrong
+    ]
 
 
 def _add(total: dict[str, int], more: dict[str, int]) -> None:
@@ -149,7 +193,7 @@ def _by_variant(
     lots: dict[UUID, tuple[str, UUID]],
 ) -> list[VariantBooks]:
     variant_of_code = {code: variant_id for code, variant_id in lots.values()}
-    wrong = {variant_of_code[difference.lot_code] for difference in differences}
+    wrong = {variant_of_code.get(difference.lot_code) for difference in differences}
     rows = session.execute(select(Variant.id, Variant.sku, Variant.unit).order_by(Variant.sku))
     result = []
     for variant_id, sku, unit in rows:
@@ -185,6 +229,9 @@ def _everything() -> Any:
         _moved("to"),
         _moved("from"),
         *(_claimed(status, bucket) for status, bucket in BUCKET_OF.items()),
+        _allotted(),
+        *(_kept(part) for part in _PARTS),
+        _moved_by_allotment(),
     )
 
 
@@ -222,4 +269,49 @@ def _claimed(status: ReservationStatus, bucket: Bucket) -> Select[*tuple[Any, ..
         .join(Reservation, Reservation.order_id == ReservationLine.order_id)
         .where(Reservation.status == status.value)
         .group_by(ReservationLine.lot_id, ReservationLine.location_id)
+    )
+
+
+def _allotted() -> Select[*tuple[Any, ...]]:
+    return (
+        select(
+            literal("allotments").label("source"),
+            Allotment.lot_id,
+            Allotment.site_id.label("location_id"),
+            literal(Bucket.ALLOTTED.value).label("account"),
+            func.sum(Allotment.remaining).label("quantity"),
+        )
+        .where(Allotment.remaining > 0)
+        .group_by(Allotment.lot_id, Allotment.site_id)
+    )
+
+
+def _kept(part: str) -> Select[*tuple[Any, ...]]:
+    """Return one part of each allotment; its id stands where others have the lot's."""
+    return select(
+        literal("kept").label("source"),
+        Allotment.id.label("lot_id"),
+        Allotment.site_id.label("location_id"),
+        literal(part).label("account"),
+        getattr(Allotment, part).label("quantity"),
+    )
+
+
+def _moved_by_allotment() -> Select[*tuple[Any, ...]]:
+    part = case(
+        (StockMovement.to_bucket == Bucket.ALLOTTED.value, "granted"),
+        (StockMovement.to_bucket == Account.CONSUMED.value, "sold"),
+        (StockMovement.to_bucket == Account.LOST.value, "written_off"),
+        else_="returned",
+    )
+    return (
+        select(
+            literal("moved").label("source"),
+            StockMovement.allotment_id.label("lot_id"),
+            StockMovement.location_id,
+            part.label("account"),
+            func.sum(StockMovement.quantity).label("quantity"),
+        )
+        .where(StockMovement.allotment_id.is_not(None))
+        .group_by(StockMovement.allotment_id, StockMovement.location_id, part)
     )

@@ -93,10 +93,11 @@ def record_sale(session: Session, sale: Mapping[str, Any]) -> None:
 def record_dispute(session: Session, sale: Mapping[str, Any]) -> None:
     """Note a sale that orders could not take as it came; an operator decides what covers it.
 
-    Voids and returns that are disputed move nothing, and neither does a sale known already.
+    Nothing is to be covered of voids and returns, of what could not be read, and of a sale
+    that is known already.
     """
-    if sale["kind"] == "sale" and booking_of(session, sale["sale_id"]) is None:
-        lines = sold_of(sale["lines"])
+    lines = sold_of(sale["lines"])
+    if sale["kind"] == "sale" and lines and booking_of(session, sale["sale_id"]) is None:
         _overdraw(session, sale, lines, sale["reason"], SaleStatus.DISPUTED)
 
 

@@ -1,0 +1,44 @@
+"""Routes by which an operator compares what the services hold: catalog's part."""
+
+from typing import Any
+
+from services.catalog.use_cases import verify
+from shared.paging import Page
+from shared.verify import Fact, FactPage, Report, VerifyResponse, facts_request
+from shared.web import Blueprint, reading, scope
+
+blp = Blueprint(
+    "verify",
+    __name__,
+    url_prefix="/api/catalog/v1/verify",
+    description="Whether catalog's rows agree, and what it holds of orders and station sales.",
+)
+
+RESERVATIONS, STATION_SALES = "reservations", "station_sales"
+
+
+@blp.get("")
+@scope("operate")
+@blp.response(200, VerifyResponse)
+def compare_stock() -> Report:
+    """Rebuild all balances from the ledger, and compare sales and allotments with it.
+
+    Reads everything, at one moment. A sale that nothing covers yet is listed as a difference;
+    at most 200 differences are listed.
+    """
+    with reading() as session:
+        return verify.compare(session)
+
+
+@blp.get("/facts")
+@scope("operate")
+@blp.arguments(facts_request(RESERVATIONS, STATION_SALES), location="query")
+@blp.response(200, FactPage)
+def list_facts(query: dict[str, Any]) -> Page[Fact]:
+    """List in few words what catalog holds of orders (`reservations`) or of `station_sales`.
+
+    Each has `status`, and `lots`: how much of each lot is set aside, or was moved.
+    """
+    facts = {RESERVATIONS: verify.reservation_facts, STATION_SALES: verify.sale_facts}
+    with reading() as session:
+        return facts[query.pop("kind")](session, **query)

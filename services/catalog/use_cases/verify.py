@@ -1,0 +1,288 @@
+"""Do catalog's own rows agree, and what does it hold of each order and each station sale?"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, selectinload
+
+from services.catalog.models import (
+    Allotment,
+    Device,
+    Lot,
+    Overdraft,
+    Reservation,
+    StationSale,
+    StockLevel,
+    StockMovement,
+)
+from services.catalog.rules import (
+    Account,
+    AllotmentStatus,
+    LotStatus,
+    OverdraftStatus,
+    ReservationStatus,
+    sale_moves,
+    sold_of,
+)
+from services.catalog.use_cases import books
+from shared.paging import Page, page
+from shared.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
+
+#: Rows fetched at once: memory must not grow with the number of sales.
+FETCHED = 2000
+#: What each table is called in the report.
+_COUNTED = {
+    "lots": Lot,
+    "stock_levels": StockLevel,
+    "stock_movements": StockMovement,
+    "reservations": Reservation,
+    "allotments": Allotment,
+    "overdrafts": Overdraft,
+}
+
+Lots = dict[str, int]
+
+
+def compare(session: Session) -> Report:
+    """Return what does not agree in catalog's rows; reads them all, at one moment.
+
+    A sale that is not covered yet is a difference: its quantity is in no balance.
+    """
+    one_moment(session)
+    report = Report("catalog", {})
+    for name, model in _COUNTED.items():
+        report.checked[name] = session.scalar(select(func.count()).select_from(model)) or 0
+    report.checked["station_sales"] = 0
+    report.differences += _of_books(session)
+    report.differences += _of_stopped_lots(session)
+    report.differences += _of_overdrafts(session)
+    report.differences += _of_sales(session, report)
+    cut = len(report.differences) - MOST_DIFFERENCES
+    if cut > 0:
+        del report.differences[MOST_DIFFERENCES:]
+        report.notes.append(f"{cut} more differences of catalog are not listed.")
+    return report
+
+
+def _of_books(session: Session) -> Iterator[Difference]:
+    for found in books.balance_books(session).differences:
+        ids = {"lot_code": found.lot_code, "location_code": found.location_code}
+        what = f"Lot {found.lot_code} at {found.location_code}"
+        if found.allotment_id is not None:
+            ids["allotment_id"] = str(found.allotment_id)
+            what = f"Allotment {found.allotment_id} of lot {found.lot_code}"
+        yield Difference(
+            f"balance_{found.against}",
+            ids,
+            f"{found.bucket} {found.expected}",
+            f"{found.bucket} {found.balance}",
+            f"{what}: {found.bucket} is {found.balance}, and by the {found.against} should be "
+            f"{found.expected}.",
+        )
+
+
+def _of_stopped_lots(session: Session) -> Iterator[Difference]:
+    """Go through allotments that devices may sell from although their lot must not be sold."""
+    rows = session.execute(
+        select(Allotment.id, Allotment.status, Lot.code, Lot.status.label("lot_status"))
+        .join(Lot, Lot.id == Allotment.lot_id)
+        .where(
+            Lot.status != LotStatus.RELEASED.value,
+            Allotment.status.not_in(
+                [AllotmentStatus.SUSPENDED.value, AllotmentStatus.CLOSED.value]
+            ),
+        )
+    )
+    for row in rows:
+        yield Difference(
+            "stopped_lot",
+            {"allotment_id": str(row.id), "lot_code": row.code},
+            "suspended",
+            row.status,
+            f"Lot {row.code} is {row.lot_status}, and allotment {row.id} of it is {row.status}.",
+        )
+
+
+def _of_overdrafts(session: Session) -> Iterator[Difference]:
+    rows = session.execute(
+        select(Overdraft.sale_id, Overdraft.number, Overdraft.epoch, Overdraft.reason, Device.code)
+        .outerjoin(Device, Device.id == Overdraft.device_id)
+        .where(Overdraft.status == OverdraftStatus.OPEN.value)
+        .order_by(Overdraft.id)
+    )
+    for row in rows:
+        yield Difference(
+            "overdraft open",
+            {"sale_id": str(row.sale_id)},
+            "settled",
+            f"open: {row.reason}",
+            f"Sale {row.number} of device {row.code} (epoch {row.epoch}) is not covered by "
+            f"anything ({row.reason}); settle it.",
+        )
+
+
+def _of_sales(session: Session, report: Report) -> Iterator[Difference]:
+    """Compare each sale, void and return with the movements that it should have made."""
+    statement = (
+        select(
+            StationSale.sale_id,
+            StationSale.kind,
+            StationSale.status,
+            StationSale.lines,
+            Overdraft.status.label("overdraft"),
+            Overdraft.lines.label("uncovered"),
+        )
+        .outerjoin(Overdraft, Overdraft.sale_id == StationSale.sale_id)
+        .order_by(StationSale.sale_id)
+    )
+    moved = _Moved(session)
+    for row in session.execute(statement.execution_options(yield_per=FETCHED)):
+        report.checked["station_sales"] += 1
+        if not sale_moves(row.status, row.overdraft):
+            expected = {}
+        else:
+            lines = sold_of(row.uncovered if row.overdraft is not None else row.lines)
+            expected = by_lot([(line.lot_id, line.quantity) for line in lines])
+        yield from _unlike(row.sale_id, row.kind, expected, moved.of(row.sale_id))
+    for sale_id, found in moved.rest():
+        yield from _unlike(sale_id, "sale", {}, found)
+
+
+def _unlike(sale_id: UUID, kind: str, expected: Lots, found: Lots) -> Iterator[Difference]:
+    if expected != found:
+        yield Difference(
+            "station_sale_movements",
+            {"sale_id": str(sale_id)},
+            _words(expected),
+            _words(found),
+            f"The {kind} {sale_id} should have moved {_words(expected)}, and moved "
+            f"{_words(found)}.",
+        )
+
+
+def _words(lots: Lots) -> str:
+    return ", ".join(f"{quantity} of {lot}" for lot, quantity in sorted(lots.items())) or "nothing"
+
+
+class _Moved:
+    """What each sale moved, read in the order of the sales' ids beside them."""
+
+    def __init__(self, session: Session) -> None:
+        self._rows = _moved_lots(session)
+        self._next: tuple[UUID, Lots] | None = next(self._rows, None)
+
+    def of(self, sale_id: UUID) -> Lots:
+        """Return what a sale moved; ids must be asked for in their order."""
+        if self._next is None or self._next[0] != sale_id:
+            return {}
+        found, self._next = self._next[1], next(self._rows, None)
+        return found
+
+    def rest(self) -> Iterator[tuple[UUID, Lots]]:
+        """Go through what was moved for sales that were not asked for."""
+        if self._next is not None:
+            yield self._next
+            yield from self._rows
+
+
+def _moved_lots(
+    session: Session, sale_ids: Iterable[UUID] | None = None
+) -> Iterator[tuple[UUID, Lots]]:
+    """Go through (sale, lots): what left stock, or came back into it, in the order of the ids."""
+    statement = (
+        select(
+            StockMovement.sale_id,
+            StockMovement.lot_id,
+            func.sum(StockMovement.quantity).label("quantity"),
+        )
+        .where(
+            StockMovement.sale_id.is_not(None),
+            (StockMovement.to_bucket == Account.CONSUMED.value)
+            | (StockMovement.from_bucket == Account.RESTOCKED.value),
+        )
+        .group_by(StockMovement.sale_id, StockMovement.lot_id)
+        .order_by(StockMovement.sale_id, StockMovement.lot_id)
+    )
+    if sale_ids is not None:
+        statement = statement.where(StockMovement.sale_id.in_(list(sale_ids)))
+    present: tuple[UUID, Lots] | None = None
+    for row in session.execute(statement.execution_options(yield_per=FETCHED)):
+        if present is not None and present[0] != row.sale_id:
+            yield present
+            present = None
+        if present is None:
+            present = (row.sale_id, {})
+        present[1][str(row.lot_id)] = int(row.quantity)
+    if present is not None:
+        yield present
+
+
+# --- Facts to compare with other services ----------------------------------------------------
+
+#: A reservation in these states holds its lots, or handed them out.
+_HOLDING = (
+    ReservationStatus.HELD,
+    ReservationStatus.COMMITTED,
+    ReservationStatus.CONSUMED,
+    ReservationStatus.RETURNED,
+)
+
+
+def reservation_facts(
+    session: Session, ids: Sequence[UUID], *, limit: int, cursor: str | None = None
+) -> Page[Fact]:
+    """Return what is set aside for orders: the state, and how much of each lot."""
+    statement = select(Reservation).options(selectinload(Reservation.lines))
+    if ids:
+        statement = statement.where(Reservation.order_id.in_(ids))
+    found = page(session, statement, Reservation.order_id, limit=limit, cursor=cursor)
+    facts = [
+        Fact(
+            reservation.order_id,
+            {
+                "status": reservation.status,
+                "lots": by_lot([(line.lot_id, line.quantity) for line in reservation.lines])
+                if reservation.status in _HOLDING
+                else {},
+            },
+        )
+        for reservation in found.items
+    ]
+    return Page(facts, found.next)
+
+
+def sale_facts(
+    session: Session, ids: Sequence[UUID], *, limit: int, cursor: str | None = None
+) -> Page[Fact]:
+    """Return what station sales, voids and returns moved: the state, and how much of each lot.
+
+    The state is `booked`, `reduced` (it undid what was never booked), `overdrawn` or `disputed`;
+    of these two what they were settled to: `covered`, `lost`, `voided`.
+    """
+    statement = select(StationSale)
+    if ids:
+        statement = statement.where(StationSale.sale_id.in_(ids))
+    found = page(session, statement, StationSale.sale_id, limit=limit, cursor=cursor)
+    wanted = [sale.sale_id for sale in found.items]
+    moved = dict(_moved_lots(session, wanted))
+    decided = {
+        row.sale_id: row.status
+        for row in session.execute(
+            select(Overdraft.sale_id, Overdraft.status).where(
+                Overdraft.sale_id.in_(wanted), Overdraft.status != OverdraftStatus.OPEN.value
+            )
+        )
+    }
+    facts = [
+        Fact(
+            sale.sale_id,
+            {
+                "kind": sale.kind,
+                "status": decided.get(sale.sale_id, sale.status),
+                "lots": moved.get(sale.sale_id, {}),
+            },
+        )
+        for sale in found.items
+    ]
+    return Page(facts, found.next)
