@@ -150,6 +150,8 @@ class Client:
     def _read(service: str, answer: requests.Response) -> Any:
         if not answer.ok:
             raise Refused(service, answer.status_code, _problem(answer))
+        if not answer.content:
+            return None
         if "json" in answer.headers.get("Content-Type", ""):
             return answer.json()
         return answer.text

@@ -1,0 +1,443 @@
+"""`farmgate devices` and `farmgate cash` against running services, with simulated tills."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner, Result
+
+from farmgate.cli import main
+from farmgate.client import Client, connect
+from farmgate.commands.devices.disputing import MOST_ENTRIES
+from farmgate.demo.offline.device import Till
+from farmgate.demo.offline.link import Line
+from farmgate.stations import Yuan, quantities, yuan
+from shared import clock
+from shared.testing import processes
+from shared.testing.processes import Processes
+from shared.testing.servers import wait_until
+
+NAMES = {"zh": "巴河镇"}
+PACK = 500
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """The embedded system, empty, for all tests of this file."""
+    folder = tmp_path_factory.mktemp("system")
+    with processes.embedded(folder) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def client(system: Processes) -> Client:
+    """An operator's calls."""
+    return connect(system.environment)
+
+
+@pytest.fixture(scope="module")
+def world(client: Client) -> dict[str, Any]:
+    """A centre with stock of one variant, and a township below it."""
+    sites = [
+        {"code": "C", "level": "centre", "names": NAMES},
+        {"code": "K", "level": "county", "parent_code": "C", "names": NAMES},
+        {"code": "T", "level": "township", "parent_code": "K", "names": NAMES},
+    ]
+    opened = client.post("logistics", "/sites/batch", {"sites": sites})["sites"]
+    producer = client.post(
+        "catalog",
+        "/enterprises",
+        {"code": "P-1", "names": NAMES, "roles": ["producer"], "contact": {"language": "zh"}},
+    )
+    variant = {"sku": "HONEY-1", "grade": "1", "unit": "g", "pack_quantity": PACK}
+    product = {"code": "HONEY", "names": NAMES, "category": "pantry", "perishable": False}
+    listed = client.post("catalog", "/products", product | {"variants": [variant]})
+    variant_id = listed["variants"][0]["variant_id"]
+    client.put(
+        "catalog",
+        f"/variants/{variant_id}/prices/station",
+        {"price_fen": 9800, "price_unit": PACK},
+    )
+    wait_until(lambda: len(client.get("catalog", "/locations")["items"]) == 3, 20, "catalog hears")
+    made = {"variant_id": variant_id, "producer_id": producer["enterprise_id"]}
+    return made | {"centre_id": opened[0]["site_id"], "township_id": opened[2]["site_id"]}
+
+
+@pytest.fixture
+def lot(client: Client, world: dict[str, Any]) -> dict[str, str]:
+    """A released lot with 20 packs at the centre."""
+    code = f"HONEY-{uuid4().hex[:8]}"
+    recorded = client.post(
+        "catalog",
+        "/lots",
+        {
+            "code": code,
+            "variant_id": world["variant_id"],
+            "producer_id": world["producer_id"],
+            "harvest_date": clock.today().isoformat(),
+        },
+    )
+    for step in ("inspect", "release"):
+        client.post("catalog", f"/lots/{recorded['lot_id']}/{step}")
+    client.post(
+        "catalog",
+        "/stock/receipts",
+        {
+            "lot_id": recorded["lot_id"],
+            "location_id": world["centre_id"],
+            "quantity": 20 * PACK,
+        },
+    )
+    return {"code": code, "lot_id": recorded["lot_id"]}
+
+
+@pytest.fixture
+def farmgate(system: Processes, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command against the system."""
+    for name in ("FARMGATE_DATA", "FARMGATE_URL"):
+        monkeypatch.setenv(name, system.environment[name])
+
+    def run(*arguments: str, code: int = 0, typed: str | None = None) -> Result:
+        done = CliRunner().invoke(main, list(arguments), input=typed)
+        assert done.exit_code == code, done.output
+        return done
+
+    return run
+
+
+@pytest.fixture
+def till(farmgate: Callable[..., Result], world: dict[str, Any], system: Processes) -> Till:
+    """An enrolled till of the township, with an open shift."""
+    added = json.loads(farmgate("devices", "add", "T", "--json").stdout)
+    made = Till(Line(system.urls))
+    made.enrol(added["enrolment_code"])
+    wait_until(lambda: _knows(made), 20, "orders knows the key")
+    made.contact()
+    made.open_shift(0, "Dolma")
+    return made
+
+
+def _knows(till: Till) -> bool:
+    """Whether orders has heard of the till's key."""
+    try:
+        return till.ask_attention() == []
+    except Exception as error:
+        assert "401" in str(error), error
+        return False
+
+
+@pytest.fixture
+def stocked(till: Till, lot: dict[str, str], farmgate: Callable[..., Result]) -> Till:
+    """A till that may sell four packs."""
+    farmgate("devices", "grant", till.store.device_code, lot["code"], "4", "--packs")
+    till.contact()
+    return till
+
+
+def sell(till: Till, quantity: int) -> int:
+    (allotment_id,) = till.store.allotments
+    return till.sell([(allotment_id, quantity)], "cash", "Dolma")
+
+
+def words(result: Result) -> str:
+    """What was printed, without the lines and line breaks of tables."""
+    return " ".join(result.stdout.replace("│", " ").split())
+
+
+def test_a_new_devices_code_enrols_a_till_and_the_list_shows_it(
+    farmgate: Callable[..., Result], world: dict[str, Any], system: Processes
+) -> None:
+    printed = farmgate("devices", "add", "T", "--name", "柜台二").stdout
+
+    device, code = printed.split()[1].rstrip(","), printed.split()[4]
+    assert f"{system.urls['catalog']}/till" in printed
+    assert f"farmgate devices grant {device}" in printed
+    new = words(farmgate("devices", "list", "--site", "T"))
+    assert f"T {device} new 0 never" in new
+    Till(Line(system.urls)).enrol(code)
+    assert f"T {device} active 1" in words(farmgate("devices", "list"))
+
+
+def test_a_device_at_no_site_is_refused_with_what_to_do(farmgate: Callable[..., Result]) -> None:
+    done = farmgate("devices", "add", "nowhere", code=1)
+
+    assert "no site nowhere" in done.output
+    assert "farmgate sample load" in done.output
+
+
+def test_what_is_granted_is_heard_of_at_the_next_contact(
+    farmgate: Callable[..., Result], till: Till, lot: dict[str, str]
+) -> None:
+    code = till.store.device_code
+
+    granted = farmgate("devices", "grant", code, lot["code"], "4", "--packs")
+
+    assert f"{code} may sell 2,000 g of lot {lot['code']} (HONEY-1)" in granted.stdout
+    before = words(farmgate("devices", "show", code))
+    till.contact()
+    till.contact()  # what it has seen, it says at the next one
+    after = words(farmgate("devices", "show", code))
+    assert "not heard" in before
+    assert "not heard" not in after
+    assert f"{lot['code']} HONEY-1 1 2,000 0 0 0 2,000 active" in after
+    assert "2,000 g 0 0" in words(farmgate("devices", "list"))
+
+
+def test_by_sku_the_lots_are_chosen(
+    farmgate: Callable[..., Result], till: Till, lot: dict[str, str]
+) -> None:
+    granted = farmgate("devices", "grant", till.store.device_code, "HONEY-1", "500", "--json")
+
+    assert sum(each["granted"] for each in json.loads(granted.stdout)) == 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("grant", "T-99", "HONEY-1", "1"), "no device T-99"),
+        (("grant", "{device}", "WINE-1", "1"), "neither a lot's code nor a SKU"),
+        (("grant", "{device}", "HONEY-1", "900000000"), "catalog answered 409"),
+        (("return", "{device}", "LOT-X", "1"), "no allotment of lot LOT-X"),
+        (("holding", "LOT-X"), "no lot LOT-X"),
+        (("rule", "T", "WINE-1", "1"), "no variant WINE-1"),
+        (("settle", str(uuid4()), "lose", "--reason", "x"), "catalog answered 404"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    farmgate: Callable[..., Result], till: Till, arguments: tuple[str, ...], says: str
+) -> None:
+    filled = [each.format(device=till.store.device_code) for each in arguments]
+
+    assert says in words_of_error(farmgate("devices", *filled, code=1))
+
+
+def words_of_error(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+def test_a_held_lot_shows_who_has_not_heard(
+    farmgate: Callable[..., Result], client: Client, stocked: Till, lot: dict[str, str]
+) -> None:
+    client.post("catalog", f"/lots/{lot['lot_id']}/hold", {"reason": "mould was found"})
+
+    shown = words(farmgate("devices", "holding", lot["code"]))
+
+    assert f"{stocked.store.device_code} epoch 1 2,000 suspended, lot_held no" in shown
+
+
+def test_goods_come_back_are_stopped_and_counted(
+    farmgate: Callable[..., Result], stocked: Till, lot: dict[str, str]
+) -> None:
+    named = (stocked.store.device_code, lot["code"])
+
+    back = farmgate("devices", "return", *named, "500").stdout
+    stopped = farmgate("devices", "suspend", *named, "--reason", "fridge").stdout
+    again = farmgate("devices", "resume", *named).stdout
+    counted = farmgate("devices", "count", *named, "1000", "--reason", "one was torn").stdout
+
+    assert "1,500 remaining of 2,000 granted (0 sold, 500 returned, 0 written off)" in back
+    assert "suspended" in stopped
+    assert "suspended" not in again
+    assert "closed, 0 remaining" in counted
+    assert "500 written off" in counted
+
+
+def test_a_rule_keeps_goods_at_a_site_until_it_ends(
+    farmgate: Callable[..., Result], world: dict[str, Any]
+) -> None:
+    # At a site without a till nothing is granted meanwhile.
+    set_ = farmgate("devices", "rule", "K", "HONEY-1", "3").stdout
+    shown = words(farmgate("devices", "rules"))
+    farmgate("devices", "rule", "K", "HONEY-1", "0")
+    listed = json.loads(farmgate("devices", "rules", "--json").stdout)
+
+    assert "1,500 g (3 packs) of HONEY-1 are kept at K" in set_
+    assert "K HONEY-1 3 1,500 g" in shown
+    assert listed == []
+
+
+def test_a_replaced_machine_may_only_upload_what_it_sold(
+    farmgate: Callable[..., Result], system: Processes, stocked: Till
+) -> None:
+    code = stocked.store.device_code
+    sell(stocked, 500)
+
+    replaced = json.loads(farmgate("devices", "replace", code, "--json").stdout)
+    other = Till(Line(system.urls))
+    other.enrol(replaced["enrolment_code"])
+
+    assert (other.store.device_code, other.store.epoch) == (code, 2)
+    assert stocked.upload() == 2
+    shown = words(farmgate("devices", "show", code))
+    assert "status: active, epoch 2" in shown
+    assert "Journal of epoch 1: 2 entries up to number 2" in shown
+
+
+def test_a_revoked_device_speaks_no_more_and_its_file_is_taken(
+    farmgate: Callable[..., Result], tmp_path: Path, stocked: Till
+) -> None:
+    code = stocked.store.device_code
+    sell(stocked, 500)
+    file = tmp_path / "till.json"
+    file.write_text(json.dumps(stocked.export()), encoding="utf-8")
+
+    farmgate("devices", "revoke", code, code=1, typed="n\n")
+    farmgate("devices", "revoke", code, "--yes", "--reason", "stolen")
+    wait_until(lambda: not _knows(stocked), 20, "orders hears of it")
+    first = farmgate("devices", "import", code, str(file)).stdout
+    second = farmgate("devices", "import", code, str(file)).stdout
+
+    assert "2 accepted" in first
+    assert "2 duplicate" in second
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("no json", "cannot be read"),
+        ("{}", "no file of a till"),
+        (
+            json.dumps({"device_id": str(uuid4()), "epoch": 1, "entries": [{}]}),
+            "of another device",
+        ),
+    ],
+)
+def test_a_file_that_is_not_this_tills_is_refused(
+    farmgate: Callable[..., Result], tmp_path: Path, till: Till, content: str, says: str
+) -> None:
+    file = tmp_path / "till.json"
+    file.write_text(content, encoding="utf-8")
+
+    done = farmgate("devices", "import", till.store.device_code, str(file), code=1)
+
+    assert says in words_of_error(done)
+
+
+def test_a_long_file_is_taken_in_parts_and_what_cannot_be_kept_is_named(
+    farmgate: Callable[..., Result], tmp_path: Path, till: Till
+) -> None:
+    exported = till.export()
+    exported["entries"] += [{"number": n, "kind": "?"} for n in range(2, MOST_ENTRIES + 5)]
+    exported["entries"].append({"kind": "sale"})
+    file = tmp_path / "till.json"
+    file.write_text(json.dumps(exported), encoding="utf-8")
+
+    done = farmgate("devices", "import", till.store.device_code, str(file), code=1)
+
+    assert f"1 accepted, {MOST_ENTRIES + 3} disputed, 1 refused" in done.stdout
+    assert "entry None: refused" in done.stdout
+
+
+def test_a_sale_beyond_the_grant_is_listed_and_decided(
+    farmgate: Callable[..., Result], client: Client, stocked: Till
+) -> None:
+    backup = stocked.snapshot()
+    sell(stocked, 2000)
+    stocked.upload()
+    # Restored from a backup, the till does not know that all is sold.
+    stocked.restore(replace(backup, journal=dict(stocked.store.journal)))
+    _forge_sale(stocked, 500)
+    stocked.upload()
+    (sale,) = _wait_for_disputes(client, stocked)
+
+    listed = words(farmgate("devices", "disputes"))
+    assert "beyond_grant" in listed
+    settled = farmgate(
+        "devices", "settle", sale["sale_id"], "lose", "--reason", "clerk was warned"
+    ).stdout
+
+    assert f"Sale {sale['sale_id']} is lost" in settled
+    wait_until(
+        lambda: client.get("orders", f"/station-sales/{sale['sale_id']}")["status"] == "settled",
+        20,
+        "orders hears of the decision",
+    )
+    device = _device(farmgate, stocked)
+    assert device["open_overdrafts"] == 0
+
+
+def _forge_sale(till: Till, quantity: int) -> None:
+    """Let a till write a sale that its quota does not allow."""
+    (allotment,) = till.store.allotments.values()
+    more = replace(allotment, granted=allotment.granted + quantity)
+    till.restore(replace(till.store, allotments={allotment.allotment_id: more}))
+    sell(till, quantity)
+
+
+def _wait_for_disputes(client: Client, till: Till) -> list[dict[str, Any]]:
+    def found() -> list[dict[str, Any]]:
+        query = {"device_id": till.store.device_id, "status": "disputed"}
+        return list(client.pages("orders", "/station-sales", **query))
+
+    wait_until(lambda: bool(found()), 20, "the sale is disputed")
+    return found()
+
+
+def _device(farmgate: Callable[..., Result], till: Till) -> dict[str, Any]:
+    listed = json.loads(farmgate("devices", "list", "--json").stdout)
+    return next(each for each in listed if each["device_id"] == till.store.device_id)
+
+
+def test_an_entry_that_moves_no_stock_is_acknowledged(
+    farmgate: Callable[..., Result], client: Client, tmp_path: Path, till: Till
+) -> None:
+    exported = till.export()
+    exported["entries"].append({"number": 2, "kind": "dance"})
+    file = tmp_path / "till.json"
+    file.write_text(json.dumps(exported), encoding="utf-8")
+    farmgate("devices", "import", till.store.device_code, str(file))
+    (entry,) = _wait_for_disputes(client, till)
+
+    done = farmgate("devices", "acknowledge", entry["sale_id"], "--note", "a test")
+
+    assert f"Entry {entry['sale_id']} is acknowledged" in done.stdout
+
+
+def test_cash_is_held_until_it_is_handed_on(
+    farmgate: Callable[..., Result], client: Client, till: Till, lot: dict[str, str]
+) -> None:
+    clerk = f"Pema {uuid4().hex[:6]}"
+    till.close_shift(0, "Dolma")
+    till.open_shift(1000, clerk)
+    farmgate("devices", "grant", till.store.device_code, lot["code"], "1000")
+    till.contact()
+    (allotment_id,) = till.store.allotments
+    till.sell([(allotment_id, 1000)], "cash", clerk)
+    till.close_shift(20_600, clerk)
+    till.upload()
+
+    held = words(farmgate("cash", "custody", "--site", "T", "--clerk", clerk))
+    shifts = words(farmgate("cash", "shifts", "--site", "T"))
+    farmgate("cash", "remit", "T", clerk, "196", "195.50", code=1)
+    farmgate("cash", "remit", "T", clerk, "196", "195.50", "--reason", "a torn note")
+    farmgate("cash", "write-off", "T", clerk, "0", "--reason", "nothing", code=1)
+    (after,) = json.loads(farmgate("cash", "custody", "--clerk", clerk, "--json").stdout)
+
+    assert f"T {clerk} ¥196.00 ¥0.00 ¥0.00 ¥0.00 ¥196.00" in held
+    assert f"{clerk}" in shifts
+    assert after["held_fen"] == 0
+    assert after["collected_fen"] == after["remitted_fen"] + after["written_off_fen"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fen"), [("12", 1200), ("12.5", 1250), ("0.01", 1), (" 3.10", 310), ("1e2", 10_000)]
+)
+def test_yuan_are_read_to_the_fen(text: str, fen: int) -> None:
+    assert Yuan().convert(text, None, None) == fen
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.005", "many", "NaN", "Infinity"])
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(Exception, match="no amount"):
+        Yuan().convert(text, None, None)
+
+
+def test_amounts_and_quantities_are_shown_for_people() -> None:
+    assert (yuan(123_456), yuan(-5)) == ("¥1,234.56", "-¥0.05")
+    assert quantities({"g": 1500, "piece": 3}) == "1,500 g, 3 pcs"
+    assert quantities({}) == "–"
