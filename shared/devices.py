@@ -57,13 +57,18 @@ def entry_id(device_id: UUID, epoch: int, number: int) -> UUID:
     return uuid5(device_id, f"{epoch}/{number}")
 
 
+def subject_of(device_id: UUID, epoch: int) -> str:
+    """Return who a device is in one epoch, as the subject of its key."""
+    return f"device/{device_id}/{epoch}"
+
+
 def note_device_key(session: Session, data: Mapping[str, Any], sequence: int) -> None:
     """Keep what a `device_key_given` says."""
     device_id, epoch = data["device_id"], data["epoch"]
     api_keys.note_key(
         session,
         data["key_id"],
-        subject=f"device/{device_id}/{epoch}",
+        subject=subject_of(device_id, epoch),
         digest=data["digest"],
         scopes=data["scopes"],
         claims={

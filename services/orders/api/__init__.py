@@ -1,5 +1,13 @@
-"""Orders' routes: the orders, the payment provider's callback, and an order's trace."""
+"""Orders' routes: orders, payments, stations and their cash, and what operators ask."""
 
-from services.orders.api import orders, payments, till, tracing
+from services.orders.api import cash, orders, payments, stations, till, tracing, verify
 
-BLUEPRINTS = [orders.blp, payments.blp, till.blp, tracing.blp]
+BLUEPRINTS = [
+    orders.blp,
+    payments.blp,
+    till.blp,
+    stations.blp,
+    cash.blp,
+    tracing.blp,
+    verify.blp,
+]

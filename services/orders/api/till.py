@@ -20,7 +20,7 @@ blp = Blueprint(
 
 @blp.post("/entries")
 @scope("till:upload")
-@blp.arguments(schemas.UploadEntriesRequest)
+@blp.arguments(schemas.UploadEntriesRequest, example=schemas.UPLOAD_EXAMPLE)
 @blp.response(200, schemas.UploadedEntriesResponse)
 def upload_entries(upload_in: dict[str, Any]) -> dict[str, Any]:
     """Upload entries of the calling device's journal.

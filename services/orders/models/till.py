@@ -15,10 +15,10 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.orders.models.base import Base, one_of
-from services.orders.rules.till import EntryKind, EntryStatus, Name
+from services.orders.rules.till import UNREADABLE, EntryKind, EntryStatus
 from shared.events import COUNTER_PAYMENTS
 
 _OPEN = "status IN ('waiting', 'disputed', 'settled', 'acknowledged')"
@@ -118,6 +118,13 @@ class TillEntry(Base):
             postgresql_where=text(_OPEN),
         ),
         Index(
+            "ix_till_entries_status_arrival",
+            "status",
+            "arrival",
+            sqlite_where=text(_OPEN),
+            postgresql_where=text(_OPEN),
+        ),
+        Index(
             "ix_till_entries_of_entry_id",
             "of_entry_id",
             sqlite_where=text("of_entry_id IS NOT NULL"),
@@ -126,9 +133,12 @@ class TillEntry(Base):
     )
 
     @property
-    def name(self) -> Name:
-        """Device, epoch and number, as a value."""
-        return Name(self.device_id, self.epoch, self.number)
+    def lines(self) -> list[dict[str, Any]]:
+        """The goods of a sale, or those that it took back; none if unreadable or without effect."""
+        if self.kind != EntryKind.SALE:
+            return self.taken or []
+        lines: list[dict[str, Any]] = [] if self.reason == UNREADABLE else self.body["lines"]
+        return lines
 
 
 class TakenBack(Base):
@@ -141,6 +151,10 @@ class TakenBack(Base):
     sold_fen: Mapped[int]
     taken: Mapped[int]
     taken_fen: Mapped[int]
+
+    #: So that a sale that has just come is inserted before what was taken back of it.
+    sale: Mapped[TillEntry] = relationship()
+
     __table_args__ = (
         CheckConstraint("0 <= taken AND taken <= sold", name="taken"),
         CheckConstraint("0 <= taken_fen AND taken_fen <= sold_fen", name="taken_fen"),

@@ -11,11 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 from services.orders.rules import people, prices
-from shared.devices import entry_id
 from shared.events import COUNTER_PAYMENTS
 
 #: Entries of one upload.
@@ -58,22 +56,11 @@ class EntryStatus(StrEnum):
     ACKNOWLEDGED = "acknowledged"
 
 
+#: Why orders itself disputes an entry; other reasons are catalog's and logistics' words.
+UNREADABLE, OTHER_CONTENT, BEYOND_SALE = "unreadable", "other_content", "beyond_sale"
 #: Kinds that take back what a sale sold, and all that move goods over the counter.
 TAKING = (EntryKind.VOID, EntryKind.RETURN)
 SELLING = (EntryKind.SALE, *TAKING)
-
-
-class Name(NamedTuple):
-    """What an entry is called, wherever it is."""
-
-    device_id: UUID
-    epoch: int
-    number: int
-
-    @property
-    def entry_id(self) -> UUID:
-        """The id of what came first under this name."""
-        return entry_id(self.device_id, self.epoch, self.number)
 
 
 class Misfit(ValueError):
@@ -168,7 +155,7 @@ def _read_void(raw: dict[str, Any], entry: Read) -> None:
     entry.of = _integer(raw, "of", 1, entry.number - 1 if entry.number else 0)
     entry.total_fen = _integer(raw, "refund_fen", 0, prices.MOST_TOTAL_FEN)
     entry.payment = _one_of(raw, "payment", COUNTER_PAYMENTS)
-    _text(raw, "reason", 200)
+    _words(raw, "reason", 200)
 
 
 def _read_return(raw: dict[str, Any], entry: Read) -> None:
@@ -191,8 +178,8 @@ def _read_hand_over(raw: dict[str, Any], entry: Read) -> None:
     code = raw.get("code")
     if code is not None and (not isinstance(code, str) or _CODE.fullmatch(code) is None):
         raise Misfit("code must be 6 digits, or null.")
-    _text(raw, "received_by", 100, optional=True)
-    _text(raw, "difference_reason", 200, optional=True)
+    _words(raw, "received_by", 100)
+    _words(raw, "difference_reason", 200)
     entry.total_fen = _integer(raw, "collected_fen", 0, prices.MOST_TOTAL_FEN)
     entry.payment = _one_of(raw, "payment", COUNTER_PAYMENTS)
     entry.passing = {"code": code, "received_by": raw.get("received_by")}
@@ -217,7 +204,7 @@ def _read_order(raw: dict[str, Any], entry: Read) -> None:
     _check_keys(contact, _CONTACT, frozenset(("address", "language")))
     _text(contact, "name", 100)
     _text(contact, "phone", 40)
-    _text(contact, "address", 300, optional=True)
+    _words(contact, "address", 300)
     language = contact.get("language", "zh")
     if language not in people.LANGUAGES:
         raise Misfit(f"language must be one of {', '.join(people.LANGUAGES)}.")
@@ -247,7 +234,7 @@ def _read_shift_close(raw: dict[str, Any], entry: Read) -> None:
     if entry.shift == entry.number:
         raise Misfit("A closing's shift is the number of the opening.")
     _integer(raw, "counted_fen", 0, prices.MOST_TOTAL_FEN)
-    _text(raw, "note", 500, optional=True)
+    _words(raw, "note", 500)
 
 
 # --- Fields ----------------------------------------------------------------------------------
@@ -284,12 +271,19 @@ def _one_of(raw: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-def _text(raw: Mapping[str, Any], name: str, longest: int, optional: bool = False) -> None:
-    value = raw.get(name)
-    if value is None and optional:
-        return
+def _text(raw: Mapping[str, Any], name: str, longest: int) -> None:
+    value = raw[name]
     if not isinstance(value, str) or not 0 < len(value) <= longest or value != _storable(value):
         raise Misfit(f"{name} must be text of 1 to {longest} characters.")
+
+
+def _words(raw: Mapping[str, Any], name: str, longest: int) -> None:
+    """Let a clerk say something, or nothing: that is no reason to dispute what was done."""
+    value = raw.get(name)
+    if value is None:
+        return
+    if not isinstance(value, str) or len(value) > longest or value != _storable(value):
+        raise Misfit(f"{name} must be text of up to {longest} characters, or null.")
 
 
 def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
@@ -365,13 +359,13 @@ _READERS: dict[str, tuple[EntryKind, frozenset[str], frozenset[str], _Reader]] =
     "void": (
         EntryKind.VOID,
         _COMMON | {"of", "refund_fen", "payment", "reason"},
-        _NONE,
+        frozenset(("reason",)),
         _read_void,
     ),
     "return": (
         EntryKind.RETURN,
         _COMMON | {"of", "lines", "refund_fen", "payment", "reason"},
-        _NONE,
+        frozenset(("reason",)),
         _read_return,
     ),
     "hand_over": (

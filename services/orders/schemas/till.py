@@ -1,36 +1,63 @@
-"""What the routes of tills and stations take and give."""
+"""What the routes of tills take and give."""
 
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from services.orders.rules.till import MOST_ENTRIES
+from services.orders.rules.till import MOST_ENTRIES, EntryKind, EntryStatus
+from services.orders.schemas.entries import ANY_ENTRY, SALE_EXAMPLE
 from shared.web import RequestSchema, ResponseSchema
 
 
 class Entries(fields.Field[list[Any]]):
     """Entries of a journal, unread: one that is not as it must be stops none of the others."""
 
+    def __init__(self, most: int) -> None:
+        self.most = most
+        metadata = {"type": "array", "minItems": 1, "maxItems": most, "items": ANY_ENTRY}
+        super().__init__(required=True, metadata=metadata)
+
     def _deserialize(self, value: Any, attr: Any, data: Any, **_: Any) -> list[Any]:
-        if not isinstance(value, list) or not 1 <= len(value) <= MOST_ENTRIES:
-            raise ValidationError(f"Must be a list of 1 to {MOST_ENTRIES} entries.")
+        if not isinstance(value, list) or not 1 <= len(value) <= self.most:
+            raise ValidationError(f"Must be a list of 1 to {self.most} entries.")
         return value
 
 
 class UploadEntriesRequest(RequestSchema):
     """Entries of a till's journal, in any order."""
 
-    format = fields.Integer(required=True, strict=True, validate=validate.OneOf((1,)))
-    entries = Entries(required=True)
+    format = fields.Integer(
+        required=True,
+        strict=True,
+        validate=validate.OneOf((1,)),
+        metadata={"description": "The form in which the entries are written."},
+    )
+    entries = Entries(MOST_ENTRIES)
+
+
+#: An upload, as the document shows it.
+UPLOAD_EXAMPLE = {"format": 1, "entries": [SALE_EXAMPLE]}
 
 
 class EntryAnswerResponse(ResponseSchema):
     """What became of one entry."""
 
-    index = fields.Integer(required=True)
+    index = fields.Integer(
+        required=True, metadata={"description": "Its place in the upload, from 0."}
+    )
     number = fields.Integer(required=True, allow_none=True)
-    status = fields.String(required=True)
-    reason = fields.String(required=True, allow_none=True)
+    status = fields.String(
+        required=True,
+        metadata={
+            "description": "accepted, duplicate, disputed (kept, and decided by an operator) "
+            "or refused (it has no usable number and is not kept)."
+        },
+    )
+    reason = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why it is disputed, as a code; also of a duplicate."},
+    )
     detail = fields.String(required=True, allow_none=True)
 
 
@@ -47,8 +74,8 @@ class AttentionItemResponse(ResponseSchema):
     """An entry that is, or was, disputed."""
 
     number = fields.Integer(required=True)
-    kind = fields.String(required=True)
-    status = fields.String(required=True)
+    kind = fields.Enum(EntryKind, by_value=True, required=True)
+    status = fields.Enum(EntryStatus, by_value=True, required=True)
     reason = fields.String(required=True, allow_none=True)
     detail = fields.String(required=True, allow_none=True)
     since = fields.AwareDateTime(required=True, attribute="changed_at")
@@ -59,6 +86,16 @@ class AttentionResponse(ResponseSchema):
 
     device_id = fields.UUID(required=True)
     epoch = fields.Integer(required=True)
-    highest = fields.Integer(required=True)
-    holes = fields.List(fields.Integer(), required=True)
-    items = fields.List(fields.Nested(AttentionItemResponse), required=True)
+    highest = fields.Integer(
+        required=True, metadata={"description": "The highest number that has come; 0: none has."}
+    )
+    holes = fields.List(
+        fields.Integer(),
+        required=True,
+        metadata={"description": "Lower numbers that have not come, the lowest 100."},
+    )
+    items = fields.List(
+        fields.Nested(AttentionItemResponse),
+        required=True,
+        metadata={"description": "The 200 that changed last."},
+    )

@@ -6,26 +6,42 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Select, Table, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from services.orders.models import CashEntry, Custody, TillEntry
+from services.orders.models import CashEntry, Custody, Remittance, SiteCopy, TillEntry
 from services.orders.rules import cash
+from services.orders.use_cases.place import UnknownSite
 from shared import clock
+from shared.errors import Unprocessable
+from shared.events import CashRemitted
 from shared.ids import new_id
+from shared.outbox import record
 
 _ENTRIES = cast(Table, CashEntry.__table__)
 _CUSTODIES = cast(Table, Custody.__table__)
 
 
-def book_entries(session: Session, entries: Iterable[TillEntry]) -> None:
-    """Book the cash that entries of journals, stored already, moved; in two statements."""
+class ReasonNeeded(Unprocessable):
+    """Raised when two counts differ and nobody says why."""
+
+
+def book_entries(session: Session, entries: Iterable[TillEntry], *, booked: bool = False) -> int:
+    """Book the cash that entries of journals, stored already, moved; in two statements.
+
+    `booked` lets a refund count that was disputed. Returns how many entries moved cash.
+    """
     now = clock.now()
     rows = []
     for entry in entries:
         amount_fen = cash.custody_fen(
-            entry.kind, entry.status, entry.payment, entry.total_fen, entry.voided
+            entry.kind,
+            entry.status,
+            entry.payment,
+            entry.total_fen,
+            entry.voided,
+            booked=booked,
         )
         if amount_fen and entry.clerk is not None:
             rows.append(
@@ -42,6 +58,96 @@ def book_entries(session: Session, entries: Iterable[TillEntry]) -> None:
                 )
             )
     _book(session, rows)
+    return len(rows)
+
+
+def remit(
+    session: Session,
+    *,
+    site_id: UUID,
+    clerk: str,
+    sent_fen: int,
+    counted_fen: int,
+    reason: str | None,
+    by: str,
+) -> Remittance:
+    """Note that a clerk handed `sent_fen` on to the centre, which counted `counted_fen`.
+
+    What the counts differ by is written off, with its reason; all that was sent leaves custody.
+
+    Raises:
+        UnknownSite: there is no such site.
+        ReasonNeeded: the counts differ, and nobody says why.
+    """
+    _check_site(session, site_id)
+    if sent_fen != counted_fen and not reason:
+        raise ReasonNeeded(
+            f"{sent_fen} fen were sent and {counted_fen} fen counted; give a reason."
+        )
+    now = clock.now()
+    remittance = Remittance(
+        id=new_id(),
+        site_id=site_id,
+        clerk=clerk,
+        sent_fen=sent_fen,
+        counted_fen=counted_fen,
+        reason=reason,
+        recorded_by=by,
+        remitted_at=now,
+    )
+    session.add(remittance)
+    session.flush()
+    facts = {"remittance_id": remittance.id, "reason": reason, "recorded_by": by}
+    moved = ((cash.REMITTED, -counted_fen), (cash.WRITTEN_OFF, counted_fen - sent_fen))
+    _book(session, [_row(site_id, clerk, c, fen, now, **facts) for c, fen in moved if fen])
+    record(
+        session,
+        CashRemitted,
+        remittance,
+        remittance_id=remittance.id,
+        site_id=site_id,
+        sent_fen=sent_fen,
+        counted_fen=counted_fen,
+    )
+    return remittance
+
+
+def write_off(
+    session: Session, *, site_id: UUID, clerk: str, amount_fen: int, reason: str, by: str
+) -> CashEntry:
+    """Give up cash that a clerk should hold and does not; below 0: there is more than should be.
+
+    Raises:
+        UnknownSite: there is no such site.
+    """
+    _check_site(session, site_id)
+    row = _row(
+        site_id,
+        clerk,
+        cash.WRITTEN_OFF,
+        -amount_fen,
+        clock.now(),
+        reason=reason,
+        recorded_by=by,
+    )
+    _book(session, [row])
+    return CashEntry(**row)
+
+
+def _check_site(session: Session, site_id: UUID) -> None:
+    # Also of a closed site: its cash is still there.
+    if session.get(SiteCopy, site_id) is None:
+        raise UnknownSite(f"There is no site {site_id}; choose one of GET /api/logistics/v1/sites.")
+
+
+def select_custodies(*, site_id: UUID | None = None, clerk: str | None = None) -> Select[Custody]:
+    """Return the statement that selects what clerks hold."""
+    chosen = select(Custody)
+    if site_id is not None:
+        chosen = chosen.where(Custody.site_id == site_id)
+    if clerk is not None:
+        chosen = chosen.where(Custody.clerk == clerk)
+    return chosen
 
 
 def _row(

@@ -3,43 +3,41 @@
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.orders.models import TillEntry
-from services.orders.rules.till import SELLING, EntryKind, EntryStatus
+from services.orders.rules.till import SELLING, UNREADABLE, EntryKind, EntryStatus
+from services.orders.use_cases import cash
 from shared import clock
-from shared.errors import NotFound
+from shared.errors import Conflict, NotFound
 from shared.events import StationSaleDisputed, StationSaleRecorded
 from shared.outbox import record
-from shared.rows import locked
-
-#: Why orders itself disputes an entry; the others are catalog's and logistics' words.
-UNREADABLE, OTHER_CONTENT, BEYOND_SALE = "unreadable", "other_content", "beyond_sale"
+from shared.rows import locked, take_turns
 
 
 class EntryNotFound(NotFound):
     """Raised when no till has said what is asked for."""
 
 
-def lines_of(entry: TillEntry) -> list[dict[str, Any]]:
-    """Return the goods of a sale, or those that an entry took back, as lines of an event.
+class NotDisputed(Conflict):
+    """Raised when there is nothing to decide about an entry, or it is decided already."""
 
-    None for what is unreadable, and for what has had no effect.
-    """
-    if entry.kind != EntryKind.SALE:
-        return entry.taken or []
-    if entry.reason == UNREADABLE:
-        return []
+
+class GoodsToDecide(Conflict):
+    """Raised when a disputed sale's goods need a decision of catalog before it is settled."""
+
+
+#: How an operator's word ended a dispute.
+CASH_BOOKED, NOTED = "cash_booked", "noted"
+_SOLD = ("line_no", "variant_id", "lot_id", "quantity", "line_total_fen")
+
+
+def _sold(entry: TillEntry) -> list[dict[str, Any]]:
+    """Return an entry's goods as events tell them."""
     return [
-        {
-            "line_no": line["line_no"],
-            "variant_id": line["variant_id"],
-            "lot_id": line["lot_id"],
-            "quantity": line["quantity"],
-            "line_total_fen": line["line_total_fen"],
-            "restock": None,
-        }
-        for line in entry.body["lines"]
+        {name: line[name] for name in _SOLD} | {"restock": line.get("restock")}
+        for line in entry.lines
     ]
 
 
@@ -58,7 +56,7 @@ def say_recorded(session: Session, entry: TillEntry) -> None:
         number=entry.number,
         site_id=entry.site_id,
         of_sale_id=entry.of_entry_id,
-        lines=lines_of(entry),
+        lines=_sold(entry),
         total_fen=entry.total_fen,
         payment=entry.payment,
         device_time=entry.device_time,
@@ -81,7 +79,7 @@ def dispute(session: Session, entry: TillEntry, reason: str, detail: str | None)
             number=entry.number,
             site_id=entry.site_id,
             reason=reason,
-            lines=lines_of(entry),
+            lines=_sold(entry),
         )
 
 
@@ -131,3 +129,50 @@ def note_refused_hand_over(session: Session, entry_id: UUID, reason: str) -> Non
     if entry.status == EntryStatus.ACCEPTED:
         detail = "Logistics did not take it: see what became of the parcel, and of its money."
         dispute(session, entry, reason, detail)
+
+
+def acknowledge(
+    session: Session, entry_id: UUID, *, note: str, book_cash: bool, by: str
+) -> TillEntry:
+    """Put an operator's decision to a dispute that moves no stock, and return the entry.
+
+    With `book_cash` what a void or return gave back leaves the clerk's custody. What waits for
+    an entry that will never come may be decided in the same way.
+
+    Raises:
+        EntryNotFound: there is none.
+        NotDisputed: there is nothing to decide.
+        GoodsToDecide: it is a sale whose goods catalog has to cover or lose.
+    """
+    entry = _lock_in_turn(session, entry_id)
+    if entry.status not in (EntryStatus.DISPUTED, EntryStatus.WAITING):
+        raise NotDisputed(f"Entry {entry_id} is {entry.status}; there is nothing to decide.")
+    if entry.kind == EntryKind.SALE and entry.reason != UNREADABLE and not entry.voided:
+        raise GoodsToDecide(
+            "This sale's goods need a decision: "
+            f"POST /api/catalog/v1/overdrafts/{entry_id}/settle with cover or lose."
+        )
+    entry.status, entry.changed_at = EntryStatus.ACKNOWLEDGED, clock.now()
+    entry.note, entry.resolved_by = note, by
+    booked = book_cash and cash.book_entries(session, [entry], booked=True)
+    entry.resolution = CASH_BOOKED if booked else NOTED
+    return entry
+
+
+def _lock_in_turn(session: Session, entry_id: UUID) -> TillEntry:
+    """Return an entry locked, and with it the turn of its journal: an upload may judge it now.
+
+    Raises:
+        EntryNotFound: there is none.
+    """
+    named = session.execute(
+        select(TillEntry.device_id, TillEntry.epoch).where(TillEntry.id == entry_id)
+    ).one_or_none()
+    if named is not None:
+        hold_journal(session, named.device_id, named.epoch)
+    return lock_entry(session, entry_id)
+
+
+def hold_journal(session: Session, device_id: UUID, epoch: int) -> None:
+    """Wait until nobody else takes in entries of a device's epoch, and keep others waiting."""
+    take_turns(session, f"journal/{device_id}/{epoch}")

@@ -1,15 +1,41 @@
 """Follow clerks' shifts, from the float put in to the count at the end."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from services.orders.models import Shift, TillEntry
+from services.orders.models import CashEntry, Journal, Shift, TillEntry
+from services.orders.rules import journal as runs
 from services.orders.rules.till import EntryKind, EntryStatus
 from shared.ids import new_id
 
 _KINDS = (EntryKind.SHIFT_OPEN, EntryKind.SHIFT_CLOSE)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """A shift, and what its drawer should hold as far as its entries have come."""
+
+    shift: Shift
+    #: Cash taken minus cash given back.
+    moved_fen: int
+    #: Entries of the shift that have not come; of an open one, up to the highest that has.
+    missing: int
+
+    @property
+    def expected_fen(self) -> int | None:
+        """What the drawer should hold; None while the opening has not come."""
+        return None if self.shift.float_fen is None else self.shift.float_fen + self.moved_fen
+
+    @property
+    def difference_fen(self) -> int | None:
+        """What was counted minus what should be there; None before both are known."""
+        if self.expected_fen is None or self.shift.counted_fen is None:
+            return None
+        return self.shift.counted_fen - self.expected_fen
 
 
 def note_shifts(session: Session, entries: Sequence[TillEntry]) -> None:
@@ -27,7 +53,7 @@ def note_shifts(session: Session, entries: Sequence[TillEntry]) -> None:
         Shift.number.in_({entry.shift for entry in told}),
     )
     shifts = {shift.number: shift for shift in session.scalars(statement)}
-    for entry in sorted(told, key=lambda entry: entry.number):
+    for entry in told:
         assert entry.shift is not None and entry.clerk is not None
         shift = shifts.get(entry.shift)
         if shift is None:
@@ -48,3 +74,53 @@ def note_shifts(session: Session, entries: Sequence[TillEntry]) -> None:
         elif shift.closed_number is None or entry.number < shift.closed_number:
             shift.closed_number, shift.closed_at = entry.number, entry.device_time
             shift.counted_fen, shift.note = entry.body["counted_fen"], entry.body.get("note")
+
+
+def select_shifts(
+    *,
+    site_id: UUID | None = None,
+    device_id: UUID | None = None,
+    clerk: str | None = None,
+    closed: bool | None = None,
+) -> Select[Shift]:
+    """Return the statement that selects shifts."""
+    chosen = select(Shift)
+    if site_id is not None:
+        chosen = chosen.where(Shift.site_id == site_id)
+    if device_id is not None:
+        chosen = chosen.where(Shift.device_id == device_id)
+    if clerk is not None:
+        chosen = chosen.where(Shift.clerk == clerk)
+    if closed is not None:
+        chosen = chosen.where(Shift.closed_number.is_not(None) == closed)
+    return chosen
+
+
+def balances(session: Session, shifts: Sequence[Shift]) -> list[Balance]:
+    """Return the balance of each shift, in two statements for all of them."""
+    if not shifts:
+        return []
+    name = (CashEntry.device_id, CashEntry.epoch, CashEntry.shift)
+    moved = session.execute(
+        select(*name, func.sum(CashEntry.amount_fen).label("fen"))
+        .where(tuple_(*name).in_([(s.device_id, s.epoch, s.number) for s in shifts]))
+        .group_by(*name)
+    )
+    fen = {(row.device_id, row.epoch, row.shift): int(row.fen) for row in moved}
+    found = select(Journal).where(
+        tuple_(Journal.device_id, Journal.epoch).in_({(s.device_id, s.epoch) for s in shifts})
+    )
+    journals = {(row.device_id, row.epoch): row for row in session.scalars(found)}
+    return [
+        Balance(
+            shift,
+            fen.get((shift.device_id, shift.epoch, shift.number), 0),
+            _missing(shift, journals[shift.device_id, shift.epoch]),
+        )
+        for shift in shifts
+    ]
+
+
+def _missing(shift: Shift, journal: Journal) -> int:
+    last = journal.highest if shift.closed_number is None else shift.closed_number
+    return runs.missing_between(journal.holes, shift.number, last)

@@ -11,8 +11,8 @@ from services.orders.models import Journal, TakenBack, TillEntry
 from services.orders.rules import journal as runs
 from services.orders.rules import takings
 from services.orders.rules.takings import Taken
-from services.orders.rules.till import EntryKind, EntryStatus
-from services.orders.use_cases.entries import BEYOND_SALE, UNREADABLE, dispute, say_recorded
+from services.orders.rules.till import BEYOND_SALE, UNREADABLE, EntryKind, EntryStatus
+from services.orders.use_cases.entries import dispute, say_recorded
 from shared import clock
 
 
@@ -79,6 +79,8 @@ def _judge_one(
     refund_fen = entry.total_fen or 0
     try:
         if entry.kind == EntryKind.VOID:
+            if sale.voided and not refund_fen:
+                refund_fen = total_fen  # nothing was taken, so nothing need be given back
             back = takings.void(lines, total_fen, before, refund_fen)
         elif sale.voided:
             raise takings.BeyondSale("The sale was voided before it was sent.")

@@ -18,16 +18,23 @@ from sqlalchemy.orm import Session
 
 from services.orders.models import Journal, TillEntry
 from services.orders.rules import journal as runs
-from services.orders.rules.till import SELLING, TAKING, EntryKind, EntryStatus, Read
+from services.orders.rules.till import (
+    OTHER_CONTENT,
+    SELLING,
+    TAKING,
+    UNREADABLE,
+    EntryKind,
+    EntryStatus,
+    Read,
+)
 from services.orders.use_cases import cash, place, shifts, station_prices, takings
-from services.orders.use_cases.entries import OTHER_CONTENT, UNREADABLE, dispute, say_recorded
+from services.orders.use_cases.entries import dispute, hold_journal, say_recorded
 from shared import clock
 from shared.devices import Device, entry_id
 from shared.errors import FarmgateError, slug_of
 from shared.events import ParcelHandedOver
 from shared.ids import new_id
 from shared.outbox import record
-from shared.rows import take_turns
 
 #: How far a device's clock may be ahead before its entries are marked.
 CLOCK_AHEAD = timedelta(hours=1)
@@ -61,7 +68,7 @@ def upload(
     """
     # Two tabs, or a repetition while the first try still runs: one after the other. The rows
     # that would have to be locked do not exist yet.
-    take_turns(session, f"journal/{device.device_id}/{device.epoch}")
+    hold_journal(session, device.device_id, device.epoch)
     with session.no_autoflush:
         return _Batch(session, device, limits).take_in(entries)
 

@@ -183,6 +183,14 @@ def upgrade() -> None:
     op.create_index(
         "ix_till_entries_site_id_arrival", "till_entries", ["site_id", "arrival"], unique=False
     )
+    op.create_index(
+        "ix_till_entries_status_arrival",
+        "till_entries",
+        ["status", "arrival"],
+        unique=False,
+        sqlite_where=sa.text("status IN ('waiting', 'disputed', 'settled', 'acknowledged')"),
+        postgresql_where=sa.text("status IN ('waiting', 'disputed', 'settled', 'acknowledged')"),
+    )
     op.create_table(
         "cash_entries",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -263,6 +271,12 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_cash_entries_remittance_id"), table_name="cash_entries")
     op.drop_index("ix_cash_entries_device_id_epoch_shift", table_name="cash_entries")
     op.drop_table("cash_entries")
+    op.drop_index(
+        "ix_till_entries_status_arrival",
+        table_name="till_entries",
+        sqlite_where=sa.text("status IN ('waiting', 'disputed', 'settled', 'acknowledged')"),
+        postgresql_where=sa.text("status IN ('waiting', 'disputed', 'settled', 'acknowledged')"),
+    )
     op.drop_index("ix_till_entries_site_id_arrival", table_name="till_entries")
     op.drop_index(
         "ix_till_entries_open",

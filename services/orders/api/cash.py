@@ -1,0 +1,67 @@
+"""Routes about the cash that stations' clerks hold."""
+
+from typing import Any
+
+from services.orders.models import CashEntry, Custody, Remittance, Shift
+from services.orders.schemas import stations as schemas
+from services.orders.use_cases import cash, shifts
+from shared.paging import Page, page, page_of
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+
+blp = Blueprint(
+    "cash",
+    __name__,
+    url_prefix="/api/orders/v1/cash",
+    description="The cash that stations' clerks hold for the centre.",
+)
+
+
+@blp.get("/custody")
+@scope("stations:read")
+@blp.arguments(schemas.ListCustodyRequest, location="query")
+@blp.response(200, page_of(schemas.CustodyResponse))
+def list_custody(query: dict[str, Any]) -> Page[Custody]:
+    """List what each clerk of each site took, gave back and handed on, and so must hold."""
+    paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        return page(session, cash.select_custodies(**query), Custody.id, **paging)
+
+
+@blp.get("/shifts")
+@scope("stations:read")
+@blp.arguments(schemas.ListShiftsRequest, location="query")
+@blp.response(200, page_of(schemas.ShiftResponse))
+def list_shifts(query: dict[str, Any]) -> Page[shifts.Balance]:
+    """List shifts, the last that came first: what their drawers should hold, and what was counted.
+
+    While entries of a shift are missing, what is expected may still change.
+    """
+    paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        found = page(session, shifts.select_shifts(**query), Shift.id, descending=True, **paging)
+        return Page(shifts.balances(session, found.items), found.next)
+
+
+@blp.post("/remittances")
+@scope("stations:operate")
+@idempotent
+@blp.arguments(schemas.RemitCashRequest)
+@blp.response(201, schemas.RemittanceResponse)
+def remit_cash(remit_in: dict[str, Any]) -> Remittance:
+    """Record cash that a clerk handed on to the centre, counted by both.
+
+    What the counts differ by is written off from the clerk's custody, with its reason.
+    """
+    with transaction() as session:
+        return cash.remit(session, **remit_in, by=caller().subject)
+
+
+@blp.post("/write-offs")
+@scope("stations:operate")
+@idempotent
+@blp.arguments(schemas.WriteOffCashRequest)
+@blp.response(201, schemas.CashEntryResponse)
+def write_off_cash(write_off_in: dict[str, Any]) -> CashEntry:
+    """Give up cash that a clerk should hold and does not, with a reason."""
+    with transaction() as session:
+        return cash.write_off(session, **write_off_in, by=caller().subject)

@@ -1,0 +1,106 @@
+"""Routes about stations for operators: what tills said they did, and what became of it."""
+
+from typing import Any
+from uuid import UUID
+
+from services.orders.api.orders import limits
+from services.orders.models import Journal, TillEntry
+from services.orders.rules.till import read_entry
+from services.orders.schemas import stations as schemas
+from services.orders.schemas.till import UploadedEntriesResponse
+from services.orders.use_cases import entries, stations
+from services.orders.use_cases.upload import upload
+from shared import clock
+from shared.paging import Page, page, page_of
+from shared.web import (
+    Blueprint,
+    caller,
+    idempotent,
+    reading,
+    scope,
+    settings,
+    transaction,
+)
+
+blp = Blueprint(
+    "stations",
+    __name__,
+    url_prefix="/api/orders/v1",
+    description="What stations' tills said they did, for operators.",
+)
+
+
+@blp.get("/station-sales")
+@scope("stations:read")
+@blp.arguments(schemas.ListStationSalesRequest, location="query")
+@blp.response(200, page_of(schemas.StationSaleResponse))
+def list_station_sales(query: dict[str, Any]) -> Page[TillEntry]:
+    """List entries of tills' journals, the last that came first.
+
+    Sales, and with them voids, returns, parcels handed over, orders and shifts: see `kind`.
+    """
+    paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        chosen = stations.select_entries(**query)
+        return page(session, chosen, TillEntry.arrival, descending=True, **paging)
+
+
+@blp.get("/station-sales/<uuid:sale_id>")
+@scope("stations:read")
+@blp.response(200, schemas.StationSaleDetailResponse)
+def show_station_sale(sale_id: UUID) -> TillEntry:
+    """Show an entry with all that the till said, but for what concerns a buyer's person."""
+    with reading() as session:
+        return stations.find_entry(session, sale_id)
+
+
+@blp.post("/station-sales/import")
+@scope("stations:operate")
+@blp.arguments(schemas.ImportEntriesRequest, example=schemas.IMPORT_EXAMPLE)
+@blp.response(200, UploadedEntriesResponse)
+@blp.alt_response(404, "NOT_FOUND")
+def import_entries(import_in: dict[str, Any]) -> dict[str, Any]:
+    """Take in the exported file of a till that cannot upload by itself.
+
+    As if the till had sent it, whatever its key may still do. May be repeated.
+    """
+    read = [read_entry(raw) for raw in import_in["entries"]]
+    with transaction() as session:
+        device = stations.device_of_epoch(session, import_in["device_id"], import_in["epoch"])
+        answers = upload(session, device, read, limits(settings().environment))
+    return {
+        "device_id": device.device_id,
+        "epoch": device.epoch,
+        "server_time": clock.now(),
+        "answers": answers,
+    }
+
+
+@blp.post("/station-sales/<uuid:sale_id>/acknowledge")
+@scope("stations:operate")
+@idempotent
+@blp.arguments(schemas.AcknowledgeEntryRequest)
+@blp.response(200, schemas.StationSaleDetailResponse)
+def acknowledge_entry(acknowledge_in: dict[str, Any], sale_id: UUID) -> TillEntry:
+    """Decide a dispute that moves no stock.
+
+    Voids, returns, hand-overs, orders and what is unreadable. A sale's goods are covered or
+    lost in catalog instead. With `book_cash` what was given back leaves the clerk's custody.
+    """
+    with transaction() as session:
+        return entries.acknowledge(session, sale_id, **acknowledge_in, by=caller().subject)
+
+
+@blp.get("/till/devices")
+@scope("stations:read")
+@blp.arguments(schemas.ListTillDevicesRequest, location="query")
+@blp.response(200, page_of(schemas.TillDeviceResponse))
+def list_till_devices(query: dict[str, Any]) -> Page[stations.Standing]:
+    """List what has come of each epoch of each device.
+
+    A hole is an entry that has not come: it may still lie on the device.
+    """
+    paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        found = page(session, stations.select_journals(**query), Journal.id, **paging)
+        return Page(stations.standings(session, found.items), found.next)

@@ -1,0 +1,45 @@
+"""Routes by which an operator compares what the services hold: orders' part."""
+
+from typing import Any
+
+from services.orders.use_cases import verify
+from shared.paging import Page
+from shared.verify import Fact, FactPage, Report, VerifyResponse, facts_request
+from shared.web import Blueprint, reading, scope
+
+blp = Blueprint(
+    "verify",
+    __name__,
+    url_prefix="/api/orders/v1/verify",
+    description="Whether orders' rows agree, and what they hold of each order and station sale.",
+)
+
+#: What facts may be asked for, by kind.
+FACTS = {"orders": verify.order_facts, "station_sales": verify.sale_facts}
+
+
+@blp.get("")
+@scope("operate")
+@blp.response(200, VerifyResponse)
+def compare_orders() -> Report:
+    """Compare orders' rows with each other: totals, refunds, tills' journals, and cash.
+
+    Reads them all, at one moment. An open dispute is a difference; a journal's holes are notes.
+    """
+    with reading() as session:
+        return verify.compare(session)
+
+
+@blp.get("/facts")
+@scope("operate")
+@blp.arguments(facts_request(*FACTS), location="query")
+@blp.response(200, FactPage)
+def list_facts(query: dict[str, Any]) -> Page[Fact]:
+    """List in few words what orders holds, by id.
+
+    `orders`: each has `state`, and `lots`, how much was set aside of each lot. `station_sales`:
+    each sale, void and return has `kind`, `status`, `lots`, and `voided` if it never counted.
+    """
+    facts = FACTS[query.pop("kind")]
+    with reading() as session:
+        return facts(session, **query)

@@ -1,0 +1,296 @@
+"""What the routes about stations take and give, for operators."""
+
+from typing import Any
+
+from marshmallow import fields, validate
+
+from services.orders.rules import prices
+from services.orders.rules.till import MOST_NUMBER, EntryKind, EntryStatus
+from services.orders.schemas.entries import SALE_EXAMPLE
+from services.orders.schemas.till import Entries
+from shared.paging import PageRequest
+from shared.web import RequestSchema, ResponseSchema
+
+#: Entries of one exported file; a larger one is imported in pieces.
+MOST_IMPORTED = 5000
+
+
+def _clerk(**options: Any) -> fields.String:
+    return fields.String(validate=validate.Length(1, 60), **options)
+
+
+def _reason(**options: Any) -> fields.String:
+    return fields.String(validate=validate.Length(1, 300), **options)
+
+
+def _fen(least: int, **options: Any) -> fields.Integer:
+    within = validate.Range(least, prices.MOST_TOTAL_FEN)
+    return fields.Integer(strict=True, validate=within, **options)
+
+
+def _epoch(**options: Any) -> fields.Integer:
+    return fields.Integer(validate=validate.Range(1, MOST_NUMBER), **options)
+
+
+# --- What tills said they did -------------------------------------------------------------------
+
+
+class ListStationSalesRequest(PageRequest):
+    """Which entries are listed; all filters given must hold."""
+
+    device_id = fields.UUID()
+    epoch = _epoch()
+    site_id = fields.UUID()
+    status = fields.Enum(EntryStatus, by_value=True)
+    kind = fields.Enum(EntryKind, by_value=True)
+    clerk = _clerk()
+
+
+class ImportEntriesRequest(RequestSchema):
+    """A till's exported file: entries of the journal of one epoch of a device."""
+
+    device_id = fields.UUID(required=True)
+    epoch = _epoch(required=True, strict=True)
+    format = fields.Integer(load_default=1, strict=True, validate=validate.OneOf((1,)))
+    entries = Entries(MOST_IMPORTED)
+
+
+#: A file, as the document shows it.
+IMPORT_EXAMPLE = {
+    "device_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789af",
+    "epoch": 1,
+    "format": 1,
+    "entries": [SALE_EXAMPLE],
+}
+
+
+class AcknowledgeEntryRequest(RequestSchema):
+    """What an operator says of a dispute."""
+
+    note = fields.String(required=True, validate=validate.Length(1, 500))
+    book_cash = fields.Boolean(
+        load_default=False,
+        metadata={"description": "True: what was given back leaves the clerk's custody."},
+    )
+
+
+class StationLineResponse(ResponseSchema):
+    """One line of a sale, or of what came back of it."""
+
+    line_no = fields.Integer(required=True)
+    variant_id = fields.UUID(required=True)
+    lot_id = fields.UUID(required=True)
+    quantity = fields.Integer(required=True)
+    line_total_fen = fields.Integer(required=True)
+    price_fen = fields.Integer(metadata={"description": "Of a sale."})
+    price_unit = fields.Integer(metadata={"description": "Of a sale."})
+    restock = fields.Boolean(metadata={"description": "Of what came back."})
+
+
+class StationSaleResponse(ResponseSchema):
+    """An entry of a till's journal, and what became of it."""
+
+    sale_id = fields.UUID(required=True, attribute="id")
+    kind = fields.Enum(EntryKind, by_value=True, required=True)
+    status = fields.Enum(EntryStatus, by_value=True, required=True)
+    reason = fields.String(required=True, allow_none=True)
+    detail = fields.String(required=True, allow_none=True)
+    resolution = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "covered, lost, voided, cash_booked or noted."},
+    )
+    resolved_by = fields.String(required=True, allow_none=True)
+    note = fields.String(required=True, allow_none=True)
+    flags = fields.List(
+        fields.String(),
+        required=True,
+        metadata={
+            "description": "Odd, but no reason to dispute it: price_differs, "
+            "total_differs, clock_off."
+        },
+    )
+    expected_fen = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "What the sale would have cost by the price list, if another."},
+    )
+    device_id = fields.UUID(required=True)
+    device_code = fields.String(required=True)
+    site_id = fields.UUID(required=True)
+    epoch = fields.Integer(required=True)
+    number = fields.Integer(required=True)
+    copy = fields.Integer(
+        required=True,
+        metadata={
+            "description": "1: came first under this name. More: came later, with other content."
+        },
+    )
+    clerk = fields.String(required=True, allow_none=True)
+    shift = fields.Integer(required=True, allow_none=True)
+    device_time = fields.AwareDateTime(required=True, allow_none=True)
+    received_at = fields.AwareDateTime(required=True)
+    changed_at = fields.AwareDateTime(required=True)
+    of_sale_id = fields.UUID(required=True, allow_none=True, attribute="of_entry_id")
+    voided = fields.Boolean(
+        required=True,
+        metadata={"description": "Undone before it was sent: no goods, no money."},
+    )
+    total_fen = fields.Integer(required=True, allow_none=True)
+    payment = fields.String(required=True, allow_none=True)
+    lines = fields.List(fields.Nested(StationLineResponse), required=True)
+
+
+class StationSaleDetailResponse(StationSaleResponse):
+    """An entry of a till's journal with all that was said, but for what concerns a buyer."""
+
+    body = fields.Dict(keys=fields.String(), required=True)
+
+
+class TillDeviceResponse(ResponseSchema):
+    """What has come of one epoch of a device."""
+
+    device_id = fields.UUID(required=True, attribute="journal.device_id")
+    device_code = fields.String(required=True, attribute="journal.device_code")
+    site_id = fields.UUID(required=True, attribute="journal.site_id")
+    epoch = fields.Integer(required=True, attribute="journal.epoch")
+    entries = fields.Integer(required=True)
+    highest = fields.Integer(required=True, attribute="journal.highest")
+    holes = fields.Integer(
+        required=True, metadata={"description": "Numbers below the highest that have not come."}
+    )
+    disputed = fields.Integer(required=True)
+    last_upload_at = fields.AwareDateTime(required=True, attribute="journal.last_upload_at")
+
+
+class ListTillDevicesRequest(PageRequest):
+    """Which journals are listed."""
+
+    device_id = fields.UUID()
+
+
+# --- Cash ----------------------------------------------------------------------------------------
+
+
+class ListCustodyRequest(PageRequest):
+    """Whose custody is listed; all filters given must hold."""
+
+    site_id = fields.UUID()
+    clerk = _clerk()
+
+
+class CustodyResponse(ResponseSchema):
+    """What one clerk of a site took, gave back and handed on, and so must hold."""
+
+    site_id = fields.UUID(required=True)
+    clerk = fields.String(required=True)
+    collected_fen = fields.Integer(required=True)
+    refunded_fen = fields.Integer(required=True)
+    remitted_fen = fields.Integer(required=True)
+    written_off_fen = fields.Integer(required=True)
+    held_fen = fields.Integer(
+        required=True,
+        metadata={"description": "Below 0 while sales it was taken for are not uploaded."},
+    )
+
+
+class ListShiftsRequest(PageRequest):
+    """Which shifts are listed; all filters given must hold."""
+
+    site_id = fields.UUID()
+    device_id = fields.UUID()
+    clerk = _clerk()
+    closed = fields.Boolean()
+
+
+class ShiftResponse(ResponseSchema):
+    """A shift, and what its drawer should hold as far as its entries have come."""
+
+    shift_id = fields.UUID(required=True, attribute="shift.id")
+    device_id = fields.UUID(required=True, attribute="shift.device_id")
+    device_code = fields.String(required=True, attribute="shift.device_code")
+    site_id = fields.UUID(required=True, attribute="shift.site_id")
+    epoch = fields.Integer(required=True, attribute="shift.epoch")
+    number = fields.Integer(required=True, attribute="shift.number")
+    clerk = fields.String(required=True, attribute="shift.clerk")
+    opened_at = fields.AwareDateTime(
+        required=True,
+        allow_none=True,
+        attribute="shift.opened_at",
+        metadata={"description": "By the device's clock; null while the opening has not come."},
+    )
+    float_fen = fields.Integer(required=True, allow_none=True, attribute="shift.float_fen")
+    closed_at = fields.AwareDateTime(required=True, allow_none=True, attribute="shift.closed_at")
+    counted_fen = fields.Integer(required=True, allow_none=True, attribute="shift.counted_fen")
+    note = fields.String(required=True, allow_none=True, attribute="shift.note")
+    expected_fen = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Float plus cash taken minus cash given back, as far as known."},
+    )
+    difference_fen = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Counted minus expected; final when nothing is missing."},
+    )
+    missing = fields.Integer(
+        required=True,
+        metadata={"description": "Entries of the shift that have not come."},
+    )
+
+
+class RemitCashRequest(RequestSchema):
+    """Cash that a clerk handed on to the centre, counted twice."""
+
+    site_id = fields.UUID(required=True)
+    clerk = _clerk(required=True)
+    sent_fen = _fen(1, required=True)
+    counted_fen = _fen(0, required=True)
+    reason = _reason(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Why the counts differ; needed if they do."},
+    )
+
+
+class RemittanceResponse(ResponseSchema):
+    """Cash handed on to the centre."""
+
+    remittance_id = fields.UUID(required=True, attribute="id")
+    site_id = fields.UUID(required=True)
+    clerk = fields.String(required=True)
+    sent_fen = fields.Integer(required=True)
+    counted_fen = fields.Integer(required=True)
+    reason = fields.String(required=True, allow_none=True)
+    recorded_by = fields.String(required=True)
+    remitted_at = fields.AwareDateTime(required=True)
+
+
+class WriteOffCashRequest(RequestSchema):
+    """Cash that a clerk should hold and does not."""
+
+    site_id = fields.UUID(required=True)
+    clerk = _clerk(required=True)
+    amount_fen = fields.Integer(
+        required=True,
+        strict=True,
+        validate=[
+            validate.Range(-prices.MOST_TOTAL_FEN, prices.MOST_TOTAL_FEN),
+            validate.NoneOf([0]),
+        ],
+        metadata={"description": "Below 0: there is more than there should be."},
+    )
+    reason = _reason(required=True)
+
+
+class CashEntryResponse(ResponseSchema):
+    """Cash that came into a clerk's custody (above 0) or left it (below 0)."""
+
+    cash_entry_id = fields.UUID(required=True, attribute="id")
+    site_id = fields.UUID(required=True)
+    clerk = fields.String(required=True)
+    amount_fen = fields.Integer(required=True)
+    cause = fields.String(required=True)
+    reason = fields.String(required=True, allow_none=True)
+    recorded_by = fields.String(required=True, allow_none=True)
+    at = fields.AwareDateTime(required=True)
