@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import schemathesis
@@ -24,14 +25,15 @@ from schemathesis.engine import StopReason, events, from_schema
 from standardwebhooks.webhooks import Webhook
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from farmgate.roles import SCOPES
+from farmgate.roles import DEVICE_SCOPES, SCOPES
 from farmgate.services import NAMES, application_of, service_of
-from shared import clock, keys, migrations
+from shared import api_keys, clock, devices, keys, migrations
 from shared.config import Settings
 from shared.envelope import decode
 from shared.handling import Handling
 from shared.ids import new_id
 from shared.store import Store
+from shared.tables import ApiKey
 
 #: Requests made at random per route, and sequences of requests per service; and where chance
 #: begins. More and elsewhere now and then find what the usual few do not.
@@ -59,17 +61,22 @@ class World:
             self.apps[name] = application_of(name)(settings)
         self.databases = {n: app.extensions["farmgate"].database for n, app in self.apps.items()}
         self.handlings = [Handling(service_of(n), self.databases[n]) for n in NAMES]
-        #: Values of the ids in all answers, by name.
+        #: Values of the ids in all answers, by name; and enrolment codes that nobody has used.
         self.ids: defaultdict[str, list[str]] = defaultdict(list)
         self.requests = 0
+        #: The key of a device, by which its till calls.
+        self.till_key = UUID(int=0)
+        self.till_token = ""
 
     def close(self) -> None:
         """Close the databases."""
         for database in self.databases.values():
             database.close()
 
-    def call(self, method: str, service: str, path: str, body: Any = None) -> Any:
-        """Return the answer to an operator's request, when all services have heard of it."""
+    def call(
+        self, method: str, service: str, path: str, body: Any = None, token: str | None = None
+    ) -> Any:
+        """Return the answer to a request (an operator's), when all services have heard of it."""
         self.requests += 1
         answer = (
             self.apps[service]
@@ -79,7 +86,7 @@ class World:
                 method=method,
                 json=body,
                 headers={
-                    "Authorization": f"Bearer {self.token}",
+                    "Authorization": f"Bearer {token or self.token}",
                     "Idempotency-Key": f"world-{self.requests}",
                 },
             )
@@ -146,10 +153,86 @@ class World:
             self.call(
                 "POST", "orders", "/orders", order | {"payment_method": paid, "buyer_id": buyer}
             )
+        self.open_station(township["site_id"], centre["site_id"], lot)
         for path in ("/shipments", "/routes"):
             self.call("GET", "logistics", path)
         for path in ("/messages", "/inbox"):
             self.call("GET", "notifications", path)
+
+    def open_station(self, site_id: str, centre_id: str, lot: dict[str, Any]) -> None:
+        """Let devices hold some lots, and one of them sell what it was not granted."""
+        for number in range(2, 5):
+            lot_id = self.call("POST", "catalog", "/lots", lot | {"code": f"L-{number}"})["lot_id"]
+            self.call("POST", "catalog", f"/lots/{lot_id}/inspect")
+            self.call("POST", "catalog", f"/lots/{lot_id}/release")
+            receipt = {"lot_id": lot_id, "location_id": centre_id, "quantity": 100_000}
+            self.call("POST", "catalog", "/stock/receipts", receipt)
+        variant_id = lot["variant_id"]
+        rule = {"keep": 500}
+        self.call("PUT", "catalog", f"/standing-rules/{site_id}/{variant_id}", rule)
+        for number in range(3):
+            device_id = self.enrol(site_id)
+            for lot_id in self.ids["lot_id"]:
+                grant = {"device_id": device_id, "lot_id": lot_id, "quantity": 5000}
+                self.call("POST", "catalog", "/allotments", grant)
+            said = {
+                "seen_revision": 0,
+                "unsynced": 0,
+                "last_number": number,
+                "device_time": clock.rfc3339(clock.now()),
+                "app_version": "world",
+            }
+            self.call("POST", "catalog", "/till/contact", said, self.till_token)
+            self.sell_too_much(lot_id, variant_id)
+            # What stands there is asked to sell, and must not be revoked meanwhile.
+            self.ids["device_id"].append(self.invite(site_id)["device_id"])
+
+    def sell_too_much(self, lot_id: str, variant_id: str) -> None:
+        """Let the till upload sales within its grant and beyond it."""
+        common = {"clerk": "卓玛", "shift": 1, "device_time": clock.rfc3339(clock.now())}
+        entries: list[dict[str, Any]] = [
+            common | {"number": 1, "kind": "shift_open", "float_fen": 0}
+        ]
+        for number, quantity in enumerate((500, 1_000_000, 1_000_001), 2):
+            line = {
+                "line_no": 1,
+                "variant_id": variant_id,
+                "lot_id": lot_id,
+                "quantity": quantity,
+                "price_fen": 1,
+                "price_unit": 1,
+                "line_total_fen": quantity,
+            }
+            sale = {"lines": [line], "total_fen": quantity, "payment": "cash"}
+            entries.append(common | {"number": number, "kind": "sale"} | sale)
+        body = {"format": 1, "entries": entries}
+        self.call("POST", "orders", "/till/entries", body, self.till_token)
+        self.call("GET", "catalog", "/overdrafts")
+
+    def invite(self, site_id: str) -> Any:
+        """Register a device; return it with its code, which nobody uses."""
+        invited = self.call("POST", "catalog", "/devices", {"site_id": site_id, "name": "柜台"})
+        self.ids["code"].append(invited["enrolment_code"])
+        return invited
+
+    def enrol(self, site_id: str) -> str:
+        """Let a till stand at a site, with a key that all services know; return its device."""
+        code, secret = self.invite(site_id)["enrolment_code"], api_keys.new_secret()
+        self.ids["code"].remove(code)
+        body = {"code": code, "secret": secret}
+        enrolled = self.call("POST", "catalog", "/till/enrol", body)
+        self.till_key = UUID(enrolled["key_id"])
+        self.till_token = api_keys.token_of(self.till_key, secret)
+        self.ids["device_id"].remove(enrolled["device_id"])
+        return str(enrolled["device_id"])
+
+    def present_till(self) -> str:
+        """Return the token of a till; of a new one, if the last was revoked or replaced."""
+        with self.databases["catalog"].readers() as reader:
+            key = reader.get(ApiKey, self.till_key)
+        if key is None or devices.TILL not in key.scopes:
+            self.enrol(self.ids["site_id"][-1])
+        return self.till_token
 
     def _note(self, answer: Any) -> None:
         if isinstance(answer, list):
@@ -220,6 +303,18 @@ class Signed(AuthBase):
         request.headers["webhook-signature"] = self.webhook.sign(
             request.headers["webhook-id"], moment, text
         )
+        return request
+
+
+class FromTill(AuthBase):
+    """Sends a request with the key of a till that stands at a station."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Add the key."""
+        request.headers["Authorization"] = f"Bearer {self.world.present_till()}"
         return request
 
 
@@ -306,6 +401,11 @@ def test_requests_made_from_the_document_find_nothing(world: World, name: str) -
         if name == "orders":
             callbacks = "/api/orders/v1/payments/callbacks"
             schema.auth.set_from_requests(Signed(world.payment_secret)).apply_to(path=callbacks)
+        for result in schema.get_all_operations():
+            operation = result.ok()
+            if operation.definition.raw.get("x-required-scope") in DEVICE_SCOPES:
+                auth = schema.auth.set_from_requests(FromTill(world))
+                auth.apply_to(method=operation.method, path=operation.path)
         for event in from_schema(schema).execute():
             findings |= _found(event)
             accepted |= _accepted(event)
