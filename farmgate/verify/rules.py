@@ -5,7 +5,7 @@ event is on its way two services differ rightly, so whoever compares looks twice
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 #: Lot id → quantity, as pairs in the order of their ids.
@@ -135,8 +135,6 @@ def sale_differences(sale_id: str, sides: SaleSides) -> list[Difference]:
     sale, booking = sides.sale, sides.booking
     if sale is None:
         return [_unknown_sale(sale_id, booking)] if booking is not None else []
-    if sale.state == "disputed":
-        return [_disputed(sale_id, sale, booking)]
     wanted = _bookings(sale)
     if _state(booking) not in wanted:
         return [_misbooked(sale_id, sale, booking, wanted)]
@@ -145,8 +143,38 @@ def sale_differences(sale_id: str, sides: SaleSides) -> list[Difference]:
     return []
 
 
+#: By these checks orders and catalog each name what is disputed and not decided.
+DISPUTED, UNCOVERED = "station_sale_disputed", "overdraft open"
+
+
+def said_once(own: Iterable[Difference]) -> list[Difference]:
+    """Return what services found in their own rows, each dispute once and with what to do.
+
+    Of a sale that nothing covers both orders and catalog tell.
+    """
+    every = list(own)
+    uncovered = {each.ids["sale_id"] for each in every if each.check == UNCOVERED}
+    disputed = {each.ids["sale_id"] for each in every if each.check == DISPUTED}
+    kept = []
+    for each in every:
+        if each.check == UNCOVERED and each.ids["sale_id"] in disputed:
+            continue
+        if each.check in (UNCOVERED, DISPUTED):
+            sale_id = each.ids["sale_id"]
+            settle = f"farmgate devices settle {sale_id} cover --reason … (or lose)"
+            acknowledge = f"farmgate devices acknowledge {sale_id} --note …"
+            each = replace(
+                each, todo=f"Decide it: {settle if sale_id in uncovered else acknowledge}"
+            )
+        kept.append(each)
+    return kept
+
+
 def _bookings(sale: Held) -> tuple[str, ...]:
-    """Return what catalog may hold of a sale, void or return that is no longer disputed."""
+    """Return what catalog may hold of a sale, void or return.
+
+    That one is disputed and not decided is a difference that orders and catalog tell themselves.
+    """
     if "voided" in sale.marks:
         return (NONE,)  # undone before it was ever sent: it moved nothing
     match sale.state:
@@ -158,9 +186,11 @@ def _bookings(sale: Held) -> tuple[str, ...]:
         case "waiting":
             return (NONE,)
         case "settled":
-            return ("covered", "lost", "voided", "overdrawn", "disputed")
-        case _:  # acknowledged: kept beside the stock
-            return (NONE, "disputed")
+            return ("covered", "lost", "voided")
+        case "disputed" if sale.kind == "sale":
+            return ("overdrawn", "disputed")
+        case _:  # disputed or acknowledged: what came back is kept beside the stock
+            return (NONE,)
 
 
 def _state(held: Held | None) -> str:
@@ -260,22 +290,6 @@ def _unknown_sale(sale_id: str, booking: Held) -> Difference:
         f"Catalog has a {booking.kind} {sale_id} ({booking.state}), which orders does not know.",
         "If the database of orders was restored, let the tills upload again: they keep what was "
         "not acknowledged, and `farmgate devices import` takes their exported files.",
-    )
-
-
-def _disputed(sale_id: str, sale: Held, booking: Held | None) -> Difference:
-    todo = (
-        f"Decide it: farmgate devices settle {sale_id} cover, or lose (--reason)"
-        if sale.kind == "sale"
-        else f"Look at it: farmgate devices disputes; then farmgate devices acknowledge {sale_id}"
-    )
-    return Difference(
-        "sale_disputed",
-        {"sale_id": sale_id},
-        "a decision",
-        f"disputed, in catalog {_state(booking)}",
-        f"The {sale.kind} {sale_id} ({shown_lots(sale.lots)}) is disputed and not decided.",
-        todo,
     )
 
 

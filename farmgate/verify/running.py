@@ -17,6 +17,7 @@ from farmgate.verify.rules import (
     OrderSides,
     SaleSides,
     order_differences,
+    said_once,
     sale_differences,
 )
 
@@ -71,19 +72,25 @@ class Verifier:
         result = Result()
         orders, sales = self._compare_all(result.checked)
         own = self._ask_services(NAMES)
-        first = len(orders) + len(sales) + sum(map(len, own.values()))
+        first = {*orders, *sales}
         deadline, pause = monotonic() + patience, FIRST_PAUSE
         while (orders or sales or any(own.values())) and monotonic() < deadline:
             self._progress("looking again", 0)
             threading.Event().wait(min(pause, max(0.0, deadline - monotonic())))
             pause = min(LONGEST_PAUSE, pause * 2)
             orders, sales = self._orders_again(orders), self._sales_again(sales)
-            own = self._ask_services([name for name, found in own.items() if found])
+            # All of them: what was on its way may have arrived as something to be disputed.
+            own = self._ask_services(NAMES)
         result.differences = [
-            difference for found in (orders, sales, own) for each in found.values()
-            for difference in each
-        ]  # fmt: skip
-        result.vanished = first - len(orders) - len(sales) - sum(map(len, own.values()))
+            *(
+                difference
+                for found in (orders, sales)
+                for each in found.values()
+                for difference in each
+            ),
+            *said_once(difference for found in own.values() for difference in found),
+        ]
+        result.vanished = len(first - {*orders, *sales})
         for name in NAMES:
             report = self._reports[name]
             for what, count in report["checked"].items():

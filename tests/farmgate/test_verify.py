@@ -11,13 +11,16 @@ from farmgate.client import Client
 from farmgate.verify import reading
 from farmgate.verify.reading import MOST_IDS, Reader, held_of
 from farmgate.verify.rules import (
+    DISPUTED,
     FITTING,
     NONE,
+    UNCOVERED,
     Difference,
     Held,
     OrderSides,
     SaleSides,
     order_differences,
+    said_once,
     sale_differences,
 )
 from services.catalog.rules import ReservationStatus
@@ -132,6 +135,9 @@ def a_sale(state: str, *marks: str, kind: str = "sale", lots: Any = LOTS) -> Hel
         (a_sale("accepted", "voided"), None),
         (a_sale("accepted", "voided", kind="void"), None),
         (a_sale("waiting", kind="void"), None),
+        (a_sale("disputed"), a_sale("overdrawn")),
+        (a_sale("disputed"), a_sale("disputed")),
+        (a_sale("disputed", kind="return"), None),
         (a_sale("settled"), a_sale("covered")),
         (a_sale("settled"), a_sale("lost")),
         (a_sale("settled"), a_sale("voided")),
@@ -149,8 +155,9 @@ def test_a_sale_and_its_booking_agree(sale: Held, booking: Held | None) -> None:
         (a_sale("accepted"), a_sale("overdrawn"), "sale_booking"),
         (a_sale("accepted", "voided"), a_sale("booked"), "sale_booking"),
         (a_sale("accepted", lots=OTHER), a_sale("booked"), "sale_lots"),
-        (a_sale("settled"), a_sale("open"), "sale_booking"),
-        (a_sale("disputed"), a_sale("overdrawn"), "sale_disputed"),
+        (a_sale("settled"), a_sale("overdrawn"), "sale_booking"),
+        (a_sale("disputed"), a_sale("booked"), "sale_booking"),
+        (a_sale("disputed", kind="return"), a_sale("booked", kind="return"), "sale_booking"),
         (None, a_sale("booked"), "sale_unknown"),
     ],
 )
@@ -163,10 +170,30 @@ def test_a_sale_and_its_booking_that_differ_are_named(
     assert difference.ids["sale_id"] == "s-1"
 
 
-def test_a_disputed_sale_says_how_to_decide_it() -> None:
-    [difference] = sale_differences("s-1", SaleSides(a_sale("disputed"), None))
+def a_difference(service: str, check: str, sale_id: str) -> Difference:
+    return Difference(check, {"sale_id": sale_id}, "", "", "", "?", service)
 
-    assert "farmgate devices settle s-1" in difference.todo
+
+def test_a_dispute_that_two_services_tell_of_is_said_once_with_how_to_decide_it() -> None:
+    own = [
+        a_difference("orders", DISPUTED, "s-1"),
+        a_difference("orders", DISPUTED, "v-2"),
+        a_difference("catalog", UNCOVERED, "s-1"),
+        a_difference("catalog", UNCOVERED, "s-3"),
+        a_difference("catalog", "balance_movements", "s-1"),
+    ]
+
+    said = said_once(own)
+
+    assert [(each.service, each.ids["sale_id"]) for each in said] == [
+        ("orders", "s-1"),
+        ("orders", "v-2"),
+        ("catalog", "s-3"),
+        ("catalog", "s-1"),
+    ]
+    assert "farmgate devices settle s-1" in said[0].todo
+    assert "farmgate devices acknowledge v-2" in said[1].todo
+    assert said[3].todo == "?"
 
 
 def test_equal_facts_are_kept_once(stand: Any) -> None:
@@ -254,13 +281,13 @@ def test_what_is_on_its_way_is_read_again_until_it_agrees(
     reservation = ("o-1", {"status": "refused", "lots": {}})
     told = ("o-1", {"state": "placed", "told": ["order_rejected"]})
     stand.answers += [_page(order), _page(), _page(), _page(told), _page(), _page(), *OWN]
-    stand.answers += [_page(order), _page(reservation), _page(), _page(told)]
+    stand.answers += [_page(order), _page(reservation), _page(), _page(told), *OWN]
 
     done = verify("--json")
 
     found = json.loads(done.stdout)
     assert (done.exit_code, found["agrees"], found["vanished"]) == (0, True, 1)
-    assert all("id=o-1" in request.path for request in stand.requests[10:])
+    assert all("id=o-1" in request.path for request in stand.requests[10:14])
 
 
 def test_what_remains_is_named_with_what_waits(verify: Callable[..., Result], stand: Any) -> None:
