@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -45,11 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "postgres": "needs a PostgreSQL",
         "broker": "needs a RabbitMQ",
         "system": "runs real processes of all four services",
+        "browser": "drives a Chromium",
     }.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}")
 
 
-def _missing(what: str) -> None:
+def _missing(what: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"{what} is needed in CI: run `make test`")
     pytest.skip(f"{what} is needed: run `make test`, or pytest with --servers")
@@ -75,6 +76,16 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
             return given.rpartition("/")[0] + "/" + unique
 
         yield create
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the system's Chromium; none is downloaded."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        path = shutil.which(name)
+        if path is not None:
+            return path
+    _missing("a Chromium")
 
 
 @pytest.fixture(scope="session")

@@ -46,15 +46,16 @@ export async function upload(key, progress) {
  * From then on the centre may have it, whatever the device hears: its content must not change any
  * more, and a void of it gives no quota back here.
  */
-function attempt(key, after, most, mostBytes = MOST_BYTES) {
+function attempt(key, after, most) {
   return writing(() =>
     write(["journal"], async (tx) => {
       const range = IDBKeyRange.bound([key.key_id, after + 1], [key.key_id, Infinity]);
       const piece = [];
       let bytes = 0;
       for (const row of await tx.by("journal", "unsent", range, most)) {
-        bytes += JSON.stringify(row.entry).length * 2;
-        if (piece.length > 0 && bytes > mostBytes) break;
+        // Chinese signs are three bytes each in what is sent.
+        bytes += new Blob([JSON.stringify(row.entry)]).size;
+        if (piece.length > 0 && bytes > MOST_BYTES) break;
         if (row.state === "new") {
           row.state = "attempted";
           await tx.put("journal", row);
@@ -118,15 +119,24 @@ export function sendAgain(key, highest, holes) {
   );
 }
 
-/** The unsent entries of each key as a file's content; from here on they count as attempted. */
+/** Entries of one file, as many as the centre reads in at once. */
+const MOST_IN_FILE = 1000;
+
+/** All that is unsent, as the contents of files; from here on it counts as attempted. */
 export async function exported() {
   const keys = await read(["keys"], (tx) => tx.all("keys"));
   const files = [];
   for (const key of keys) {
-    const rows = await attempt(key, 0, undefined, Infinity);
-    if (rows.length === 0) continue;
-    const entries = rows.map((row) => row.entry);
-    files.push({ key, content: { device_id: key.device_id, epoch: key.epoch, entries } });
+    let after = 0;
+    for (;;) {
+      const rows = await attempt(key, after, MOST_IN_FILE);
+      if (rows.length === 0) break;
+      const entries = rows.map((row) => row.entry);
+      const { device_id, epoch } = key;
+      files.push({ key, first: rows[0].number, content: { device_id, epoch, format: FORMAT,
+        entries } });
+      after = rows.at(-1).number;
+    }
   }
   return files;
 }

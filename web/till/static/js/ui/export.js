@@ -6,14 +6,14 @@ import { refresh } from "../state.js";
 import { exported } from "../upload.js";
 import { h, tell } from "./dom.js";
 
-/** Save what is unsent as a file, one for each enrolment. It stays unsent until the centre answers. */
+/** Save what is unsent as files. It stays unsent until the centre answers. */
 export async function save() {
   const files = await exported();
   if (files.length === 0) return tell(t("export.none"));
-  for (const { key, content } of files) {
+  for (const { key, first, content } of files) {
     const blob = new Blob([JSON.stringify(content, null, 1)], { type: "application/json" });
     const href = URL.createObjectURL(blob);
-    const name = `till-${key.device_code}-${key.epoch}-${day(Date.now())}.json`;
+    const name = `till-${key.device_code}-${key.epoch}-${first}-${day(Date.now())}.json`;
     h("a", { href, download: name }).click();
     // The browser has its own copy by then.
     setTimeout(() => URL.revokeObjectURL(href), 60_000);

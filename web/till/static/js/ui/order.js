@@ -43,7 +43,7 @@ export function screen(main) {
     const step = (packs, sign) => h("button.btn.btn-outline-primary.till-big", {
       type: "button", "aria-label": `${sign} ${title(variant)}`, onclick: () => change(packs),
     }, sign);
-    return h("div.list-group-item.till-row",
+    return h("div.list-group-item.till-row.till-wrap",
       h("div.d-flex.gap-2.align-items-center",
         h(`span.till-sign.till-sign-small.${colourOf(variant.category)}`,
           { "aria-hidden": "true", lang: "zh" }, signOf(variant)),

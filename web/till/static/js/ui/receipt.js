@@ -21,10 +21,10 @@ export function screen(main, [keyId, number, given]) {
 }
 
 function parts(row, given) {
-  const { keys, key, attention } = now();
+  const { keys, attention } = now();
   const of = keys.find((one) => one.key_id === row.key_id);
   const [kind, state] = standing(row, of.current ? attention : []);
-  const sale = row.entry.kind === "sale" && of === key && !row.voided_by;
+  const sale = row.entry.kind === "sale" && of.current && !row.voided_by;
   const partly = sale && Object.keys(row.back).length > 0;
   const left = sale && Object.values(returnable(row)).some((quantity) => quantity > 0);
   return [
@@ -50,11 +50,14 @@ function both(name, facts) {
   return h("span", chinese, h("small.till-second", { lang: current() }, t(name, facts)));
 }
 
-function bothNames(names) {
-  const chinese = h("span", { lang: languageOf(names, "zh") }, nameOf(names, "zh"));
-  if (current() === "zh" || nameOf(names) === nameOf(names, "zh")) return chinese;
+/** Names of a site or of goods with their grade, likewise. */
+function bothNames({ names, grade }) {
+  const line = (language) => [nameOf(names, language), grade && t("grade", { grade }, language)]
+    .filter(Boolean).join(" · ");
+  const chinese = h("span", { lang: languageOf(names, "zh") }, line("zh"));
+  if (current() === "zh") return chinese;
   return h("span", chinese,
-    h("small.till-second", { lang: languageOf(names) }, nameOf(names)));
+    h("small.till-second", { lang: languageOf(names) }, line(current())));
 }
 
 function pair(name, value, strong = false) {
@@ -64,7 +67,7 @@ function pair(name, value, strong = false) {
 function paper(row, key, given) {
   const { entry } = row;
   return h("article.till-receipt",
-    h("h1.h5.text-center.mb-0", bothNames(key.site.names)),
+    h("h1.h5.text-center.mb-0", bothNames(key.site)),
     h("p.text-center.mb-2", both(`receipt.${entry.kind}`)),
     pair("receipt.number", h("span", { id: "receipt-number" }, numberOf(key, row.number))),
     pair("receipt.time", when(row.at, now().clock)),
@@ -124,9 +127,8 @@ function body(row, given) {
   }
 }
 
-function goods({ names, grade }, detail, fen) {
+function goods(what, detail, fen) {
   return h("div.till-goods",
-    h("div", bothNames(names), grade ? ` · ${t("grade", { grade })}` : "",
-      h("div.small", detail)),
+    h("div", bothNames(what), h("div.small", detail)),
     h("span.text-nowrap", yuan(fen)));
 }
