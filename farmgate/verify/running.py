@@ -94,7 +94,7 @@ class Verifier:
         for name in NAMES:
             report = self._reports[name]
             for what, count in report["checked"].items():
-                result.checked[f"{name}'s own {what.replace('_', ' ')}"] = count
+                result.checked[f"{name}: own {what.replace('_', ' ')}"] = count
             result.notes += [f"{name}: {note}" for note in report["notes"]]
         if result.differences:
             result.waiting = {name: self._waiting(name) for name in NAMES}

@@ -39,15 +39,16 @@ def list_disputes(as_json: bool) -> None:
     if not entries and not overdrafts:
         click.echo("Nothing is disputed.")
         return
-    table = Table(title="Disputed (times by the device's clock)", title_justify="left")
-    for title in ("id", "device", "number", "kind", "when", "amount", "why", "next"):
+    table = Table(title="Disputed (times by the device's clock)", title_justify="left", padding=0)
+    # Whole: it is what the next command takes.
+    table.add_column("id", no_wrap=True, min_width=36)
+    for title in ("device, epoch, number", "kind", "when", "amount", "why", "next"):
         table.add_column(title, overflow="fold")
     for entry in entries:
         overdraft = overdrafts.pop(entry["sale_id"], None)
         table.add_row(
             entry["sale_id"],
-            f"{entry['device_code']} epoch {entry['epoch']}",
-            str(entry["number"]),
+            f"{entry['device_code']} {entry['epoch']} #{entry['number']}",
             entry["kind"],
             moment(entry["device_time"]) if entry["device_time"] else "?",
             "" if entry["total_fen"] is None else yuan(entry["total_fen"]),
@@ -58,8 +59,7 @@ def list_disputes(as_json: bool) -> None:
         # Orders has not heard of it yet, or has forgotten it.
         table.add_row(
             overdraft["sale_id"],
-            f"epoch {overdraft['epoch']}",
-            str(overdraft["number"]),
+            f"{overdraft['epoch']} #{overdraft['number']}",
             "sale",
             moment(overdraft["opened_at"]),
             "",

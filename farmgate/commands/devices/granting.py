@@ -16,6 +16,7 @@ from farmgate.stations import (
     find_lot,
     find_site,
     find_variant,
+    quantities,
     site_codes,
     variants,
 )
@@ -53,7 +54,7 @@ def grant(code: str, sku_or_lot: str, quantity: int, packs: bool, as_json: bool)
         return
     for allotment in granted:
         click.echo(
-            f"{code} may sell {allotment['remaining']:,} {variant.unit} of lot "
+            f"{code} may sell {quantities({variant.unit: allotment['remaining']})} of lot "
             f"{allotment['lot_code']} ({variant.sku}). It hears of it when it next calls."
         )
 
@@ -178,7 +179,9 @@ def rule(site_code: str, sku: str, packs: int) -> None:
         return
     keep = packs * variant.pack_quantity
     client.put("catalog", path, {"keep": keep})
-    click.echo(f"{keep:,} {variant.unit} ({packs} packs) of {sku} are kept at {site_code}.")
+    click.echo(
+        f"{quantities({variant.unit: keep})} ({packs} packs) of {sku} are kept at {site_code}."
+    )
 
 
 @click.command("rules")
@@ -201,5 +204,5 @@ def list_rules(as_json: bool) -> None:
     ]
     for site, variant, keep in sorted(rows, key=lambda row: (row[0], row[1].sku)):
         packs = f"{keep / variant.pack_quantity:g}"
-        table.add_row(site, variant.sku, packs, f"{keep:,} {variant.unit}")
+        table.add_row(site, variant.sku, packs, quantities({variant.unit: keep}))
     out.print(table)

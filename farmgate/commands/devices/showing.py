@@ -33,6 +33,7 @@ def list_devices(site_code: str | None, as_json: bool) -> None:
         for device in client.pages("catalog", "/devices")
         if site_code in (None, device["site_code"])
     ]
+    devices.sort(key=lambda device: str(device["code"]))
     journals = _journals(client)
     if as_json:
         rows = [device | {"journals": journals[device["device_id"]]} for device in devices]
@@ -43,16 +44,15 @@ def list_devices(site_code: str | None, as_json: bool) -> None:
         click.echo(f"There is no device yet. Add one: farmgate devices add {where}")
         return
     left = _left(client)
-    table = Table(title="Devices (times in Asia/Shanghai)", title_justify="left")
+    table = Table(title="Devices (times in Asia/Shanghai)", title_justify="left", padding=0)
     for title in ("site", "device", "status"):
         table.add_column(title, no_wrap=True)
     table.add_column("epoch", justify="right")
     table.add_column("last contact", no_wrap=True)
     table.add_column("unsynced", justify="right")
-    table.add_column("lease until", no_wrap=True)
-    table.add_column("remaining", justify="right")
-    table.add_column("disputed", justify="right")
-    table.add_column("not heard", justify="right")
+    table.add_column("lease until")
+    for title in ("remaining", "disputed", "not heard"):
+        table.add_column(title, justify="right")
     for device in devices:
         table.add_row(
             device["site_code"],
@@ -188,7 +188,7 @@ def _clock(seconds: int | None) -> str:
 
 
 def _allotments(device: dict[str, Any], known: dict[str, Variant]) -> Table:
-    table = Table(title="Allotments (grams or pieces)", title_justify="left")
+    table = Table(title="Allotments (grams or pieces)", title_justify="left", padding=0)
     table.add_column("lot", no_wrap=True)
     table.add_column("goods", no_wrap=True)
     table.add_column("epoch", justify="right")
