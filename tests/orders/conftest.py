@@ -1,5 +1,6 @@
 """Builders of orders' tests: goods on sale with prices, sites, and orders placed for them."""
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from standardwebhooks.webhooks import Webhook
 from werkzeug.test import TestResponse
 
 from services.orders.app import create_app
-from services.orders.models import Order
+from services.orders.models import Order, TillEntry
 from services.orders.worker import SERVICE
 from shared import api_keys, clock
 from shared.config import Settings
@@ -236,11 +237,7 @@ class Till:
 
     def upload(self, *entries: dict[str, Any]) -> list[dict[str, Any]]:
         """Upload entries; returns the answers."""
-        answer = self.client.post(
-            "/api/orders/v1/till/entries",
-            json={"format": 1, "entries": list(entries)},
-            headers=self.headers,
-        )
+        answer = self.send(entries=list(entries))
         assert answer.status_code == 200, answer.text
         answers: list[dict[str, Any]] = answer.json["answers"]
         return answers
@@ -250,6 +247,11 @@ class Till:
         answer = self.client.get("/api/orders/v1/till/attention", headers=self.headers)
         assert answer.status_code == 200, answer.text
         return dict(answer.json)
+
+    def send(self, **changes: Any) -> TestResponse:
+        """Upload whatever it is; returns the whole answer."""
+        body = {"format": 1, "entries": [{}]} | changes
+        return self.client.post("/api/orders/v1/till/entries", json=body, headers=self.headers)
 
     def id_of(self, number: int) -> UUID:
         """Return the id of the entry with this number."""
@@ -297,29 +299,91 @@ def station_price(deliver: Deliver, variant_id: UUID, a_price: Builder) -> None:
 
 
 @pytest.fixture
-def a_sale(variant_id: UUID) -> Builder:
-    """Make a sale of 1 kg for 136.00 yuan, paid in cash."""
-    lot_id = new_id()
+def lot_id() -> UUID:
+    """A lot from which stations sell."""
+    return new_id()
 
-    def build(number: int, **changes: Any) -> dict[str, Any]:
-        line = {
-            "line_no": 1,
-            "variant_id": str(variant_id),
-            "lot_id": str(lot_id),
-            "quantity": 1000,
-            "price_fen": 6800,
-            "price_unit": 500,
-            "line_total_fen": 13_600,
-        }
-        return {
-            "number": number,
-            "kind": "sale",
-            "device_time": "2026-11-25T08:30:00Z",
-            "clerk": "卓嘎",
-            "shift": 1,
-            "lines": [line],
-            "total_fen": 13_600,
+
+@pytest.fixture
+def an_entry(variant_id: UUID, lot_id: UUID) -> Callable[..., dict[str, Any]]:
+    """Make an entry of a till's journal: `an_entry("void", 3, of=2)`.
+
+    A sale is 1 kg for 136.00 yuan in cash; a void undoes it; a return brings half of it back.
+    """
+    line = {
+        "line_no": 1,
+        "variant_id": str(variant_id),
+        "lot_id": str(lot_id),
+        "quantity": 1000,
+        "price_fen": 6800,
+        "price_unit": 500,
+        "line_total_fen": 13_600,
+    }
+    back = {"line_no": 1, "quantity": 500, "refund_fen": 6800, "restock": True}
+    contact = {"name": "卓玛", "phone": "138 0013 8000", "address": "巴河镇1号", "language": "bo"}
+    own: dict[str, dict[str, Any]] = {
+        "sale": {"lines": [line], "total_fen": 13_600, "payment": "cash"},
+        "void": {"refund_fen": 13_600, "payment": "cash", "reason": "wrong lot"},
+        "return": {"lines": [back], "refund_fen": 6800, "payment": "cash", "reason": "spoiled"},
+        "hand_over": {
+            "shipment_id": str(new_id()),
+            "code": "123456",
+            "received_by": None,
+            "collected_fen": 13_600,
             "payment": "cash",
-        } | changes
+            "difference_reason": None,
+        },
+        "order": {
+            "order": {
+                "lines": [{"variant_id": str(variant_id), "quantity": 1000}],
+                "collect": False,
+                "payment_method": "cash_on_delivery",
+                "contact": contact,
+            }
+        },
+        "shift_open": {"float_fen": 20_000},
+        "shift_close": {"counted_fen": 20_000, "note": None},
+    }
+
+    def build(kind: str, number: int, /, **changes: Any) -> dict[str, Any]:
+        common = {"number": number, "kind": kind, "clerk": "卓嘎", "shift": 1}
+        common["device_time"] = "2026-11-25T08:30:00Z"
+        return copy.deepcopy(common | own[kind] | changes)
 
     return build
+
+
+@pytest.fixture
+def read_entry(database: Database) -> Callable[[UUID], TillEntry]:
+    """Read an entry of a journal as it is committed."""
+
+    def read(entry_id: UUID) -> TillEntry:
+        with database.readers() as reader:
+            return reader.get_one(TillEntry, entry_id)
+
+    return read
+
+
+@pytest.fixture
+def ask(client: FlaskClient, token: Callable[..., dict[str, str]]) -> Callable[[str], Any]:
+    """Ask orders something as an operator; returns the answer's body."""
+
+    def do(path: str) -> Any:
+        answer = client.get(
+            f"/api/orders/v1/{path}", headers=token("stations:read", "operate", "orders:read")
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    return do
+
+
+@pytest.fixture
+def tell(client: FlaskClient, token: Callable[..., dict[str, str]]) -> Callable[..., TestResponse]:
+    """Post something as an operator of stations; returns the whole answer."""
+
+    def do(path: str, **body: Any) -> TestResponse:
+        headers = token("stations:operate")
+        return client.post(f"/api/orders/v1/{path}", json=body, headers=headers)
+
+    return do

@@ -11,8 +11,8 @@ from services.orders.schemas.till import Entries
 from shared.paging import PageRequest
 from shared.web import RequestSchema, ResponseSchema
 
-#: Entries of one exported file; a larger one is imported in pieces.
-MOST_IMPORTED = 5000
+#: Entries of one exported file: what a body of a megabyte holds. A larger one comes in pieces.
+MOST_IMPORTED = 2000
 
 
 def _clerk(**options: Any) -> fields.String:

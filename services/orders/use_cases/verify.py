@@ -167,25 +167,42 @@ def _taken_back(session: Session, report: Report) -> Iterable[Difference]:
         report.checked["taken_back"] = report.checked.get("taken_back", 0) + 1
         noted = Taken(row.taken, row.taken_fen)
         expected = told.pop((row.sale_id, row.line_no), Taken())
-        sold = [line for line in sale.lines if line["line_no"] == row.line_no]
-        is_sold = [(line["quantity"], line["line_total_fen"]) for line in sold] == [
-            (row.sold, row.sold_fen)
-        ]
-        if noted != expected or not is_sold or row.taken > row.sold:
-            yield _taken_difference(row.sale_id, row.line_no, expected, noted)
+        sold = next(
+            (
+                Taken(line["quantity"], line["line_total_fen"])
+                for line in sale.lines
+                if line["line_no"] == row.line_no
+            ),
+            Taken(),
+        )
+        of = Taken(row.sold, row.sold_fen)
+        if noted != expected or of != sold or row.taken > row.sold:
+            yield _taken_difference(row.sale_id, row.line_no, (expected, sold), (noted, of))
     for (sale_id, line_no), expected in told.items():
-        yield _taken_difference(sale_id, line_no, expected, Taken())
+        yield _taken_difference(sale_id, line_no, (expected, None), (Taken(), None))
 
 
-def _taken_difference(sale_id: UUID, line_no: int, expected: Taken, noted: Taken) -> Difference:
+#: What was taken back of a line, and what was sold of it, if that is compared, too.
+_TakenOf = tuple[Taken, Taken | None]
+
+
+def _taken_difference(
+    sale_id: UUID, line_no: int, expected: _TakenOf, noted: _TakenOf
+) -> Difference:
     return _difference(
         "taken_back",
         {"sale_id": sale_id, "line_no": line_no},
-        f"{expected.quantity} for {expected.fen} fen",
-        f"{noted.quantity} for {noted.fen} fen",
-        f"Voids and returns took {expected.quantity} ({expected.fen} fen) back of line {line_no} "
-        f"of sale {sale_id}; noted are {noted.quantity} ({noted.fen} fen).",
+        _shown_taken(expected),
+        _shown_taken(noted),
+        f"By its voids and returns {_shown_taken(expected)} came back of line {line_no} of sale "
+        f"{sale_id}; noted are {_shown_taken(noted)}.",
     )
+
+
+def _shown_taken(taken_of: _TakenOf) -> str:
+    taken, sold = taken_of
+    whole = "" if sold is None else f" of {sold.quantity} for {sold.fen} fen"
+    return f"{taken.quantity} for {taken.fen} fen{whole}"
 
 
 def _disputed(session: Session) -> Iterable[Difference]:
@@ -235,6 +252,10 @@ def _cash_of_entries(session: Session) -> Iterable[Difference]:
             TillEntry.id,
             TillEntry.number,
             TillEntry.device_code,
+            TillEntry.clerk,
+            TillEntry.site_id,
+            CashEntry.clerk.label("holder"),
+            CashEntry.site_id.label("held_at"),
             expected.label("expected"),
             booked.label("booked"),
         )
@@ -252,10 +273,10 @@ def _cash_of_entries(session: Session) -> Iterable[Difference]:
         yield _difference(
             "cash_entry",
             {"sale_id": row.id},
-            f"{row.expected} fen",
-            f"{row.booked} fen",
-            f"Entry {row.number} of device {row.device_code} moved {row.expected} fen of cash; "
-            f"booked are {row.booked} fen.",
+            f"{row.expected} fen of {row.clerk} at site {row.site_id}",
+            f"{row.booked} fen of {row.holder} at site {row.held_at}",
+            f"Entry {row.number} of device {row.device_code} moved {row.expected} fen of cash of "
+            f"{row.clerk}; booked are {row.booked} fen of {row.holder}.",
         )
 
 

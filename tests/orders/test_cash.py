@@ -1,0 +1,203 @@
+"""Cash in custody: what a clerk took, gave back and handed on is what the clerk must hold."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from werkzeug.test import TestResponse
+
+from services.orders.models import Custody
+from shared.database import Database
+from shared.ids import new_id
+
+Builder = Callable[..., dict[str, Any]]
+Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
+Ask = Callable[[str], Any]
+Tell = Callable[..., TestResponse]
+InThreads = Callable[..., list[Any]]
+
+pytestmark = pytest.mark.usefixtures("station_price")
+
+
+def test_what_a_clerk_holds_is_collected_minus_refunded_remitted_and_written_off(
+    till: Any, an_entry: Builder, tell: Tell, ask: Ask, site_id: UUID, recorded_events: Recorded
+) -> None:
+    till.upload(
+        an_entry("sale", 1),
+        an_entry("sale", 2, payment="mobile"),
+        an_entry("return", 3, of=1),
+        an_entry("hand_over", 4),
+    )
+    whose = {"site_id": str(site_id), "clerk": "卓嘎"}
+
+    remitted = tell("cash/remittances", **whose, sent_fen=10_000, counted_fen=9900, reason="short")
+    written_off = tell("cash/write-offs", **whose, amount_fen=50, reason="torn note")
+
+    assert (remitted.status_code, written_off.status_code) == (201, 201)
+    assert remitted.json["recorded_by"] == "operator"
+    assert (written_off.json["amount_fen"], written_off.json["cause"]) == (-50, "written_off")
+    (custody,) = ask("cash/custody")["items"]
+    assert custody == whose | {
+        "collected_fen": 27_200,
+        "refunded_fen": 6800,
+        "remitted_fen": 9900,
+        "written_off_fen": 150,
+        "held_fen": 27_200 - 6800 - 9900 - 150,
+    }
+    type_, told = recorded_events()[-1]
+    assert type_ == "orders.cash_remitted.v1"
+    assert told == {
+        "remittance_id": remitted.json["remittance_id"],
+        "site_id": str(site_id),
+        "sent_fen": 10_000,
+        "counted_fen": 9900,
+    }
+    assert ask("verify")["differences"] == []
+
+
+def test_cash_may_be_handed_on_before_the_sales_it_was_taken_for_are_uploaded(
+    till: Any, an_entry: Builder, tell: Tell, ask: Ask, site_id: UUID
+) -> None:
+    whose = {"site_id": str(site_id), "clerk": "卓嘎"}
+    tell("cash/remittances", **whose, sent_fen=13_600, counted_fen=13_600)
+    before = ask("cash/custody")["items"][0]["held_fen"]
+
+    till.upload(an_entry("sale", 1))
+
+    assert (before, ask("cash/custody")["items"][0]["held_fen"]) == (-13_600, 0)
+
+
+def test_two_counts_that_differ_need_a_reason(tell: Tell, ask: Ask, site_id: UUID) -> None:
+    whose = {"site_id": str(site_id), "clerk": "卓嘎"}
+
+    answer = tell("cash/remittances", **whose, sent_fen=100, counted_fen=99)
+
+    assert (answer.status_code, answer.json["type"]) == (422, "/problems/reason-needed")
+    assert ask("cash/custody")["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("cash/remittances", {"sent_fen": 1, "counted_fen": 1}),
+        ("cash/write-offs", {"amount_fen": 1, "reason": "torn"}),
+    ],
+)
+def test_no_cash_is_moved_at_a_site_that_does_not_exist(
+    tell: Tell, path: str, body: dict[str, Any]
+) -> None:
+    answer = tell(path, site_id=str(new_id()), clerk="卓嘎", **body)
+
+    assert (answer.status_code, answer.json["type"]) == (422, "/problems/unknown-site")
+
+
+def test_two_tills_of_one_clerk_that_upload_at_once_miss_no_cash(
+    enrol: Callable[..., Any], an_entry: Builder, ask: Ask, in_threads: InThreads
+) -> None:
+    tills = [enrol() for _ in range(4)]
+
+    def uploads(till: Any) -> Callable[[], None]:
+        def run() -> None:
+            for number in range(1, 6):
+                till.upload(an_entry("sale", number), an_entry("void", number + 100, of=number))
+
+        return run
+
+    in_threads([uploads(till) for till in tills])
+
+    (custody,) = ask("cash/custody")["items"]
+    assert custody["collected_fen"] == 4 * 5 * 13_600
+    assert ask("verify")["differences"] == []
+
+
+def test_custody_is_listed_by_site_and_by_clerk(till: Any, an_entry: Builder, ask: Ask) -> None:
+    till.upload(an_entry("sale", 1), an_entry("sale", 2, clerk="扎西"))
+
+    by_clerk = ask("cash/custody?clerk=扎西")["items"]
+    elsewhere = ask(f"cash/custody?site_id={new_id()}")["items"]
+
+    assert [each["clerk"] for each in by_clerk] == ["扎西"]
+    assert elsewhere == []
+
+
+def test_the_database_itself_refuses_a_custody_that_does_not_add_up(
+    till: Any, an_entry: Builder, database: Database
+) -> None:
+    till.upload(an_entry("sale", 1))
+
+    with pytest.raises(IntegrityError), database.sessions.begin() as session:
+        session.scalars(select(Custody)).one().held_fen += 1
+
+
+# --- Shifts --------------------------------------------------------------------------------------
+
+
+def a_shift(an_entry: Builder) -> list[dict[str, Any]]:
+    """Make a shift that ends with 1.00 yuan too little in the drawer."""
+    return [
+        an_entry("shift_open", 1),
+        an_entry("sale", 2),
+        an_entry("sale", 3, payment="mobile"),
+        an_entry("return", 4, of=2),
+        an_entry("shift_close", 5, counted_fen=20_000 + 6800 - 100, note="?"),
+    ]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_shift_says_what_should_be_in_the_drawer_and_what_was_counted(
+    till: Any, an_entry: Builder, ask: Ask, turned: bool
+) -> None:
+    """Its entries come in any order. Reported in odoo#125037, #284790."""
+    entries = a_shift(an_entry)
+    for entry in reversed(entries) if turned else entries:
+        till.upload(entry)
+
+    (shift,) = ask("cash/shifts")["items"]
+
+    assert (shift["number"], shift["clerk"], shift["note"]) == (1, "卓嘎", "?")
+    assert (shift["float_fen"], shift["counted_fen"]) == (20_000, 26_700)
+    assert (shift["expected_fen"], shift["difference_fen"]) == (26_800, -100)
+    assert (shift["missing"], shift["opened_at"]) == (0, "2026-11-25T08:30:00+00:00")
+
+
+def test_a_shift_whose_entries_have_not_all_come_says_how_many_are_missing(
+    till: Any, an_entry: Builder, ask: Ask
+) -> None:
+    opened, sale, _, _, closed = a_shift(an_entry)
+    till.upload(closed)
+    (without_opening,) = ask("cash/shifts")["items"]
+
+    till.upload(opened, sale)
+
+    (shift,) = ask("cash/shifts")["items"]
+    assert (without_opening["expected_fen"], without_opening["missing"]) == (None, 4)
+    assert (shift["expected_fen"], shift["missing"]) == (33_600, 2)
+
+
+def test_of_two_closings_of_a_shift_the_first_counts(
+    till: Any, an_entry: Builder, ask: Ask
+) -> None:
+    till.upload(an_entry("shift_close", 3, counted_fen=3), an_entry("shift_open", 1))
+    till.upload(an_entry("shift_close", 2, counted_fen=2))
+
+    (shift,) = ask("cash/shifts")["items"]
+    assert shift["counted_fen"] == 2
+
+
+@pytest.mark.parametrize(("query", "numbers"), [("", [3, 1]), ("closed=true", [1])])
+def test_shifts_are_listed_the_last_first(
+    till: Any, an_entry: Builder, ask: Ask, query: str, numbers: list[int]
+) -> None:
+    till.upload(an_entry("shift_open", 1), an_entry("shift_close", 2))
+    till.upload(an_entry("shift_open", 3, shift=3))
+
+    found = ask(f"cash/shifts?{query}")["items"]
+    of_clerk = ask(f"cash/shifts?clerk=卓嘎&site_id={till.device.site_id}&closed=false")["items"]
+    of_device = ask(f"cash/shifts?device_id={new_id()}")["items"]
+
+    assert [shift["number"] for shift in found] == numbers
+    assert [shift["number"] for shift in of_clerk] == [3]
+    assert of_device == []
