@@ -16,7 +16,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "events.md"
 
 HEAD = """# Events
 
-Written by `make docs` from [shared/events.py](../shared/events.py) and the services' own
+Written by `make docs` from [shared/events](../shared/events) and the services' own
 `SUBSCRIPTIONS`; do not edit. The type is the routing key: `<publisher>.<fact>.v<major>`. Events
 of one subject take effect in the order of their `sequence`. *Internal* events carry contact data
 and cannot be bound by integrators. *Feed only* means that no service listens: the event gets its

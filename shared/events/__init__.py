@@ -1,0 +1,155 @@
+"""The published language: every event contract, in the order of an order's life.
+
+A contract says once what happened, who may see it, and which fields it carries. The routing
+key is the event's type, `<service>.<fact>.v<major>`; `subject` names the field by whose
+aggregate the events are ordered. Fields are only ever added, and then optional; anything else
+is a new major version beside the old one.
+
+Quantities are integers in the variant's unit (grams or pieces), money is integer fen (CNY),
+moments are UTC, dates are calendar dates in Asia/Shanghai. Public events carry ids, quantities
+and money; names, phones and addresses of people travel only in events marked internal.
+"""
+
+# What contracts are made of is reached through here, too.
+from shared.events.base import (  # noqa: F401
+    CHANNELS,
+    COUNTER_PAYMENTS,
+    PAYMENT_METHODS,
+    SITE_LEVELS,
+    STATION_SALE_KINDS,
+    UNITS,
+    Event,
+    Names,
+    fen,
+    quantity,
+)
+from shared.events.endings import (
+    OrderCancelled,
+    OrderExpired,
+    OrderReinstated,
+    StockReleased,
+)
+from shared.events.money import (
+    OrderPaid,
+    PaymentFailed,
+    PaymentRefunded,
+)
+from shared.events.people import (
+    MessageFailed,
+    MessageSent,
+)
+from shared.events.place import (
+    EnterpriseContactGiven,
+    EnterpriseRegistered,
+    LotHeld,
+    LotRecalled,
+    LotReleased,
+    PriceChanged,
+    ProductListed,
+    ProductWithdrawn,
+    SiteClosed,
+    SiteOpened,
+    StockAdjusted,
+    StockReceived,
+)
+from shared.events.placing import (
+    ContactGiven,
+    OrderConfirmed,
+    OrderPlaced,
+    OrderRejected,
+    StockRefused,
+    StockReserved,
+)
+from shared.events.stations import (
+    AllotmentClosed,
+    AllotmentGranted,
+    AllotmentOverdrawn,
+    AllotmentResumed,
+    AllotmentReturned,
+    AllotmentSuspended,
+    AllotmentWrittenOff,
+    CashRemitted,
+    DeviceEnrolled,
+    DeviceKeyGiven,
+    DeviceRevoked,
+    HandOverRefused,
+    OverdraftSettled,
+    ParcelHandedOver,
+    StationSaleDisputed,
+    StationSaleRecorded,
+)
+from shared.events.travel import (
+    CollectionCodeIssued,
+    DeliveryFailed,
+    OrderCompleted,
+    OrderReturned,
+    ShipmentArrived,
+    ShipmentCancelled,
+    ShipmentCollected,
+    ShipmentDelivered,
+    ShipmentDispatched,
+    ShipmentPacked,
+    ShipmentPlanned,
+    ShipmentReturned,
+)
+
+#: The catalogue, in reading order. A contract that is not here is not published.
+EVENTS: tuple[type[Event], ...] = (
+    SiteOpened,
+    SiteClosed,
+    EnterpriseRegistered,
+    EnterpriseContactGiven,
+    ProductListed,
+    ProductWithdrawn,
+    PriceChanged,
+    LotReleased,
+    LotHeld,
+    LotRecalled,
+    StockReceived,
+    StockAdjusted,
+    OrderPlaced,
+    ContactGiven,
+    StockReserved,
+    StockRefused,
+    OrderConfirmed,
+    OrderRejected,
+    OrderPaid,
+    PaymentFailed,
+    PaymentRefunded,
+    OrderExpired,
+    OrderReinstated,
+    OrderCancelled,
+    StockReleased,
+    ShipmentPlanned,
+    ShipmentPacked,
+    ShipmentDispatched,
+    ShipmentArrived,
+    CollectionCodeIssued,
+    ShipmentDelivered,
+    ShipmentCollected,
+    DeliveryFailed,
+    ShipmentCancelled,
+    ShipmentReturned,
+    OrderCompleted,
+    OrderReturned,
+    DeviceEnrolled,
+    DeviceKeyGiven,
+    DeviceRevoked,
+    AllotmentGranted,
+    AllotmentSuspended,
+    AllotmentResumed,
+    AllotmentReturned,
+    AllotmentWrittenOff,
+    AllotmentClosed,
+    StationSaleRecorded,
+    StationSaleDisputed,
+    AllotmentOverdrawn,
+    OverdraftSettled,
+    ParcelHandedOver,
+    HandOverRefused,
+    CashRemitted,
+    MessageSent,
+    MessageFailed,
+)
+
+BY_TYPE: dict[str, type[Event]] = {contract.routing_key: contract for contract in EVENTS}
