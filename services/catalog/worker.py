@@ -1,6 +1,7 @@
-"""Catalog's worker: its handlers, and no timers of its own."""
+"""Catalog's worker: its handlers, and its timers."""
 
 from services.catalog.handlers import PREPARE, SUBSCRIPTIONS
+from services.catalog.timers import TIMERS
 from shared.service import Service
 
-SERVICE = Service(name="catalog", subscriptions=SUBSCRIPTIONS, prepare=PREPARE)
+SERVICE = Service(name="catalog", subscriptions=SUBSCRIPTIONS, prepare=PREPARE, timers=TIMERS)

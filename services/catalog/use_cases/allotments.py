@@ -7,6 +7,7 @@ the device's lock.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +46,8 @@ from shared.events import (
 from shared.outbox import record
 from shared.rows import lock_rows
 
+#: Sold out allotments that are closed in one transaction.
+CLOSED_AT_ONCE = 200
 #: (device, epoch, lot): there is one allotment for each.
 Name = tuple[UUID, int, UUID]
 
@@ -384,6 +387,25 @@ def close(session: Session, allotment_id: UUID, actor: str) -> Allotment:
     allotment.actor = actor
     _close(session, device, allotment)
     return allotment
+
+
+def close_sold_out(session: Session, before: datetime) -> int:
+    """Close allotments of which nothing is left since `before`; return how many, if any.
+
+    They would otherwise be told to their devices for ever.
+    """
+    which = (
+        Allotment.remaining == 0,
+        Allotment.status != AllotmentStatus.CLOSED.value,
+        Allotment.changed_at < before,
+    )
+    ids = session.scalars(select(Allotment.id).where(*which).limit(CLOSED_AT_ONCE)).all()
+    of_those = Allotment.id.in_(ids)
+    lock_rows(session, Device.id, session.scalars(select(Allotment.device_id).where(of_those)))
+    sold_out = lock_allotments(session, of_those, *which)
+    for allotment in sold_out:
+        _close(session, locked_device(session, allotment.device_id), allotment)
+    return len(sold_out)
 
 
 def _close(session: Session, device: Device, allotment: Allotment) -> None:

@@ -81,6 +81,8 @@ def contact(session: Session, caller: keys.Device, said: Said, lease_seconds: in
     epoch.clock_offset_seconds = round((said.device_time - moment).total_seconds())
     if said.remaining is not None:
         epoch.remaining = {str(lot_id): left for lot_id, left in said.remaining.items()}
+    told = _told(session, device, epoch.lease_until)
+    held = {each["variant_id"] for each in told}
     return Contact(
         server_time=moment,
         device=device,
@@ -89,8 +91,8 @@ def contact(session: Session, caller: keys.Device, said: Said, lease_seconds: in
         revision=device.revision,
         lease_until=epoch.lease_until,
         lease_seconds=lease_seconds,
-        allotments=_told(session, device, epoch.lease_until),
-        variants=counter_prices(session, moment),
+        allotments=told,
+        variants=counter_prices(session, moment, held),
     )
 
 

@@ -1,7 +1,9 @@
 """What a station's till shows: all that is listed, with its price at the counter."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -12,9 +14,13 @@ from services.catalog.rules import Term, present_and_next
 CHANNEL = "station"
 
 
-def counter_prices(session: Session, moment: datetime) -> list[dict[str, Any]]:
-    """Return every listed variant with what it costs over the counter now, and from when on
-    something else; both None while no price is set. In the order of their codes.
+def counter_prices(
+    session: Session, moment: datetime, held: Collection[UUID] = ()
+) -> list[dict[str, Any]]:
+    """Return every listed variant with what it costs over the counter now, and what comes next.
+
+    Both are None while no price is set. What is `held` is there too when it is withdrawn, but
+    without a price: it can be given back and not sold. In the order of their codes.
     """
     terms: dict[Any, list[Term]] = {}
     for price in session.execute(
@@ -39,14 +45,16 @@ def counter_prices(session: Session, moment: datetime) -> list[dict[str, Any]]:
             Variant.grade,
             Variant.unit,
             Variant.pack_quantity,
+            Product.status,
         )
         .join(Product, Product.id == Variant.product_id)
-        .where(Product.status == "listed")
+        .where(or_(Product.status == "listed", Variant.id.in_(held)))
         .order_by(Product.code, Variant.sku)
     )
     shown = []
     for row in listed:
-        present, later = present_and_next(terms.get(row.id, ()), moment)
+        on_sale = terms.get(row.id, ()) if row.status == "listed" else ()
+        present, later = present_and_next(on_sale, moment)
         shown.append(
             {
                 "variant_id": row.id,
@@ -57,9 +65,9 @@ def counter_prices(session: Session, moment: datetime) -> list[dict[str, Any]]:
                 "grade": row.grade,
                 "unit": row.unit,
                 "pack_quantity": row.pack_quantity,
-                "price_fen": present and present.price_fen,
-                "price_unit": present and present.price_unit,
-                "valid_to": present and present.valid_to,
+                "price_fen": None if present is None else present.price_fen,
+                "price_unit": None if present is None else present.price_unit,
+                "valid_to": None if present is None else present.valid_to,
                 "next_price": later,
             }
         )

@@ -137,9 +137,11 @@ def _sell(session: Session, sale: Mapping[str, Any]) -> None:
             ],
         )
         return
+    moment = clock.now()
     for line in lines:
         allotment = allotments[line.lot_id]
         allotment.quota = allotment.quota.sell(line.quantity)
+        allotment.changed_at = moment
         lot = locked_lot(session, line.lot_id)
         move(
             session,

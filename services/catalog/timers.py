@@ -1,0 +1,64 @@
+"""What catalog does by the clock. Each timer opens its own short transactions."""
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from services.catalog.use_cases import allotments, proposals, standing
+from shared import clock
+from shared.config import Settings
+from shared.database import Database
+from shared.service import Timer
+
+#: How long a sold out allotment stays open: goods that come back over the counter are granted
+#: again only while it is.
+SOLD_OUT_FOR = timedelta(days=14)
+
+
+def apply_standing_rules(database: Database, settings: Settings) -> None:
+    """Grant what standing rules are missing."""
+    with database.readers() as session:
+        variant_ids = standing.short_variants(session)
+    _for_each(database, variant_ids, standing.apply_rules)
+
+
+def propose_returns(database: Database, settings: Settings) -> None:
+    """Ask back what stations will not sell in time."""
+    with database.readers() as session:
+        variant_ids = proposals.perishing_variants(session)
+    _for_each(database, variant_ids, proposals.propose_returns)
+
+
+def close_sold_out(database: Database, settings: Settings) -> bool:
+    """Close allotments that were sold out long ago; return whether there are more."""
+    with database.sessions.begin() as session:
+        closed = allotments.close_sold_out(session, clock.now() - SOLD_OUT_FOR)
+    return closed == allotments.CLOSED_AT_ONCE
+
+
+def _for_each(
+    database: Database, variant_ids: Iterable[UUID], work: Callable[[Session, UUID], int]
+) -> None:
+    """Do the work for each variant in a transaction of its own; one that fails stops no other.
+
+    Raises:
+        whatever the first that failed raised, after the last.
+    """
+    failures = []
+    for variant_id in variant_ids:
+        try:
+            with database.sessions.begin() as session:
+                work(session, variant_id)
+        except Exception as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+TIMERS = (
+    Timer("standing rules", 5.0, apply_standing_rules),
+    Timer("return proposals", 60.0, propose_returns),
+    Timer("sold out", 600.0, close_sold_out),
+)

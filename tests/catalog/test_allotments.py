@@ -1,0 +1,571 @@
+"""What devices may sell while cut off: granted, stopped, given back, counted, and never twice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+
+from services.catalog.models import StockMovement
+from services.catalog.use_cases import granting, lots, stock
+from services.catalog.use_cases.ledger import OutOfStock
+from services.catalog.use_cases.reserve import reserve_stock
+from shared.database import Database
+from shared.errors import Conflict
+from shared.events import SiteClosed
+from shared.ids import new_id
+
+Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
+
+
+def kind_of(answer: Any) -> str:
+    """Return the last part of a problem's type."""
+    return str(answer.json["type"]).rpartition("/")[2]
+
+
+def wish(till: Any, quantity: int, **which: Any) -> dict[str, Any]:
+    named = {name: str(value) for name, value in which.items()}
+    return {"device_id": str(till.device_id), "quantity": quantity} | named
+
+
+# --- Granted -----------------------------------------------------------------------------------
+
+
+def test_a_grant_takes_stock_out_of_everybody_elses_reach_at_once(
+    shop: Any, till: Any, grant: Any, said: Any, balanced: Any, recorded_events: Recorded
+) -> None:
+    """Online orders cannot lock what a station holds.
+
+    saleor/saleor#9970
+    """
+    lot = shop.add_lot("L-1", 1000)
+
+    allotment = grant(till, lot, 700)
+
+    refused, reserved = shop.place(301), shop.place(300)
+    assert [said(order)[0][0] for order in (refused, reserved)] == [
+        "catalog.stock_refused.v1",
+        "catalog.stock_reserved.v1",
+    ]
+    assert shop.level(lot) == {"reserved": 300}
+    assert shop.level(lot, shop.station) == {"allotted": 700}
+    assert (allotment["granted"], allotment["remaining"], allotment["status"]) == (
+        700,
+        700,
+        "granted",
+    )
+    said_granted = dict(recorded_events())["catalog.allotment_granted.v1"]
+    assert (said_granted["quantity"], said_granted["granted"]) == (700, 700)
+    assert balanced() == []
+
+
+def test_a_grant_cannot_touch_what_orders_have_reserved(shop: Any, till: Any, operate: Any) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    shop.place(600)
+
+    answer = operate("/allotments", wish(till, 401, lot_id=lot))
+
+    assert (answer.status_code, kind_of(answer)) == (409, "out-of-stock")
+    assert answer.json["present"] == 400
+    assert shop.level(lot) == {"available": 400, "reserved": 600}
+
+
+def test_a_second_grant_tops_up_the_first(
+    shop: Any, till: Any, grant: Any, quota: Any, recorded_events: Recorded
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+
+    first, second = grant(till, lot, 400), grant(till, lot, 100)
+
+    assert first["allotment_id"] == second["allotment_id"]
+    assert quota(till, lot) == (500, 0, 0, 500, 0)
+    granted = [d for kind, d in recorded_events() if kind == "catalog.allotment_granted.v1"]
+    assert [(each["quantity"], each["granted"]) for each in granted] == [(400, 400), (100, 500)]
+
+
+def test_the_stations_own_stock_is_granted_before_the_centres(
+    shop: Any, till: Any, operate: Any, balanced: Any
+) -> None:
+    early = shop.add_lot("L-centre", 1000, keeps_days=3)
+    late = shop.add_lot("L-station", 300, at=shop.station, keeps_days=9)
+
+    answer = operate("/allotments", wish(till, 500, variant_id=shop.variant))
+
+    granted = {row["lot_code"]: row["granted"] for row in answer.json["items"]}
+    assert granted == {"L-station": 300, "L-centre": 200}
+    assert shop.level(early) == {"available": 800}
+    assert shop.level(early, shop.station) == {"allotted": 200}
+    assert shop.level(late, shop.station) == {"allotted": 300}
+    assert balanced() == []
+
+
+def test_a_grant_of_a_variant_takes_first_what_expires_first(
+    shop: Any, till: Any, operate: Any
+) -> None:
+    shop.add_lot("A-late", 1000, keeps_days=9)
+    shop.add_lot("B-early", 400, keeps_days=3)
+
+    answer = operate("/allotments", wish(till, 500, variant_id=shop.variant))
+
+    granted = {row["lot_code"]: row["granted"] for row in answer.json["items"]}
+    assert granted == {"B-early": 400, "A-late": 100}
+
+
+def test_a_variant_is_granted_all_or_nothing(shop: Any, till: Any, operate: Any) -> None:
+    lot = shop.add_lot("L-1", 300)
+
+    answer = operate("/allotments", wish(till, 400, variant_id=shop.variant))
+
+    assert (answer.status_code, answer.json["present"]) == (409, 300)
+    assert shop.level(lot) == {"available": 300}
+
+
+@pytest.mark.parametrize("stop", ["hold", "recall"])
+def test_a_lot_that_must_not_be_sold_is_not_granted(
+    shop: Any, till: Any, operate: Any, post: Any, stop: str
+) -> None:
+    lot = shop.add_lot("L-1", 300)
+    post(f"/lots/{lot}/{stop}", {"reason": "霉"})
+
+    by_lot = operate("/allotments", wish(till, 100, lot_id=lot))
+    by_variant = operate("/allotments", wish(till, 100, variant_id=shop.variant))
+
+    assert kind_of(by_lot) == "wrong-lot-state"
+    assert kind_of(by_variant) == "out-of-stock"
+
+
+def test_a_lot_that_would_expire_on_the_shelf_is_not_granted(
+    shop: Any, till: Any, operate: Any
+) -> None:
+    lot = shop.add_lot("L-1", 300, keeps_days=1)  # and the variant must keep for one at the buyer
+
+    answer = operate("/allotments", wish(till, 100, lot_id=lot))
+
+    assert kind_of(answer) == "wrong-lot-state"
+
+
+def test_nothing_is_granted_where_no_machine_stands(
+    shop: Any, till: Any, operate: Any, deliver: Any
+) -> None:
+    lot = shop.add_lot("L-1", 300)
+    new = operate("/devices", {"site_id": str(shop.county), "name": "x"}).json["device_id"]
+    to_new = {"device_id": new, "lot_id": str(lot), "quantity": 1}
+
+    assert kind_of(operate("/allotments", to_new)) == "device-not-active"
+    deliver(SiteClosed, site_id=shop.station)
+    assert kind_of(operate("/allotments", wish(till, 1, lot_id=lot))) == "location-closed"
+    operate(f"/devices/{till.device_id}/revoke", {})
+    assert kind_of(operate("/allotments", wish(till, 1, lot_id=lot))) == "device-not-active"
+
+
+@pytest.mark.parametrize(
+    ("which", "status", "kind"),
+    [
+        ({"lot_id": new_id()}, 404, "lot-not-found"),
+        ({"variant_id": new_id()}, 404, "variant-not-found"),
+        ({}, 422, "validation-failed"),
+        ({"lot_id": new_id(), "variant_id": new_id()}, 422, "validation-failed"),
+    ],
+)
+def test_a_grant_names_one_thing_that_exists(
+    shop: Any, till: Any, operate: Any, which: dict[str, Any], status: int, kind: str
+) -> None:
+    answer = operate("/allotments", wish(till, 1, **which))
+
+    assert (answer.status_code, kind_of(answer)) == (status, kind)
+
+
+def test_two_tills_at_one_counter_have_two_allotments(
+    shop: Any, enrol: Any, grant: Any, quota: Any
+) -> None:
+    """No cached copy on a second till gets round the stock.
+
+    odoo/odoo#79279; opensourcepos/opensourcepos#3077, #1879;
+    defendicon/POS-Awesome-V15#330, #128, #1847
+    """
+    lot = shop.add_lot("L-1", 1000)
+    one, other = enrol(), enrol()
+
+    grant(one, lot, 600)
+    grant(other, lot, 400)
+
+    assert (quota(one, lot), quota(other, lot)) == ((600, 0, 0, 600, 0), (400, 0, 0, 400, 0))
+    assert shop.level(lot, shop.station) == {"allotted": 1000}
+
+
+# --- At the same time ------------------------------------------------------------------------
+
+
+def in_own_transactions(database: Database, works: list[Callable[..., Any]]) -> list[Any]:
+    """Return the works as calls, each in a transaction of its own; a refusal is returned."""
+
+    def call(work: Callable[..., Any]) -> Callable[[], Any]:
+        def run() -> Any:
+            try:
+                with database.sessions.begin() as session:
+                    return work(session)
+            except Conflict as refusal:
+                return refusal
+
+        return run
+
+    return [call(work) for work in works]
+
+
+def test_grants_at_once_give_no_more_than_there_is(
+    shop: Any, enrol: Any, database: Database, in_threads: Any, look: Any, balanced: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    tills = [enrol(), enrol()]
+
+    answers = in_threads(
+        in_own_transactions(
+            database,
+            [
+                lambda session, till=tills[n % 2]: granting.grant_lot(
+                    session, till.device_id, lot, 150, "operator"
+                )
+                for n in range(10)
+            ],
+        )
+    )
+
+    assert sum(isinstance(answer, OutOfStock) for answer in answers) == 4
+    granted = [row["granted"] for row in look("/allotments", lot_id=lot)["items"]]
+    assert sum(granted) == 900
+    assert balanced() == []
+
+
+def test_a_hold_and_grants_at_once_leave_nothing_running_of_a_held_lot(
+    shop: Any, enrol: Any, database: Database, in_threads: Any, look: Any, balanced: Any
+) -> None:
+    lot = shop.add_lot("L-1", 10_000)
+    tills = [enrol() for _ in range(3)]
+    grants = [
+        lambda session, till=till: granting.grant_variant(
+            session, till.device_id, shop.variant, 100, "operator"
+        )
+        for till in tills
+        for _ in range(3)
+    ]
+
+    in_threads(
+        in_own_transactions(
+            database,
+            [*grants[:4], lambda session: lots.hold_lot(session, lot, "霉", "clerk"), *grants[4:]],
+        )
+    )
+
+    assert {row["status"] for row in look("/allotments", lot_id=lot)["items"]} <= {"suspended"}
+    assert balanced() == []
+
+
+def test_grants_and_orders_at_once_share_the_lot(
+    shop: Any, till: Any, database: Database, in_threads: Any, balanced: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    line = {"line_no": 1, "variant_id": shop.variant, "quantity": 100}
+    orders = [
+        lambda session: reserve_stock(session, new_id(), "online", shop.station, [line])
+        for _ in range(8)
+    ]
+    grants = [
+        lambda session: granting.grant_lot(session, till.device_id, lot, 100, "operator")
+        for _ in range(8)
+    ]
+
+    in_threads(in_own_transactions(database, [*orders, *grants]))
+
+    at_centre, at_station = shop.level(lot), shop.level(lot, shop.station)
+    assert at_centre.get("reserved", 0) + at_station.get("allotted", 0) == 1000
+    assert balanced() == []
+
+
+# --- The database itself refuses ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "sold = sold + 1",
+        "remaining = remaining - 1",
+        "granted = granted + 1",
+        "sold = -1, remaining = remaining + 1",
+        "status = 'closed'",
+        "status = 'suspended'",
+        "reason = 'operator'",
+    ],
+)
+def test_the_database_keeps_the_equation_and_the_states(
+    shop: Any, till: Any, grant: Any, database: Database, change: str
+) -> None:
+    grant(till, shop.add_lot("L-1", 1000), 400)
+
+    with pytest.raises(IntegrityError), database.sessions.begin() as session:
+        session.execute(text(f"UPDATE allotments SET {change}"))
+
+
+# --- Stopped and resumed -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stop", "reason"), [("hold", "lot_held"), ("recall", "lot_recalled")])
+def test_a_stopped_lot_stops_at_every_device_on_its_next_contact(
+    shop: Any, enrol: Any, grant: Any, post: Any, look: Any, stop: str, reason: str
+) -> None:
+    lot, other = shop.add_lot("L-1", 1000), shop.add_lot("L-2", 1000)
+    one, two = enrol(), enrol()
+    for till in (one, two):
+        grant(till, lot, 200)
+        grant(till, other, 200)
+        till.contact()
+
+    post(f"/lots/{lot}/{stop}", {"reason": "霉"})
+
+    for till in (one, two):
+        told = {row["lot_code"]: row for row in till.contact().json["allotments"]}
+        assert (told["L-1"]["status"], told["L-1"]["reason"]) == ("suspended", reason)
+        assert (told["L-2"]["status"], told["L-2"]["reason"]) == ("active", None)
+    assert shop.level(lot, shop.station) == {"allotted": 400}
+
+
+def test_an_operator_sees_which_devices_have_not_heard_of_a_recall(
+    shop: Any, enrol: Any, grant: Any, post: Any, look: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    near, far = enrol(), enrol()
+    for till in (near, far):
+        grant(till, lot, 200)
+        till.contact(seen_revision=till.contact().json["revision"])
+    assert {row["heard"] for row in look(f"/lots/{lot}/devices")["items"]} == {True}
+
+    post(f"/lots/{lot}/recall", {"reason": "霉"})
+    told = near.contact().json["revision"]
+    assert look(f"/devices/{near.device_id}")["unheard"] != []  # told, and perhaps not kept
+    near.contact(seen_revision=told)
+
+    holders = {row["device_code"]: row for row in look(f"/lots/{lot}/devices")["items"]}
+    assert holders[near.device_code]["heard"] is True
+    assert holders[far.device_code]["heard"] is False
+    assert holders[far.device_code]["remaining"] == 200
+    allotment_id = holders[far.device_code]["allotment_id"]
+    devices = {row["code"]: row["unheard"] for row in look("/devices")["items"]}
+    assert devices == {near.device_code: [], far.device_code: [allotment_id]}
+
+
+def test_a_recall_asks_all_of_the_lot_back(
+    shop: Any, till: Any, grant: Any, post: Any, balanced: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    grant(till, lot, 200)
+    post(f"/lots/{lot}/recall", {"reason": "霉"})
+    (told,) = till.contact().json["allotments"]
+
+    (answer,) = till.give_back((new_id(), told["allotment_id"], told["proposed_return"]))
+
+    assert answer["status"] == "accepted"
+    assert shop.level(lot, shop.station) == {"held": 200}
+    assert till.contact().json["allotments"] == []  # nothing is left: it is closed
+    assert balanced() == []
+
+
+def test_a_release_resumes_what_the_hold_had_stopped_and_nothing_else(
+    shop: Any, enrol: Any, grant: Any, post: Any, operate: Any, look: Any, recorded_events: Recorded
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    by_hold, by_operator = enrol(), enrol()
+    grant(by_hold, lot, 200)
+    kept = grant(by_operator, lot, 200)["allotment_id"]
+    operate(f"/allotments/{kept}/suspend", {"reason": "钥匙丢了"})
+
+    post(f"/lots/{lot}/hold", {"reason": "霉"})
+    post(f"/lots/{lot}/release")
+
+    rows = {row["device_id"]: row for row in look("/allotments", lot_id=lot)["items"]}
+    assert rows[str(by_hold.device_id)]["status"] == "granted"
+    assert (rows[str(by_operator.device_id)]["reason"]) == "operator"
+    assert rows[str(by_operator.device_id)]["note"] == "钥匙丢了"
+    kinds = [kind for kind, _ in recorded_events()]
+    assert kinds.count("catalog.allotment_suspended.v1") == 2
+    assert kinds.count("catalog.allotment_resumed.v1") == 1
+
+
+def test_a_recall_after_a_hold_is_for_good(
+    shop: Any, till: Any, grant: Any, post: Any, operate: Any, look: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    allotment_id = grant(till, lot, 200)["allotment_id"]
+    post(f"/lots/{lot}/hold", {"reason": "霉"})
+
+    post(f"/lots/{lot}/recall", {"reason": "确认"})
+
+    resumed = operate(f"/allotments/{allotment_id}/resume")
+    assert (resumed.status_code, kind_of(resumed)) == (409, "wrong-lot-state")
+    (row,) = look("/allotments", lot_id=lot)["items"]
+    assert (row["reason"], row["proposed_return"]) == ("lot_recalled", 200)
+
+
+def test_an_operator_suspends_and_resumes_one_device(
+    shop: Any, till: Any, grant: Any, operate: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    allotment_id = grant(till, lot, 200)["allotment_id"]
+
+    steps = []
+    for step in ("suspend", "suspend", "resume", "resume"):
+        body = {"reason": "盘点"} if step == "suspend" else None
+        operate(f"/allotments/{allotment_id}/{step}", body)
+        steps.append(till.contact().json["allotments"][0]["status"])
+
+    assert steps == ["suspended", "suspended", "active", "active"]
+
+
+def test_a_suspended_allotment_gets_no_more(shop: Any, till: Any, grant: Any, operate: Any) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    allotment_id = grant(till, lot, 200)["allotment_id"]
+    operate(f"/allotments/{allotment_id}/suspend", {"reason": "盘点"})
+
+    by_lot = operate("/allotments", wish(till, 100, lot_id=lot))
+    by_variant = operate("/allotments", wish(till, 100, variant_id=shop.variant))
+
+    assert kind_of(by_lot) == "wrong-allotment-state"
+    assert kind_of(by_variant) == "out-of-stock"
+
+
+# --- Given back, counted, closed ------------------------------------------------------------
+
+
+def test_what_an_operator_counts_back_is_for_everybody_again(
+    shop: Any, till: Any, grant: Any, operate: Any, quota: Any, balanced: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    allotment_id = grant(till, lot, 400)["allotment_id"]
+
+    operate(f"/allotments/{allotment_id}/return", {"quantity": 100})
+    back = {"quantity": 50, "to_location_id": str(shop.centre)}
+    operate(f"/allotments/{allotment_id}/return", back)
+
+    assert quota(till, lot) == (400, 0, 150, 250, 0)
+    assert shop.level(lot, shop.station) == {"available": 100, "allotted": 250}
+    assert shop.level(lot) == {"available": 650}
+    assert balanced() == []
+
+
+def test_no_more_is_returned_than_is_left(
+    shop: Any, till: Any, grant: Any, operate: Any, quota: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    allotment_id = grant(till, lot, 400)["allotment_id"]
+
+    answer = operate(f"/allotments/{allotment_id}/return", {"quantity": 401})
+
+    assert (answer.status_code, kind_of(answer)) == (409, "beyond-remaining")
+    assert quota(till, lot) == (400, 0, 0, 400, 0)
+
+
+def test_a_count_writes_off_what_is_not_there_and_names_who_counted(
+    shop: Any,
+    till: Any,
+    grant: Any,
+    operate: Any,
+    quota: Any,
+    balanced: Any,
+    database: Database,
+    recorded_events: Recorded,
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    allotment_id = grant(till, lot, 400)["allotment_id"]
+
+    answer = operate(
+        f"/allotments/{allotment_id}/write-off", {"counted": 150, "reason": "设备丢失"}
+    )
+
+    assert quota(till, lot) == (400, 0, 150, 0, 250)
+    assert (answer.json["status"], answer.json["note"]) == ("closed", "设备丢失")
+    assert answer.json["actor"] == "operator"
+    assert shop.level(lot, shop.station) == {"available": 150}
+    with database.readers() as reader:
+        lost = reader.scalars(select(StockMovement).where(StockMovement.to_bucket == "lost")).one()
+    assert (lost.quantity, lost.reason, lost.actor) == (250, "written_off", "operator")
+    assert [kind for kind, _ in recorded_events()[-3:]] == [
+        "catalog.allotment_written_off.v1",
+        "catalog.allotment_returned.v1",
+        "catalog.allotment_closed.v1",
+    ]
+    assert balanced() == []
+
+
+def test_a_count_cannot_find_more_than_should_be_left(
+    shop: Any, till: Any, grant: Any, operate: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    allotment_id = grant(till, lot, 400)["allotment_id"]
+
+    answer = operate(f"/allotments/{allotment_id}/write-off", {"counted": 401, "reason": "?"})
+
+    assert (answer.status_code, kind_of(answer)) == (409, "beyond-remaining")
+
+
+def test_what_is_written_off_once_is_not_written_off_again(
+    shop: Any, till: Any, grant: Any, operate: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    path = f"/allotments/{grant(till, lot, 400)['allotment_id']}/write-off"
+    operate(path, {"counted": 0, "reason": "丢失"})
+
+    again = operate(path, {"counted": 0, "reason": "丢失"})
+
+    assert (again.status_code, kind_of(again)) == (409, "wrong-allotment-state")
+
+
+def test_only_an_empty_allotment_is_closed(shop: Any, till: Any, grant: Any, operate: Any) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    path = f"/allotments/{grant(till, lot, 400)['allotment_id']}"
+
+    early = operate(f"{path}/close")
+    operate(f"{path}/return", {"quantity": 400})
+    closed = [operate(f"{path}/close").json["status"] for _ in range(2)]
+
+    assert (early.status_code, kind_of(early)) == (409, "allotment-not-empty")
+    assert closed == ["closed", "closed"]
+
+
+def test_a_closed_allotment_is_opened_again_by_a_grant(
+    shop: Any, till: Any, grant: Any, operate: Any, quota: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    path = f"/allotments/{grant(till, lot, 400)['allotment_id']}"
+    operate(f"{path}/write-off", {"counted": 300, "reason": "盘点"})
+
+    again = grant(till, lot, 200)
+
+    assert again["status"] == "granted"
+    assert quota(till, lot) == (600, 0, 300, 200, 100)
+
+
+def test_an_allotment_that_does_not_exist_is_not_found(shop: Any, operate: Any) -> None:
+    bodies = {
+        "return": {"quantity": 1},
+        "suspend": {"reason": "x"},
+        "resume": None,
+        "write-off": {"counted": 0, "reason": "x"},
+        "close": None,
+    }
+    for step, body in bodies.items():
+        answer = operate(f"/allotments/{new_id()}/{step}", body)
+
+        assert (answer.status_code, kind_of(answer)) == (404, "allotment-not-found")
+
+
+def test_allotted_stock_cannot_be_adjusted_or_moved_away(
+    shop: Any, till: Any, grant: Any, database: Database
+) -> None:
+    lot = shop.add_lot("L-1", 400)
+    grant(till, lot, 400)
+
+    for work in (
+        lambda session: stock.adjust_stock(session, lot, shop.station, -1, "counted", "clerk"),
+        lambda session: stock.move_stock(session, lot, shop.station, shop.centre, 1, "clerk"),
+    ):
+        with pytest.raises(OutOfStock), database.sessions.begin() as session:
+            work(session)
