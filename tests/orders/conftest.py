@@ -370,7 +370,8 @@ def ask(client: FlaskClient, token: Callable[..., dict[str, str]]) -> Callable[[
 
     def do(path: str) -> Any:
         answer = client.get(
-            f"/api/orders/v1/{path}", headers=token("stations:read", "operate", "orders:read")
+            f"/api/orders/v1/{path}",
+            headers=token("stations:read", "operate", "orders:read", "orders:operate"),
         )
         assert answer.status_code == 200, answer.text
         return answer.json

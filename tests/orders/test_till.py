@@ -738,6 +738,24 @@ def test_an_order_taken_at_a_till_is_placed_once(
     assert kept.placed_by == f"device/{till.device.device_id}"
 
 
+def test_orders_of_tills_and_of_others_are_listed_as_they_came(
+    till: Till, an_entry: Builder, place: Callable[..., dict[str, Any]], ask: Ask
+) -> None:
+    placed = []
+    for number in range(1, 6):
+        placed.append(place(_subject="operator")["order_id"])
+        till.upload(an_entry("order", number))
+        placed.append(str(till.id_of(number)))
+
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = ask(f"orders?limit=3{cursor and '&cursor=' + cursor}")
+        seen += [order["order_id"] for order in page["items"]]
+        cursor = page["next"]
+
+    assert seen == placed[::-1]
+
+
 def test_a_buyers_contact_is_nowhere_but_in_the_fact_that_passes_it_on(
     till: Till, an_entry: Builder, database: Database
 ) -> None:

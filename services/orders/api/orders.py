@@ -93,7 +93,7 @@ def list_orders(query: dict[str, Any]) -> Page[Order]:
     paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
         chosen = find.select_orders(_owner(), **query)
-        return page(session, chosen, Order.id, descending=True, **paging)
+        return page(session, chosen, Order.arrival, descending=True, **paging)
 
 
 @blp.get("/orders/summary")

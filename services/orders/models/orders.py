@@ -38,7 +38,10 @@ class Order(Base):
     """
 
     __tablename__ = "orders"
+    #: Of an order taken at a till, the id of the till's entry, which is not by time.
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: Grows with each order that comes, so that lists have an order.
+    arrival: Mapped[UUID] = mapped_column(index=True, unique=True)
     order_ref: Mapped[str] = mapped_column(String(20), unique=True)
     channel: Mapped[str] = mapped_column(String(20))
     buyer_id: Mapped[str | None] = mapped_column(String(64))
@@ -92,11 +95,11 @@ class Order(Base):
             name="expires",
         ),
         CheckConstraint("state != 'expired' OR payment_method = 'prepaid'", name="expired"),
-        # Lists go by id, which is by time; each filter alone finds its rows in that order.
-        Index("ix_orders_state_id", "state", "id"),
-        Index("ix_orders_channel_id", "channel", "id"),
-        Index("ix_orders_buyer_id_id", "buyer_id", "id"),
-        Index("ix_orders_placed_by_id", "placed_by", "id"),
+        # Each filter alone finds its rows in the order of the lists.
+        Index("ix_orders_state_arrival", "state", "arrival"),
+        Index("ix_orders_channel_arrival", "channel", "arrival"),
+        Index("ix_orders_buyer_id_arrival", "buyer_id", "arrival"),
+        Index("ix_orders_placed_by_arrival", "placed_by", "arrival"),
         # Unlike the unique one, it serves LIKE 'ORD-7K%' under any collation.
         Index(
             "ix_orders_order_ref_prefix",

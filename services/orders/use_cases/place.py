@@ -105,10 +105,11 @@ def place_order(
     if payment_method == PREPAID and buyer_id is not None:
         _check_open_holds(session, buyer_id, limits.open_holds)
     secret = people.new_guest_secret() if buyer_id is None else None
-    order_ref = new_reference("ORD")
+    order_ref, arrival = new_reference("ORD"), new_id()
     begins = standing.placed(order_ref, payment_method, total_fen)
     order = Order(
-        id=order_id or new_id(),
+        id=order_id or arrival,
+        arrival=arrival,
         order_ref=order_ref,
         channel=channel,
         buyer_id=buyer_id,
