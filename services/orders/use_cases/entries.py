@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.orders.models import TillEntry
-from services.orders.rules.till import SELLING, UNREADABLE, EntryKind, EntryStatus
+from services.orders.rules.till import SELLING, EntryKind, EntryStatus
 from services.orders.use_cases import cash
 from shared import clock
 from shared.errors import Conflict, NotFound
@@ -142,12 +142,12 @@ def acknowledge(
     Raises:
         EntryNotFound: there is none.
         NotDisputed: there is nothing to decide.
-        GoodsToDecide: it is a sale whose goods catalog has to cover or lose.
+        GoodsToDecide: it is a sale, readable or not: catalog covers or loses its goods.
     """
     entry = _lock_in_turn(session, entry_id)
     if entry.status not in (EntryStatus.DISPUTED, EntryStatus.WAITING):
         raise NotDisputed(f"Entry {entry_id} is {entry.status}; there is nothing to decide.")
-    if entry.kind == EntryKind.SALE and entry.reason != UNREADABLE and not entry.voided:
+    if entry.kind == EntryKind.SALE and not entry.voided:
         raise GoodsToDecide(
             "This sale's goods need a decision: "
             f"POST /api/catalog/v1/overdrafts/{entry_id}/settle with cover or lose."
