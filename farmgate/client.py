@@ -79,10 +79,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
         key: str | None = None,
         patience: float | None = None,
+        seconds: float = TIMEOUTS[1],
     ) -> Any:
         """Return the answer's JSON; repeat while the service is away.
 
-        `content` is sent instead of JSON, with the content type in `headers`.
+        `content` is sent instead of JSON, with the content type in `headers`. `seconds` is how
+        long an answer may take to begin.
 
         Raises:
             Refused: the service answered with a problem.
@@ -105,7 +107,7 @@ class Client:
                     json=body,
                     data=content,
                     headers=sent,
-                    timeout=TIMEOUTS,
+                    timeout=(TIMEOUTS[0], seconds),
                 )
                 if not self._is_away(answer):
                     return self._read(service, answer)

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from marshmallow import fields, validate
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from shared.paging import LONGEST_CURSOR, page_of
@@ -19,6 +20,8 @@ from shared.schemas import RequestSchema, ResponseSchema
 LARGEST = 1000
 #: Facts that may be asked for by their ids in one request.
 MOST_IDS = 100
+#: Seconds that a service's comparison of its own rows may take per statement.
+COMPARING_SECONDS = 300
 #: Differences that one service lists; more than that is one fault many times.
 MOST_DIFFERENCES = 200
 
@@ -57,6 +60,8 @@ def one_moment(session: Session) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        # It reads everything, and who asks for it has time: requests' usual limit is far lower.
+        session.execute(text(f"SET LOCAL statement_timeout = '{COMPARING_SECONDS}s'"))
 
 
 class DifferenceResponse(ResponseSchema):

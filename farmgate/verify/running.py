@@ -23,6 +23,8 @@ from farmgate.verify.rules import (
 
 #: Seconds between looks at what differs: the first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 4.0
+#: Seconds a service may take to compare its own rows: it reads them all.
+OWN_SECONDS = 600
 #: What to do about a difference that a service found in its own rows.
 OWN_TODO = (
     "Its rows disagree with each other: were they changed by hand, or is a backup partly "
@@ -147,7 +149,9 @@ class Verifier:
         found = {}
         for name in names:
             self._progress(f"{name}: its own rows", 0)
-            report = self._reports[name] = self._client.get(name, "/verify")
+            report = self._reports[name] = self._client.call(
+                "GET", name, "/verify", seconds=OWN_SECONDS
+            )
             found[name] = [
                 Difference(**difference, todo=OWN_TODO, service=name)
                 for difference in report["differences"]
