@@ -139,13 +139,15 @@ def _of_sales(session: Session, report: Report) -> Iterator[Difference]:
     moved = _Moved(session)
     for row in session.execute(statement.execution_options(yield_per=FETCHED)):
         report.checked["station_sales"] += 1
+        for sale_id, found in moved.before(row.sale_id):
+            yield from _unlike(sale_id, "sale", {}, found)
         if not sale_moves(row.status, row.overdraft):
             expected = {}
         else:
             lines = sold_of(row.uncovered if row.overdraft is not None else row.lines)
             expected = by_lot([(line.lot_id, line.quantity) for line in lines])
         yield from _unlike(row.sale_id, row.kind, expected, moved.of(row.sale_id))
-    for sale_id, found in moved.rest():
+    for sale_id, found in moved.before(None):
         yield from _unlike(sale_id, "sale", {}, found)
 
 
@@ -172,18 +174,18 @@ class _Moved:
         self._rows = _moved_lots(session)
         self._next: tuple[UUID, Lots] | None = next(self._rows, None)
 
+    def before(self, sale_id: UUID | None) -> Iterator[tuple[UUID, Lots]]:
+        """Go through what was moved for sales that come before this one and were not asked for."""
+        while self._next is not None and (sale_id is None or self._next[0] < sale_id):
+            yield self._next
+            self._next = next(self._rows, None)
+
     def of(self, sale_id: UUID) -> Lots:
-        """Return what a sale moved; ids must be asked for in their order."""
+        """Return what a sale moved; ids are asked for in their order, each after `before`."""
         if self._next is None or self._next[0] != sale_id:
             return {}
         found, self._next = self._next[1], next(self._rows, None)
         return found
-
-    def rest(self) -> Iterator[tuple[UUID, Lots]]:
-        """Go through what was moved for sales that were not asked for."""
-        if self._next is not None:
-            yield self._next
-            yield from self._rows
 
 
 def _moved_lots(
