@@ -4,8 +4,16 @@
 /** Milliseconds until a call is given up. */
 const TIMEOUT = 20_000;
 
-/** Nothing answered, or something that is not the centre did (a captive portal, a proxy). */
-export class Away extends Error {}
+/**
+ * Nothing answered (`silent`), or something that is not the centre did: a captive portal, or a
+ * proxy before a service that is away.
+ */
+export class Away extends Error {
+  constructor(message, silent = false) {
+    super(message);
+    this.silent = silent;
+  }
+}
 
 /** The centre refused: `status` and the problem's `type`, as its last word. */
 export class Refused extends Error {
@@ -37,7 +45,7 @@ export async function call(method, path, token, body, timeout = TIMEOUT) {
     });
     text = await answer.text();
   } catch (error) {
-    throw new Away(error.message);
+    throw new Away(error.message, true);
   }
   const content = parsed(text);
   if (answer.ok && content !== null) return content;

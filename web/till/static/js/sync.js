@@ -50,7 +50,8 @@ function plan(delay) {
 /** Reach the centre now; a second call while one runs waits for it. Returns whether all is well. */
 export function run() {
   running ??= sending(once)
-    .then(async (well) => {
+    .catch(fault)
+    .then((well) => {
       // Another tab is at it; its changes are told by the channel.
       if (well === undefined) return plan(REGULAR);
       failures = well ? 0 : failures + 1;
@@ -63,6 +64,15 @@ export function run() {
       running = null;
     });
   return running;
+}
+
+/** A fault of our own is shown like any other trouble, and does not end the trying. */
+async function fault(error) {
+  console.error(error);
+  await write(["meta"], (tx) =>
+    tx.put("meta", { reason: "fault", detail: error.message }, "trouble"));
+  await refresh();
+  return false;
 }
 
 async function once() {
@@ -86,7 +96,7 @@ async function once() {
   });
   const reached = await part(() => reach(key));
   // With nobody there, the other calls would only wait for their time-outs, one after another.
-  if (troubles[0]?.reason !== "away") {
+  if (!troubles[0]?.silent) {
     const returned = reached ? await part(() => giveBack(key)) : 0;
     let sent = 0;
     for (const one of keys) sent += (await part(() => upload(one, refresh))) ?? 0;
@@ -134,9 +144,9 @@ async function attend(key) {
   await write(["meta", "keys", "journal"], async (tx) => {
     await tx.put("meta", answer.items, "attention");
     for (const { kind, number, status } of answer.items) {
-      const row = kind === "order" && status !== "disputed"
-        && (await tx.get("journal", [key.key_id, number]));
-      if (!row?.entry.order?.contact.phone || row.unsent) continue;
+      if (kind !== "order" || status === "disputed") continue;
+      const row = await tx.get("journal", [key.key_id, number]);
+      if (!row || row.unsent !== undefined) continue;
       forgetContact(row);
       await tx.put("journal", row);
     }
@@ -164,9 +174,12 @@ async function parcels(key) {
 }
 
 function troubleOf(error) {
-  if (error instanceof Away) return { reason: "away", detail: error.message };
-  const { status, type } = error;
-  const young = Date.now() - (now().key?.enrolled_at ?? 0) < SETTLING;
+  if (error instanceof Away) {
+    return { reason: "away", detail: error.message, silent: error.silent };
+  }
+  const { status, type, problem } = error;
+  // A key that was revoked is known; one that is unknown may only be too new.
+  const young = !problem.revoked && Date.now() - (now().key?.enrolled_at ?? 0) < SETTLING;
   let reason = "refused";
   if (status === 401) reason = young ? "settling" : "key_refused";
   else if (status === 403) reason = "key_replaced";

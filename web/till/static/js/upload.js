@@ -97,7 +97,7 @@ function acknowledge(key, rows, answers) {
 /** A buyer's name, phone and address leave the device as soon as the centre has them. */
 export function forgetContact(row) {
   const contact = row.entry.order?.contact;
-  if (contact) row.entry.order.contact = { masked: `…${contact.phone.slice(-2)}` };
+  if (contact?.phone) row.entry.order.contact = { masked: `…${contact.phone.slice(-2)}` };
 }
 
 /**

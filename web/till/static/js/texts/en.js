@@ -242,6 +242,7 @@ export const TEXTS = {
     + "one.",
   "trouble.centre_older":
     "The centre knows less than before (it may have been restored). Call the centre.",
+  "trouble.fault": "a fault of the till itself: {detail}. Tell the centre these words",
   "trouble.refused": "The centre refused: {detail}",
 
   "refusal.no_contact": "The till has not reached the centre yet. Find a connection and press "

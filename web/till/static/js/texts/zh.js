@@ -231,6 +231,7 @@ export const TEXTS = {
   "trouble.key_replaced":
     "这台收银台已在另一台设备上重新登记。未传的仍会上传；请在新设备上卖货。",
   "trouble.centre_older": "中心知道的比以前少（可能恢复过备份）。请打电话给中心。",
+  "trouble.fault": "收银台内部出错：{detail}。请把这句话告诉中心",
   "trouble.refused": "中心拒绝了：{detail}",
 
   "refusal.no_contact": "收银台还没有联系过中心。请找到网络，在“状态”里按“现在联系中心”。",

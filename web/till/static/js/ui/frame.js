@@ -95,6 +95,7 @@ function update(picture) {
     return;
   }
   document.querySelector("#head")?.replaceWith(head());
+  redrawBar();
   shown?.update?.(picture);
   notice();
 }
@@ -124,10 +125,20 @@ function bar(screen) {
     status: attention.filter((item) => item.status === "disputed").length,
     parcels: waiting.filter((one) => !one.handed).length,
   };
-  return h("nav.till-bar", { "aria-label": t("nav") }, BAR.map((name) =>
+  const made = h("nav.till-bar", { "aria-label": t("nav") }, BAR.map((name) =>
     h("a", { href: `#/${name}`, "aria-current": name === screen ? "page" : null },
       t(`nav.${name}`),
       counts[name] ? h("span.badge.text-bg-warning.ms-1", String(counts[name])) : null)));
+  made.dataset.screen = screen;
+  made.dataset.counts = JSON.stringify(counts);
+  return made;
+}
+
+/** Show other counts; left alone while they are the same, so that the focus stays. */
+function redrawBar() {
+  const old = document.querySelector(".till-bar");
+  const fresh = old && bar(old.dataset.screen);
+  if (fresh && fresh.dataset.counts !== old.dataset.counts) old.replaceWith(fresh);
 }
 
 function notices() {

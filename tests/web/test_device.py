@@ -1,0 +1,279 @@
+"""The device itself fails: its storage, its clock, its copy; and the till says what to do."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+from werkzeug.wrappers import Response
+
+pytestmark = [pytest.mark.system, pytest.mark.browser]
+
+
+def no_route(request: Any, go: Any) -> Response:
+    """A link that is down, with something near that says so."""
+    return Response("no route", 503)
+
+
+def test_storage_that_is_nearly_full_refuses_before_the_sale(centre: Any, station: Any) -> None:
+    till = station.till
+    devtools = till.context.new_cdp_session(till.page)
+    till.fill_cart(500)
+    usage = till.page.evaluate("navigator.storage.estimate().then((all) => all.usage)")
+    quota = {"origin": till.url, "quotaSize": usage + 1_000_000}
+    devtools.send("Storage.overrideQuotaForOrigin", quota)
+
+    till.pay()
+
+    assert "storage of this device is nearly full" in till.told()
+    till.await_unsent(0)
+    devtools.send("Storage.overrideQuotaForOrigin", {"origin": till.url})
+    till.page.get_by_role("button", name="Paid: write the receipt").click()
+    expect(till.page.locator(".till-receipt")).to_be_visible()
+    till.await_unsent(0)
+    centre.await_sold(station.device, station.lot, 500)
+
+
+def test_a_write_that_finds_no_room_leaves_nothing_half_done(centre: Any, station: Any) -> None:
+    """Full between the look and the write: nothing is taken and no number is used."""
+    till = station.till
+    devtools = till.context.new_cdp_session(till.page)
+    till.fill_cart(500)
+    till.page.evaluate("""() => {
+      // The browser promises room that it does not have.
+      navigator.storage.estimate = async () => ({ usage: 0, quota: 1e9 });
+    }""")
+    devtools.send("Storage.overrideQuotaForOrigin", {"origin": till.url, "quotaSize": 1})
+
+    till.pay()
+
+    assert "storage of this device is nearly full" in till.told()
+    devtools.send("Storage.overrideQuotaForOrigin", {"origin": till.url})
+    till.page.reload()
+    till.await_unsent(0)
+    assert till.left() == "5 kg left"
+    assert till.sell(500).endswith("-1-2")
+
+
+def test_a_browser_that_stores_nothing_is_no_till(
+    playwright: Any, chromium: str, link: Any, tmp_path: Path
+) -> None:
+    profile = tmp_path / "refusing"
+    (profile / "Default").mkdir(parents=True)
+    blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (profile / "Default" / "Preferences").write_text(json.dumps(blocked))
+    context = playwright.chromium.launch_persistent_context(
+        str(profile), executable_path=chromium, args=["--no-sandbox"], locale="en-US"
+    )
+    try:
+        page = context.pages[0]
+        page.goto(f"{link.url}/till/")
+
+        expect(page.get_by_role("alert")).to_contain_text("refuses to store anything")
+        expect(page.get_by_role("button")).to_have_text("Load again")
+    finally:
+        context.close()
+
+
+def test_a_clock_that_was_turned_back_stops_selling_until_the_centre_is_reached(
+    centre: Any, station: Any
+) -> None:
+    till = station.till
+    station.link.fault = no_route
+    till.fill_cart(500)
+    yesterday = till.page.evaluate("Date.now() - 24 * 3600 * 1000")
+    till.page.clock.set_fixed_time(yesterday)
+
+    till.pay()
+
+    assert "clock of this device was turned back" in till.told()
+    till.page.keyboard.press("Escape")
+    till.await_unsent(0)
+    station.link.fault = None
+    till.reach()
+    # Still a day behind, but now it is known by how much.
+    expect(till.page.locator("main")).to_contain_text("1440 min behind the centre")
+    till.go("sell")
+    till.pay()
+    expect(till.page.locator(".till-receipt")).to_be_visible()
+    till.await_unsent(0)
+    centre.await_sold(station.device, station.lot, 500)
+
+
+def test_a_lease_counts_by_the_centres_time_not_by_a_clock_that_is_wrong(
+    centre: Any, make_till: Any, link: Any
+) -> None:
+    till = make_till()
+    device, lot = centre.device(), centre.lot("HONEY", 10_000)
+    # Two years behind from the beginning: a new battery, and nobody set the date.
+    till.context.clock.set_fixed_time(till.page.evaluate("Date.now() - 2 * 365 * 86400 * 1000"))
+    till.enrol(device["enrolment_code"])
+    centre.grant(device, lot, 2_000)
+    till.open_shift()
+    till.reach()
+
+    till.sell(500)
+
+    till.await_unsent(0)
+    till.page.clock.set_fixed_time(till.page.evaluate("Date.now() + 4 * 86400 * 1000"))
+    link.fault = no_route
+    till.fill_cart(500)
+    till.pay()
+    assert "The lease is over" in till.told()
+    centre.await_sold(device, lot, 500)
+
+
+def test_an_old_copy_of_a_till_is_found_out_stops_and_can_be_enrolled_anew(
+    centre: Any, station: Any, make_till: Any, tmp_path: Path
+) -> None:
+    """A profile restored from a backup: its next number was used before."""
+    till = station.till
+    till.close()
+    copy = tmp_path / "copy"
+    shutil.copytree(till.profile, copy, symlinks=True)
+    till.start()
+    till.sell(1_000)
+    till.await_unsent(0)
+    till.close()
+    station.link.fault = no_route
+    old = make_till(profile=copy)
+    old.sell(2_000)
+
+    station.link.fault = None
+    old.reach()
+
+    # Its number 2 is another sale than the one that came first.
+    expect(old.page.locator("#notices")).to_be_attached()
+    entries = centre.entries(station.device)
+    assert [(e["number"], e["kind"], e["status"], e["reason"]) for e in entries[1:]] == [
+        (2, "sale", "accepted", None),
+        (2, "sale", "disputed", "other_content"),
+    ]
+    old.go("journal")
+    expect(old.page.get_by_text("two different entries have this number")).to_be_visible()
+
+
+def test_an_old_copy_that_sold_nothing_yet_is_stopped_by_its_first_contact(
+    centre: Any, station: Any, make_till: Any, tmp_path: Path
+) -> None:
+    till = station.till
+    till.close()
+    copy = tmp_path / "copy"
+    shutil.copytree(till.profile, copy, symlinks=True)
+    till.start()
+    till.sell(1_000)
+    till.await_unsent(0)
+    till.close()
+    old = make_till(profile=copy)
+
+    expect(old.page.locator("#notices")).to_contain_text("set back to an old copy")
+    old.fill_cart(500)
+    old.pay()
+    assert "set back to an old copy" in old.told()
+    old.page.keyboard.press("Escape")
+
+    path = f"/devices/{station.device['device_id']}/enrolment"
+    code = centre.client.post("catalog", path)["enrolment_code"]
+    old.go("settings")
+    old.page.get_by_role("button", name="Enrol anew").click()
+    old.page.get_by_label("Enrolment code").fill(code)
+    old.page.get_by_role("button", name="Make this device a till").click()
+    expect(old.page.get_by_label("Your name")).to_be_visible()
+    centre.grant(station.device, centre.lot("HONEY", 5_000), 2_000)
+    old.open_shift()
+    old.reach()
+    assert old.sell(500) == f"{station.device['code']}-2-2"
+    old.await_unsent(0)
+
+
+def test_sales_of_an_older_enrolment_are_still_sent_after_a_new_one(
+    centre: Any, station: Any
+) -> None:
+    till = station.till
+
+    def no_uploads(request: Any, go: Any) -> Response:
+        return no_route(request, go) if request.path.endswith("/till/entries") else go()
+
+    station.link.fault = no_uploads
+    till.sell(1_000)
+    till.go("shift")
+    till.page.get_by_role("button", name="Close the shift").click()
+    till.page.get_by_label("Counted", exact=True).fill("388.20")
+    till.page.locator("dialog").get_by_role("button", name="Close the shift").click()
+    expect(till.page.locator(".till-receipt")).to_be_visible()
+    path = f"/devices/{station.device['device_id']}/enrolment"
+    code = centre.client.post("catalog", path)["enrolment_code"]
+    till.go("settings")
+    till.page.get_by_role("button", name="Enrol anew").click()
+    till.page.get_by_label("Enrolment code").fill(code)
+    till.page.get_by_role("button", name="Make this device a till").click()
+    expect(till.page.get_by_label("Your name")).to_be_visible()
+    till.await_unsent(2)
+
+    station.link.fault = None
+    till.reach()
+
+    till.await_unsent(0)
+    entries = centre.entries(station.device)
+    assert [(e["epoch"], e["number"], e["kind"], e["status"]) for e in entries] == [
+        (1, 1, "shift_open", "accepted"),
+        (1, 2, "sale", "accepted"),
+        (1, 3, "shift_close", "accepted"),
+    ]
+    centre.await_sold(station.device, station.lot, 1_000)
+
+
+def test_signing_out_is_refused_while_anything_is_unsent(station: Any) -> None:
+    till = station.till
+    station.link.fault = no_route
+    till.sell(500)
+    till.go("settings")
+    till.page.get_by_role("button", name="Sign out").click()
+    assert "Not everything has been sent" in till.told()
+
+    station.link.fault = None
+    till.reach()
+    till.await_unsent(0)
+    till.go("settings")
+    till.page.get_by_role("button", name="Sign out").click()
+    assert "A shift is open" in till.told()
+
+    till.go("shift")
+    till.page.get_by_role("button", name="Close the shift").click()
+    till.page.get_by_label("Counted", exact=True).fill("294.10")
+    till.page.locator("dialog").get_by_role("button", name="Close the shift").click()
+    expect(till.page.locator(".till-receipt")).to_be_visible()
+    till.await_unsent(0)
+    till.go("settings")
+    till.page.get_by_role("button", name="Sign out").click()
+    till.page.locator("dialog").get_by_role("button", name="Sign out").click()
+
+    expect(till.page.get_by_label("Enrolment code")).to_be_visible()
+    till.page.reload()
+    expect(till.page.get_by_label("Enrolment code")).to_be_visible()
+
+
+def test_without_a_secure_context_it_says_so_and_still_loses_nothing(
+    centre: Any, make_till: Any, link: Any
+) -> None:
+    """On plain http there are no worker, no locks and no digests; the page must not pretend."""
+    till = make_till(
+        f"http://till.test:{link.port}", args=["--host-resolver-rules=MAP till.test 127.0.0.1"]
+    )
+    assert till.page.evaluate("isSecureContext") is False
+    expect(till.page.get_by_role("alert")).to_contain_text("This page is not secure")
+    device, lot = centre.device(), centre.lot("HONEY", 5_000)
+    till.enrol(device["enrolment_code"])
+    centre.grant(device, lot, 2_000)
+    till.open_shift()
+    till.reach()
+    expect(till.page.locator("main")).to_contain_text("no: load the page once more over https")
+
+    till.sell(500)
+
+    till.await_unsent(0)
+    expect(till.page.get_by_role("alert")).to_contain_text("Do not sell offline here")
+    centre.await_sold(device, lot, 500)
+    assert till.errors == []
