@@ -188,7 +188,8 @@ def _bookings(sale: Held) -> tuple[str, ...]:
         case "settled":
             return ("covered", "lost", "voided")
         case "disputed" if sale.kind == "sale":
-            return ("overdrawn", "disputed")
+            # One that could not be read names no goods that anything could cover.
+            return ("overdrawn", "disputed") if sale.lots else ("disputed", NONE)
         case _:  # disputed or acknowledged: what came back is kept beside the stock
             return (NONE,)
 

@@ -137,6 +137,7 @@ def a_sale(state: str, *marks: str, kind: str = "sale", lots: Any = LOTS) -> Hel
         (a_sale("waiting", kind="void"), None),
         (a_sale("disputed"), a_sale("overdrawn")),
         (a_sale("disputed"), a_sale("disputed")),
+        (a_sale("disputed", lots=()), None),
         (a_sale("disputed", kind="return"), None),
         (a_sale("settled"), a_sale("covered")),
         (a_sale("settled"), a_sale("lost")),

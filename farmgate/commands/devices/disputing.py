@@ -53,7 +53,7 @@ def list_disputes(as_json: bool) -> None:
             moment(entry["device_time"]) if entry["device_time"] else "?",
             "" if entry["total_fen"] is None else yuan(entry["total_fen"]),
             escape(entry["reason"] or ""),
-            "settle" if overdraft or entry["kind"] == "sale" else "acknowledge",
+            "settle" if overdraft else "acknowledge",
         )
     for overdraft in overdrafts.values():
         # Orders has not heard of it yet, or has forgotten it.
