@@ -1,1 +1,1 @@
-"""Orders owns what was ordered over every channel, and the money paid and refunded for it."""
+"""Orders owns what was ordered and sold over every channel, and the money taken for it."""

@@ -453,6 +453,20 @@ def test_what_is_no_sale_cannot_be_undone(till: Till, an_entry: Builder) -> None
     assert words(answers)[1] == words(answers)[3] == "disputed beyond_sale"
 
 
+def test_an_upload_goes_on_where_rows_were_lost(
+    till: Till, an_entry: Builder, database: Database, read_entry: ReadEntry, ask: Ask
+) -> None:
+    till.upload(an_entry("shift_open", 1), an_entry("sale", 2, payment="mobile"))
+    with database.sessions.begin() as session:
+        session.execute(text("DELETE FROM till_entries WHERE number = 2"))
+
+    answers = till.upload(an_entry("void", 3, of=2), an_entry("sale", 4))
+
+    assert words(answers) == ["accepted", "accepted"]
+    assert read_entry(till.id_of(3)).status == "waiting"
+    assert [difference["check"] for difference in ask("verify")["differences"]] == ["journal"]
+
+
 def test_what_was_taken_back_is_never_more_than_was_sold_in_the_database_itself(
     till: Till, an_entry: Builder, database: Database
 ) -> None:

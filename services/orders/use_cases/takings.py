@@ -41,7 +41,10 @@ def judge(session: Session, journal: Journal, fresh: Sequence[TillEntry]) -> lis
         sales = _sales(session, known, {e.of_entry_id for e in ready if e.of_entry_id})
         taken = _taken(session, sales)
         for entry in ready:
-            _judge_one(session, entry, sales[entry.of_entry_id or entry.id], taken)
+            sale = sales.get(entry.of_entry_id or entry.id)
+            # None: rows were lost, which verify tells. The upload goes on, and this one waits.
+            if sale is not None:
+                _judge_one(session, entry, sale, taken)
     return ready
 
 
