@@ -85,8 +85,8 @@ class Shop:
             self.producer = producer.id
         self.variant = self.add_variant("MATSUTAKE", min_life_days=1)
 
-    def add_variant(self, sku: str, **changes: Any) -> UUID:
-        """List a product with one variant; return the variant's id."""
+    def add_variant(self, sku: str, *, shelf_life_days: int | None = 5, **changes: Any) -> UUID:
+        """List a product with one variant (without days it never spoils); return its id."""
         variant = {
             "sku": sku,
             "grade": "1",
@@ -102,8 +102,8 @@ class Shop:
                 [variant | changes],
                 names={"zh": "松茸"},
                 category="fungi",
-                perishable=True,
-                shelf_life_days=5,
+                perishable=shelf_life_days is not None,
+                shelf_life_days=shelf_life_days,
                 storage="0-4 C",
             )
             return product.variants[0].id

@@ -69,7 +69,7 @@ def test_each_contact_begins_the_lease_anew(
 def test_a_lease_that_is_over_takes_nothing_back(
     shop: Any, till: Any, grant: Any, look: Any, quota: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lot = shop.add_lot("L-1", 1000, keeps_days=None)
+    lot = shop.add_lot("L-1", 1000)
     grant(till, lot, 400)
     till.contact()
 
@@ -84,7 +84,9 @@ def test_a_lease_that_is_over_takes_nothing_back(
 def test_the_lease_on_a_perishable_lot_ends_with_its_last_sale_day(
     shop: Any, till: Any, grant: Any
 ) -> None:
-    fresh, dry = shop.add_lot("L-1", 1000, keeps_days=3), shop.add_lot("L-2", 9, keeps_days=None)
+    honey = shop.add_variant("HONEY", shelf_life_days=None)
+    fresh = shop.add_lot("L-1", 1000, keeps_days=3)
+    dry = shop.add_lot("L-2", 9, keeps_days=None, variant=honey)
     grant(till, fresh, 400)
     grant(till, dry, 9)
 

@@ -15,33 +15,20 @@ from shared import clock
 def rates(session: Session, variant_id: UUID, site_ids: Iterable[UUID]) -> dict[UUID, Rate | None]:
     """Return what each of these sites sells of a variant; None: there is no history yet."""
     wanted, today = set(site_ids), clock.today()
-    sold = dict(
-        session.execute(
-            select(DailySales.site_id, func.sum(DailySales.quantity))
-            .where(
-                DailySales.variant_id == variant_id,
-                DailySales.site_id.in_(wanted),
-                DailySales.day > today - timedelta(days=SALES_DAYS),
-            )
-            .group_by(DailySales.site_id)
+    sold_rows = session.execute(
+        select(DailySales.site_id, func.sum(DailySales.quantity).label("quantity"))
+        .where(
+            DailySales.variant_id == variant_id,
+            DailySales.site_id.in_(wanted),
+            DailySales.day > today - timedelta(days=SALES_DAYS),
         )
-        .tuples()
-        .all()
+        .group_by(DailySales.site_id)
     )
-    first = dict(
-        session.execute(
-            select(Allotment.site_id, func.min(Allotment.granted_at))
-            .where(Allotment.variant_id == variant_id, Allotment.site_id.in_(wanted))
-            .group_by(Allotment.site_id)
-        )
-        .tuples()
-        .all()
+    sold = {row.site_id: int(row.quantity) for row in sold_rows}
+    first_rows = session.execute(
+        select(Allotment.site_id, func.min(Allotment.granted_at).label("at"))
+        .where(Allotment.variant_id == variant_id, Allotment.site_id.in_(wanted))
+        .group_by(Allotment.site_id)
     )
-    return {
-        site_id: rate_of(
-            int(sold.get(site_id, 0)),
-            first[site_id].astimezone(clock.LOCAL).date() if site_id in first else None,
-            today,
-        )
-        for site_id in wanted
-    }
+    first = {row.site_id: row.at.astimezone(clock.LOCAL).date() for row in first_rows}
+    return {site_id: rate_of(sold.get(site_id, 0), first.get(site_id), today) for site_id in wanted}
