@@ -44,7 +44,7 @@ def load_bookings(session: Session, sale_ids: Iterable[UUID]) -> None:
     Nobody but the consumer books, and there is one: no lock is needed.
     """
     by_id, back = _known(session)
-    missing = set(sale_ids) - by_id.keys()
+    missing = {sale_id for sale_id in sale_ids if sale_id not in by_id}
     if not missing:
         return
     by_id.update(dict.fromkeys(missing))

@@ -29,7 +29,8 @@ def _known(session: Session) -> dict[UUID, list[Held]]:
 def load_held(session: Session, order_ids: Iterable[UUID]) -> None:
     """Read what these orders hold, in one statement; their reservations must be locked."""
     known = _known(session)
-    missing = set(order_ids) - known.keys()
+    # Not `set - keys`: that goes through all that is known, once for each order of a batch.
+    missing = {order_id for order_id in order_ids if order_id not in known}
     if not missing:
         return
     known.update({order_id: [] for order_id in missing})

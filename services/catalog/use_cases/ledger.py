@@ -18,6 +18,10 @@ from shared.ids import new_id
 from shared.rows import lock_rows, locked
 
 
+#: Made once: it is passed for each line of each order.
+_WITH_LEVELS = selectinload(Lot.levels)
+
+
 class LotNotFound(NotFound):
     """Raised when no lot has this id."""
 
@@ -31,7 +35,7 @@ def lock_lots(session: Session, lot_ids: Iterable[UUID]) -> None:
 
     The levels are read after the lock is held, so they cannot be older than it.
     """
-    lock_rows(session, Lot.id, lot_ids, selectinload(Lot.levels))
+    lock_rows(session, Lot.id, lot_ids, _WITH_LEVELS)
 
 
 def locked_lot(session: Session, lot_id: UUID) -> Lot:
