@@ -84,9 +84,8 @@ def import_entries(import_in: dict[str, Any]) -> dict[str, Any]:
 def acknowledge_entry(acknowledge_in: dict[str, Any], sale_id: UUID) -> TillEntry:
     """Decide a dispute that moves no stock.
 
-    Voids, returns, hand-overs, orders and shifts, also unreadable ones. A sale's goods are
-    covered or lost in catalog instead. With `book_cash` what was given back leaves the clerk's
-    custody.
+    Voids, returns, hand-overs, orders, and what is unreadable. A sale's goods are covered or
+    lost in catalog instead. With `book_cash` what was given back leaves the clerk's custody.
     """
     with transaction() as session:
         return entries.acknowledge(session, sale_id, **acknowledge_in, by=caller().subject)

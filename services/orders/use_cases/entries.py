@@ -142,12 +142,13 @@ def acknowledge(
     Raises:
         EntryNotFound: there is none.
         NotDisputed: there is nothing to decide.
-        GoodsToDecide: it is a sale, readable or not: catalog covers or loses its goods.
+        GoodsToDecide: it is a sale whose goods catalog has to cover or lose.
     """
     entry = _lock_in_turn(session, entry_id)
     if entry.status not in (EntryStatus.DISPUTED, EntryStatus.WAITING):
         raise NotDisputed(f"Entry {entry_id} is {entry.status}; there is nothing to decide.")
-    if entry.kind == EntryKind.SALE and not entry.voided:
+    # Of one that cannot be read or never counted, catalog knows no goods to decide about.
+    if entry.kind == EntryKind.SALE and entry.lines and not entry.voided:
         raise GoodsToDecide(
             "This sale's goods need a decision: "
             f"POST /api/catalog/v1/overdrafts/{entry_id}/settle with cover or lose."
