@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
+from farmgate.demo.offline import device
 from farmgate.failures import Refused
 from farmgate.roles import SCOPES
 from farmgate.services import application_of, service_of
@@ -148,6 +149,12 @@ class Centre:
             for name in SERVICES:
                 self.consume(name)
 
+    def run_timers(self, service: str) -> None:
+        """Let a service do what it does by the clock."""
+        for timer in service_of(service).timers:
+            while timer.run(self.databases[service], self.settings[service]):
+                pass
+
     # --- As it was ------------------------------------------------------------------------------
 
     def save(self) -> None:
@@ -180,6 +187,8 @@ class Shop:
     #: Three lots: two of the first variant, the first of which expires earlier; one of another.
     lot_ids: list[str]
     variant_of: dict[str, str]
+    #: Three enrolled tills, two of them at the first station.
+    stores: list[device.Store]
 
 
 class MovableClock:
@@ -215,7 +224,7 @@ def centre(
 
 @pytest.fixture(scope="module")
 def shop(centre: Centre) -> Shop:
-    """Two stations and three released lots, nothing of them in stock yet; remembered."""
+    """Two stations with tills and three released lots, none of them in stock yet; remembered."""
     names = {"zh": "巴河镇"}
     sites = [
         {"code": "C", "level": "centre", "names": names},
@@ -261,7 +270,15 @@ def shop(centre: Centre) -> Shop:
         centre.call("POST", "catalog", f"/lots/{lot_id}/release")
         lot_ids.append(lot_id)
         variant_of[lot_id] = variant["variant_id"]
+    ids = {site["code"]: site["site_id"] for site in opened}
+    stores = [_enrolled(centre, ids[code]) for code in ("S1", "S1", "S2")]
     centre.settle()
     centre.save()
-    ids = {site["code"]: site["site_id"] for site in opened}
-    return Shop(ids["C"], [ids["S1"], ids["S2"]], lot_ids, variant_of)
+    return Shop(ids["C"], [ids["S1"], ids["S2"]], lot_ids, variant_of, stores)
+
+
+def _enrolled(centre: Centre, site_id: str) -> device.Store:
+    made = centre.call("POST", "catalog", "/devices", {"site_id": site_id, "name": "收银台"})
+    till = device.Till(centre.send)
+    till.enrol(made["enrolment_code"])
+    return till.snapshot()

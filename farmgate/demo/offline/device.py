@@ -367,6 +367,11 @@ class Till:
         named = {"device_id": self.store.device_id, "epoch": self.store.epoch}
         return named | _batch(entries)
 
+    def note_imported(self) -> None:
+        """Note that the centre has taken the exported file, as its operator says."""
+        imported = {e.number: replace(e, status="accepted") for e in self.store.unsynced}
+        self._keep("import", journal={**self.store.journal, **imported})
+
     def ask_attention(self) -> list[dict[str, Any]]:
         """Return what was not accepted, and note it at its entries."""
         answer = self._call("orders", "GET", "/till/attention")

@@ -1,0 +1,995 @@
+"""Stations sell while disconnected, whatever happens: a model plays against the real services.
+
+Real applications and handlers of catalog, orders and logistics, on SQLite, with simulated tills
+and a bus in the test's hand. After every step the books balance (domain.md, section 4) and are
+what `Ought` says. When everything has been sent and handled, the disputed sales are exactly the
+forged ones: those of a restored or cloned device, and those of goods that an operator had taken
+from the device before it heard of it.
+
+    make soak ROUNDS=2000 SEED=7      more of it, and elsewhere
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from farmgate.demo.offline.device import CannotSell, NoAnswer, PowerCut, Store, Till
+from farmgate.failures import Refused
+from shared import devices
+
+#: Stories, and steps of each; where chance begins.
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "40"))
+STEPS = int(os.environ.get("SOAK_STEPS", "60"))
+SEED = int(os.environ.get("SOAK_SEED", "1"))
+
+#: A failure is made smaller before it is shown, which takes minutes; SOAK_SHRINK=0 leaves that.
+PHASES = [Phase.generate, *([Phase.shrink] * (os.environ.get("SOAK_SHRINK", "1") == "1"))]
+
+#: What is done at a counter, towards the centre, at the centre's desk, and to machines; what
+#: stands here more than once is done more often.
+AT_THE_COUNTER = (
+    *("sell",) * 8,
+    "void",
+    "void",
+    "take_back",
+    "take_back",
+    "give_back",
+    "change_shift",
+)
+TO_THE_CENTRE = (*("upload",) * 5, *("contact",) * 3, "send_returns", "long_ago")
+AT_THE_DESK = (
+    *("receive_some", "grant_some", "grant_some", "grant_whatever_lot", "settle_one"),
+    *("hold_or_release", "recall", "suspend", "count_back", "write_off"),
+)
+ON_THE_BUS = (
+    *[("relay", "orders"), ("consume", "catalog")] * 3,
+    *[("relay", "catalog"), ("consume", "orders"), ("consume", "logistics")],
+)
+ONLINE = ("order", "order", "cancel", "let_time_pass")
+TO_MACHINES = ("restore", "restore", "clone", "replace")
+MOST_MACHINES = 6
+#: After how many of a till's steps the power is cut; mostly after none.
+CUTS = (-1, -1, -1, -1, -1, -1, 1, 2, 3, 4)
+#: What can happen to a request; most come through.
+FAULTS = ("none", "none", "none", "none", "lost", "unanswered", "doubled", "portal")
+BUCKETS = ("available", "reserved", "committed", "allotted", "held", "damaged")
+
+#: A device and its epoch; the same with a lot; the same with a number.
+Key = tuple[str, int]
+OfLot = tuple[str, int, str]
+Name = tuple[str, int, int]
+
+
+def plain(id_: Any) -> str:
+    """Return an id as SQLite has it: 32 digits."""
+    return UUID(str(id_)).hex
+
+
+def one(data: st.DataObject, items: Sequence[Any]) -> Any:
+    """Return one of the items; a failure then shows its place and not all it holds."""
+    return items[data.draw(st.integers(0, len(items) - 1), "which")]
+
+
+def by_lot(machine: "Machine", allotment_ids: Iterable[str]) -> list[str]:
+    """Return allotments in an order that is the same in every run."""
+    allotments = machine.till.store.allotments
+    return sorted(allotment_ids, key=lambda each: allotments[each].lot_code)
+
+
+# --- What ought to be ------------------------------------------------------------------------
+
+
+@dataclass
+class Quota:
+    """What one epoch of a device was granted of a lot, and what became of it."""
+
+    granted: int = 0
+    sold: int = 0
+    returned: int = 0
+    written_off: int = 0
+
+    @property
+    def remaining(self) -> int:
+        return self.granted - self.sold - self.returned - self.written_off
+
+
+@dataclass
+class Copy:
+    """One content that came under a name, and what orders ought to say of it."""
+
+    content: dict[str, Any]
+    status: str = "accepted"
+    reason: str | None = None
+    #: Of a sale: by line, quantity and fen that came back.
+    back: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        return str(self.content["kind"])
+
+
+@dataclass
+class Sold:
+    """A sale as catalog ought to have it. `open`: by line what nothing covers."""
+
+    key: Key
+    number: int
+    lines: dict[int, tuple[str, int]]
+    covered: bool
+    reason: str | None = None
+    open: dict[int, int] = field(default_factory=dict)
+
+
+class Ought:
+    """What the services ought to hold: small, one step after the other, and by heart."""
+
+    def __init__(self) -> None:
+        self.quotas: dict[OfLot, Quota] = {}
+        self.copies: dict[Name, list[Copy]] = {}
+        #: Recorded sales, voids and returns that catalog has not heard of yet, by id.
+        self.untold: dict[str, tuple[str, str | None, list[dict[str, Any]]]] = {}
+        self.sales: dict[str, Sold] = {}
+        self.heard: set[UUID] = set()
+        self.cash: Counter[str] = Counter()
+        #: What catalog decides by itself while it hears: how goods that come back may be granted.
+        self.may_grant_again: Callable[[OfLot], bool] = lambda which: False
+
+    def quota(self, key: Key, lot_id: str) -> Quota:
+        return self.quotas.setdefault((*key, lot_id), Quota())
+
+    # --- Orders ---------------------------------------------------------------------------
+
+    def upload(self, key: Key, entries: list[Any], answers: list[dict[str, Any]]) -> None:
+        """Take entries in and compare what each was answered."""
+        found = []
+        for entry in entries:
+            copies = self.copies.setdefault((*key, entry["number"]), [])
+            copy = next((copy for copy in copies if copy.content == entry), None)
+            found.append((copy or Copy(entry), copy is not None))
+            if copy is None:
+                copies.append(found[-1][0])
+                self._take_in(key, found[-1][0], first=len(copies) == 1)
+        self._judge(key)
+        for (copy, known), answer in zip(found, answers, strict=True):
+            status = "disputed" if copy.status == "disputed" else "accepted"
+            assert answer["number"] == copy.content["number"]
+            assert answer["status"] == ("duplicate" if known else status), (copy, answer)
+
+    def _take_in(self, key: Key, copy: Copy, *, first: bool) -> None:
+        if not first:
+            copy.status, copy.reason = "disputed", "other_content"
+        elif copy.kind in ("void", "return"):
+            copy.status = "waiting"
+            return
+        elif copy.kind == "sale" and not copy.content["voided"]:
+            self.untold[self._id(key, copy)] = ("sale", None, copy.content["lines"])
+        self._take_cash(copy)
+
+    def _take_cash(self, copy: Copy) -> None:
+        """Money of a sale was taken, also of a disputed one; none is given back in a dispute."""
+        content = copy.content
+        if content.get("payment") != "cash" or content.get("voided"):
+            return
+        if copy.kind == "sale":
+            self.cash[content["clerk"]] += content["total_fen"]
+        elif copy.status == "accepted":
+            self.cash[content["clerk"]] -= content["refund_fen"]
+
+    def _judge(self, key: Key) -> None:
+        """Let voids and returns take effect of which all that decides on them is here."""
+        waiting = [
+            copies[0]
+            for name, copies in self.copies.items()
+            if name[:2] == key and copies[0].status == "waiting"
+        ]
+        for copy in sorted(waiting, key=lambda copy: int(copy.content["number"])):
+            content = copy.content
+            between = range(content["of"], content["number"])
+            if any((*key, number) not in self.copies for number in between):
+                continue
+            sale = self.copies[*key, content["of"]][0]
+            back = self._taken_back(sale, copy)
+            if back is None:
+                copy.status, copy.reason = "disputed", "beyond_sale"
+                continue
+            copy.status = "accepted"
+            for line in back:
+                quantity, fen = sale.back.get(line["line_no"], (0, 0))
+                sale.back[line["line_no"]] = (quantity + line["quantity"], fen + line["fen"])
+            if not sale.content["voided"]:
+                self.untold[self._id(key, copy)] = (copy.kind, self._id(key, sale), back)
+                self._take_cash(copy)
+
+    def _taken_back(self, sale: Copy, copy: Copy) -> list[dict[str, Any]] | None:
+        """Return what a void or return takes back; None: it may not."""
+        if sale.kind != "sale":
+            return None
+        lines = {line["line_no"]: line for line in sale.content["lines"]}
+        gone_fen = sum(fen for _, fen in sale.back.values())
+        if copy.kind == "void":
+            back = []
+            for line_no, line in lines.items():
+                quantity, fen = sale.back.get(line_no, (0, 0))
+                if line["quantity"] > quantity:
+                    rest = {"quantity": line["quantity"] - quantity, "restock": True}
+                    back.append(line | rest | {"fen": line["line_total_fen"] - fen})
+            left_fen = sale.content["total_fen"] - gone_fen
+            return back if back and copy.content["refund_fen"] == left_fen else None
+        if sale.content["voided"]:
+            return None
+        back = []
+        for part in copy.content["lines"]:
+            line = lines.get(part["line_no"])
+            if line is None:
+                return None
+            quantity, fen = sale.back.get(part["line_no"], (0, 0))
+            if quantity + part["quantity"] > line["quantity"]:
+                return None
+            if fen + part["refund_fen"] > line["line_total_fen"]:
+                return None
+            back.append(line | part | {"fen": part["refund_fen"]})
+        return back
+
+    @staticmethod
+    def _id(key: Key, copy: Copy) -> str:
+        return devices.entry_id(UUID(key[0]), key[1], copy.content["number"]).hex
+
+    # --- Catalog --------------------------------------------------------------------------
+
+    def hear(self, event: Any) -> None:
+        """Take in what orders says, as catalog does when it handles the event."""
+        if event.event_id in self.heard or not event.type.startswith("orders.station_sale"):
+            return
+        self.heard.add(event.event_id)
+        told = event.data
+        sale_id = told["sale_id"].hex
+        key = (told["device_id"].hex, told["epoch"])
+        lines = {line["line_no"]: (line["lot_id"].hex, line["quantity"]) for line in told["lines"]}
+        if event.type == "orders.station_sale_disputed.v1":
+            if told["kind"] == "sale" and sale_id not in self.sales:
+                self._overdraw(sale_id, key, told["number"], lines, told["reason"])
+            return
+        kind, of, expected = self.untold.pop(sale_id)
+        assert kind == told["kind"]
+        assert lines == {
+            line["line_no"]: (plain(line["lot_id"]), line["quantity"]) for line in expected
+        }
+        if kind == "sale":
+            self._sell(sale_id, key, told["number"], lines)
+        else:
+            assert of is not None
+            self._undo(self.sales[of], expected)
+
+    def _sell(self, sale_id: str, key: Key, number: int, lines: dict[int, tuple[str, int]]) -> None:
+        wanted: Counter[str] = Counter()
+        for lot_id, quantity in lines.values():
+            wanted[lot_id] += quantity
+        beyond = {
+            lot_id
+            for lot_id, quantity in wanted.items()
+            if (*key, lot_id) not in self.quotas or self.quotas[*key, lot_id].remaining < quantity
+        }
+        if beyond:
+            unknown = any((*key, lot_id) not in self.quotas for lot_id in beyond)
+            reason = "no_allotment" if unknown else "beyond_grant"
+            self._overdraw(sale_id, key, number, lines, reason)
+            return
+        for lot_id, quantity in wanted.items():
+            self.quotas[*key, lot_id].sold += quantity
+        self.sales[sale_id] = Sold(key, number, lines, covered=True)
+
+    def _overdraw(
+        self, sale_id: str, key: Key, number: int, lines: dict[int, tuple[str, int]], reason: str
+    ) -> None:
+        uncovered = {line_no: quantity for line_no, (_, quantity) in lines.items()}
+        self.sales[sale_id] = Sold(key, number, lines, False, reason, uncovered)
+
+    def _undo(self, sale: Sold, back: list[dict[str, Any]]) -> None:
+        for line in back:
+            if not sale.covered:
+                if line["line_no"] in sale.open:
+                    sale.open[line["line_no"]] -= line["quantity"]
+            elif line["restock"]:
+                which = (*sale.key, plain(line["lot_id"]))
+                if self.may_grant_again(which):
+                    self.quotas[which].granted += line["quantity"]
+        sale.open = {line_no: quantity for line_no, quantity in sale.open.items() if quantity}
+
+    def needed(self, sale: Sold) -> Counter[str]:
+        """Return what a sale still needs to be covered, by lot."""
+        needed: Counter[str] = Counter()
+        for line_no, quantity in sale.open.items():
+            needed[sale.lines[line_no][0]] += quantity
+        return needed
+
+    def open_overdrafts(self) -> list[tuple[str, int, int, str, tuple[tuple[int, int], ...]]]:
+        """Return all that an operator has to decide: device, epoch, number, reason, lines."""
+        return sorted(
+            (*sale.key, sale.number, sale.reason or "", tuple(sorted(sale.open.items())))
+            for sale in self.sales.values()
+            if sale.open
+        )
+
+
+# --- The machine -----------------------------------------------------------------------------
+
+
+@dataclass
+class Machine:
+    """One till of the story. Two of them may be one device: a clone, or a replaced machine."""
+
+    till: Till
+    backups: list[Store] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"{self.till.store.device_code}/{self.till.store.epoch}"
+
+    @property
+    def key(self) -> Key:
+        return plain(self.till.store.device_id), self.till.store.epoch
+
+
+def stories(
+    centre: Any, shop: Any, movable_clock: Any, told: Counter[str]
+) -> type[RuleBasedStateMachine]:
+    """Return the machine that plays in these services; `told` counts what happened."""
+
+    class Stories(RuleBasedStateMachine):
+        @initialize()
+        def begin(self) -> None:
+            centre.reset()
+            movable_clock.ahead *= 0
+            self.ought = Ought()
+            self.ought.may_grant_again = self._may_grant_again
+            self.fault, self.cut_in = "none", -1
+            self.sent: list[tuple[Any, ...]] = []
+            self.machines = [Machine(self._till(store)) for store in shop.stores]
+            #: Epochs of which somebody made a second copy, or an older one.
+            self.forged: set[Key] = set()
+            #: Whose goods were taken away and that have not heard of it; and whose ever were.
+            self.unheard: set[OfLot] = set()
+            self.taken_away: set[Key] = set()
+            self.orders: list[str] = []
+            self.lots = [plain(lot_id) for lot_id in shop.lot_ids]
+            for lot_id in shop.lot_ids:
+                self._receive(lot_id, shop.centre_id, 100)
+            for machine, lot_id in zip(self.machines, shop.lot_ids, strict=True):
+                self._grant(machine, lot_id, 30)
+                self._try(machine, "none", machine.till.contact)
+                self._try(machine, "none", lambda m=machine: m.till.open_shift(0, "营业员"))
+
+        # --- Tills and their way to the centre ------------------------------------------------
+
+        def _till(self, store: Store | None) -> Till:
+            return Till(self._send, store, cut=self._cut)
+
+        def _cut(self, what: str) -> None:
+            self.cut_in -= 1
+            if self.cut_in == 0:
+                raise PowerCut(what)
+
+        def _send(self, *request: Any) -> Any:
+            self.sent.append(request)
+            if self.fault == "lost":
+                raise NoAnswer
+            if self.fault == "portal":
+                return "<html>Welcome</html>"
+            answer = self._deliver(*request)
+            if self.fault == "doubled":
+                answer = self._deliver(*request)
+            if self.fault == "unanswered":
+                raise NoAnswer
+            return answer
+
+        def _deliver(
+            self, service: str, method: str, path: str, body: Any, token: str | None
+        ) -> Any:
+            before = self._available()
+            answer = centre.send(service, method, path, body, token)
+            assert self._available() >= before, "a device took from what is for everybody"
+            if path == "/till/entries":
+                key = plain(answer["device_id"]), answer["epoch"]
+                self.ought.upload(key, body["entries"], answer["answers"])
+            elif path == "/till/returns":
+                self._note_returns(body["returns"], answer["answers"])
+            return answer
+
+        def _note_returns(self, returns: list[Any], answers: list[Any]) -> None:
+            for given, answer in zip(returns, answers, strict=True):
+                assert given["return_id"] == answer["return_id"]
+                quota = self._quota_of(given["allotment_id"])
+                if answer["status"] == "accepted":
+                    quota.returned += given["quantity"]
+                elif answer["status"] == "disputed":
+                    assert quota.remaining < given["quantity"] or self.taken_away
+
+        def _quota_of(self, allotment_id: str) -> Quota:
+            statement = "SELECT device_id, epoch, lot_id FROM allotments WHERE id = :id"
+            row = centre.rows("catalog", statement, id=plain(allotment_id))[0]
+            return self.ought.quota((row.device_id, row.epoch), row.lot_id)
+
+        def _available(self) -> int:
+            return int(centre.rows("catalog", "SELECT sum(available) FROM stock_levels")[0][0])
+
+        def _try(
+            self, machine: Machine, fault: str, work: Callable[[], Any], cut_in: int = -1
+        ) -> bool:
+            """Let a till do something while something may go wrong; tell whether it was done."""
+            self.fault, self.cut_in = fault, cut_in
+            try:
+                work()
+                return True
+            except (NoAnswer, CannotSell):
+                return False
+            except Refused as problem:
+                assert problem.status in (401, 403), problem.message
+                return False
+            except PowerCut:
+                machine.till = self._till(machine.till.snapshot())
+                return False
+            finally:
+                self.fault, self.cut_in = "none", -1
+
+        def _machine(self, data: st.DataObject) -> Machine:
+            return one(data, self.machines)
+
+        # --- At the counter --------------------------------------------------------------------
+
+        @rule(
+            data=st.data(), deeds=st.lists(st.sampled_from(AT_THE_COUNTER), min_size=2, max_size=6)
+        )
+        def at_the_counter(self, data: st.DataObject, deeds: list[str]) -> None:
+            machine = self._machine(data)
+            machine.backups.append(machine.till.snapshot())
+            for deed in deeds:
+                getattr(self, f"_{deed}")(machine, data)
+
+        def _sell(self, machine: Machine, data: st.DataObject) -> None:
+            cut_in = data.draw(st.sampled_from(CUTS))
+            offer = machine.till.on_offer()
+            if not offer:
+                return
+            takes = []
+            for _ in range(data.draw(st.integers(1, 3), "lines")):
+                allotment_id = one(data, by_lot(machine, offer))
+                most = min(offer[allotment_id], data.draw(st.sampled_from((2, 9, 99))))
+                takes.append((allotment_id, data.draw(st.integers(1, most))))
+            payment = data.draw(st.sampled_from(("cash", "mobile")))
+            work = lambda: machine.till.sell(takes, payment, "营业员")  # noqa: E731
+            self._try(machine, "none", work, cut_in)
+
+        def _void(self, machine: Machine, data: st.DataObject) -> None:
+            sales = self._sales(machine)
+            if sales:
+                number = one(data, sales)
+                self._try(machine, "none", lambda: machine.till.void(number, "营业员", "错"))
+
+        def _take_back(self, machine: Machine, data: st.DataObject) -> None:
+            restock = data.draw(st.booleans())
+            sales = [n for n in self._sales(machine) if machine.till.store.left_to_undo(n)]
+            if not sales:
+                return
+            number = one(data, sales)
+            left = machine.till.store.left_to_undo(number)
+            line_no = one(data, sorted(left))
+            part = {line_no: data.draw(st.integers(1, left[line_no]))}
+            work = lambda: machine.till.take_back(  # noqa: E731
+                number, part, restock, "营业员", "退"
+            )
+            self._try(machine, "none", work)
+
+        def _sales(self, machine: Machine) -> list[int]:
+            entries = machine.till.store.journal.values()
+            return [e.number for e in entries if e.kind == "sale" and not e.content["voided"]]
+
+        def _change_shift(self, machine: Machine, data: st.DataObject) -> None:
+            self._try(machine, "none", lambda: machine.till.close_shift(0, "营业员"))
+            self._try(machine, "none", lambda: machine.till.open_shift(0, "营业员"))
+
+        def _give_back(self, machine: Machine, data: st.DataObject) -> None:
+            left = {k: n for k, n in machine.till.store.remaining().items() if n > 0}
+            if left:
+                allotment_id = one(data, by_lot(machine, left))
+                quantity = data.draw(st.integers(1, left[allotment_id]))
+                self._try(machine, "none", lambda: machine.till.give_back(allotment_id, quantity))
+
+        # --- To the centre ----------------------------------------------------------------------
+
+        @rule(
+            data=st.data(), deeds=st.lists(st.sampled_from(TO_THE_CENTRE), min_size=2, max_size=4)
+        )
+        def to_the_centre(self, data: st.DataObject, deeds: list[str]) -> None:
+            machine = self._machine(data)
+            for deed in deeds:
+                fault, cut_in = data.draw(st.sampled_from(FAULTS)), data.draw(st.sampled_from(CUTS))
+                getattr(self, f"_{deed}")(machine, data, fault, cut_in)
+
+        def _contact(self, machine: Machine, data: st.DataObject, fault: str, cut_in: int) -> None:
+            if self._try(machine, fault, machine.till.contact, cut_in):
+                self.unheard -= {which for which in self.unheard if which[:2] == machine.key}
+
+        def _upload(self, machine: Machine, data: st.DataObject, fault: str, cut_in: int) -> None:
+            unsynced = [entry.number for entry in machine.till.store.unsynced]
+            if not unsynced:
+                return
+            # In any order, in pieces, some more than once; or simply all.
+            pieces = st.lists(st.sampled_from(unsynced), min_size=1, max_size=8)
+            numbers = data.draw(st.just(unsynced) | pieces)
+            self._try(machine, fault, lambda: machine.till.upload(numbers), cut_in)
+
+        def _send_returns(
+            self, machine: Machine, data: st.DataObject, fault: str, cut_in: int
+        ) -> None:
+            self._try(machine, fault, machine.till.send_returns, cut_in)
+
+        def _long_ago(self, machine: Machine, data: st.DataObject, fault: str, cut_in: int) -> None:
+            """Something that was sent long ago, by whomever, arrives (again)."""
+            kept = [request for request in self.sent if request[2] != "/till/contact"]
+            if not kept:
+                return
+            request = kept[-1 - data.draw(st.integers(0, min(20, len(kept) - 1)))]
+            try:
+                self._deliver(*request)
+            except Refused as problem:
+                assert problem.status in (401, 403), problem.message
+
+        # --- Events ---------------------------------------------------------------------------
+
+        @rule(data=st.data(), deeds=st.lists(st.sampled_from(ON_THE_BUS), min_size=2, max_size=6))
+        def on_the_bus(self, data: st.DataObject, deeds: list[tuple[str, str]]) -> None:
+            for deed, service in deeds:
+                most = data.draw(st.sampled_from((500, 500, 3, 1)))
+                forget = data.draw(st.integers(0, 4)) == 4
+                if deed == "relay":
+                    centre.relay(service, most, forget=forget)
+                else:
+                    self._consume(service, most, forget=forget)
+
+        def _consume(self, consumer: str, most: int = 500, *, forget: bool = False) -> None:
+            running = self._running() if consumer == "catalog" else set()
+            self.ought.may_grant_again = running.__contains__
+            for event in centre.consume(consumer, most, forget=forget):
+                if consumer == "catalog":
+                    self.ought.hear(event)
+
+        def _may_grant_again(self, which: OfLot) -> bool:
+            return which in self._running()
+
+        def _running(self) -> set[OfLot]:
+            """Return what is granted again when goods come back to the counter."""
+            rows = centre.rows(
+                "catalog",
+                "SELECT a.device_id, a.epoch, a.lot_id FROM allotments a "
+                "JOIN devices d ON d.id = a.device_id JOIN lots l ON l.id = a.lot_id "
+                "WHERE a.status IN ('granted', 'active') AND l.status = 'released' "
+                "AND d.status = 'active' AND d.epoch = a.epoch",
+            )
+            return {(row.device_id, row.epoch, row.lot_id) for row in rows}
+
+        # --- The operator -----------------------------------------------------------------------
+
+        def _call(self, path: str, body: Any = None) -> Any:
+            """Return what catalog answers to an operator; None: the state forbids it."""
+            try:
+                return centre.call("POST", "catalog", path, body)
+            except Refused as problem:
+                assert problem.status == 409, problem.message
+                self.refusal = problem.message
+                return None
+
+        @rule(data=st.data(), deeds=st.lists(st.sampled_from(AT_THE_DESK), min_size=1, max_size=3))
+        def at_the_desk(self, data: st.DataObject, deeds: list[str]) -> None:
+            for deed in deeds:
+                getattr(self, f"_{deed}")(data)
+
+        def _receive_some(self, data: st.DataObject) -> None:
+            place_id = one(data, [shop.centre_id, *shop.site_ids])
+            self._receive(self._lot(data), place_id, data.draw(st.integers(1, 60)))
+
+        def _lot(self, data: st.DataObject) -> str:
+            return shop.lot_ids[data.draw(st.integers(0, 2))]
+
+        def _receive(self, lot_id: str, place_id: str, quantity: int) -> None:
+            body = {"lot_id": lot_id, "location_id": place_id, "quantity": quantity}
+            assert self._call("/stock/receipts", body)
+
+        def _grant_some(self, data: st.DataObject) -> None:
+            self._grant(self._machine(data), self._lot(data), data.draw(st.integers(1, 40)))
+
+        def _grant_whatever_lot(self, data: st.DataObject) -> None:
+            variant_id = shop.variant_of[self._lot(data)]
+            quantity = data.draw(st.integers(1, 90))
+            self._grant(self._machine(data), None, quantity, variant_id=variant_id)
+
+        def _grant(self, machine: Machine, lot_id: str | None, quantity: int, **other: str) -> None:
+            device_id = machine.till.store.device_id
+            which = other or {"lot_id": lot_id}
+            answer = self._call(
+                "/allotments", {"device_id": device_id, "quantity": quantity, **which}
+            )
+            if answer is None:
+                return
+            more = 0
+            for item in answer["items"]:
+                key = plain(item["device_id"]), item["epoch"]
+                quota = self.ought.quota(key, plain(item["lot_id"]))
+                more += item["granted"] - quota.granted
+                quota.granted = item["granted"]
+            assert more == quantity, "granted in part"
+
+        def _hold_or_release(self, data: st.DataObject) -> None:
+            step = data.draw(st.sampled_from(("hold", "release", "release")))
+            body = {"reason": "检验"} if step == "hold" else None
+            self._call(f"/lots/{self._lot(data)}/{step}", body)
+
+        def _recall(self, data: st.DataObject) -> None:
+            # Rarely, and not all: it is for good.
+            if data.draw(st.integers(0, 3)) == 3:
+                self._call(f"/lots/{shop.lot_ids[1]}/recall", {"reason": "质量"})
+
+        def _suspend(self, data: st.DataObject) -> None:
+            allotment = self._allotment(data)
+            if allotment is not None:
+                step = data.draw(st.sampled_from(("suspend", "resume", "resume", "close")))
+                body = {"reason": "盘点"} if step == "suspend" else None
+                self._call(f"/allotments/{UUID(allotment.id)}/{step}", body)
+
+        def _allotment(self, data: st.DataObject) -> Any:
+            rows = centre.rows(
+                "catalog",
+                "SELECT id, device_id, epoch, lot_id, remaining FROM allotments "
+                "WHERE status <> 'closed' ORDER BY device_id, epoch, lot_id",
+            )
+            return one(data, rows) if rows else None
+
+        def _count_back(self, data: st.DataObject) -> None:
+            """An operator takes goods away, and the device does not know."""
+            allotment = self._allotment(data)
+            if allotment is None or not allotment.remaining:
+                return
+            quantity = data.draw(st.integers(1, allotment.remaining))
+            assert self._call(f"/allotments/{UUID(allotment.id)}/return", {"quantity": quantity})
+            self._quota_of(allotment.id).returned += quantity
+            self._taken_away(allotment)
+
+        def _write_off(self, data: st.DataObject) -> None:
+            allotment = self._allotment(data)
+            if allotment is None:
+                return
+            counted = data.draw(st.integers(0, allotment.remaining))
+            body = {"counted": counted, "reason": "盘点"}
+            assert self._call(f"/allotments/{UUID(allotment.id)}/write-off", body)
+            quota = self._quota_of(allotment.id)
+            quota.written_off += quota.remaining - counted
+            quota.returned += counted
+            self._taken_away(allotment)
+
+        def _taken_away(self, allotment: Any) -> None:
+            key = allotment.device_id, allotment.epoch
+            self.unheard.add((*key, allotment.lot_id))
+            self.taken_away.add(key)
+
+        def _settle_one(self, data: st.DataObject) -> None:
+            overdrafts = sorted(
+                centre.pages("catalog", "/overdrafts?open=true"),
+                key=lambda each: (each["device_id"], each["epoch"], each["number"], each["reason"]),
+            )
+            if not overdrafts:
+                return
+            self._settle(one(data, overdrafts), data.draw(st.booleans()))
+
+        def _settle(self, overdraft: dict[str, Any], cover: bool) -> None:
+            sale = self.ought.sales[plain(overdraft["sale_id"])]
+            body = {"resolution": "cover" if cover else "lose", "reason": "清点"}
+            free = Counter(
+                {
+                    row.lot_id: row.free
+                    for row in centre.rows(
+                        "catalog",
+                        "SELECT lot_id, sum(available) AS free FROM stock_levels "
+                        "WHERE location_id IN (:site, :centre) GROUP BY lot_id",
+                        site=plain(overdraft["site_id"]),
+                        centre=plain(shop.centre_id),
+                    )
+                }
+            )
+            done = self._call(f"/overdrafts/{overdraft['sale_id']}/settle", body)
+            if cover:
+                # Only from what is free: of its own allotment the device may have sold more.
+                needed = self.ought.needed(sale)
+                assert (done is not None) == (needed <= free)
+                if done is None:
+                    return
+                sale.covered = True
+            sale.open = {}
+
+        # --- Machines come and go ----------------------------------------------------------------
+
+        @rule(data=st.data(), deed=st.sampled_from(TO_MACHINES))
+        def to_machines(self, data: st.DataObject, deed: str) -> None:
+            getattr(self, f"_{deed}")(self._machine(data), data)
+
+        def _restore(self, machine: Machine, data: st.DataObject) -> None:
+            if not machine.backups:
+                return
+            backup = one(data, machine.backups)
+            if backup != machine.till.snapshot():
+                self.forged.add(machine.key)
+            machine.till.restore(backup)
+
+        def _clone(self, machine: Machine, data: st.DataObject) -> None:
+            if len(self.machines) == MOST_MACHINES:
+                return
+            self.forged.add(machine.key)
+            self.machines.append(Machine(self._till(machine.till.snapshot())))
+
+        def _replace(self, machine: Machine, data: st.DataObject) -> None:
+            """Another machine takes a device's place; the old one is still there somewhere."""
+            if len(self.machines) == MOST_MACHINES:
+                return
+            device_id = machine.till.store.device_id
+            if data.draw(st.booleans()):
+                assert self._call(f"/devices/{device_id}/revoke", {"reason": "丢失"})
+            code = self._call(f"/devices/{device_id}/enrolment")["enrolment_code"]
+            machine = Machine(self._till(None))
+            machine.till.enrol(code)
+            self.machines.append(machine)
+            self._try(machine, "none", machine.till.contact)
+            self._try(machine, "none", lambda: machine.till.open_shift(0, "营业员"))
+
+        # --- Online -----------------------------------------------------------------------------
+
+        @rule(data=st.data(), deed=st.sampled_from(ONLINE))
+        def online(self, data: st.DataObject, deed: str) -> None:
+            getattr(self, f"_{deed}")(data)
+
+        def _order(self, data: st.DataObject) -> None:
+            variant_id = shop.variant_of[self._lot(data)]
+            order = {
+                "channel": "online",
+                "payment_method": data.draw(st.sampled_from(("prepaid", "cash_on_delivery"))),
+                "site_id": shop.site_ids[0],
+                "collect": False,
+                "lines": [{"variant_id": variant_id, "quantity": data.draw(st.integers(1, 60))}],
+                "contact": {"name": "卓玛", "phone": "+8613800138000", "address": "八一镇"},
+            }
+            self.orders.append(centre.call("POST", "orders", "/orders", order)["order_id"])
+
+        def _cancel(self, data: st.DataObject) -> None:
+            if not self.orders:
+                return
+            path = f"/orders/{one(data, self.orders)}/cancel"
+            try:
+                centre.call("POST", "orders", path, {"reason": "changed_mind"})
+            except Refused as problem:
+                assert problem.status == 409, problem.message
+
+        def _let_time_pass(self, data: st.DataObject) -> None:
+            """Unpaid orders expire and leases end; no grant ever comes back by time."""
+            before = centre.rows("catalog", "SELECT sum(remaining) FROM allotments")
+            movable_clock.ahead += timedelta(hours=data.draw(st.sampled_from((1, 40))))
+            centre.run_timers("orders")
+            assert centre.rows("catalog", "SELECT sum(remaining) FROM allotments") == before
+
+        # --- What holds after every step -------------------------------------------------------
+
+        @invariant()
+        def the_books_balance(self) -> None:
+            self.steps = getattr(self, "steps", 0) + 1
+            check_books(centre, self.lots)
+
+        @invariant()
+        def quotas_are_what_they_ought_to_be(self) -> None:
+            rows = centre.rows(
+                "catalog",
+                "SELECT device_id, epoch, lot_id, granted, sold, returned, written_off, "
+                "remaining FROM allotments",
+            )
+            held = {
+                (row.device_id, row.epoch, row.lot_id): (
+                    Quota(row.granted, row.sold, row.returned, row.written_off),
+                    row.remaining,
+                )
+                for row in rows
+            }
+            ought = {which: (q, q.remaining) for which, q in self.ought.quotas.items()}
+            assert held == ought
+
+        @invariant()
+        def an_honest_device_never_thinks_it_has_more_than_the_centre(self) -> None:
+            for machine in self.machines:
+                for allotment_id, here in machine.till.store.remaining().items():
+                    allotment = machine.till.store.allotments[allotment_id]
+                    which = (*machine.key, plain(allotment.lot_id))
+                    if machine.key not in self.forged | self.taken_away:
+                        assert here <= self.ought.quotas[which].remaining
+
+        @invariant()
+        def nothing_is_parked(self) -> None:
+            for service in centre.apps:
+                rows = centre.rows(service, "SELECT type, reason, error FROM parked_events")
+                assert not rows, rows
+
+        # --- And when all have come home ---------------------------------------------------------
+
+        @rule(now=st.integers(0, 2))
+        def all_come_home(self, now: int) -> None:
+            if now == 2:
+                self._come_home()
+
+        def teardown(self) -> None:
+            if hasattr(self, "ought"):
+                self._come_home()
+                self._count()
+
+        def _count(self) -> None:
+            told["stories"] += 1
+            told["steps"] += self.steps
+            """Note what this story was about."""
+            for copies in self.ought.copies.values():
+                told["entries"] += len(copies)
+                for copy in copies:
+                    told[f"{copy.kind} {copy.status} {copy.reason or ''}".strip()] += 1
+            for sale in self.ought.sales.values():
+                told[f"sale {'covered' if sale.covered else 'not covered'}: {sale.reason}"] += 1
+            for quota in self.ought.quotas.values():
+                for name, quantity in vars(quota).items():
+                    told[name] += quantity
+            for row in centre.rows(
+                "catalog", "SELECT status, count(*) AS n FROM reservations GROUP BY status"
+            ):
+                told[f"reservation {row.status}"] += row.n
+            told["forged epochs"] += len(self.forged)
+
+        def _come_home(self) -> None:
+            """Send and handle everything; then nothing but the forged sales is disputed."""
+            self._settle_events()
+            for machine in self.machines:
+                self._try(machine, "none", machine.till.send_returns)
+                if not self._try(machine, "none", machine.till.upload):
+                    self._import(machine)
+                assert not machine.till.store.unsynced or machine.till.store.heard is None
+            self._settle_events()
+            for machine in self.machines:
+                if self._try(machine, "none", machine.till.contact):
+                    self._compare(machine)
+                    self.unheard -= {w for w in self.unheard if w[:2] == machine.key}
+            assert not self.ought.untold
+            self._compare_disputes()
+
+        def _settle_events(self) -> None:
+            while not centre.is_quiet:
+                for name in centre.apps:
+                    centre.relay(name)
+                for name in centre.apps:
+                    self._consume(name)
+
+        def _import(self, machine: Machine) -> None:
+            """Bring the entries of a revoked device by a file."""
+            exported = machine.till.export()
+            if not exported["entries"]:
+                return
+            file = {name: exported[name] for name in ("device_id", "epoch", "entries")}
+            answer = centre.call("POST", "orders", "/station-sales/import", file)
+            self.ought.upload(machine.key, exported["entries"], answer["answers"])
+            machine.till.note_imported()
+
+        def _compare(self, machine: Machine) -> None:
+            """At rest a device and the centre know the same of what is left."""
+            if machine.key in self.forged | self.taken_away:
+                return
+            here = Counter(
+                {
+                    (*machine.key, plain(machine.till.store.allotments[key].lot_id)): left
+                    for key, left in machine.till.store.remaining().items()
+                    if left
+                }
+            )
+            there = {
+                which: quota.remaining
+                for which, quota in self.ought.quotas.items()
+                if which[:2] == machine.key and quota.remaining
+            }
+            assert here == there
+
+        def _compare_disputes(self) -> None:
+            ought = self.ought.open_overdrafts()
+            held = sorted(
+                (
+                    plain(each["device_id"]),
+                    each["epoch"],
+                    each["number"],
+                    each["reason"],
+                    tuple(sorted((line["line_no"], line["quantity"]) for line in each["lines"])),
+                )
+                for each in centre.pages("catalog", "/overdrafts?open=true")
+            )
+            assert held == ought
+            forged = self.forged | self.taken_away
+            assert all((device_id, epoch) in forged for device_id, epoch, *_ in ought)
+
+    return Stories
+
+
+def check_books(centre: Any, lot_ids: Iterable[str]) -> None:
+    """Compare balances with the ledger and with what has a claim on them: invariants 1 to 5."""
+    levels = {
+        (row.lot_id, row.location_id): row
+        for row in centre.rows("catalog", "SELECT * FROM stock_levels")
+    }
+    sums: dict[tuple[str, str], Counter[str]] = {place: Counter() for place in levels}
+    accounts: dict[str, Counter[str]] = {lot_id: Counter() for lot_id in lot_ids}
+    statement = (
+        "SELECT lot_id, location_id, from_bucket, to_bucket, sum(quantity) AS quantity "
+        "FROM stock_movements GROUP BY lot_id, location_id, from_bucket, to_bucket"
+    )
+    for row in centre.rows("catalog", statement):
+        sums[row.lot_id, row.location_id][row.from_bucket] -= row.quantity
+        sums[row.lot_id, row.location_id][row.to_bucket] += row.quantity
+        accounts[row.lot_id][row.from_bucket] -= row.quantity
+        accounts[row.lot_id][row.to_bucket] += row.quantity
+    claims: Counter[tuple[str, str, str]] = Counter()
+    for row in centre.rows(
+        "catalog",
+        "SELECT lot_id, site_id, sum(remaining) AS quantity FROM allotments "
+        "WHERE status <> 'closed' GROUP BY lot_id, site_id",
+    ):
+        claims[row.lot_id, row.site_id, "allotted"] += row.quantity
+    for row in centre.rows(
+        "catalog",
+        "SELECT n.lot_id, n.location_id, r.status, sum(n.quantity) AS quantity "
+        "FROM reservation_lines n JOIN reservations r ON r.order_id = n.order_id "
+        "WHERE r.status IN ('held', 'committed') GROUP BY n.lot_id, n.location_id, r.status",
+    ):
+        bucket = {"held": "reserved", "committed": "committed"}[row.status]
+        claims[row.lot_id, row.location_id, bucket] += row.quantity
+    for place, level in levels.items():
+        for bucket in BUCKETS:
+            balance = getattr(level, bucket)
+            assert balance >= 0
+            assert balance == sums[place][bucket], (place, bucket)
+            if bucket in ("allotted", "reserved", "committed"):
+                assert balance == claims[*place, bucket], (place, bucket)
+    on_hand: Counter[str] = Counter()
+    for (lot_id, _), level in levels.items():
+        on_hand[lot_id] += sum(getattr(level, bucket) for bucket in BUCKETS)
+    for lot_id, account in accounts.items():
+        came = -(account["received"] + account["restocked"] + account["found"])
+        went = account["in_transit"] + account["consumed"] + account["lost"]
+        assert came == on_hand[lot_id] + went
+        # Nothing is ever sold twice: what buyers have was received, and is not lost.
+        assert account["in_transit"] == 0
+        assert account["consumed"] + account["lost"] <= came
+
+
+def test_no_gram_is_sold_twice_whatever_happens_to_stations(
+    centre: Any, shop: Any, movable_clock: Any
+) -> None:
+    told: Counter[str] = Counter()
+
+    run_state_machine_as_test(
+        seed(SEED)(stories(centre, shop, movable_clock, told)),
+        settings=settings(
+            max_examples=ROUNDS,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            report_multiple_bugs=False,
+            phases=PHASES,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
