@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -40,11 +40,6 @@ SITE, VILLAGE = "540421103", "540421103201"
 
 #: What the link does to a request: `go()` asks the system; the answer may be another one.
 Fault = Callable[[Request, Callable[[], Response]], Response]
-
-
-def portal(request: Request, go: Callable[[], Response]) -> Response:
-    """Answer as a captive portal does: 200, with its own page, to everything."""
-    return Response("<!doctype html><title>Log in to the network</title>", mimetype="text/html")
 
 
 class Link:
@@ -130,11 +125,11 @@ class Centre:
         self.client.post("catalog", "/allotments", body)
 
     def entries(self, device: dict[str, Any], **query: Any) -> list[dict[str, Any]]:
-        """Return what orders holds of a device's journal, by epoch and number."""
+        """Return what orders holds of a device's journal, by epoch, number and copy."""
         found = self.client.pages(
             "orders", "/station-sales", device_id=device["device_id"], **query
         )
-        return sorted(found, key=lambda entry: (entry["epoch"], entry["number"]))
+        return sorted(found, key=lambda e: (e["epoch"], e["number"], e["copy"]))
 
     def allotments(self, device: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Return a device's allotments by lot."""
@@ -227,6 +222,8 @@ class Till:
     ) -> None:
         self._driver, self._chromium = driver, chromium
         self.profile, self.url = profile, url
+        #: Bytes that the browser may keep for the till; None: as it likes.
+        self._quota = options.pop("quota", None)
         self._options = {"args": [], "locale": "en-US"} | options
         self.context: BrowserContext | None = None
         self.page: Page
@@ -242,7 +239,20 @@ class Till:
         self.context.set_default_timeout(PATIENCE)
         self.page = self.context.pages[0]
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        if self._quota is not None:
+            # Before the first look at it: the browser remembers for half a minute what it saw.
+            quota = {"origin": self.url, "quotaSize": self._quota}
+            self._devtools = self.context.new_cdp_session(self.page)
+            self._devtools.send("Storage.overrideQuotaForOrigin", quota)
         self.page.goto(f"{self.url}/till/")
+
+    def fill_storage(self) -> None:
+        """Let something else of this address keep data until the browser takes no more."""
+        self.page.evaluate(_FILL)
+
+    def free_storage(self) -> None:
+        """Delete that again."""
+        self.page.evaluate(_FREE)
 
     def another_tab(self) -> Page:
         """Open the till in a second tab."""
@@ -363,6 +373,30 @@ class Station:
 MakeTill = Callable[..., Till]
 
 
+_FILL = """async () => {
+  const opened = indexedDB.open("filler", 1);
+  opened.onupgradeneeded = () => opened.result.createObjectStore("rows", {autoIncrement: true});
+  await new Promise((done) => { opened.onsuccess = done; });
+  const keep = (bytes) => new Promise((done) => {
+    const tx = opened.result.transaction("rows", "readwrite");
+    const rows = new Uint8Array(bytes);
+    for (let at = 0; at < bytes; at += 65536) {
+      crypto.getRandomValues(rows.subarray(at, at + 65536));
+    }
+    tx.objectStore("rows").put(rows);
+    tx.oncomplete = () => done(true);
+    tx.onabort = () => done(false);
+  });
+  for (const bytes of [1048576, 65536, 4096, 256]) while (await keep(bytes));
+  opened.result.close();
+}"""
+_FREE = """() => new Promise((done, fail) => {
+  const deleted = indexedDB.deleteDatabase("filler");
+  deleted.onsuccess = done;
+  deleted.onerror = fail;
+})"""
+
+
 @pytest.fixture
 def link(centre: Centre) -> Iterator[Link]:
     """A till's way to the centre."""
@@ -389,12 +423,18 @@ def make_till(
 
 
 @pytest.fixture
-def station(centre: Centre, link: Link, make_till: MakeTill) -> Station:
+def make_ready(centre: Centre, link: Link) -> Callable[[Till], Station]:
+    """Enrol a till and get it ready to sell."""
+    return lambda till: _ready(centre, link, till)
+
+
+@pytest.fixture
+def station(make_till: MakeTill, make_ready: Callable[[Till], Station]) -> Station:
     """A till with a link, ready to sell."""
-    return ready(centre, link, make_till())
+    return make_ready(make_till())
 
 
-def ready(centre: Centre, link: Link, till: Till) -> Station:
+def _ready(centre: Centre, link: Link, till: Till) -> Station:
     """Enrol a till, set 5 kg of honey aside for it, open a shift, and send all that."""
     device = centre.device()
     lot = centre.lot("HONEY", 50_000)
@@ -406,11 +446,3 @@ def ready(centre: Centre, link: Link, till: Till) -> Station:
     till.go("sell")
     expect(till.tile()).to_contain_text("5 kg left")
     return Station(till, link, device, lot)
-
-
-@contextmanager
-def away(link: Link) -> Iterator[None]:
-    """Let nothing through, as when the mountain link is down."""
-    link.fault = lambda request, go: Response("no route", 503)
-    yield
-    link.fault = None

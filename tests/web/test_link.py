@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 from werkzeug.wrappers import Response
 
+from shared import clock
 from shared.testing.servers import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.browser]
@@ -209,8 +211,7 @@ def test_a_revoked_till_keeps_its_sales_says_why_and_sells_until_its_lease_is_ov
     expect(till.page.locator("#notices")).to_contain_text("refuses this till's key")
     till.sell(500)
     till.await_unsent(2)
-    in_four_days = till.page.evaluate("Date.now() + 4 * 24 * 3600 * 1000")
-    till.page.clock.set_fixed_time(in_four_days)
+    till.page.clock.set_fixed_time(clock.now() + timedelta(days=4))
     till.go("sell")
     # Not a dead tile: pressed, it says why.
     till.tile().click(force=True)

@@ -22,6 +22,8 @@ export async function open() {
     const made = request.result;
     // Values with names: shift, clock, contact, language, trouble, attention, parcel_tries.
     made.createObjectStore("meta");
+    // Room held for what must always fit; see storage.js.
+    made.createObjectStore("reserve");
     // One row per enrolment, with the secret and the last number used; one is `current`.
     made.createObjectStore("keys", { keyPath: "key_id" });
     const journal = made.createObjectStore("journal", { keyPath: ["key_id", "number"] });
@@ -49,9 +51,21 @@ export async function open() {
   database.onclose = () => lost("closed");
 }
 
-/** Run `work(tx)` in one durable transaction over `stores`; its result, once it is on disk. */
-export function write(stores, work) {
-  return transaction(stores, "readwrite", work);
+/**
+ * Run `work(tx)` in one durable transaction over `stores`; its result, once it is on disk.
+ *
+ * Where the device has no room the whole is undone, and the reserve is given up: what is written
+ * after it fits.
+ */
+export async function write(stores, work) {
+  try {
+    return await transaction(stores, "readwrite", work);
+  } catch (error) {
+    if (error.name === "QuotaExceededError") {
+      await transaction(["reserve"], "readwrite", (tx) => tx.clear("reserve"));
+    }
+    throw error;
+  }
 }
 
 /** Run `work(tx)` in one reading transaction over `stores`. */
@@ -102,8 +116,10 @@ class Transaction {
     return answer(this.raw.objectStore(store).getAll(range));
   }
 
+  /** How many rows there are, or how many whose index has this value. */
   count(store, index, value) {
-    return answer(this.raw.objectStore(store).index(index).count(value));
+    const rows = this.raw.objectStore(store);
+    return answer(index ? rows.index(index).count(value) : rows.count());
   }
 
   put(store, value, key) {

@@ -9,7 +9,7 @@ import { write } from "./db.js";
 import { writing } from "./locks.js";
 import { lineTotal, refundOf } from "./money.js";
 import { remaining, whyClosed, whyStopped } from "./stock.js";
-import { hasRoom } from "./storage.js";
+import { hasRoom, holdReserve } from "./storage.js";
 
 /** Lines of a sale, and grams or pieces of a line, that the centre takes. */
 const MOST_LINES = 50;
@@ -150,9 +150,9 @@ export function closeShift(draft, countedFen, note, expectedFen) {
  * The same draft again returns the row that is there: a second click is harmless.
  */
 async function append(draft, { room = false, shift: needed = false }, make) {
-  if (room && !(await hasRoom())) throw new Refusal("storage");
-  try {
-    return await writing(() =>
+  if (room && !((await holdReserve()) && (await hasRoom()))) throw new Refusal("storage");
+  const attempt = () =>
+    writing(() =>
       write(STORES, async (tx) => {
         const [known] = await tx.by("journal", "draft", draft, 1);
         if (known) return known;
@@ -188,11 +188,21 @@ async function append(draft, { room = false, shift: needed = false }, make) {
         return row;
       }),
     );
+  try {
+    return await attempt();
   } catch (error) {
-    if (error.name === "QuotaExceededError") throw new Refusal("storage");
-    throw error;
+    if (error.name !== "QuotaExceededError" || room) throw stated(error);
   }
+  // What must always fit has the reserve now.
+  return attempt().catch((error) => {
+    throw stated(error);
+  });
 }
+
+function stated(error) {
+  return error.name === "QuotaExceededError" ? new Refusal("storage") : error;
+}
+
 
 /** What decides whether anything may be done now. */
 export async function factsIn(tx) {

@@ -71,7 +71,7 @@ function attempt(key, after, most) {
 function acknowledge(key, rows, answers) {
   if (!Array.isArray(answers)) throw new Away("not the centre's answer");
   return writing(() =>
-    write(["journal"], async (tx) => {
+    write(["journal", "meta"], async (tx) => {
       let done = 0;
       for (const { index, number, status, reason, detail } of answers) {
         if (rows[index]?.number !== number) continue;
@@ -83,6 +83,8 @@ function acknowledge(key, rows, answers) {
           delete row.unsent;
           // An order that could not be read is told to the clerk, who must call the buyer.
           if (status !== "disputed") forgetContact(row);
+          // Another entry has this number: two copies of this till are in the world.
+          if (reason === "other_content" && key.current) await tx.put("meta", number, "restored");
           done += 1;
         } else {
           row.state = "refused";

@@ -14,6 +14,8 @@ import { amount, price, title } from "./words.js";
 
 let cart = [];
 let draft = null;
+/** The enrolment whose allotments the cart takes from. */
+let owner = null;
 
 export function isEmpty() {
   return cart.length === 0;
@@ -23,6 +25,8 @@ export function screen(main) {
   const tiles = h("section.till-tiles", { "aria-label": t("nav.sell") });
   const basket = h("aside.till-cart", { "aria-label": t("cart") });
   const update = () => {
+    const { key_id: id } = now().key;
+    if (owner !== id) [owner, cart, draft] = [id, [], null];
     fillTiles(tiles);
     fillCart(basket);
   };

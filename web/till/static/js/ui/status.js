@@ -5,21 +5,32 @@ import { t } from "../i18n.js";
 import { nameOf } from "../journal.js";
 import { now } from "../state.js";
 import { askToKeep, report } from "../storage.js";
-import { run, VERSION } from "../sync.js";
+import { runAgain, VERSION } from "../sync.js";
 import { isKept } from "../update.js";
 import { action, h } from "./dom.js";
 import { save } from "./export.js";
 import { why } from "./words.js";
 
 export function screen(main) {
-  const place = h("div.till-narrow");
-  main.append(place);
-  const update = () => fill(place);
+  const place = h("div");
+  const keep = action("button.btn.btn-outline-primary.btn-lg", t("status.persist"), async () => {
+    await askToKeep();
+    await update();
+  });
+  const update = () => fill(place, keep);
+  // The buttons stay while the rest is drawn again: one that works must look like it.
+  main.append(h("div.till-narrow",
+    h("h1.h3", t("nav.status")),
+    h("div.till-actions.mb-3",
+      action("button.btn.btn-primary.btn-lg", t("status.sync"), runAgain),
+      action("button.btn.btn-outline-primary.btn-lg", t("status.export"), save),
+      keep),
+    place));
   update();
   return { update };
 }
 
-async function fill(place) {
+async function fill(place, keep) {
   const [storage, kept] = [await report(), await isKept()];
   const { key, unsent, oldest, contact, clock, trouble, attention, returns, tried } = now();
   const rows = [
@@ -41,16 +52,8 @@ async function fill(place) {
   ];
   const asked = attention.filter((item) => item.status === "disputed");
   const refused = returns.filter((one) => one.state === "disputed");
+  keep.hidden = storage.persisted !== false;
   place.replaceChildren(
-    h("h1.h3", t("nav.status")),
-    h("div.till-actions.mb-3",
-      action("button.btn.btn-primary.btn-lg", t("status.sync"), run),
-      action("button.btn.btn-outline-primary.btn-lg", t("status.export"), save),
-      storage.persisted === false
-        ? action("button.btn.btn-outline-primary.btn-lg", t("status.persist"), async () => {
-          await askToKeep();
-          await fill(place);
-        }) : null),
     h("dl.card.card-body.mb-3", rows.map(([name, value, bad]) => h("div.till-pair",
       h("dt.fw-normal.text-body-secondary", t(name)),
       h(`dd.mb-0.text-end${bad ? ".text-danger-emphasis.fw-bold" : ""}`, value)))),
