@@ -28,6 +28,7 @@ from werkzeug.middleware.http_proxy import ProxyMiddleware
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Request, Response
 
+import web
 from farmgate.client import Client, connect
 from shared import clock
 from shared.testing import processes
@@ -212,6 +213,15 @@ def playwright() -> Iterator[Playwright]:
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as driver:
         yield driver
+
+
+@pytest.fixture(scope="session")
+def page_server() -> Iterator[str]:
+    """The address of the pages alone, with no service behind them."""
+    server = create_server(web.create_app(), host="127.0.0.1", port=0)
+    threading.Thread(target=server.run, daemon=True).start()
+    yield f"http://127.0.0.1:{server.effective_port}"
+    server.close()
 
 
 class Till:

@@ -13,13 +13,11 @@ let registration = null;
 export async function register() {
   // Absent on plain http and where the browser stores nothing; the banner says so.
   if (!navigator.serviceWorker) return;
-  const before = navigator.serviceWorker.controller;
-  let reloading = false;
+  let controlled = Boolean(navigator.serviceWorker.controller);
   navigator.serviceWorker.addEventListener("controllerchange", () => {
-    if (before && !reloading) {
-      reloading = true;
-      location.reload();
-    }
+    // The first worker takes over what it is already: nothing changes. A newer one does.
+    if (controlled) location.reload();
+    controlled = true;
   });
   try {
     registration = await navigator.serviceWorker.register("/till/sw.js", {
