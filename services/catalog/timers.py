@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.catalog.use_cases import allotments, proposals, standing
+from services.catalog.rules import SALES_DAYS
+from services.catalog.use_cases import allotments, daily, proposals, standing
 from shared import clock
 from shared.config import Settings
 from shared.database import Database
@@ -31,8 +32,13 @@ def propose_returns(database: Database, settings: Settings) -> None:
     _for_each(database, variant_ids, proposals.propose_returns)
 
 
-def close_sold_out(database: Database, settings: Settings) -> bool:
-    """Close allotments that were sold out long ago; return whether there are more."""
+def tidy(database: Database, settings: Settings) -> bool:
+    """Close allotments that were sold out long ago; return whether there are more.
+
+    What was sold on days that no rule looks at any more is forgotten.
+    """
+    with database.sessions.begin() as session:
+        daily.forget_days(session, clock.today() - 2 * timedelta(days=SALES_DAYS))
     with database.sessions.begin() as session:
         closed = allotments.close_sold_out(session, clock.now() - SOLD_OUT_FOR)
     return closed == allotments.CLOSED_AT_ONCE
@@ -60,5 +66,5 @@ def _for_each(
 TIMERS = (
     Timer("standing rules", 5.0, apply_standing_rules),
     Timer("return proposals", 60.0, propose_returns),
-    Timer("sold out", 600.0, close_sold_out),
+    Timer("tidy stations", 600.0, tidy),
 )

@@ -1,19 +1,22 @@
 """What devices may sell while cut off: granted, stopped, given back, counted, and never twice."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from services.catalog.models import StockMovement
-from services.catalog.use_cases import granting, lots, stock
+from services.catalog.use_cases import allotments, granting, lots, stock
 from services.catalog.use_cases.ledger import OutOfStock
 from services.catalog.use_cases.reserve import reserve_stock
 from shared.database import Database
 from shared.errors import Conflict
-from shared.events import SiteClosed
+from shared.events import SiteClosed, StationSaleRecorded
 from shared.ids import new_id
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
@@ -282,6 +285,68 @@ def test_grants_and_orders_at_once_share_the_lot(
     assert balanced() == []
 
 
+def test_a_late_sale_and_a_count_at_once_leave_nothing_out_and_nothing_twice(
+    shop: Any,
+    till: Any,
+    grant: Any,
+    quota: Any,
+    database: Database,
+    deliver: Any,
+    in_threads: Any,
+    look: Any,
+    balanced: Any,
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    allotment_id = UUID(grant(till, lot, 100)["allotment_id"])
+    sales = [till.a_sale((lot, 60))]
+
+    def count(session: Session) -> None:
+        allotments.write_off(session, allotment_id, 0, "丢失", "operator")
+
+    in_threads(
+        [
+            lambda: deliver(StationSaleRecorded, _many=sales),
+            *in_own_transactions(database, [count]),
+        ]
+    )
+
+    uncovered = len(look("/overdrafts")["items"])
+    lost = 100 if uncovered else 40
+    assert quota(till, lot) == (100, 100 - lost, 0, 0, lost)
+    assert balanced() == []
+
+
+def test_a_till_that_calls_while_it_is_granted_hears_all_of_it_in_the_end(
+    shop: Any, till: Any, database: Database, in_threads: Any, look: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    client = till.client.application.test_client
+
+    def call() -> Any:
+        return replace(till, client=client()).contact()
+
+    answers = in_threads(
+        [
+            *[call] * 4,
+            *in_own_transactions(
+                database,
+                [
+                    lambda session: granting.grant_lot(session, till.device_id, lot, 100, "op")
+                    for _ in range(4)
+                ],
+            ),
+        ]
+    )
+    last = till.contact(seen_revision=till.contact().json["revision"]).json
+
+    assert [answer.status_code for answer in answers[:4]] == [200] * 4
+    for heard in (*(answer.json for answer in answers[:4]), last):
+        # What is told is what the revision stands for: a hundred for each.
+        assert sum(row["granted"] for row in heard["allotments"]) == heard["revision"] * 100
+    assert (last["revision"], look(f"/devices/{till.device_id}")["unheard"]) == (4, [])
+    assert look("/allotments", lot_id=lot)["items"][0]["status"] == "active"
+
+
 # --- The database itself refuses ---------------------------------------------------------------
 
 
@@ -471,6 +536,7 @@ def test_a_count_writes_off_what_is_not_there_and_names_who_counted(
     quota: Any,
     balanced: Any,
     database: Database,
+    look: Any,
     recorded_events: Recorded,
 ) -> None:
     lot = shop.add_lot("L-1", 1000)
@@ -484,6 +550,9 @@ def test_a_count_writes_off_what_is_not_there_and_names_who_counted(
     assert (answer.json["status"], answer.json["note"]) == ("closed", "设备丢失")
     assert answer.json["actor"] == "operator"
     assert shop.level(lot, shop.station) == {"available": 150}
+    (count,) = look(f"/devices/{till.device_id}")["counts"]
+    assert (count["counted"], count["missing"], count["reason"]) == (150, 250, "设备丢失")
+    assert (count["actor"], count["allotment_id"]) == ("operator", allotment_id)
     with database.readers() as reader:
         lost = reader.scalars(select(StockMovement).where(StockMovement.to_bucket == "lost")).one()
     assert (lost.quantity, lost.reason, lost.actor) == (250, "written_off", "operator")

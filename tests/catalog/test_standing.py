@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import func, select
 
 from services.catalog import timers
+from services.catalog.models import DailySales
 from services.catalog.use_cases import granting, products, standing
 from shared import clock
 from shared.config import Settings
@@ -451,3 +453,20 @@ def test_what_is_sold_out_for_a_fortnight_is_closed(
         states.append(look("/allotments", lot_id=lot)["items"][0]["status"])
 
     assert states == ["granted", "closed"]
+
+
+def test_what_was_sold_long_ago_is_forgotten(
+    shop: Any, till: Any, grant: Any, tick: Any, travel: Any, deliver: Any, database: Database
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    grant(till, lot, 100)
+    deliver(StationSaleRecorded, **till.a_sale((lot, 10)))
+
+    kept = []
+    for days in (14, 15):
+        travel(days)
+        tick()
+        with database.readers() as reader:
+            kept.append(reader.scalar(select(func.count()).select_from(DailySales)))
+
+    assert kept == [1, 0]

@@ -1,5 +1,6 @@
 """What a till asks of catalog: what it may sell and until when, and to take goods back."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -240,10 +241,10 @@ def test_returns_sent_from_two_tabs_at_once_count_once(
 ) -> None:
     lot = shop.add_lot("L-1", 1000)
     back = (new_id(), grant(till, lot, 400)["allotment_id"], 150)
-    till.client = till.client.application.test_client  # each thread needs its own
+    client = till.client.application.test_client  # each thread needs its own
 
     def send() -> Any:
-        return till.__class__(**{**vars(till), "client": till.client()}).give_back(back)
+        return replace(till, client=client()).give_back(back)
 
     answers = in_threads([send] * 4)
 

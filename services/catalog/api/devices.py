@@ -89,7 +89,7 @@ def list_devices(query: dict[str, Any]) -> Page:
 @scope("stations:read")
 @blp.response(200, schemas.DeviceDetailResponse)
 def show_device(device_id: UUID) -> dict[str, Any]:
-    """Show a device with all machines that stood for it and all that it was granted."""
+    """Show a device with all machines that stood for it and what it was granted."""
     with reading() as session:
         return station_inquiries.describe_device(session, device_id)
 

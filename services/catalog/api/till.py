@@ -8,7 +8,7 @@ from services.catalog.schemas import till as schemas
 from services.catalog.use_cases import contact, enrolling, till_returns
 from shared import clock, devices
 from shared.config import read_integer
-from shared.web import Blueprint, caller, public, scope, settings, transaction
+from shared.web import Blueprint, caller, public, reading, scope, settings, transaction
 
 blp = Blueprint(
     "till",
@@ -40,6 +40,8 @@ def enrol(enrolment_in: dict[str, Any]) -> dict[str, Any]:
     `fgk_<key_id without dashes>_<secret>` from then on. Asking again with the same code and the
     same secret gives the same answer.
     """
+    with reading() as session:
+        enrolling.check_code(session, enrolment_in["code"])
     with transaction() as session:
         enrolled = enrolling.enrol(session, **enrolment_in)
         return vars(enrolled) | {"server_time": clock.now()}

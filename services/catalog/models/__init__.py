@@ -4,6 +4,7 @@ from services.catalog.models.base import Base
 from services.catalog.models.goods import Enterprise, Membership, Price, Product, Variant
 from services.catalog.models.stations import (
     Allotment,
+    AllotmentCount,
     AllotmentReturn,
     DailySales,
     Device,
@@ -24,6 +25,7 @@ from services.catalog.models.stock import (
 
 __all__ = [
     "Allotment",
+    "AllotmentCount",
     "AllotmentReturn",
     "Base",
     "DailySales",

@@ -189,6 +189,21 @@ class AllotmentReturn(Base):
     )
 
 
+class AllotmentCount(Base):
+    """An operator counted what an allotment should still have, and closed it. Only ever added."""
+
+    __tablename__ = "allotment_counts"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    allotment_id: Mapped[UUID] = mapped_column(ForeignKey("allotments.id"), index=True)
+    counted: Mapped[int]
+    #: Written off.
+    missing: Mapped[int]
+    reason: Mapped[str]
+    actor: Mapped[str]
+    at: Mapped[datetime]
+    __table_args__ = (CheckConstraint("counted >= 0 AND missing >= 0", name="quantities"),)
+
+
 class StandingRule(Base):
     """Keep so much of a variant at a site while the centre has some."""
 

@@ -105,7 +105,8 @@ class StockMovement(Base):
     from_bucket: Mapped[str] = mapped_column(String(12))
     to_bucket: Mapped[str] = mapped_column(String(12))
     quantity: Mapped[int]
-    reason: Mapped[str] = mapped_column(String(20))
+    # SQLite was left with the 12 that it does not count; see migration 0003.
+    reason: Mapped[str] = mapped_column(String(20).with_variant(String(12), "sqlite"))
     order_id: Mapped[UUID | None]
     #: Whose quota it changed.
     allotment_id: Mapped[UUID | None]

@@ -121,11 +121,27 @@ class AllotmentResponse(ResponseSchema):
     changed_at = fields.AwareDateTime(required=True)
 
 
+class CountResponse(ResponseSchema):
+    """Somebody counted what an allotment should still have; what was missing was written off."""
+
+    allotment_id = fields.UUID(required=True)
+    counted = fields.Integer(required=True)
+    missing = fields.Integer(required=True)
+    reason = fields.String(required=True)
+    actor = fields.String(required=True)
+    at = fields.AwareDateTime(required=True)
+
+
 class DeviceDetailResponse(DeviceResponse):
-    """A device with all machines that stood for it, and all that it was ever granted."""
+    """A device with all machines that stood for it, and what it was granted.
+
+    That is all that is open, and the closed allotments that changed last (`GET /allotments` has
+    the others), with the last counts of them.
+    """
 
     epochs = fields.List(fields.Nested(EpochResponse), required=True)
     allotments = fields.List(fields.Nested(AllotmentResponse), required=True)
+    counts = fields.List(fields.Nested(CountResponse), required=True)
 
 
 class GrantRequest(RequestSchema):

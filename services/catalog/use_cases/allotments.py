@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from services.catalog.models import Allotment, Device, Lot, StockLevel
+from services.catalog.models import Allotment, AllotmentCount, Device, Lot, StockLevel
 from services.catalog.rules import (
     Account,
     AllotmentNotEmpty,
@@ -326,7 +326,8 @@ def write_off(
 ) -> Allotment:
     """Close an allotment after a count: what is there is free again, the rest is lost.
 
-    This is the only way to get back what a lost or broken device held.
+    This is the only way to get back what a lost or broken device held. Who counted, and why,
+    is kept.
 
     Raises:
         AllotmentNotFound: there is none with this id.
@@ -344,6 +345,16 @@ def write_off(
         )
     missing = allotment.remaining - counted
     allotment.actor, allotment.note = actor, reason
+    session.add(
+        AllotmentCount(
+            allotment_id=allotment.id,
+            counted=counted,
+            missing=missing,
+            reason=reason,
+            actor=actor,
+            at=clock.now(),
+        )
+    )
     if missing:
         _move_out(
             session,

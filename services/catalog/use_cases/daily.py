@@ -3,7 +3,7 @@
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import Table, event
+from sqlalchemy import Table, delete, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,12 @@ def note_sold(session: Session, site_id: UUID, variant_id: UUID, quantity: int) 
     noted: dict[_Key, int] = session.info.setdefault("daily sales", {})
     key = (site_id, variant_id, clock.today())
     noted[key] = noted.get(key, 0) + quantity
+
+
+def forget_days(session: Session, before: date) -> None:
+    """Forget what was sold before a day."""
+    statement = delete(DailySales).where(DailySales.day < before)
+    session.execute(statement, execution_options={"synchronize_session": False})
 
 
 def write_noted(session: Session, *_: object) -> None:

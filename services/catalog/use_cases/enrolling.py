@@ -41,6 +41,31 @@ class Enrolled:
     key_id: UUID
 
 
+def check_code(session: Session, code: str) -> None:
+    """Refuse a code that nobody was given; needs no lock, so strangers hold up nobody.
+
+    Raises:
+        UnknownEnrolmentCode: nobody was given this code.
+    """
+    _find(session, code)
+
+
+def _find(session: Session, code: str) -> tuple[UUID, UUID]:
+    """Return the ids of the enrolment that a code is for, and of its device.
+
+    Raises:
+        UnknownEnrolmentCode: nobody was given this code.
+    """
+    found = session.execute(
+        select(Enrolment.id, Enrolment.device_id).where(
+            Enrolment.digest == digest_of(plain_code(code))
+        )
+    ).one_or_none()
+    if found is None:
+        raise UnknownEnrolmentCode("Nobody was given this code; compare it letter by letter.")
+    return found.id, found.device_id
+
+
 def enrol(session: Session, code: str, secret: str) -> Enrolled:
     """Let a machine stand for the device for which the code was made.
 
@@ -53,15 +78,10 @@ def enrol(session: Session, code: str, secret: str) -> Enrolled:
         EnrolmentCodeUsed: with another secret.
         EnrolmentCodeExpired: it is over a day old, or a newer one took its place.
     """
-    digest = digest_of(plain_code(code))
-    found = session.execute(
-        select(Enrolment.id, Enrolment.device_id).where(Enrolment.digest == digest)
-    ).one_or_none()
-    if found is None:
-        raise UnknownEnrolmentCode("Nobody was given this code; compare it letter by letter.")
-    device = locked_device(session, found.device_id)
+    enrolment_id, device_id = _find(session, code)
+    device = locked_device(session, device_id)
     # Read under the device's lock: two machines may show one code at the same time.
-    enrolment: Enrolment | None = locked(session, Enrolment.id, found.id)
+    enrolment: Enrolment | None = locked(session, Enrolment.id, enrolment_id)
     assert enrolment is not None
     if enrolment.key_id is not None:
         epoch = next(each for each in device.epochs if each.key_id == enrolment.key_id)

@@ -17,7 +17,6 @@ from shared.errors import Conflict, NotFound
 from shared.ids import new_id
 from shared.rows import lock_rows, locked
 
-
 #: Made once: it is passed for each line of each order.
 _WITH_LEVELS = selectinload(Lot.levels)
 

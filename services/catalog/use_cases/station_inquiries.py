@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from services.catalog.models import Allotment, Device, DeviceEpoch, Lot, Variant
+from services.catalog.models import Allotment, AllotmentCount, Device, DeviceEpoch, Lot, Variant
 from services.catalog.rules import AllotmentStatus, last_sale_day, lease_of
 from services.catalog.use_cases.allotments import select_allotments
 from services.catalog.use_cases.devices import epoch_of, existing_device
@@ -15,6 +15,10 @@ from services.catalog.use_cases.lots import get_lot
 from services.catalog.use_cases.overdrafts import count_open
 from shared import clock
 
+#: Closed allotments that are shown with a device; all of them are in the list of allotments.
+CLOSED_SHOWN = 100
+#: Counts that are shown with a device, the last ones.
+COUNTS_SHOWN = 100
 #: What the machine that stands for a device last said.
 _SAID = (
     "last_contact_at",
@@ -82,19 +86,34 @@ def describe_devices(session: Session, devices: Sequence[Device]) -> list[dict[s
 
 
 def describe_device(session: Session, device_id: UUID) -> dict[str, Any]:
-    """Return all that is shown of one device, with its epochs and all that it was granted.
+    """Return all that is shown of one device, with its epochs and what it was granted: all that
+    is open, and of the rest what changed last.
 
     Raises:
         DeviceNotFound: there is none with this id.
     """
     device = existing_device(session, device_id)
     (shown,) = describe_devices(session, [device])
-    allotments = session.scalars(
-        select_allotments(device_id=device_id).order_by(Allotment.epoch.desc(), Allotment.id)
-    ).all()
+    of_device, is_closed = select_allotments(device_id=device_id), AllotmentStatus.CLOSED.value
+    newest = Allotment.epoch.desc(), Allotment.id
+    allotments = [
+        *session.scalars(of_device.where(Allotment.status != is_closed).order_by(*newest)),
+        *session.scalars(
+            of_device.where(Allotment.status == is_closed)
+            .order_by(Allotment.changed_at.desc(), Allotment.id)
+            .limit(CLOSED_SHOWN)
+        ),
+    ]
     return shown | {
         "epochs": device.epochs,
         "allotments": describe_allotments(session, allotments),
+        "counts": session.scalars(
+            select(AllotmentCount)
+            .join(Allotment, Allotment.id == AllotmentCount.allotment_id)
+            .where(Allotment.device_id == device_id)
+            .order_by(AllotmentCount.id.desc())
+            .limit(COUNTS_SHOWN)
+        ).all(),
     }
 
 
