@@ -173,21 +173,20 @@ def _run_offline(client: Client, seed: int, as_json: bool) -> None:
         click.echo(json.dumps(result.as_json(), ensure_ascii=False, indent=2))
     else:
         _show_offline(result)
-    if result.wrong:
+    if not result.agrees:
         raise SystemExit(1)
 
 
 #: Heading and key of each column that shows how a device fared.
 DEVICE_COLUMNS = {
     "sold": "sold",
-    "voided": "voided",
+    "void": "voided",
     "back": "taken_back",
-    "uploads": "uploads",
+    "sent": "uploads",
     "down": "outages",
-    "lost ans.": "lost_answers",
-    "doubled": "doubled",
+    "lost": "lost_answers",
     "cuts": "power_cuts",
-    "disputed": "disputed",
+    "disp.": "disputed",
 }
 
 
@@ -200,13 +199,18 @@ def _show_offline(result: offline_running.Result) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("remaining", justify="right", no_wrap=True)
     for device in devices:
-        name = device["device"] + (f" (epoch {device['epoch']})" if device["epoch"] > 1 else "")
+        name = device["device"] + (f" e{device['epoch']}" if device["epoch"] > 1 else "")
         numbers = (str(device[key]) for key in DEVICE_COLUMNS.values())
         table.add_row(name, device["site"], *numbers, _amounts(device["remaining"]))
     table.add_section()
     sums = (str(sum(device[key] for device in devices)) for key in DEVICE_COLUMNS.values())
     table.add_row("all", "", *sums, "")
     out.print(table)
+    out.print(
+        "sent: uploads; down: times the link was; lost: answers that never came; cuts: of the "
+        "power; e2: a second machine, in the place of one that was restored from a backup.",
+        style="dim",
+    )
     out.print(_products(result.products))
     if result.disputed:
         out.print(_disputed(result.disputed))
@@ -214,11 +218,16 @@ def _show_offline(result: offline_running.Result) -> None:
         out.print(escape(note), soft_wrap=True)
     placed = ", ".join(f"{count} {state}" for state, count in sorted(result.orders.items()))
     out.print(f"Online orders beside them: {placed}.")
-    for trouble in result.wrong[:SHOWN]:
+    troubles = result.wrong + [each.detail for each in result.verified.differences]
+    for trouble in troubles[:SHOWN]:
         out.print(f"[red]✗[/] {escape(trouble)}", soft_wrap=True)
-    if not result.wrong:
+    if len(troubles) > SHOWN:
+        out.print(f"… and {len(troubles) - SHOWN} more; --json lists all.")
+    if result.agrees:
+        compared = sum(result.verified.checked.values())
         out.print(
-            "[green]✓[/] Devices and centre agree on all that is left, and so do the services."
+            "[green]✓[/] Devices and centre agree on all that is left, and the four services on "
+            f"all they hold: {compared:,} things compared, as farmgate verify does."
         )
 
 

@@ -29,15 +29,16 @@ class Buyer:
         random: Random,
         goods: Sequence[Goods],
         site_ids: Sequence[str],
+        centre_id: str,
         wait: Callable[[float], bool],
     ) -> None:
         self.number = number
-        #: Orders by how they were decided, `cancelled` counted besides.
-        self.states: Counter[str] = Counter()
         self._client = client
+        self._order_ids: list[str] = []
         self._random = random
         self._goods = list(goods)
         self._site_ids = site_ids
+        self._centre_id = centre_id
         #: Waits so many seconds; says whether to stop.
         self._wait = wait
 
@@ -48,17 +49,23 @@ class Buyer:
             orders += 1
             goods = self._random.choice(self._goods)
             order = self._place(goods, orders)
-            self.states[order["state"]] += 1
+            self._order_ids.append(order["order_id"])
             if order["state"] == "rejected" or self._is_empty(goods):
                 # Others of the same goods may be there; this lot is what stations sell from.
                 self._goods.remove(goods)
             elif self._random.randrange(100) < CANCELLED:
                 body = {"reason": "changed_mind"}
                 self._client.post("orders", f"/orders/{order['order_id']}/cancel", body)
-                self.states["cancelled"] += 1
+
+    def states(self) -> Counter[str]:
+        """Return how many of the orders are in each state now."""
+        found = (self._client.get("orders", f"/orders/{each}") for each in self._order_ids)
+        return Counter(order["state"] for order in found)
 
     def _is_empty(self, goods: Goods) -> bool:
-        levels = self._client.get("catalog", "/stock", lot_id=goods.lot_id)["items"]
+        levels = self._client.get(
+            "catalog", "/stock", lot_id=goods.lot_id, location_id=self._centre_id
+        )["items"]
         return not any(level["available"] for level in levels)
 
     def _place(self, goods: Goods, order: int) -> dict[str, Any]:

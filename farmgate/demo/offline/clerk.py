@@ -23,7 +23,7 @@ STEPS = 60
 HABITS = {"sell": 60, "void": 5, "take back": 5, "give back": 3, "change shift": 2, "sync": 25}
 POWER_CUT = 0.05
 #: Of a device that is restored from a backup: when it is made, and when it is put back.
-BACKUP_AT, RESTORED_AT = 15, 30
+BACKUP_AT, RESTORED_AT = 22, 26
 #: Wrong clocks are common: by so many minutes, for device after device.
 CLOCKS_WRONG = (0, 0, 0, -35, 0, 20, 0, 0, -600, 0)
 FLOAT_FEN = 20_000
@@ -102,15 +102,28 @@ class Clerk:
     # --- A life -------------------------------------------------------------------------------
 
     def enrol(self) -> None:
-        """Make the device known; the link is good on the day it is set up."""
-        with suppress(NoAnswer):
-            self.till.enrol(self.desk.enrolment_code)
+        """Make the device known; a lost answer costs nothing but another try."""
+        self.link.set_up()
+        while self.till.token is None:
+            with suppress(NoAnswer):
+                self.till.enrol(self.desk.enrolment_code)
+        self.link.leave()
+
+    def begin(self) -> None:
+        """Hear for the first time what there is to sell, before the line is what it mostly is."""
+        self.link.set_up()
+        while self.till.store.heard is None:
+            with suppress(NoAnswer):
+                self.till.contact()
+        self.link.leave()
 
     def begin_anew(self, code: str) -> None:
         """Put a new machine in the place of this one, which has sent all it had."""
         self.ending.earlier.append(self.till.snapshot())
         self.ending.till = self._till(None)
-        self.till.enrol(code)
+        while self.till.token is None:
+            with suppress(NoAnswer):
+                self.till.enrol(code)
         self.is_restored = False
 
     def sell_again(self) -> None:
@@ -247,12 +260,15 @@ class Clerk:
         except Refused as problem:
             # Orders may not have heard of a new device's key yet; it has within seconds.
             counts[f"refused: {problem.kind}"] += 1
-        if self._random.random() < 0.5 and len(self.till.on_offer()) < len(self.desk.goods):
-            self._ask()
+        self._ask()
 
     def _ask(self) -> None:
-        goods = self._random.choice(self.desk.goods)
-        self._ask_for_more(self.desk, goods.lot_id)
+        """Ask for more of what is sold out, if the till has heard of all that it got before."""
+        store = self.till.store
+        offered = {store.allotments[key].lot_id for key in self.till.on_offer()}
+        empty = [goods for goods in self.desk.goods if goods.lot_id not in offered]
+        if empty and self._random.random() < 0.3:
+            self._ask_for_more(self.desk, self._random.choice(empty).lot_id)
 
     def _goods_of(self, lot_id: str) -> Goods:
         return next(goods for goods in self.desk.goods if goods.lot_id == lot_id)
@@ -275,13 +291,13 @@ class Clerk:
         if step == BACKUP_AT:
             self._backup = self.till.snapshot()
         elif step == RESTORED_AT - 2:
-            # Some sales that the backup does not know are at the centre when it is put back.
-            for _ in range(2):
-                with suppress(CannotSell, PowerCut):
-                    self._sell()
+            # Two large sales that the backup does not know are at the centre when it is put back.
+            for allotment_id, left in self.till.on_offer().items():
+                self.till.sell([(allotment_id, max(1, left // 2))], "mobile", self.name)
         elif step == RESTORED_AT - 1:
-            self.link.clear_up()
+            self.link.set_up()
             self._do("sync")
+            self.link.leave()
         elif step == RESTORED_AT and self._backup is not None:
             self.till.restore(self._backup)
             self.ending.restored += 1

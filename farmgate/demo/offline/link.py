@@ -42,7 +42,7 @@ class Link:
     """A way to the centre through the weather. Each device has its own, used by one thread."""
 
     def __init__(self, send: Send, random: Random, weather: Weather) -> None:
-        self.weather = weather
+        self.weather = self._present = weather
         #: What went wrong, by kind; and `requests`, all that were tried.
         self.counts: Counter[str] = Counter()
         self._send = send
@@ -59,14 +59,18 @@ class Link:
         """Let a while pass: the link may go down, or come up again."""
         if self._down:
             self._down -= 1
-        elif self._random.random() < self.weather.goes_down:
-            self._down = self._random.randint(*self.weather.down_for)
+        elif self._random.random() < self._present.goes_down:
+            self._down = self._random.randint(*self._present.down_for)
             self.counts["outages"] += 1
 
-    def clear_up(self) -> None:
-        """End all faults; what was kept back arrives now."""
-        self.weather, self._down = CLEAR, 0
+    def set_up(self) -> None:
+        """Let nothing go wrong for now; what was kept back arrives."""
+        self._present, self._down = CLEAR, 0
         self._deliver_kept_back()
+
+    def leave(self) -> None:
+        """Let the weather have its way again."""
+        self._present = self.weather
 
     def __call__(self, service: str, method: str, path: str, body: Any, token: str | None) -> Any:
         """Send a request; see `device.Send`."""
@@ -89,7 +93,7 @@ class Link:
         return answer
 
     def _happens(self, fault: str) -> bool:
-        happens = self._random.random() < getattr(self.weather, fault)
+        happens = self._random.random() < getattr(self._present, fault)
         self.counts[fault] += happens
         return happens
 

@@ -17,6 +17,7 @@ from farmgate.demo.offline.clerk import Clerk, Ending
 from farmgate.demo.offline.link import Line, Link, Weather
 from farmgate.demo.offline.operator import Operator
 from farmgate.demo.offline.scene import Scene
+from farmgate.verify import running as verify
 
 #: The device that is restored from a backup.
 RESTORED = 7
@@ -78,6 +79,13 @@ class Result:
     products: list[dict[str, Any]] = field(default_factory=list)
     #: Where devices and centre disagree, one sentence each.
     wrong: list[str] = field(default_factory=list)
+    #: What `farmgate verify` found in the end.
+    verified: verify.Result = field(default_factory=verify.Result)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether devices, centre and services all agree."""
+        return not self.wrong and self.verified.agrees
 
     def of_device(self, ending: Ending) -> dict[str, Any]:
         """Return one device as the table shows it. Remaining is by unit."""
@@ -117,8 +125,9 @@ class Result:
             "orders": dict(sorted(self.orders.items())),
             "disputed": self.disputed,
             "notes": self.notes,
-            "agree": not self.wrong,
+            "agree": self.agrees,
             "differences": self.wrong,
+            "verify": self.verified.as_json(),
         }
 
 
@@ -150,6 +159,9 @@ def run(
     result.endings = [clerk.ending for clerk in working]
     result.faults = {clerk.desk.number: clerk.link.counts for clerk in working}
     _come_home(client, operator, working, result, progress)
+    result.verified = verify.Verifier(
+        client, lambda what, count: progress(f"verify: {what}"[:40], 0, 1)
+    ).run(SETTLING_SECONDS)
     result.notes = operator.notes
     result.products = operator.products()
     return result
@@ -167,7 +179,13 @@ def _live(
     site_ids = sorted({desk.site_id for desk in scene.desks})
     buyers = [
         Buyer(
-            number, client, Random(f"{result.seed}/buyer/{number}"), scene.goods, site_ids, day.wait
+            number,
+            client,
+            Random(f"{result.seed}/buyer/{number}"),
+            scene.goods,
+            site_ids,
+            scene.centre_id,
+            day.wait,
         )
         for number in range(1, BUYERS + 1)
     ]
@@ -181,6 +199,7 @@ def _live(
     with ThreadPoolExecutor(len(working)) as pool:
         list(pool.map(Clerk.enrol, working))
         list(pool.map(operator.grant_first, scene.desks))
+        list(pool.map(Clerk.begin, working))
     with ThreadPoolExecutor(len(working) + BUYERS + 1) as pool:
         running: list[Future[Any]] = [pool.submit(work, clerk) for clerk in working]
         running.append(pool.submit(operator.work, day.wait_until))
@@ -197,8 +216,9 @@ def _live(
         except BaseException:
             day.stop()
             raise
-    for buyer in buyers:
-        result.orders += buyer.states
+    with ThreadPoolExecutor(BUYERS) as pool:
+        for states in pool.map(Buyer.states, buyers):
+            result.orders += states
 
 
 def _come_home(
@@ -210,14 +230,18 @@ def _come_home(
 ) -> None:
     """Sync every device, settle what is disputed, replace the restored one, and compare."""
     for clerk in working:
-        clerk.link.clear_up()
+        clerk.link.set_up()
         clerk.end_shift()
     _sync(working, progress)
     operator.await_judgement()
     for clerk in working:
         if clerk.is_restored:
+            # What a count finds is free, and covers what was sold twice.
+            old_epoch = clerk.till.store.epoch
+            clerk.begin_anew(operator.replace(clerk.desk))
+            operator.count_off(clerk.desk, old_epoch)
             result.disputed += operator.settle(clerk.desk)
-            _begin_anew(operator, clerk)
+            _sell_again(operator, clerk)
     deadline = monotonic() + SETTLING_SECONDS
     pause = threading.Event()
     while True:
@@ -243,13 +267,10 @@ def _sync(working: list[Clerk], progress: Callable[[str, int, int], None]) -> No
         pause.wait(LOOK)
 
 
-def _begin_anew(operator: Operator, clerk: Clerk) -> None:
-    """Put another machine in a device's place: its books begin anew, and sell a little."""
-    desk, old_epoch = clerk.desk, clerk.till.store.epoch
-    clerk.begin_anew(operator.replace(desk))
-    operator.count_off(desk, old_epoch)
-    for goods in desk.goods:
-        operator.top_up(desk, goods.lot_id)
+def _sell_again(operator: Operator, clerk: Clerk) -> None:
+    """Let a device whose books began anew sell a little."""
+    for goods in clerk.desk.goods:
+        operator.top_up(clerk.desk, goods.lot_id)
     clerk.come_home()
     clerk.sell_again()
 

@@ -94,11 +94,12 @@ def prepare(client: Client, seed: int) -> Scene:
 
 
 def _stations(client: Client) -> list[dict[str, Any]]:
-    """Return the sites below the centre, by code: ids differ between systems."""
+    """Return sites whose stock no rule replenishes, by code: ids differ between systems."""
+    ruled = {rule["site_id"] for rule in client.pages("catalog", "/standing-rules")}
     found = (
         site
         for site in client.pages("logistics", "/sites", open=True)
-        if site["level"] in ("township", "village")
+        if site["level"] in ("township", "village") and site["site_id"] not in ruled
     )
     return sorted(found, key=lambda site: str(site["code"]))
 
