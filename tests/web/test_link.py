@@ -219,6 +219,27 @@ def test_a_revoked_till_keeps_its_sales_says_why_and_sells_until_its_lease_is_ov
     expect(till.page.locator("#notices")).to_contain_text("The lease is over")
     till.await_unsent(2)
 
+    # It can never send them itself: only what is in a file may be left behind.
+    till.go("shift")
+    till.page.get_by_role("button", name="Close the shift").click()
+    till.page.get_by_label("Counted", exact=True).fill("388.20")
+    till.page.locator("dialog").get_by_role("button", name="Close the shift").click()
+    till.go("settings")
+    sign_out = till.page.get_by_role("button", name="Sign out")
+    sign_out.click()
+    assert "Not everything has been sent" in till.told()
+    with till.page.expect_download() as download:
+        till.page.get_by_role("button", name="Export unsent to a file").click()
+    file = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+    till.page.get_by_role("button", name="OK").click()
+    centre.client.post("orders", "/station-sales/import", file)
+    sign_out.click()
+    expect(till.page.locator("dialog")).to_contain_text("only in the exported file")
+    till.page.locator("dialog").get_by_role("button", name="Sign out").click()
+    expect(till.page.get_by_label("Enrolment code")).to_be_visible()
+    assert sales(centre, station) == [(2, "accepted"), (3, "accepted")]
+    centre.await_sold(station.device, station.lot, 1_000)
+
 
 def test_a_file_of_unsent_sales_can_be_read_in_by_the_centre(
     centre: Any, station: Any, tmp_path: Path

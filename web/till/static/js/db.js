@@ -10,7 +10,7 @@ const VERSION = 1;
 let database = null;
 let lost = () => {};
 
-/** Call `then` when the database is taken away: "newer" page elsewhere, or "closed" by the browser. */
+/** Call `then` when the database is taken away: by a "newer" page, or "closed" by the browser. */
 export function whenLost(then) {
   lost = then;
 }

@@ -41,14 +41,29 @@ export async function enrol(code) {
   await refresh();
 }
 
-/** Whether the clerk may sign out, and why not: "unsent", "shift" or null. */
+/**
+ * Why the clerk may not sign out: "unsent", "shift", or null.
+ *
+ * "exported": the centre will never take it from this till any more (its key was revoked), and
+ * all of it is in a file; only the clerk can say whether that file has arrived.
+ */
 export async function whyNotSignOut() {
   return read(["meta", "keys", "journal", "returns"], async (tx) => {
+    const trouble = await tx.get("meta", "trouble");
+    let unsent = (await tx.all("returns")).filter((one) => one.state === "new").length;
+    let exported = 0;
     for (const { key_id: id } of await tx.all("keys")) {
       const range = IDBKeyRange.bound([id, 0], [id, Infinity]);
-      if ((await tx.count("journal", "unsent", range)) > 0) return "unsent";
+      for (const row of await tx.by("journal", "unsent", range)) {
+        unsent += 1;
+        if (row.exported) exported += 1;
+      }
     }
-    if ((await tx.all("returns")).some((one) => one.state === "new")) return "unsent";
-    return (await tx.get("meta", "shift")) ? "shift" : null;
+    const lost = trouble?.reason === "key_refused" && exported === unsent;
+    if (unsent > 0 && !lost) return "unsent";
+    // An old copy cannot close its shift: the copy that went on does.
+    const shift = (await tx.get("meta", "shift")) && !(await tx.get("meta", "restored"));
+    if (shift) return "shift";
+    return unsent > 0 ? "exported" : null;
   });
 }

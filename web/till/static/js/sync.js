@@ -31,11 +31,16 @@ let running = null;
 
 /** Begin: by timer, and whenever the clerk comes back to the page. */
 export function begin() {
-  for (const name of ["focus", "online", "pageshow"]) addEventListener(name, () => soon());
+  for (const name of ["focus", "online", "pageshow"]) addEventListener(name, comeBack);
   document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") soon();
+    if (document.visibilityState === "visible") comeBack();
   });
   soon(0);
+}
+
+/** The clerk is back, perhaps where there is a link: try, however long the pause still is. */
+function comeBack() {
+  if (Date.now() - (now().tried ?? 0) > FIRST_PAUSE) plan(0);
 }
 
 /** Try soon, unless a failure asks for patience: then what was due stays due. */

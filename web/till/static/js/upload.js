@@ -11,30 +11,37 @@ export const FORMAT = 1;
 /** Entries and bytes of one piece: the centre takes 500, and bodies of a megabyte. */
 const MOST = 500;
 const MOST_BYTES = 400_000;
+/** Of a piece on a bad link. */
+const LEAST = 10;
+/** Milliseconds that a piece may take: a slow link brings it all the same. */
+const PATIENCE = 60_000;
+
+/** Entries of the next piece: fewer after a failure, so that a bad link brings at least some. */
+let size = MOST;
 
 /** Send all that is unsent under a key; returns how many entries were answered. */
 export async function upload(key, progress) {
   let after = 0;
-  let most = MOST;
   let answered = 0;
   for (;;) {
-    const rows = await attempt(key, after, most);
+    const rows = await attempt(key, after, size);
     if (rows.length === 0) return answered;
     let answer;
     try {
-      answer = await call("POST", "/api/orders/v1/till/entries", tokenOf(key), {
-        format: FORMAT,
-        entries: rows.map((row) => row.entry),
-      });
+      const piece = { format: FORMAT, entries: rows.map((row) => row.entry) };
+      answer = await call("POST", "/api/orders/v1/till/entries", tokenOf(key), piece, PATIENCE);
     } catch (error) {
-      if (!(error instanceof Refused && error.status === 413 && rows.length > 1)) throw error;
-      most = Math.ceil(rows.length / 2);
+      const tooLarge = error instanceof Refused && error.status === 413 && rows.length > 1;
+      if (tooLarge) size = Math.ceil(rows.length / 2);
+      else if (error instanceof Away) size = Math.max(LEAST, Math.ceil(size / 4));
+      if (!tooLarge) throw error;
       continue;
     }
     if (answer.device_id !== key.device_id || answer.epoch !== key.epoch) {
       throw new Away("not the centre's answer");
     }
     answered += await acknowledge(key, rows, answer.answers);
+    size = Math.min(MOST, size * 2);
     after = rows.at(-1).number;
     await progress();
   }
@@ -46,7 +53,7 @@ export async function upload(key, progress) {
  * From then on the centre may have it, whatever the device hears: its content must not change any
  * more, and a void of it gives no quota back here.
  */
-function attempt(key, after, most) {
+function attempt(key, after, most, exporting = false) {
   return writing(() =>
     write(["journal"], async (tx) => {
       const range = IDBKeyRange.bound([key.key_id, after + 1], [key.key_id, Infinity]);
@@ -56,8 +63,9 @@ function attempt(key, after, most) {
         // Chinese signs are three bytes each in what is sent.
         bytes += new Blob([JSON.stringify(row.entry)]).size;
         if (piece.length > 0 && bytes > MOST_BYTES) break;
-        if (row.state === "new") {
-          row.state = "attempted";
+        if (row.state === "new" || exporting) {
+          if (row.state === "new") row.state = "attempted";
+          if (exporting) row.exported = true;
           await tx.put("journal", row);
         }
         piece.push(row);
@@ -131,7 +139,7 @@ export async function exported() {
   for (const key of keys) {
     let after = 0;
     for (;;) {
-      const rows = await attempt(key, after, MOST_IN_FILE);
+      const rows = await attempt(key, after, MOST_IN_FILE, true);
       if (rows.length === 0) break;
       const entries = rows.map((row) => row.entry);
       const { device_id, epoch } = key;

@@ -298,8 +298,15 @@ export const TEXTS = {
   "reason.wrong_amount": "the money is not the money due",
   "reason.unplanned_shipment": "the centre knows no such parcel",
   "reason.at_another_site": "the parcel waits at another site",
-  "reason.recalled": "recalled",
-  "reason.held": "held for inspection",
+  "reason.lot_recalled": "the lot is recalled",
+  "reason.lot_held": "the lot is held for inspection",
+  "reason.operator": "stopped by an operator",
+  "reason.unknown_allotment": "the centre does not know this allotment",
+  "reason.allotment_closed": "this allotment is over",
+  "reason.beyond_remaining": "more came back than the centre has as left",
+  "reason.not_arrived": "the parcel was not noted as arrived",
+  "reason.wrong_hand_over": "the parcel was to be delivered",
+  "reason.wrong_shipment_state": "the parcel was not there to give",
 
   "export.lead": "When no connection comes: take the file to the centre, which reads it in.",
   "export.none": "Nothing is unsent.",
@@ -317,5 +324,7 @@ export const TEXTS = {
   "sign_out.unsent":
     "Not everything has been sent. Reach the centre first, or export it and let the centre read it "
     + "in; then try again.",
+  "sign_out.exported":
+    "Some entries were never sent: they are only in the exported file. Is it at the centre? After signing out nothing is left here.",
   "sign_out.shift": "A shift is open. Close it first, with a count.",
 };

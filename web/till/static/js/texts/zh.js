@@ -279,8 +279,15 @@ export const TEXTS = {
   "reason.wrong_amount": "收到的钱与应收不符",
   "reason.unplanned_shipment": "中心没有这个包裹",
   "reason.at_another_site": "包裹在另一个站点",
-  "reason.recalled": "已召回",
-  "reason.held": "暂停待检",
+  "reason.lot_recalled": "已召回",
+  "reason.lot_held": "批次暂停待检",
+  "reason.operator": "中心操作员停售",
+  "reason.unknown_allotment": "中心不认得这笔配额",
+  "reason.allotment_closed": "这笔配额已结束",
+  "reason.beyond_remaining": "退回的超过了中心账上剩余的",
+  "reason.not_arrived": "包裹还没有登记到站",
+  "reason.wrong_hand_over": "这个包裹应送货上门",
+  "reason.wrong_shipment_state": "包裹的状态不对",
 
   "export.lead": "一直没有网络时：把文件带到中心，由中心读入。",
   "export.none": "没有未上传的记录。",
@@ -294,5 +301,7 @@ export const TEXTS = {
   "sign_out.lead": "把“{device}”和它的全部数据从这个浏览器删除。",
   "sign_out.sure": "收银台的全部数据将从这个浏览器删除。再用时需要新的登记码。",
   "sign_out.unsent": "还有没上传的。请先联系中心，或导出后交给中心读入，然后再试。",
+  "sign_out.exported":
+    "有记录没有上传过，只在导出的文件里。文件已经交给中心了吗？退出后这里什么都不剩。",
   "sign_out.shift": "班次还开着。请先点数交班。",
 };

@@ -72,7 +72,7 @@ export function screen(main) {
           !one.value.trim());
         if (wanted.size === 0) missing.textContent = t("order.none_chosen");
         else if (first) missing.textContent = t("order.missing");
-        else if (phone.value.replace(/\D/g, "").length < 7) missing.textContent = t("order.phone_wrong");
+        else if (!isPhone(phone.value)) missing.textContent = t("order.phone_wrong");
         else missing.textContent = "";
         if (missing.textContent) return (first ?? phone).focus();
         const chosen = [...wanted.values()];
@@ -99,4 +99,14 @@ export function screen(main) {
       h("button.btn.btn-success.btn-lg.w-100", { type: "submit" }, t("order.do")),
     )));
   return null;
+}
+
+/**
+ * Whether the centre will know this for a telephone: a mobile of 11 figures, a land line with its
+ * area code, or a foreign number with its country. An order with another one would be lost.
+ */
+function isPhone(text) {
+  const figures = text.replace(/[\s()-]/g, "").replace(/^(\+|00)86/, "");
+  if (/^(\+|00)/.test(figures)) return /^(\+|00)\d{7,15}$/.test(figures);
+  return /^(1[3-9]\d{9}|0\d{9,11})$/.test(figures);
 }

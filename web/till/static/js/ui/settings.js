@@ -50,10 +50,11 @@ async function renew() {
 
 async function signOut() {
   const hindered = await whyNotSignOut();
-  if (hindered) return tell(t(`sign_out.${hindered}`), "danger");
-  if (!(await confirmed(t("sign_out"), t("sign_out.sure"), t("sign_out")))) return;
+  if (hindered && hindered !== "exported") return tell(t(`sign_out.${hindered}`), "danger");
+  const sure = t(hindered ? "sign_out.exported" : "sign_out.sure");
+  if (!(await confirmed(t("sign_out"), sure, t("sign_out")))) return;
   // Asked again: another tab may have sold meanwhile.
-  if (await whyNotSignOut()) return tell(t("sign_out.unsent"), "danger");
+  if ((await whyNotSignOut()) !== hindered) return tell(t("sign_out.unsent"), "danger");
   await forget();
   await refresh();
   location.hash = "";

@@ -48,7 +48,7 @@ async function fill(place, keep) {
       null: "status.persist_unknown" }[storage.persisted]), storage.persisted !== true],
     ["status.room", storage.quota === null ? "—" : t("status.room_of", {
       used: (storage.usage / 1e6).toFixed(1), quota: (storage.quota / 1e6).toFixed(0) }), false],
-    ["status.device", `${nameOf(key, key.last_number)} · ${key.device_name} · v${VERSION}`, false],
+    ["status.device", `${nameOf(key, key.last_number)} · ${key.device_name} · ${VERSION}`, false],
   ];
   const asked = attention.filter((item) => item.status === "disputed");
   const refused = returns.filter((one) => one.state === "disputed");
