@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run demo test check format servers docs lock bench clean
+.PHONY: help run demo demo-offline test soak check format servers docs lock bench clean
 
 help:           ## show this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
 
 .venv/done: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -22,11 +22,22 @@ run: .venv/done  ## all four services in this process, with sample data, on http
 demo: .venv/done  ## 200 orders through the running system
 	$(BIN)/farmgate demo
 
+demo-offline: .venv/done  ## 20 stations that sell while cut off, beside online buyers
+	$(BIN)/farmgate demo --offline
+
 servers:            ## make sure that RabbitMQ's and PostgreSQL's programs are installed
 	@sh tests/install-servers
 
 test: .venv/done servers    ## everything, against a RabbitMQ and a PostgreSQL of its own
 	$(BIN)/pytest --servers $(ARGS)
+
+# Of the model of stations as many stories, and of the running system one in every hundred of
+# them. Another SEED begins elsewhere: make soak SEED=7 ROUNDS=5000
+SEED ?= 1
+ROUNDS ?= 1000
+soak: .venv/done servers    ## the random tests of stations, for long: make soak SEED=7 ROUNDS=5000
+	SOAK_SEED=$(SEED) SOAK_ROUNDS=$(ROUNDS) $(BIN)/pytest --servers -q tests/stations \
+	  tests/system/test_stations.py $(ARGS)
 
 check: .venv/done  ## format, lint, types, architecture, generated pages
 	$(BIN)/ruff format --check .

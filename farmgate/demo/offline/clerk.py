@@ -5,6 +5,7 @@ counted in steps. What a clerk does is decided by a seed; how it meets with what
 the same time is not.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
+from farmgate.demo.living import LOOK
 from farmgate.demo.offline.device import CannotSell, Entry, NoAnswer, PowerCut, Store, Till
 from farmgate.demo.offline.link import Link
 from farmgate.demo.offline.scene import Desk, Goods
@@ -86,6 +88,7 @@ class Clerk:
         self._random = random
         self._ask_for_more = ask_for_more
         self._cutter = Cutter()
+        self._pause = threading.Event()
         wrong = timedelta(minutes=CLOCKS_WRONG[desk.number % len(CLOCKS_WRONG)])
         self._time: Callable[[], datetime] = lambda: clock.now() + wrong
         self.ending = Ending(desk, self._till(None))
@@ -105,16 +108,14 @@ class Clerk:
         """Make the device known; a lost answer costs nothing but another try."""
         self.link.set_up()
         while self.till.token is None:
-            with suppress(NoAnswer):
-                self.till.enrol(self.desk.enrolment_code)
+            self._insist(lambda: self.till.enrol(self.desk.enrolment_code))
         self.link.leave()
 
     def begin(self) -> None:
         """Hear for the first time what there is to sell, before the line is what it mostly is."""
         self.link.set_up()
         while self.till.store.heard is None:
-            with suppress(NoAnswer):
-                self.till.contact()
+            self._insist(self.till.contact)
         self.link.leave()
 
     def begin_anew(self, code: str) -> None:
@@ -122,9 +123,14 @@ class Clerk:
         self.ending.earlier.append(self.till.snapshot())
         self.ending.till = self._till(None)
         while self.till.token is None:
-            with suppress(NoAnswer):
-                self.till.enrol(code)
+            self._insist(lambda: self.till.enrol(code))
         self.is_restored = False
+
+    def _insist(self, ask: Callable[[], None]) -> None:
+        try:
+            ask()
+        except NoAnswer:
+            self._pause.wait(LOOK)
 
     def sell_again(self) -> None:
         """Work a short shift."""
