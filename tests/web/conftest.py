@@ -159,13 +159,17 @@ def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
     """The embedded system with two stations, two kinds of goods, and a short lease."""
     with processes.embedded(tmp_path_factory.mktemp("centre")) as system:
         system.start()
-        made = Centre(system, connect(system.environment))
-        _open(made)
-        yield made
+        yield _open(system, connect(system.environment))
 
 
-def _open(centre: Centre) -> None:
-    client = centre.client
+@pytest.fixture
+def open_centre() -> Callable[[Processes, Client], Centre]:
+    """Open stations and list goods in another system."""
+    return _open
+
+
+def _open(system: Processes, client: Client) -> Centre:
+    centre = Centre(system, client)
     names = {
         "540400": ("centre", None, {"zh": "林芝市电商服务中心", "en": "Nyingchi centre"}),
         "540421": ("county", "540400", {"zh": "工布江达县", "en": "Gongbo'gyamda"}),
@@ -205,6 +209,7 @@ def _open(centre: Centre) -> None:
         20,
         "catalog knows the sites",
     )
+    return centre
 
 
 @pytest.fixture(scope="session")
