@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.catalog.rules import SALES_DAYS
-from services.catalog.use_cases import allotments, daily, proposals, standing
+from services.catalog.use_cases import daily, giving_back, proposals, standing
 from shared import clock
 from shared.config import Settings
 from shared.database import Database
@@ -40,8 +40,8 @@ def tidy(database: Database, settings: Settings) -> bool:
     with database.sessions.begin() as session:
         daily.forget_days(session, clock.today() - 2 * timedelta(days=SALES_DAYS))
     with database.sessions.begin() as session:
-        closed = allotments.close_sold_out(session, clock.now() - SOLD_OUT_FOR)
-    return closed == allotments.CLOSED_AT_ONCE
+        closed = giving_back.close_sold_out(session, clock.now() - SOLD_OUT_FOR)
+    return closed == giving_back.CLOSED_AT_ONCE
 
 
 def _for_each(

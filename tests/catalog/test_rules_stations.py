@@ -134,11 +134,12 @@ def test_an_allotment_goes_where_a_step_is_drawn_and_nowhere_else(
         (Stop.LOT_RECALLED, Stop.OPERATOR, True),
         (Stop.LOT_RECALLED, Stop.LOT_RECALLED, False),
         (Stop.OPERATOR, Stop.LOT_RECALLED, False),
-        (Stop.OPERATOR, Stop.LOT_HELD, False),
+        (Stop.OPERATOR, Stop.LOT_HELD, True),
+        (Stop.OPERATOR, Stop.OPERATOR, False),
         (Stop.OPERATOR, None, True),
     ],
 )
-def test_a_recall_replaces_other_stops_and_nothing_replaces_a_recall(
+def test_an_operator_outranks_a_hold_and_a_recall_outranks_both(
     stop: Stop, present: Stop | None, replaces: bool
 ) -> None:
     assert outranks(stop, present) is replaces

@@ -7,7 +7,14 @@ from sqlalchemy.orm import Session
 
 from services.catalog.models import Allotment, StandingRule
 from services.catalog.schemas import stations as schemas
-from services.catalog.use_cases import allotments, granting, standing_rules, station_inquiries
+from services.catalog.use_cases import (
+    allotments,
+    giving_back,
+    granting,
+    standing_rules,
+    station_inquiries,
+    stopping,
+)
 from shared.paging import Page, page, page_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
@@ -71,7 +78,7 @@ def return_allotted(return_in: dict[str, Any], allotment_id: UUID) -> dict[str, 
     with transaction() as session:
         return _shown(
             session,
-            allotments.take_back(session, allotment_id, actor=caller().subject, **return_in),
+            giving_back.take_back(session, allotment_id, actor=caller().subject, **return_in),
         )
 
 
@@ -85,7 +92,7 @@ def suspend_allotment(suspension_in: dict[str, Any], allotment_id: UUID) -> dict
     with transaction() as session:
         return _shown(
             session,
-            allotments.suspend(session, allotment_id, actor=caller().subject, **suspension_in),
+            stopping.suspend(session, allotment_id, actor=caller().subject, **suspension_in),
         )
 
 
@@ -96,7 +103,7 @@ def suspend_allotment(suspension_in: dict[str, Any], allotment_id: UUID) -> dict
 def resume_allotment(allotment_id: UUID) -> dict[str, Any]:
     """Let a device sell again from a suspended allotment, from its next contact on."""
     with transaction() as session:
-        return _shown(session, allotments.resume(session, allotment_id, actor=caller().subject))
+        return _shown(session, stopping.resume(session, allotment_id, actor=caller().subject))
 
 
 @blp.post("/allotments/<uuid:allotment_id>/write-off")
@@ -113,7 +120,7 @@ def write_off_allotment(count_in: dict[str, Any], allotment_id: UUID) -> dict[st
     with transaction() as session:
         return _shown(
             session,
-            allotments.write_off(session, allotment_id, actor=caller().subject, **count_in),
+            giving_back.write_off(session, allotment_id, actor=caller().subject, **count_in),
         )
 
 
@@ -124,7 +131,7 @@ def write_off_allotment(count_in: dict[str, Any], allotment_id: UUID) -> dict[st
 def close_allotment(allotment_id: UUID) -> dict[str, Any]:
     """Close an allotment of which nothing is left."""
     with transaction() as session:
-        return _shown(session, allotments.close(session, allotment_id, actor=caller().subject))
+        return _shown(session, giving_back.close(session, allotment_id, actor=caller().subject))
 
 
 @blp.get("/lots/<uuid:lot_id>/devices")

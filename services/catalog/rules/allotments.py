@@ -94,13 +94,16 @@ def allotment_step(present: AllotmentStatus | str, wanted: AllotmentStatus) -> A
     return wanted
 
 
+_RANKS = (Stop.LOT_HELD, Stop.OPERATOR, Stop.LOT_RECALLED)
+
+
 def outranks(stop: Stop, present: Stop | str | None) -> bool:
     """Tell whether `stop` takes the place of the reason for which something is stopped already.
 
-    A recall is for good, so it replaces both others. A hold does not replace an operator's
-    own suspension: the end of the hold would end that, too.
+    A recall is for good, so it replaces all others. An operator's word replaces a hold, and not
+    the other way round: with the end of the hold it would end, too.
     """
-    return present is None or (stop is Stop.LOT_RECALLED and present != Stop.LOT_RECALLED)
+    return present is None or _RANKS.index(stop) > _RANKS.index(Stop(present))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.allotments import (
     allotment_of,
-    bring,
     lock_named,
     remember_allotment,
     tell,
@@ -31,6 +30,7 @@ from services.catalog.use_cases.ledger import OutOfStock, locked_lot, move
 from services.catalog.use_cases.locations import open_location_of
 from services.catalog.use_cases.prices import VariantNotFound
 from services.catalog.use_cases.shelves import centres, shelf, stock_shelves
+from services.catalog.use_cases.stock import bring
 from shared import clock
 from shared.events import AllotmentGranted
 from shared.outbox import record
@@ -172,7 +172,7 @@ def give(
     """
     lot = level.lot
     if level.location_id != device.site_id:
-        level = bring(session, lot, level.location_id, device.site_id, quantity, actor)
+        _, level = bring(session, lot, level.location_id, device.site_id, quantity, actor)
     allotment = allotment_of(session, device.id, device.epoch, lot.id) or _new(session, device, lot)
     allot(session, device, allotment, level, quantity, actor)
     return allotment

@@ -17,7 +17,7 @@ from services.catalog.rules import (
     free_bucket,
     lot_step,
 )
-from services.catalog.use_cases import allotments
+from services.catalog.use_cases import stopping
 from services.catalog.use_cases.enterprises import PRODUCING
 from services.catalog.use_cases.ledger import LotNotFound, locked_lot, move
 from services.catalog.use_cases.locations import existing_location
@@ -119,7 +119,7 @@ def release_lot(session: Session, lot_id: UUID, actor: str) -> Lot:
     """
     lot = locked_lot(session, lot_id)
     if _become(session, lot, LotStatus.RELEASED, None, actor):
-        allotments.resume_lot(session, lot, actor)
+        stopping.resume_lot(session, lot, actor)
         record(
             session,
             LotReleased,
@@ -145,7 +145,7 @@ def hold_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
     """
     lot = locked_lot(session, lot_id)
     if _become(session, lot, LotStatus.HELD, reason, actor):
-        allotments.stop_lot(session, lot, Stop.LOT_HELD, actor, reason)
+        stopping.stop_lot(session, lot, Stop.LOT_HELD, actor, reason)
         record(session, LotHeld, lot, lot_id=lot.id, reason=reason)
     return lot
 
@@ -162,7 +162,7 @@ def recall_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
     """
     lot = locked_lot(session, lot_id)
     if _become(session, lot, LotStatus.RECALLED, reason, actor):
-        allotments.stop_lot(session, lot, Stop.LOT_RECALLED, actor, reason)
+        stopping.stop_lot(session, lot, Stop.LOT_RECALLED, actor, reason)
         record(session, LotRecalled, lot, lot_id=lot.id, reason=reason)
     return lot
 

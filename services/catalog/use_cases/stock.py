@@ -130,11 +130,27 @@ def move_stock(
     existing_location(session, from_location_id)
     open_location_of(session, to_location_id)
     lot = locked_lot(session, lot_id)
+    return list(bring(session, lot, from_location_id, to_location_id, quantity, actor))
+
+
+def bring(
+    session: Session,
+    lot: Lot,
+    from_location_id: UUID,
+    to_location_id: UUID,
+    quantity: int,
+    actor: str,
+) -> tuple[StockLevel, StockLevel]:
+    """Move free stock of a locked lot from one location to another; return both levels.
+
+    Raises:
+        OutOfStock: less is free at the first location.
+    """
     free = free_bucket(lot.status)
     source, target = level_at(lot, from_location_id), level_at(lot, to_location_id)
     move(session, source, free, Account.IN_TRANSIT, quantity, Reason.SHIPPED, actor=actor)
     move(session, target, Account.IN_TRANSIT, free, quantity, Reason.ARRIVED, actor=actor)
-    return [source, target]
+    return source, target
 
 
 def select_levels(

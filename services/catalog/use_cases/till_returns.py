@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from services.catalog.models import Allotment, AllotmentReturn
 from services.catalog.rules import AllotmentStatus, ReturnStatus
-from services.catalog.use_cases.allotments import give_back, lock_for_allotments
+from services.catalog.use_cases.allotments import lock_for_allotments
 from services.catalog.use_cases.devices import locked_device
+from services.catalog.use_cases.giving_back import give_back
 from services.catalog.use_cases.ledger import locked_lot
 from shared import clock
 from shared import devices as keys
