@@ -47,3 +47,8 @@ export function nameOf(names, within = language) {
 export function languageOf(names, within = language) {
   return [within, "zh", "en"].find((one) => names?.[one]) ?? within;
 }
+
+/** A grade in words: "grade 1"; one that is a measure of its own ("2000/500g") as it is. */
+export function gradeOf(grade, within = language) {
+  return /^\d{1,2}$|^[A-Z]$/.test(grade) ? t("grade", { grade }, within) : grade;
+}

@@ -80,6 +80,7 @@ export function show() {
   }
   const screen = name in SCREENS ? name : "sell";
   root.replaceChildren(head(), notices(), main, bar(screen));
+  scrollTo(0, 0);
   shown = SCREENS[screen].screen(main, parts.map(decodeURIComponent)) ?? null;
   notice();
 }

@@ -1,6 +1,6 @@
 // An order for a buyer who wants what is not on the shelf: the centre reserves and sends it.
 
-import { current, LANGUAGES, t } from "../i18n.js";
+import { current, gradeOf, LANGUAGES, t } from "../i18n.js";
 import { takeOrder } from "../journal.js";
 import { lineTotal, yuan } from "../money.js";
 import { now, refresh } from "../state.js";
@@ -47,7 +47,7 @@ export function screen(main) {
       h("div.d-flex.gap-2.align-items-center",
         h(`span.till-sign.till-sign-small.${colourOf(variant.category)}`,
           { "aria-hidden": "true", lang: "zh" }, signOf(variant)),
-        h("div", named(variant.names), variant.grade ? ` · ${t("grade", variant)}` : "",
+        h("div", named(variant.names), variant.grade ? ` · ${gradeOf(variant.grade)}` : "",
           h("div.small.text-body-secondary", price(cost, variant.unit)))),
       h("div.till-step", step(-1, "−"), said, step(1, "+")));
   }));

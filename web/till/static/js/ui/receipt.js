@@ -1,6 +1,6 @@
 // One entry on paper and on the screen, in Chinese and in the clerk's language.
 
-import { current, languageOf, nameOf, t } from "../i18n.js";
+import { current, gradeOf, languageOf, nameOf, t } from "../i18n.js";
 import { nameOf as numberOf, returnable } from "../journal.js";
 import { yuan } from "../money.js";
 import { now, rowOf } from "../state.js";
@@ -52,7 +52,7 @@ function both(name, facts) {
 
 /** Names of a site or of goods with their grade, likewise. */
 function bothNames({ names, grade }) {
-  const line = (language) => [nameOf(names, language), grade && t("grade", { grade }, language)]
+  const line = (language) => [nameOf(names, language), grade && gradeOf(grade, language)]
     .filter(Boolean).join(" · ");
   const chinese = h("span", { lang: languageOf(names, "zh") }, line("zh"));
   if (current() === "zh") return chinese;

@@ -1,6 +1,6 @@
 // The counter: what can be sold, the cart, and the payment.
 
-import { t } from "../i18n.js";
+import { gradeOf, t } from "../i18n.js";
 import { sell } from "../journal.js";
 import { lineTotal, yuan } from "../money.js";
 import { now, refresh } from "../state.js";
@@ -90,7 +90,7 @@ function tile(variant, lots) {
   },
     h("span.till-sign", { "aria-hidden": "true", lang: "zh" }, signOf(variant)),
     h("span.till-name", named(variant.names)),
-    variant.grade ? h("span.till-grade", t("grade", { grade: variant.grade })) : null,
+    variant.grade ? h("span.till-grade", gradeOf(variant.grade)) : null,
     h("span.till-price", cost ? price(cost, variant.unit) : "—"),
     h("span.till-left", off ?? t("sell.left", { amount: amount(left, variant.unit) })));
 }

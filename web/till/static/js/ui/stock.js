@@ -1,7 +1,7 @@
 // What is left of each lot, until when it may be sold, and what the centre wants back.
 
 import { moment } from "../clock.js";
-import { t } from "../i18n.js";
+import { gradeOf, t } from "../i18n.js";
 import { parseWeight } from "../money.js";
 import { giveBack } from "../returns.js";
 import { now, refresh } from "../state.js";
@@ -52,7 +52,7 @@ function row(allotment, variant, clock) {
         h(`span.till-sign.till-sign-small.${colourOf(variant.category)}`,
           { "aria-hidden": "true", lang: "zh" }, signOf(variant)),
         h("div", h("strong", named(variant.names), variant.grade
-          ? ` · ${t("grade", variant)}` : ""), h("div.small", allotment.lot_code))),
+          ? ` · ${gradeOf(variant.grade)}` : ""), h("div.small", allotment.lot_code))),
       h("div.text-end", h("strong.fs-4", amount(left, variant.unit)),
         h("div.small.text-body-secondary", t("stock.of",
           { amount: amount(allotment.granted - allotment.returned - allotment.written_off,

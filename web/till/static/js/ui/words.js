@@ -1,7 +1,7 @@
 // How quantities, prices and states are put into words.
 
 import { atCentre, moment } from "../clock.js";
-import { has, nameOf, t } from "../i18n.js";
+import { gradeOf, has, nameOf, t } from "../i18n.js";
 import { thousandths, yuan } from "../money.js";
 
 /** 1250 g → "1.25 kg", below a kilogram "750 g", pieces "10 pieces". */
@@ -23,7 +23,7 @@ export function price({ price_fen, price_unit }, unit) {
 
 /** A variant's or line's name in one line. */
 export function title({ names, grade }) {
-  return [nameOf(names), grade && t("grade", { grade })].filter(Boolean).join(" · ");
+  return [nameOf(names), grade && gradeOf(grade)].filter(Boolean).join(" · ");
 }
 
 /** Time by the centre's clock, as far as the device can tell. */
