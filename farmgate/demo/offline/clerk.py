@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
+from time import monotonic
 
-from farmgate.demo.living import LOOK
+from farmgate.demo.living import LOOK, PATIENCE
 from farmgate.demo.offline.device import CannotSell, Entry, NoAnswer, PowerCut, Store, Till
 from farmgate.demo.offline.link import Link
 from farmgate.demo.offline.scene import Desk, Goods
@@ -268,6 +269,14 @@ class Clerk:
             counts[f"refused: {problem.kind}"] += 1
         self._ask()
 
+    def _sync_surely(self) -> None:
+        """Sync over a good line, however long the centre takes to answer."""
+        self.link.set_up()
+        deadline = monotonic() + PATIENCE
+        while not self.come_home() and monotonic() < deadline:
+            self._pause.wait(LOOK)
+        self.link.leave()
+
     def _ask(self) -> None:
         """Ask for more of what is sold out, if the till has heard of all that it got before."""
         store = self.till.store
@@ -295,15 +304,17 @@ class Clerk:
     def _live_with_backup(self, step: int) -> bool:
         """Make the backup, sell and send, put it back, sell it all again; return whether so."""
         if step == BACKUP_AT:
+            for goods in self.desk.goods:
+                self._ask_for_more(self.desk, goods.lot_id)
+            self._sync_surely()
             self._backup = self.till.snapshot()
-        elif step == RESTORED_AT - 2:
-            # Two large sales that the backup does not know are at the centre when it is put back.
+        elif step == RESTORED_AT - 1:
+            # Large sales that the backup does not know are at the centre when it is put back.
+            if self.till.store.shift is None:
+                self.till.open_shift(FLOAT_FEN, self.name)
             for allotment_id, left in self.till.on_offer().items():
                 self.till.sell([(allotment_id, max(1, left // 2))], "mobile", self.name)
-        elif step == RESTORED_AT - 1:
-            self.link.set_up()
-            self._do("sync")
-            self.link.leave()
+            self._sync_surely()
         elif step == RESTORED_AT and self._backup is not None:
             self.till.restore(self._backup)
             self.ending.restored += 1

@@ -19,8 +19,8 @@ from farmgate.demo.offline.operator import Operator
 from farmgate.demo.offline.scene import Scene
 from farmgate.verify import running as verify
 
-#: The device that is restored from a backup.
-RESTORED = 7
+#: The device that is restored from a backup; none of its lots is held or recalled.
+RESTORED = 9
 #: Orders after which a buyer is not paced any more, and by when so many are placed.
 PACED_ORDERS, PACED_UNTIL = 30, 0.85
 #: Seconds until everything has been sent, and until every event has taken effect.
