@@ -273,6 +273,9 @@ def test_without_a_secure_context_it_says_so_and_still_loses_nothing(
     )
     assert till.page.evaluate("isSecureContext") is False
     expect(till.page.get_by_role("alert")).to_contain_text("This page is not secure")
+    till.page.locator("button[lang=zh]").click()
+    expect(till.page.get_by_role("alert")).to_contain_text("本页面不安全")
+    till.page.locator("button[lang=en]").click()
     device, lot = centre.device(), centre.lot("HONEY", 5_000)
     till.enrol(device["enrolment_code"])
     centre.grant(device, lot, 2_000)

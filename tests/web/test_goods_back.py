@@ -308,6 +308,7 @@ def test_a_parcel_is_handed_out_offline_by_its_code_only(centre: Any, station: A
     shipment, code = parcel(centre, till, station.device)
     station.link.fault = no_route
     till.go("parcels")
+    expect(page.locator("main")).not_to_contain_text("null")
     page.get_by_role("button", name=shipment["shipment_ref"]).click()
     page.get_by_label("Code", exact=True).fill(str((int(code) + 1) % 1_000_000).zfill(6))
     hand_out = page.get_by_role("button", name="Hand out", exact=True)

@@ -78,6 +78,7 @@ def test_two_tabs_that_flush_at_once_send_each_sale_once(centre: Any, station: A
     expect(till.tile(page=other)).to_contain_text("1 kg left")
     for page in (till.page, other):
         till.go("status", page)
+        expect(page.get_by_role("button", name="Reach the centre now")).to_be_visible()
     before = len(station.link.uploaded())
 
     at_once = threading.Barrier(2, timeout=2)

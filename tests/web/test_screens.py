@@ -1,5 +1,6 @@
 """Every screen in every language: it draws, says what language it is in, and can be pressed."""
 
+import re
 from typing import Any
 
 import pytest
@@ -9,8 +10,7 @@ pytestmark = [pytest.mark.system, pytest.mark.browser]
 
 SCREENS = ("sell", "journal", "parcels", "order", "stock", "shift", "status", "settings")
 
-#: What can be pressed and is smaller than a thumb, and figures that no Tibetan or Chinese
-#: reader should meet: a text's own name.
+#: What can be pressed and is smaller than a thumb.
 _SMALL = """() => [...document.querySelectorAll(
     "button, nav a, a.btn, .btn-check + label, input:not(.btn-check), select")]
   .filter((one) => one.offsetParent !== null && one.type !== "hidden")
@@ -38,6 +38,7 @@ def test_every_screen_fits_and_can_be_pressed(
     for screen in SCREENS:
         till.go(screen)
         expect(page.locator("main")).not_to_be_empty()
+        assert not re.search("null|undefined|NaN", page.locator("main").inner_text()), screen
         assert page.evaluate(_SMALL) == [], screen
         assert page.evaluate(_WIDER) == 0, screen
     till.go("sell")

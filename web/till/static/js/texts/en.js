@@ -32,15 +32,16 @@ export const TEXTS = {
   "amount.wrong": "Write an amount such as 136.00.",
 
   insecure:
-    "This page is not secure (no https). It cannot open when the network is gone, and the browser "
-    + "may clear its data. Do not sell offline here: ask for the https address of the till.",
+    "This page is not secure (no https). It cannot open when the network is gone, and the "
+    + "browser may clear its data. Do not sell offline here: ask for the https address of the "
+    + "till.",
   old_unsent:
     "Something has been unsent since {time}. Find a connection, or export it under Status.",
   "lost.newer": "A newer till is open in another tab. Load this one again.",
   "lost.closed": "The browser closed the till's storage. Load the page again.",
   "lost.refused":
-    "This browser refuses to store anything, so nothing sold here would be kept. Leave private "
-    + "mode, or allow site data for this address, then load the page again.",
+    "This browser refuses to store anything, so nothing sold here would be kept. Leave "
+    + "private mode, or allow site data for this address, then load the page again.",
 
   "enrol.lead": "This device is not a till yet. Ask the centre for an enrolment code.",
   "enrol.code": "Enrolment code",
@@ -52,8 +53,8 @@ export const TEXTS = {
 
   "sell.no_shift": "No shift is open. Open one with your name and the cash in the drawer.",
   "sell.nothing":
-    "The centre has set nothing aside for this till yet. Ask for an allotment, then reach the "
-    + "centre once under Status.",
+    "The centre has set nothing aside for this till yet. Ask for an allotment, then reach "
+    + "the centre once under Status.",
   "sell.no_price": "no price: ask the centre for a station price",
   "sell.left": "{amount} left",
   "sell.lot": "Lot",
@@ -172,7 +173,7 @@ export const TEXTS = {
   "stock.none": "Nothing is set aside for this till.",
   "stock.of": "of {amount}",
   "stock.lease": "lease until {time}",
-  "stock.proposed": "The centre would like {amount} back before it spoils.",
+  "stock.proposed": "The centre would like {amount} back.",
   "stock.give_back": "Give back",
   "stock.give_back_sure":
     "What you give back cannot be sold here any more. Put it aside for the next car.",
@@ -205,7 +206,8 @@ export const TEXTS = {
   "shift.difference": "Difference",
   "shift.agrees": "The count agrees.",
   "shift.note": "Note on a difference",
-  "shift.unsent": "{n} entries are not sent yet. They stay on this device and go with the next contact.",
+  "shift.unsent":
+    "{n} entries are not sent yet. They stay on this device and go with the next contact.",
 
   "status.sync": "Reach the centre now",
   "status.export": "Export unsent to a file",
@@ -235,30 +237,31 @@ export const TEXTS = {
   "trouble.away": "the centre does not answer; the till tries again by itself",
   "trouble.settling": "just enrolled; the centre's services learn of it within seconds",
   "trouble.key_refused":
-    "The centre refuses this till's key: it was revoked. What is unsent stays here; selling goes on "
-    + "until the lease is over. Call the centre.",
+    "The centre refuses this till's key: it was revoked. What is unsent stays here; selling "
+    + "goes on until the lease is over. Call the centre.",
   "trouble.key_replaced":
-    "This till was enrolled anew on another device. What is unsent is still sent; sell on the new "
-    + "one.",
+    "This till was enrolled anew on another device. What is unsent is still sent; sell on "
+    + "the new one.",
   "trouble.centre_older":
     "The centre knows less than before (it may have been restored). Call the centre.",
   "trouble.fault": "a fault of the till itself: {detail}. Tell the centre these words",
   "trouble.refused": "The centre refused: {detail}",
 
-  "refusal.no_contact": "The till has not reached the centre yet. Find a connection and press "
-    + "“Reach the centre now” under Status.",
+  "refusal.no_contact":
+    "The till has not reached the centre yet. Find a connection and press “Reach the centre "
+    + "now” under Status.",
   "refusal.restored":
-    "This till was set back to an old copy: numbers it would use are used already. Nothing can be "
-    + "sold. Ask the centre for a new code and enrol again under Settings.",
+    "This till was set back to an old copy: numbers it would use are used already. Nothing "
+    + "can be sold. Ask the centre for a new code and enrol again under Settings.",
   "refusal.clock":
-    "The clock of this device was turned back. Set it right, or reach the centre, then selling "
-    + "goes on.",
+    "The clock of this device was turned back. Set it right, or reach the centre, then "
+    + "selling goes on.",
   "refusal.lease":
     "The lease is over: this till was out of contact too long. Find a connection and press "
     + "“Reach the centre now” under Status.",
   "refusal.storage":
-    "The storage of this device is nearly full. Reach the centre or export what is unsent, then free space "
-    + "on the device.",
+    "The storage of this device is nearly full. Reach the centre or export what is unsent, "
+    + "then free space on the device.",
   "refusal.no_shift": "No shift is open. Open one under Shift.",
   "refusal.shift_is_open": "A shift is open already. Close it first.",
   "refusal.short": "There is not so much left. Take less, or another lot.",
@@ -311,20 +314,23 @@ export const TEXTS = {
   "export.lead": "When no connection comes: take the file to the centre, which reads it in.",
   "export.none": "Nothing is unsent.",
   "export.done":
-    "The file is saved; it may hold names and telephone numbers of buyers. What is in it stays unsent here "
-    + "until the centre answers.",
+    "The file is saved; it may hold names and telephone numbers of buyers. What is in it "
+    + "stays unsent here until the centre answers.",
   renew: "Enrol anew",
   "renew.lead":
-    "With a new code from the centre, after a repair or a restored copy. What is unsent is kept and "
-    + "still sent; stock left here must be counted by the centre.",
+    "With a new code from the centre, after a repair or a restored copy. What is unsent is "
+    + "kept and still sent; stock left here must be counted by the centre.",
   "renew.hint": "From the centre. Receipts begin again with number 1.",
   sign_out: "Sign out",
   "sign_out.lead": "Removes “{device}” and all its data from this browser.",
-  "sign_out.sure": "All data of the till are removed from this browser. Another code is needed to come back.",
+  "sign_out.sure":
+    "All data of the till are removed from this browser. Another code is needed to come "
+    + "back.",
   "sign_out.unsent":
-    "Not everything has been sent. Reach the centre first, or export it and let the centre read it "
-    + "in; then try again.",
+    "Not everything has been sent. Reach the centre first, or export it and let the centre "
+    + "read it in; then try again.",
   "sign_out.exported":
-    "Some entries were never sent: they are only in the exported file. Is it at the centre? After signing out nothing is left here.",
+    "Some entries were never sent: they are only in the exported file. Is it at the centre? "
+    + "After signing out nothing is left here.",
   "sign_out.shift": "A shift is open. Close it first, with a count.",
 };

@@ -165,7 +165,7 @@ export const TEXTS = {
   "stock.none": "没有分配给这台收银台的货物。",
   "stock.of": "共 {amount}",
   "stock.lease": "可卖到 {time}",
-  "stock.proposed": "中心希望在变质前退回 {amount}。",
+  "stock.proposed": "中心希望退回 {amount}。",
   "stock.give_back": "退回中心",
   "stock.give_back_sure": "退回的货物不能再在这里卖。请放到一边，等下一趟车。",
   "stock.returns": "退回中心的货物",

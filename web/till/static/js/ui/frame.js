@@ -75,7 +75,8 @@ export function show() {
   main = h("main.container-fluid.till-main");
   if (!now().key) {
     root.replaceChildren(notices(), main);
-    shown = enrolment.screen(main);
+    shown = enrolment.screen(main) ?? null;
+    notice();
     return;
   }
   const screen = name in SCREENS ? name : "sell";

@@ -25,7 +25,7 @@ function fill(place) {
     return;
   }
   place.replaceChildren(
-    shift ? null : h("p.alert.alert-warning", t("refusal.no_shift")),
+    shift ? "" : h("p.alert.alert-warning", t("refusal.no_shift")),
     h("div.list-group", waiting.map((parcel) => h(
       "button.list-group-item.list-group-item-action.till-row", { type: "button",
         onclick: () => give(parcel) },
@@ -36,7 +36,6 @@ function fill(place) {
       h("div.text-end", parcel.due_fen ? h("strong", t("parcels.due",
         { amount: yuan(parcel.due_fen) })) : h("span.text-body-secondary", t("parcels.paid")))))),
   );
-  place.querySelectorAll(":scope > :empty").forEach((one) => one.remove());
 }
 
 async function give(parcel) {

@@ -9,7 +9,7 @@ import { runAgain, VERSION } from "../sync.js";
 import { isKept } from "../update.js";
 import { action, h } from "./dom.js";
 import { save } from "./export.js";
-import { why } from "./words.js";
+import { known, why } from "./words.js";
 
 export function screen(main) {
   const place = h("div");
@@ -63,7 +63,7 @@ async function fill(place, keep) {
     h("ul.list-group", asked.map((item) => h("li.list-group-item",
       h("a", { href: `#/receipt/${key.key_id}/${item.number}` }, nameOf(key, item.number)),
       ` · ${t(`receipt.${item.kind}`)}`, h("div.text-danger-emphasis", why(item.reason)),
-      item.detail ? h("div.small.text-body-secondary", item.detail) : null)),
+      item.detail && !known(item.reason) ? h("div.small.text-body-secondary", item.detail) : null)),
     refused.map((one) => h("li.list-group-item", `${t("stock.returns")} · ${one.lot_code}`,
       h("div.text-danger-emphasis", why(one.reason))))),
   );

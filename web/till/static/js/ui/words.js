@@ -39,15 +39,20 @@ export function standing(row, attention = []) {
   if (row.state === "new" || row.state === "attempted") return ["warning", t("state.unsent")];
   if (row.state === "refused") return ["danger", t("state.refused")];
   if (status === "disputed") return ["danger", `${t("state.disputed")}: ${why(reason)}`];
-  if (status === "settled") return ["secondary", `${t("state.settled")}: ${why(reason)}`];
+  if (status === "settled" || status === "acknowledged") return ["secondary", `${t("state.settled")}: ${why(reason)}`];
   return ["success", t("state.sent")];
+}
+
+const textOf = (reason) => `reason.${String(reason).replaceAll("-", "_")}`;
+
+/** Whether we have words for a reason that the centre gave. */
+export function known(reason) {
+  return Boolean(reason) && has(textOf(reason));
 }
 
 /** A reason that the centre gave, in words where we have them. */
 export function why(reason) {
-  if (!reason) return "";
-  const name = `reason.${String(reason).replaceAll("-", "_")}`;
-  return has(name) ? t(name) : String(reason);
+  return known(reason) ? t(textOf(reason)) : String(reason ?? "");
 }
 
 /** An entry's amount, in fen; what is given back is negative. */
