@@ -153,6 +153,143 @@ def test_an_upload_whose_answer_is_lost_is_sent_again_and_counts_once(
     assert centre.differences() == []
 
 
+def test_a_power_cut_while_sending_leaves_nothing_in_doubt(centre: Any, station: Any) -> None:
+    """What was attempted may be at the centre: it is sent again, and not simply taken back."""
+    till = station.till
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def held(request: Any, go: Any) -> Response:
+        answer = go()
+        if request.path.endswith("/till/entries"):
+            arrived.set()
+            go_on.wait(60)
+        return answer
+
+    station.link.fault = held
+    till.sell(5_000)
+    assert arrived.wait(20)
+    till.cut_power()
+    go_on.set()
+    station.link.fault = no_route
+
+    till.start()
+
+    till.await_unsent(1)
+    till.go("journal")
+    till.page.locator("main a", has_text="Receipt").click()
+    till.page.get_by_role("button", name="Void the sale").click()
+    expect(till.page.locator("dialog")).to_contain_text("It was sent already")
+    till.page.get_by_role("button", name="Void it and give the money back").click()
+    till.await_unsent(2)
+    till.go("sell")
+    expect(till.tile()).to_contain_text("sold out")
+    station.link.fault = None
+    till.reach()
+    till.await_unsent(0)
+
+    def granted_again() -> bool:
+        till.reach()
+        return bool(till.left() == "5 kg left")
+
+    wait_until(granted_again, 20, "the voided goods are granted again")
+    assert sales(centre, station) == [(2, "accepted")]
+    assert centre.differences() == []
+
+
+def test_what_the_centre_has_forgotten_is_sent_again(centre: Any, station: Any) -> None:
+    """A centre restored from a backup misses what it once acknowledged."""
+    till = station.till
+    for _ in range(3):
+        till.sell(100)
+    till.await_unsent(0)
+    till.reach()
+    before = len(station.link.uploaded())
+
+    def forgetful(request: Any, go: Any) -> Response:
+        answer = go()
+        if request.path.endswith("/till/attention"):
+            body = json.loads(answer.get_data())
+            answer.set_data(json.dumps(body | {"highest": 3, "holes": [2]}))
+        return answer
+
+    station.link.fault = forgetful
+    till.reach()
+    till.await_unsent(2)
+    station.link.fault = None
+    till.reach()
+
+    till.await_unsent(0)
+    assert station.link.uploaded()[before:] == [2, 4]
+    assert sales(centre, station) == [(2, "accepted"), (3, "accepted"), (4, "accepted")]
+    centre.await_sold(station.device, station.lot, 300)
+
+
+def test_an_old_answer_renews_no_lease_and_unsays_no_recall(centre: Any, station: Any) -> None:
+    till = station.till
+    kept: list[bytes] = []
+
+    def keeping(request: Any, go: Any) -> Response:
+        answer = go()
+        if request.path.endswith("/till/contact"):
+            kept.append(answer.get_data())
+        return answer
+
+    def replaying(request: Any, go: Any) -> Response:
+        if request.path.endswith("/till/contact"):
+            return Response(kept[0], mimetype="application/json")
+        return go()
+
+    station.link.fault = keeping
+    till.reach()
+    centre.client.post("catalog", f"/lots/{station.lot['lot_id']}/recall", {"reason": "residue"})
+    till.reach()
+    till.go("sell")
+    expect(till.tile()).to_contain_text("stopped by the centre")
+
+    station.link.fault = replaying
+    till.reach()
+
+    expect(till.page.locator("#notices")).to_contain_text("knows less than before")
+    till.go("sell")
+    expect(till.tile()).to_contain_text("stopped by the centre")
+
+
+def test_a_weeks_journal_goes_up_in_pieces(centre: Any, station: Any) -> None:
+    """BrainWise-DEV/POSNext#97: the queue of a station that was away for long."""
+    till = station.till
+    station.link.fault = no_route
+    count = 1_100
+    till.page.evaluate(
+        """async ([count, variant]) => {
+          const { sell } = await import("/till/static/js/journal.js");
+          const { newId } = await import("/till/static/js/api.js");
+          const { now, refresh } = await import("/till/static/js/state.js");
+          const [{ allotment_id, lot_code }] = now().allotments;
+          const item = { variant_id: variant, allotment_id, lot_code, quantity: 1,
+            price_fen: 9410, price_unit: 500, names: {}, grade: "1", unit: "g" };
+          for (let i = 0; i < count; i += 1) await sell(newId(), [item], "cash");
+          await refresh();
+        }""",
+        [count, centre.variants["HONEY"]["variant_id"]],
+    )
+    till.await_unsent(count)
+    before = len(station.link.sent)
+    station.link.fault = None
+
+    till.reach()
+    till.await_unsent(0)
+
+    pieces = [
+        len(body["entries"])
+        for path, body in station.link.sent[before:]
+        if path.endswith("/till/entries")
+    ]
+    # Smaller at first, since the link had failed.
+    assert max(pieces) <= 500 and sum(pieces) == count
+    centre.await_sold(station.device, station.lot, count)
+    assert len(centre.entries(station.device)) == count + 1
+
+
 @pytest.mark.parametrize("somebody", [portal, stranger])
 def test_an_answer_that_is_not_the_centres_is_not_believed(
     centre: Any, station: Any, somebody: Any

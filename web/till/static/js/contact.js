@@ -7,6 +7,8 @@ import { write } from "./db.js";
 import { writing } from "./locks.js";
 import { remaining } from "./stock.js";
 
+/** Milliseconds by which the centre may set its own clock back. */
+const CORRECTION = 2 * 60_000;
 /** Milliseconds until the first word of the centre must be there: it is also the ping. */
 const PATIENCE = 10_000;
 
@@ -45,7 +47,15 @@ function keep(key, answer, clock) {
   return writing(() =>
     write(["meta", "keys", "allotments", "variants"], async (tx) => {
       const known = await tx.get("meta", "contact");
-      if (known?.key_id === key.key_id && answer.revision < known.revision) return false;
+      // An answer of before (kept by a proxy, or of a restored centre) would turn back the lease's
+      // clock and forget what was recalled since.
+      if (
+        known?.key_id === key.key_id &&
+        (answer.revision < known.revision ||
+          Date.parse(answer.server_time) < Date.parse(known.server_time) - CORRECTION)
+      ) {
+        return false;
+      }
       const present = await tx.get("keys", key.key_id);
       const { device_code, device_name, site } = answer.device;
       await tx.put("keys", { ...present, device_code, device_name, site });
