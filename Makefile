@@ -62,6 +62,7 @@ lock: .venv/done  ## choose the newest versions that fit, and write them down wi
 
 bench: .venv/done servers   ## the figures that README quotes
 	$(BIN)/python -m benchmarks.end_to_end
+	$(BIN)/python -m benchmarks.station_upload
 
 clean:              ## remove the environment and the embedded mode's data
 	rm -rf .venv var
