@@ -68,7 +68,7 @@ MEANWHILE = (
     *("pass_on", "pass_on", "operate", "operate", "buy", "change_machines"),
 )
 ONLINE = ("order", "order", "cancel", "let_time_pass")
-TO_MACHINES = ("restore", "restore", "clone", "replace")
+TO_MACHINES = ("restore", "restore", "restore", "clone", "replace", "revoke")
 MOST_MACHINES = 6
 #: After how many of a till's steps the power is cut; mostly after none.
 CUTS = (-1, -1, -1, -1, -1, -1, 1, 2, 3, 4)
@@ -816,14 +816,17 @@ def stories(
             if len(self.machines) == MOST_MACHINES:
                 return
             device_id = machine.till.store.device_id
-            if chance.random() < 0.5:
-                assert self._call(f"/devices/{device_id}/revoke", {"reason": "丢失"})
             code = self._call(f"/devices/{device_id}/enrolment")["enrolment_code"]
             machine = Machine(self._till(None))
             machine.till.enrol(code)
             self.machines.append(machine)
             self._try(machine, "none", machine.till.contact)
             self._try(machine, "none", lambda: machine.till.open_shift(0, "营业员"))
+
+        def _revoke(self, machine: Machine, chance: Chance) -> None:
+            """A device is lost: what it sold can only be brought by a file, if it is found."""
+            device_id = machine.till.store.device_id
+            assert self._call(f"/devices/{device_id}/revoke", {"reason": "丢失"})
 
         # --- Online -----------------------------------------------------------------------------
 
