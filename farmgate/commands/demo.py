@@ -218,6 +218,12 @@ def _show_offline(result: offline_running.Result) -> None:
         out.print(escape(note), soft_wrap=True)
     placed = ", ".join(f"{count} {state}" for state, count in sorted(result.orders.items()))
     out.print(f"Online orders beside them: {placed}.")
+    parcels = ", ".join(f"{count} {state}" for state, count in sorted(result.parcels.items()))
+    out.print(f"Parcels that tills handed to their buyers: {parcels}.")
+    cash = ", ".join(
+        f"{name.replace('_', ' ')} ¥{fen / 100:,.2f}" for name, fen in result.cash.items()
+    )
+    out.print(f"Cash of the stations: {cash}.")
     troubles = result.wrong + [each.detail for each in result.verified.differences]
     for trouble in troubles[:SHOWN]:
         out.print(f"[red]✗[/] {escape(trouble)}", soft_wrap=True)

@@ -1,7 +1,7 @@
 """Online buyers who take from the same lots until nothing of them is left."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from time import monotonic
 from typing import Any
@@ -73,17 +73,23 @@ class Buyer:
         site_id = self._random.choice(self._site_ids)
         buyer_id = f"offline-buyer-{self.number}"
         body = order_of(goods, packs, site_id, buyer_id, self.number * 1000 + order)
-        deadline = monotonic() + HEARING_SECONDS
-        while True:
-            try:
-                return dict(
-                    self._client.post("orders", "/orders", body, headers={"Prefer": "wait=10"})
-                )
-            except Refused as error:
-                if error.kind not in NOT_HEARD_YET or monotonic() > deadline:
-                    raise
-            if self._wait(LOOK):
-                raise Refused("orders", 0, {"title": "stopped"})
+        return place(self._client, body, self._wait)
+
+
+def place(client: Client, body: Mapping[str, Any], wait: Callable[[float], bool]) -> dict[str, Any]:
+    """Place an order and return it, decided if that is soon; orders may have yet to hear of
+    what is ordered. `wait` waits so many seconds and says whether to stop.
+
+    Raises:
+        Refused: it is impossible.
+    """
+    deadline = monotonic() + HEARING_SECONDS
+    while True:
+        try:
+            return dict(client.post("orders", "/orders", body, headers={"Prefer": "wait=10"}))
+        except Refused as error:
+            if error.kind not in NOT_HEARD_YET or monotonic() > deadline or wait(LOOK):
+                raise
 
 
 def order_of(goods: Goods, packs: int, site_id: str, buyer_id: str, number: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 from time import monotonic
+from typing import Any
 
 from farmgate.demo.living import LOOK, PATIENCE
 from farmgate.demo.offline.device import CannotSell, Entry, NoAnswer, PowerCut, Store, Till
@@ -23,7 +24,15 @@ from shared import clock
 
 STEPS = 60
 #: What a clerk does in a step, by weight.
-HABITS = {"sell": 60, "void": 5, "take back": 5, "give back": 3, "change shift": 2, "sync": 25}
+HABITS = {
+    "sell": 58,
+    "void": 5,
+    "take back": 5,
+    "give back": 3,
+    "change shift": 2,
+    "hand over": 2,
+    "sync": 25,
+}
 POWER_CUT = 0.05
 #: Of a device that is restored from a backup: when it is made, and when it is put back.
 BACKUP_AT, RESTORED_AT = 22, 26
@@ -94,6 +103,7 @@ class Clerk:
         self._time: Callable[[], datetime] = lambda: clock.now() + wrong
         self.ending = Ending(desk, self._till(None))
         self._backup: Store | None = None
+        self._parcels: list[dict[str, Any]] = []
 
     @property
     def till(self) -> Till:
@@ -117,7 +127,17 @@ class Clerk:
         self.link.set_up()
         while self.till.store.heard is None:
             self._insist(self.till.contact)
+        if self.desk.has_parcels:
+            while not self._parcels:
+                self._insist(self._fetch_parcels)
         self.link.leave()
+
+    def _fetch_parcels(self) -> None:
+        # Logistics may not have heard of the new device's key yet; it has within seconds.
+        try:
+            self._parcels = self.till.parcels()
+        except Refused as problem:
+            raise NoAnswer(problem.message) from problem
 
     def begin_anew(self, code: str) -> None:
         """Put a new machine in the place of this one, which has sent all it had."""
@@ -161,6 +181,8 @@ class Clerk:
 
     def end_shift(self) -> None:
         """Count the drawer for the last time, and give back a part of what is left."""
+        while self.till.store.shift is not None and self._waiting_parcels():
+            self._hand_over()
         store = self.till.store
         for allotment_id, left in store.remaining().items():
             # Of goods that must not be sold any more, all goes back.
@@ -186,6 +208,8 @@ class Clerk:
                     self._take_back()
                 case "give back":
                     self._give_back()
+                case "hand over":
+                    self._hand_over()
                 case "change shift":
                     self.till.close_shift(self._in_drawer(), self.name)
                 case _:
@@ -249,6 +273,18 @@ class Clerk:
             allotment_id = self._random.choice(sorted(left))
             self.till.give_back(allotment_id, self._random.randint(1, left[allotment_id] // 3))
 
+    def _hand_over(self) -> None:
+        """Give a waiting parcel to its buyer, who pays for it."""
+        for parcel in self._waiting_parcels()[:1]:
+            due = parcel["due_fen"]
+            self.till.hand_over(parcel["shipment_id"], due, self.name, received_by="示例买家")
+
+    def _waiting_parcels(self) -> list[dict[str, Any]]:
+        """Return those that its journal does not tell to be gone, whatever a clerk remembers."""
+        journal = self.till.store.journal.values()
+        gone = {entry.content.get("shipment_id") for entry in journal}
+        return [parcel for parcel in self._parcels if parcel["shipment_id"] not in gone]
+
     def _sync(self) -> None:
         """Try to reach the centre, as a till does again and again."""
         counts = self.ending.counts
@@ -296,7 +332,8 @@ class Clerk:
             if entry.kind == "shift_open":
                 total = content["float_fen"]
             elif content.get("payment") == "cash":
-                total += content.get("total_fen", 0) - content.get("refund_fen", 0)
+                total += content.get("total_fen", 0) + content.get("collected_fen", 0)
+                total -= content.get("refund_fen", 0)
         return max(0, total)
 
     # --- The backup -------------------------------------------------------------------------------

@@ -389,6 +389,13 @@ class Till:
         self._keep("what needs attention", journal={**journal, **noted})
         return list(answer["items"])
 
+    def parcels(self) -> list[dict[str, Any]]:
+        """Return the parcels that wait at its site, and what their buyers pay."""
+        answer = self._call("logistics", "GET", "/till/parcels")
+        if not _is_ours(answer, "items"):
+            raise NoAnswer("something else than the centre answered")
+        return list(answer["items"])
+
     # --- The counter --------------------------------------------------------------------------
 
     def check_may_sell(self) -> None:

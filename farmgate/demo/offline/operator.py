@@ -2,14 +2,14 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from time import monotonic
 from typing import Any
 
 from farmgate.client import Client
 from farmgate.demo.living import LOOK, PATIENCE
-from farmgate.demo.offline.buyers import order_of
+from farmgate.demo.offline.buyers import order_of, place
 from farmgate.demo.offline.scene import PACKS_GRANTED, Desk, Goods, Scene
 from farmgate.demo.planning import EXCESSIVE
 from farmgate.failures import Failed, Refused
@@ -18,8 +18,8 @@ from farmgate.failures import Failed, Refused
 PACKS_MORE = 3
 #: When one lot is held and released again, and another is recalled, as shares of the day.
 HELD_AT, RELEASED_AT, RECALLED_AT = 0.3, 0.5, 0.6
-#: What catalog says where a grant cannot be.
-NOT_NOW = ("out-of-stock", "lot-not-on-sale", "wrong-lot-state", "wrong-allotment-state")
+#: Every how many clerks one hands on less than was taken, and how much less.
+SHORT_EVERY, SHORT_FEN = 7, 100
 
 
 class Operator:
@@ -32,6 +32,8 @@ class Operator:
         self._client = client
         self._scene = scene
         self._random = random
+        #: Of stations' cash: taken, given back, handed on and missing, in fen.
+        self.cash: Counter[str] = Counter()
         self._turn = threading.Lock()
         self._pause = threading.Event()
 
@@ -69,6 +71,69 @@ class Operator:
     def allotments(self, device_id: str) -> list[dict[str, Any]]:
         """Return all of a device's allotments, of all its epochs."""
         return list(self._client.pages("catalog", "/allotments", device_id=device_id))
+
+    # --- Parcels ------------------------------------------------------------------------------
+
+    def send_parcels(self) -> list[str]:
+        """Bring parcels to stations, one to each site; return their orders' ids.
+
+        Their buyers come while the station is cut off.
+        """
+        order_ids = []
+        for number, desk in enumerate(desk for desk in self._scene.desks if desk.has_parcels):
+            body = order_of(
+                self._random.choice(desk.goods), 1, desk.site_id, "offline-parcel", number
+            )
+            body |= {"collect": True, "payment_method": "cash_at_station"}
+            del body["contact"]["address"]
+            order = place(self._client, body, self._pause.wait)
+            order_ids.append(order["order_id"])
+            shipment = self._await_shipment(order["order_id"])
+            path = f"/shipments/{shipment['shipment_id']}"
+            for action, facts in (
+                ("pack", {}),
+                ("dispatch", {}),
+                ("arrivals", {"site_id": desk.site_id}),
+            ):
+                self._client.post("logistics", f"{path}/{action}", facts)
+        return order_ids
+
+    def _await_shipment(self, order_id: str) -> dict[str, Any]:
+        deadline = monotonic() + PATIENCE
+        while True:
+            items = self._client.get("logistics", "/shipments", order_id=order_id)["items"]
+            if items:
+                return dict(items[0])
+            if monotonic() > deadline:
+                raise Failed(f"Order {order_id} was not planned in {PATIENCE:.0f} s.")
+            self._pause.wait(LOOK)
+
+    def states(self, order_ids: list[str]) -> Counter[str]:
+        """Return how many orders are in each state now."""
+        found = (self._client.get("orders", f"/orders/{each}") for each in order_ids)
+        return Counter(order["state"] for order in found)
+
+    # --- Cash -----------------------------------------------------------------------------------
+
+    def take_cash(self, clerks: Iterable[tuple[str, str]]) -> None:
+        """Take what clerks (site id, name) hold to the centre, counted twice; some have less."""
+        wanted = set(clerks)
+        for number, custody in enumerate(self._client.pages("orders", "/cash/custody"), start=1):
+            named = {"site_id": custody["site_id"], "clerk": custody["clerk"]}
+            if (custody["site_id"], custody["clerk"]) not in wanted:
+                continue
+            held = custody["held_fen"]
+            short = SHORT_FEN if number % SHORT_EVERY == 0 and held > SHORT_FEN else 0
+            if held > 0:
+                counts = {"sent_fen": held, "counted_fen": held - short}
+                reason = {"reason": "清点短款"} if short else {}
+                self._client.post("orders", "/cash/remittances", named | counts | reason)
+            self.cash.update(
+                taken=custody["collected_fen"],
+                given_back=custody["refunded_fen"],
+                handed_on=max(0, held) - short,
+                missing=short,
+            )
 
     # --- Lots ---------------------------------------------------------------------------------
 
@@ -144,7 +209,30 @@ class Operator:
                     "settled": {"cover": "covered", "lose": "lost"}[resolution],
                 }
             )
-        return settled
+        return settled + self._acknowledge(desk)
+
+    def _acknowledge(self, desk: Desk) -> list[dict[str, Any]]:
+        """Take note of disputed entries of a device that moved no goods, such as of its shifts."""
+        noted = []
+        entries = self._client.pages(
+            "orders", "/station-sales", device_id=desk.device_id, status="disputed"
+        )
+        for entry in list(entries):
+            if entry["kind"] == "sale" and not entry["voided"]:
+                continue  # its goods are decided about, and orders hears of that
+            path = f"/station-sales/{entry['sale_id']}/acknowledge"
+            self._client.post("orders", path, {"note": "已核对"})
+            noted.append(
+                {
+                    "device": desk.device_code,
+                    "epoch": entry["epoch"],
+                    "number": entry["number"],
+                    "reason": entry["reason"],
+                    "goods": f"({entry['kind']})",
+                    "settled": "noted",
+                }
+            )
+        return noted
 
     def _describe(self, lines: list[dict[str, Any]]) -> str:
         goods = {each.lot_id: each for each in self._scene.goods}
@@ -178,8 +266,11 @@ class Operator:
             levels = list(self._client.pages("catalog", "/stock", lot_id=goods.lot_id))
             allotments = list(self._client.pages("catalog", "/allotments", lot_id=goods.lot_id))
             movements = Counter[tuple[str, str]]()
+            shipped = 0
             for movement in self._client.pages("catalog", "/stock/movements", lot_id=goods.lot_id):
                 movements[movement["from_bucket"], movement["to_bucket"]] += movement["quantity"]
+                if movement["to_bucket"] == "consumed" and movement["order_id"] is not None:
+                    shipped += movement["quantity"]
             found.append(
                 {
                     "product": goods.product,
@@ -193,9 +284,8 @@ class Operator:
                     "came_back": sum(
                         n for (source, _), n in movements.items() if source == "restocked"
                     ),
-                    "ordered_online": sum(
-                        level["reserved"] + level["committed"] for level in levels
-                    ),
+                    "ordered_online": shipped
+                    + sum(level["reserved"] + level["committed"] for level in levels),
                     "allotted": sum(level["allotted"] for level in levels),
                     "available": sum(level["available"] for level in levels),
                     "held": sum(level["held"] for level in levels),

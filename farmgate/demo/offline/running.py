@@ -73,6 +73,10 @@ class Result:
     #: Links' faults, by device number.
     faults: dict[int, Counter[str]] = field(default_factory=dict)
     orders: Counter[str] = field(default_factory=Counter)
+    #: Orders whose parcels tills handed out, by state.
+    parcels: Counter[str] = field(default_factory=Counter)
+    #: Of stations' cash: taken, given_back, handed_on and missing, in fen.
+    cash: Counter[str] = field(default_factory=Counter)
     #: Each disputed sale: device, number, reason, and how it was settled.
     disputed: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -123,6 +127,8 @@ class Result:
             "devices": [self.of_device(ending) for ending in self.endings],
             "products": self.products,
             "orders": dict(sorted(self.orders.items())),
+            "parcels": dict(sorted(self.parcels.items())),
+            "cash_fen": dict(sorted(self.cash.items())),
             "disputed": self.disputed,
             "notes": self.notes,
             "agree": self.agrees,
@@ -155,10 +161,12 @@ def run(
         working.append(Clerk(desk, link, random, operator.top_up, is_restored))
     steps = len(working) * clerks.STEPS
     day = Day(steps, lambda done: progress("stations sell, buyers order", done, steps))
-    _live(client, scene, operator, working, day, result)
+    parcels = _live(client, scene, operator, working, day, result)
     result.endings = [clerk.ending for clerk in working]
     result.faults = {clerk.desk.number: clerk.link.counts for clerk in working}
-    _come_home(client, operator, working, result, progress)
+    _come_home(operator, working, result, progress)
+    operator.take_cash((clerk.desk.site_id, clerk.name) for clerk in working)
+    result.parcels, result.cash = operator.states(parcels), operator.cash
     result.verified = verify.Verifier(
         client, lambda what, count: progress(f"verify: {what}"[:40], 0, 1)
     ).run(SETTLING_SECONDS)
@@ -174,8 +182,8 @@ def _live(
     working: list[Clerk],
     day: Day,
     result: Result,
-) -> None:
-    """Let everybody do what they do, all at the same time."""
+) -> list[str]:
+    """Let everybody do what they do, all at the same time; return the parcels' orders."""
     site_ids = sorted({desk.site_id for desk in scene.desks})
     buyers = [
         Buyer(
@@ -196,6 +204,7 @@ def _live(
             if not day.tick():
                 return
 
+    parcels = operator.send_parcels()
     with ThreadPoolExecutor(len(working)) as pool:
         list(pool.map(Clerk.enrol, working))
         list(pool.map(operator.grant_first, scene.desks))
@@ -219,10 +228,10 @@ def _live(
     with ThreadPoolExecutor(BUYERS) as pool:
         for states in pool.map(Buyer.states, buyers):
             result.orders += states
+    return parcels
 
 
 def _come_home(
-    client: Client,
     operator: Operator,
     working: list[Clerk],
     result: Result,

@@ -13,9 +13,11 @@ from farmgate.client import Client
 from farmgate.failures import Failed
 from shared import clock
 
-DEVICES, SITES, LOTS = 20, 12, 4
+DEVICES, SITES, LOTS = 20, 8, 4
 #: Packs that each lot brings, and that a device gets of a lot in the beginning.
 PACKS, PACKS_GRANTED = 260, 9
+#: Sites that get a parcel for a buyer before their link goes down.
+PARCELS = 8
 #: Lots that a device begins with.
 LOTS_GRANTED = 2
 
@@ -45,6 +47,8 @@ class Desk:
     site_name: str
     enrolment_code: str
     goods: tuple[Goods, ...]
+    #: Whether parcels wait here for buyers; of two devices at a site, the first hands them out.
+    has_parcels: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def prepare(client: Client, seed: int) -> Scene:
                 enrolment_code=made["enrolment_code"],
                 # Neighbours in number share a lot, so that every lot has its devices.
                 goods=tuple(goods[(number + i) % len(goods)] for i in range(LOTS_GRANTED)),
+                has_parcels=number <= min(PARCELS, len(places)),
             )
         )
     return Scene(centre_id, goods, desks)
