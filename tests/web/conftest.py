@@ -36,7 +36,7 @@ from shared.testing.processes import Processes
 from shared.testing.servers import wait_until
 
 #: Milliseconds a page has for what a test waits for.
-PATIENCE = 20_000
+PATIENCE = 40_000
 SITE, VILLAGE = "540421103", "540421103201"
 
 #: What the link does to a request: `go()` asks the system; the answer may be another one.

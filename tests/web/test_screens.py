@@ -108,7 +108,7 @@ def test_a_newer_till_waits_until_nothing_is_unsent(station: Any) -> None:
     till.go("status")
     page.get_by_role("button", name="Reach the centre now").click()
 
-    # Sent: it takes over and loads the page again.
-    expect(page.locator("body")).not_to_have_attribute("data-old", "yes")
+    # Sent: it takes over and loads the page again, once the browser lets the old worker go.
+    expect(page.locator("body")).not_to_have_attribute("data-old", "yes", timeout=60_000)
     till.await_unsent(0)
     assert page.evaluate(caches).count("till-") == 1

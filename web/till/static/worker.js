@@ -7,6 +7,9 @@ const CACHE = `till-${VERSION}`;
 const PAGE = "/till/";
 
 self.addEventListener("install", (event) => {
+  // Calls to the API need not even wake the worker, where the browser knows such routes. A worker
+  // that rests can also be replaced at once.
+  event.addRoutes?.({ condition: { urlPattern: { pathname: "/api/*" } }, source: "network" });
   event.waitUntil(keep());
 });
 

@@ -28,6 +28,7 @@ export const VERSION = document.documentElement.dataset.version;
 let timer = null;
 let failures = 0;
 let running = null;
+let asked = false;
 
 /** Begin: by timer, and whenever the clerk comes back to the page. */
 export function begin() {
@@ -45,7 +46,9 @@ function comeBack() {
 
 /** Try soon, unless a failure asks for patience: then what was due stays due. */
 export function soon(delay = SOON) {
-  if (failures === 0 || timer === null) plan(delay);
+  // A try that runs may have passed what there is to send: it is followed by another.
+  if (running) asked = true;
+  else if (failures === 0 || timer === null) plan(delay);
 }
 
 function plan(delay) {
@@ -59,11 +62,13 @@ export function run() {
     .catch(fault)
     .then((well) => {
       // Another tab is at it; its changes are told by the channel.
-      if (well === undefined) return plan(REGULAR);
+      if (well === undefined) return plan(asked ? SOON : REGULAR);
       failures = well ? 0 : failures + 1;
+      const next = asked ? SOON : REGULAR;
+      asked = false;
       const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1));
       // Not all tills of a valley at the same moment, when the link comes back.
-      plan(well ? REGULAR : pause * (0.75 + Math.random() / 2));
+      plan(well ? next : pause * (0.75 + Math.random() / 2));
       return well;
     })
     .finally(() => {

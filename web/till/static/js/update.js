@@ -7,7 +7,11 @@ import { isIdle } from "./ui/frame.js";
 /** Milliseconds between looks for a newer till. */
 const LOOK = 30 * 60_000;
 
+/** Milliseconds until a newer till is asked once more to take over. */
+const AGAIN = 10_000;
+
 let registration = null;
+let again = null;
 
 /** Register the worker that lets the till open without a network. */
 export async function register() {
@@ -28,7 +32,7 @@ export async function register() {
     console.warn("no worker", error);
     return;
   }
-  // Just loaded: nothing is being done yet.
+  // Just loaded: nothing is being done yet, whatever is unsent.
   registration.waiting?.postMessage("take-over");
   registration.addEventListener("updatefound", () => {
     registration.installing?.addEventListener("statechange", offer);
@@ -43,7 +47,9 @@ export async function isKept() {
 }
 
 function offer() {
-  if (registration?.waiting && now().unsent === 0 && isIdle()) {
-    registration.waiting.postMessage("take-over");
-  }
+  if (!registration?.waiting || now().unsent > 0 || !isIdle()) return;
+  registration.waiting.postMessage("take-over");
+  // The browser waits until the old worker rests, half a minute at most.
+  clearTimeout(again);
+  again = setTimeout(offer, AGAIN);
 }
