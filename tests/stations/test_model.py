@@ -56,7 +56,7 @@ AT_THE_COUNTER = (
 TO_THE_CENTRE = (*("upload",) * 5, *("contact",) * 3, "send_returns", "long_ago")
 AT_THE_DESK = (
     *("receive_some", "grant_some", "grant_some", "grant_whatever_lot", "settle_one"),
-    *("hold_or_release", "recall", "suspend", "count_back", "write_off"),
+    *("hold_or_release", "recall", "suspend", "count_back", "write_off", "replenish"),
 )
 ON_THE_BUS = (
     *[("relay", "orders"), ("consume", "catalog")] * 3,
@@ -406,6 +406,8 @@ def stories(
             self.unheard: set[OfLot] = set()
             self.taken_away: set[Key] = set()
             self.orders: list[str] = []
+            #: Sites and variants of which so much is kept by a standing rule.
+            self.kept: set[tuple[str, str]] = set()
             self.lots = [plain(lot_id) for lot_id in shop.lot_ids]
             for lot_id in shop.lot_ids:
                 self._receive(lot_id, shop.centre_id, 100)
@@ -525,8 +527,8 @@ def stories(
 
         # --- At the counter ---------------------------------------------------------------------
 
-        def _work(self, chance: Chance) -> None:
-            machine = chance.choice(self.machines)
+        def _work(self, chance: Chance, machine: Machine | None = None) -> None:
+            machine = machine or chance.choice(self.machines)
             note(f"at the counter of {machine}")
             machine.backups.append(machine.till.snapshot())
             for deed in chance.some(AT_THE_COUNTER, 2, 6):
@@ -583,8 +585,8 @@ def stories(
 
         # --- To the centre ----------------------------------------------------------------------
 
-        def _reach(self, chance: Chance) -> None:
-            machine = chance.choice(self.machines)
+        def _reach(self, chance: Chance, machine: Machine | None = None) -> None:
+            machine = machine or chance.choice(self.machines)
             for deed in chance.some(TO_THE_CENTRE, 2, 4):
                 fault, cut_in = chance.choice(FAULTS), chance.choice(CUTS)
                 note(f"{machine} does: {deed}, {fault}, power cut after {cut_in}")
@@ -700,6 +702,20 @@ def stories(
                 quota.granted = item["granted"]
             assert more == quantity, "granted in part"
 
+        def _replenish(self, chance: Chance) -> None:
+            """A standing rule grants what its site lacks; only where there is a rule."""
+            site_id, lot_id = chance.choice(shop.site_ids), self._lot(chance)
+            path = f"/standing-rules/{site_id}/{shop.variant_of[lot_id]}"
+            centre.call("PUT", "catalog", path, {"keep": chance.randint(1, 50)})
+            self.kept.add((plain(site_id), plain(shop.variant_of[lot_id])))
+            centre.run_timers("catalog")
+            for row in centre.rows("catalog", "SELECT * FROM allotments"):
+                quota = self.ought.quota((row.device_id, row.epoch), row.lot_id)
+                assert row.granted == quota.granted or (
+                    row.granted > quota.granted and (row.site_id, row.variant_id) in self.kept
+                )
+                quota.granted = row.granted
+
         def _hold_or_release(self, chance: Chance) -> None:
             step = chance.choice(("hold", "release", "release"))
             body = {"reason": "检验"} if step == "hold" else None
@@ -804,12 +820,18 @@ def stories(
             if backup != machine.till.snapshot():
                 self.forged.add(machine.key)
             machine.till.restore(backup)
+            # Work goes on as if nothing had happened.
+            self._work(chance, machine)
+            self._reach(chance, machine)
 
         def _clone(self, machine: Machine, chance: Chance) -> None:
             if len(self.machines) == MOST_MACHINES:
                 return
             self.forged.add(machine.key)
             self.machines.append(Machine(self._till(machine.till.snapshot())))
+            for one in (machine, self.machines[-1]):
+                self._work(chance, one)
+                self._reach(chance, one)
 
         def _replace(self, machine: Machine, chance: Chance) -> None:
             """Another machine takes a device's place; the old one is still there somewhere."""
