@@ -932,9 +932,9 @@ def stories(
                 self._count()
 
         def _count(self) -> None:
+            """Note what this story was about."""
             told["stories"] += 1
             told["steps"] += self.steps
-            """Note what this story was about."""
             for copies in self.ought.copies.values():
                 told["entries"] += len(copies)
                 for copy in copies:
