@@ -160,7 +160,7 @@ def _events(settings: Settings) -> str:
         database.close()
     if counts:
         found = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        raise Ill(f"{found} parked; GET /api/{settings.service}/v1/trace/<order> shows why")
+        raise Ill(f"{found} parked; see why: farmgate parked list")
     if oldest is None:
         return "none waits to be published, none is parked"
     age = (clock.now() - oldest).total_seconds()

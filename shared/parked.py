@@ -9,6 +9,7 @@ of a subject ever has a time for its next try.
 import random
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import Table, delete, func, select
@@ -138,8 +139,20 @@ def put_back(row: Parked) -> None:
     row.next_attempt_at = now() + pause_after(1)
 
 
-def leave(session: Session, event: Envelope) -> UUID | None:
-    """Forget a parked event that has taken effect; the next of its subject is due at once.
+class Placed(Protocol):
+    """What has a place in the order of its subject: an event, or its row here."""
+
+    @property
+    def event_id(self) -> UUID:
+        """Which event."""
+
+    @property
+    def subject(self) -> str:
+        """Of which subject."""
+
+
+def leave(session: Session, event: Placed) -> UUID | None:
+    """Forget a parked event that is over; the next of its subject is due at once.
 
     Returns the id of that next one.
     """

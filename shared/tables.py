@@ -150,6 +150,25 @@ class Parked(MessagingBase):
     )
 
 
+class ParkedAction(MessagingBase):
+    """What an operator did about a parked event: who, when, what, and why; never changed."""
+
+    __tablename__ = "parked_actions"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    event_id: Mapped[UUID] = mapped_column(index=True)
+    type: Mapped[str]
+    subject: Mapped[str]
+    action: Mapped[str] = mapped_column(String(10))
+    #: Of the event when it was done.
+    reason: Mapped[str] = mapped_column(String(40))
+    error: Mapped[str | None]
+    attempts: Mapped[int]
+    actor: Mapped[str] = mapped_column(String(255))
+    why: Mapped[str | None]
+    done_at: Mapped[datetime]
+    __table_args__ = (CheckConstraint("action IN ('replay', 'discard')", name="action"),)
+
+
 class IdempotencyKey(MessagingBase):
     """The answer to a POST that carried this key, kept to be given again."""
 

@@ -14,7 +14,7 @@ from shared.auth import Verifier
 from shared.config import Settings
 from shared.database import Database
 from shared.health import Health
-from shared.web import access, docs, operations, problems, requests
+from shared.web import access, docs, operations, parked, problems, requests
 from shared.web.requests import SECURITY
 from shared.web.state import NAME, State, state
 
@@ -44,7 +44,8 @@ def create_app(
     settings: Settings | None = None,
     security_schemes: Mapping[str, Any] | None = None,
 ) -> Flask:
-    """Return a new application of the service `name`: its routes, its docs page, its health.
+    """Return a new application of the service `name`: its routes, its docs page, its health,
+    its parked events.
 
     `settings` come from the environment unless given. Each route must declare `@scope(…)` or
     `@public`. `security_schemes` explain, by name, what routes check besides the token.
@@ -80,7 +81,7 @@ def create_app(
     )
     for scheme, explained in (security_schemes or {}).items():
         api.spec.components.security_scheme(scheme, dict(explained))
-    for blueprint in blueprints:
+    for blueprint in (*blueprints, parked.blueprint_of(name)):
         api.register_blueprint(blueprint)
     app.register_blueprint(docs.blueprint_of(api, f"/api/{name}", title))
     # Once for probes of this process, once for one address that serves all four services.

@@ -1,0 +1,242 @@
+"""`farmgate parked`: events that a service could not handle, and what to do about them."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from farmgate.client import Client, connect
+from farmgate.console import out
+from farmgate.failures import Failed, Refused
+from farmgate.services import NAMES
+from farmgate.stations import moment
+
+SERVICE = click.option(
+    "--service",
+    "services",
+    multiple=True,
+    type=click.Choice(NAMES),
+    help="Only this service; may be repeated.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+#: Characters of an error in a table.
+SHORT = 70
+
+
+@click.group("parked")
+def command() -> None:
+    """Events that a service could not handle: look, replay after a fix, or discard.
+
+    The first event of a subject that fails is parked, and later ones of that subject wait behind
+    it; everything else goes on. It is tried again with growing pauses for about four hours and
+    is then dead: it waits for you.
+    """
+
+
+@command.command("list")
+@SERVICE
+@click.option("--all", "each", is_flag=True, help="Each event by itself, not grouped by error.")
+@JSON
+def list_(services: tuple[str, ...], each: bool, as_json: bool) -> None:
+    """Show what is parked, by error, the oldest first."""
+    client = connect(os.environ)
+    rows = list(_events(client, services) if each else _groups(client, services))
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+    elif not rows:
+        click.echo("Nothing is parked: every event took effect.")
+    else:
+        out.print(_table_of_events(rows) if each else _table_of_groups(rows))
+        if not each:
+            click.echo("Each by itself: farmgate parked list --all")
+
+
+@command.command("show")
+@click.argument("event_id", type=click.UUID)
+@JSON
+def show(event_id: UUID, as_json: bool) -> None:
+    """Show why EVENT_ID is parked, its payload without personal data, and what waits behind it."""
+    service, shown = _find(connect(os.environ), event_id)
+    if as_json:
+        click.echo(json.dumps({"service": service} | shown, ensure_ascii=False, indent=2))
+        return
+    event = shown["event"]
+    for label in ("event_id", "type", "subject", "state", "reason", "error", "attempts"):
+        click.echo(f"{label.replace('_', ' '):<16}{event[label]}")
+    click.echo(f"{'service':<16}{service}")
+    click.echo(f"{'first failed':<16}{moment(event['first_failed_at'])}")
+    click.echo(f"{'next attempt':<16}{moment(event['next_attempt_at'])}")
+    click.echo(f"{'wait behind it':<16}{shown['behind']}")
+    click.echo("payload")
+    click.echo(json.dumps(shown["payload"], ensure_ascii=False, indent=2))
+
+
+@command.command("replay")
+@click.argument("event_ids", type=click.UUID, nargs=-1)
+@click.option("--all", "all_of_them", is_flag=True, help="All that failed, in every service.")
+@click.option("--reason", help="All that are parked for this reason, such as handler_failed.")
+@click.option("--type", "type_", help="All of this type, such as orders.order_placed.v1.")
+@click.option("--why", help="Why it should work now; it is kept.")
+@SERVICE
+@JSON
+def replay(
+    event_ids: tuple[UUID, ...],
+    all_of_them: bool,
+    reason: str | None,
+    type_: str | None,
+    why: str | None,
+    services: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Try parked events again at once, after a fix: by id, by --reason, by --type, or --all.
+
+    What waits behind them follows in its order. An event that fails again is parked again.
+    """
+    grouped = all_of_them or reason is not None or type_ is not None
+    if grouped == bool(event_ids):
+        raise click.UsageError("Name either events by their ids, or --reason, --type or --all.")
+    client = connect(os.environ)
+    if grouped:
+        body = {"why": why} | _given(reason=reason, type=type_)
+        counts = {
+            name: client.post(name, "/parked/replay", body)["replayed"]
+            for name in services or NAMES
+        }
+    else:
+        counts = dict.fromkeys(NAMES, 0)
+        for event_id in event_ids:
+            service, _ = _find(client, event_id, services)
+            client.post(service, f"/parked/{event_id}/replay", {"why": why})
+            counts[service] += 1
+    if as_json:
+        click.echo(json.dumps(counts))
+    elif not any(counts.values()):
+        click.echo("Nothing that failed matches; see what is parked: farmgate parked list")
+    else:
+        told = ", ".join(f"{count} in {name}" for name, count in counts.items() if count)
+        click.echo(f"Tried again now: {told}. See what became of them: farmgate parked list")
+
+
+@command.command("discard")
+@click.argument("event_id", type=click.UUID)
+@click.option("--why", required=True, help="Why it may be given up; it is kept.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@JSON
+def discard(event_id: UUID, why: str, yes: bool, as_json: bool) -> None:
+    """Give EVENT_ID up for good: it never takes effect, and what waits behind it goes on."""
+    client = connect(os.environ)
+    service, shown = _find(client, event_id)
+    event = shown["event"]
+    if not yes:
+        click.confirm(
+            f"{event['type']} of {event['subject']} will never take effect in {service}. Discard?",
+            abort=True,
+            err=True,
+        )
+    gone = client.post(service, f"/parked/{event_id}/discard", {"why": why})
+    if as_json:
+        click.echo(json.dumps({"service": service} | gone, ensure_ascii=False))
+    else:
+        click.echo(
+            f"Discarded; {shown['behind']} that waited behind it go on. "
+            "What differs now: farmgate verify"
+        )
+
+
+@command.command("history")
+@SERVICE
+@JSON
+def history(services: tuple[str, ...], as_json: bool) -> None:
+    """Show who replayed or discarded what, when and why, the newest first."""
+    client = connect(os.environ)
+    rows = [
+        {"service": name} | action
+        for name in services or NAMES
+        for action in client.pages(name, "/parked/actions")
+    ]
+    rows.sort(key=lambda row: str(row["done_at"]), reverse=True)
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    if not rows:
+        click.echo("Nobody has replayed or discarded anything.")
+        return
+    table = Table(title="What was done about parked events", title_justify="left")
+    for title in ("when", "who", "what", "service", "event", "why"):
+        table.add_column(title)
+    for row in rows:
+        why = escape(row["why"] or "")
+        event = f"{row['type']} {row['event_id']}"
+        cells = (moment(row["done_at"]), escape(row["actor"]), row["action"], row["service"])
+        table.add_row(*cells, event, why)
+    out.print(table)
+
+
+def _groups(client: Client, services: tuple[str, ...]) -> list[dict[str, Any]]:
+    rows = [
+        {"service": name} | group
+        for name in services or NAMES
+        for group in client.get(name, "/parked/groups")["groups"]
+    ]
+    return sorted(rows, key=lambda row: str(row["oldest"]))
+
+
+def _events(client: Client, services: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    for name in services or NAMES:
+        for event in client.pages(name, "/parked"):
+            yield {"service": name} | event
+
+
+def _find(
+    client: Client, event_id: UUID, services: tuple[str, ...] = ()
+) -> tuple[str, dict[str, Any]]:
+    """Return the one service in which an event is parked, and what it says of it.
+
+    Raises:
+        Failed: it is parked in none of them, or in several.
+    """
+    found = {}
+    for name in services or NAMES:
+        try:
+            found[name] = client.get(name, f"/parked/{event_id}")
+        except Refused as error:
+            if error.status != 404:
+                raise
+    if not found:
+        raise Failed(f"Event {event_id} is not parked (any more). See: farmgate parked list --all")
+    if len(found) > 1:
+        raise Failed(
+            f"Event {event_id} is parked in {' and '.join(found)}: replay it in each, with "
+            "--service, or look at each one's /parked over HTTP."
+        )
+    return found.popitem()
+
+
+def _given(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _table_of_groups(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="Parked, by error", title_justify="left")
+    for title in ("service", "count", "oldest", "reason", "type", "error"):
+        table.add_column(title, justify="right" if title == "count" else "left")
+    for row in rows:
+        error = escape((row["error"] or "")[:SHORT])
+        cells = (row["service"], str(row["count"]), moment(row["oldest"]), row["reason"])
+        table.add_row(*cells, row["type"], error)
+    return table
+
+
+def _table_of_events(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="Parked, in their order", title_justify="left")
+    for title in ("service", "event", "type", "subject", "state", "reason", "attempts"):
+        table.add_column(title, no_wrap=title == "event")
+    for row in rows:
+        cells = [row[name] for name in ("service", "event_id", "type", "subject", "state")]
+        table.add_row(*cells, row["reason"], str(row["attempts"]))
+    return table

@@ -1,0 +1,18 @@
+"""What operators do about parked events is kept; every service has the table."""
+
+from shared.migrating import add_parked_actions, drop_parked_actions
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the table."""
+    add_parked_actions()
+
+
+def downgrade() -> None:
+    """Drop the table, and with it what was noted."""
+    drop_parked_actions()

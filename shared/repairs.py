@@ -1,0 +1,233 @@
+"""What an operator does about parked events: look, let one be tried again, or give one up.
+
+Each deed is noted with who, when and why, in the transaction that does it. Nothing is handled
+here: what is to be tried again is due at once, and the worker's retry timer takes it, as if its
+pause were over, so that order, inbox and the guard against killers are the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from shared import inbox, parked
+from shared.clock import now
+from shared.envelope import Unreadable, contract_of, decode
+from shared.errors import Conflict, NotFound
+from shared.ids import new_id
+from shared.logs import get
+from shared.rows import take_turns
+from shared.tables import Inbox, Parked, ParkedAction
+
+log = get(__name__)
+
+#: States of a subject's first event in which it is not being handled.
+AT_REST = ("waiting", "dead")
+#: The reason of bytes that are no event: nothing can ever handle them.
+UNREADABLE = "unreadable"
+#: Groups that are listed; more errors than that are one fault with a number in its text.
+MOST_GROUPS = 200
+
+
+class ParkedEventNotFound(NotFound):
+    """Raised when no such event is parked; it may have been handled meanwhile."""
+
+
+class WaitsBehindAnother(Conflict):
+    """Raised when an event is to be tried before an older one of its subject."""
+
+
+class BeingHandled(Conflict):
+    """Raised when the worker has the event in hand, or died with it and will try again."""
+
+
+class NoEvent(Conflict):
+    """Raised when what is parked cannot be read as an event, so that no retry can help."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parked events that failed alike."""
+
+    reason: str
+    type: str
+    error: str | None
+    count: int
+    oldest: datetime
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A parked event, and what is kept from view and from taking effect."""
+
+    event: Parked
+    payload: Mapping[str, Any] | None
+    behind: int
+
+
+def matching(
+    reason: str | None = None,
+    state: str | None = None,
+    type: str | None = None,
+    subject: str | None = None,
+) -> Select[Parked]:
+    """Return the selection of those parked events that have all the given values."""
+    wanted = {"reason": reason, "state": state, "type": type, "subject": subject}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return select(Parked).filter_by(**given)
+
+
+def groups(session: Session) -> list[Group]:
+    """Return what is parked by error, the oldest first; what waits behind another is left out."""
+    oldest = func.min(Parked.first_failed_at)
+    rows = session.execute(
+        select(Parked.reason, Parked.type, Parked.error, func.count(), oldest)
+        .where(Parked.state != "behind")
+        .group_by(Parked.reason, Parked.type, Parked.error)
+        .order_by(oldest)
+        .limit(MOST_GROUPS)
+    )
+    return [Group(*row) for row in rows]
+
+
+def show(session: Session, event_id: UUID) -> Shown:
+    """Return a parked event with its payload, personal data left out, and what waits behind it.
+
+    Raises:
+        ParkedEventNotFound: it is not parked.
+    """
+    row = session.get(Parked, event_id)
+    if row is None:
+        raise _not_found(event_id)
+    behind = session.scalar(
+        select(func.count())
+        .select_from(Parked)
+        .where(Parked.subject == row.subject, Parked.arrival > row.arrival)
+    )
+    return Shown(row, _payload(row), behind or 0)
+
+
+def replay(session: Session, event_id: UUID, actor: str, why: str | None) -> Parked:
+    """Let a parked event be tried again at once, with all its attempts before it.
+
+    Raises:
+        ParkedEventNotFound: it is not parked.
+        WaitsBehindAnother: an older one of its subject must be settled first.
+        BeingHandled: the worker has it in hand.
+        NoEvent: it cannot be read.
+    """
+    row = _take(session, event_id)
+    if row.reason == UNREADABLE:
+        raise NoEvent("These bytes are no event of ours; look at them, then discard them.")
+    first = parked.firsts_of(session, {row.subject})[row.subject]
+    if first != row.event_id:
+        raise WaitsBehindAnother(
+            f"It waits behind {first} of {row.subject}: replay or discard that one first.",
+            first=str(first),
+        )
+    _replay(session, row, actor, why)
+    return row
+
+
+def replay_all(
+    session: Session,
+    actor: str,
+    why: str | None,
+    reason: str | None = None,
+    type: str | None = None,
+) -> int:
+    """Let all that failed and are first of their subjects be tried again; return how many.
+
+    `reason` and `type` restrict it to those that failed alike. What waits behind follows.
+    """
+    take_turns(session, "consumer")
+    rows = session.scalars(
+        matching(reason=reason, type=type)
+        .where(Parked.state.in_(AT_REST), Parked.reason != UNREADABLE)
+        .order_by(Parked.arrival)
+        .with_for_update()
+    ).all()
+    firsts = set(parked.firsts_of(session, {row.subject for row in rows}).values())
+    chosen = [row for row in rows if row.event_id in firsts]
+    for row in chosen:
+        _replay(session, row, actor, why)
+    return len(chosen)
+
+
+def discard(session: Session, event_id: UUID, actor: str, why: str) -> Parked:
+    """Give a parked event up for good: it never takes effect, and what waits behind it goes on.
+
+    A copy that the broker may still bring is known and dropped.
+
+    Raises:
+        ParkedEventNotFound: it is not parked.
+        BeingHandled: the worker has it in hand.
+    """
+    row = _take(session, event_id)
+    if session.get(Inbox, row.event_id) is None:
+        inbox.take(session, [decode(row.body)])
+    _note(session, row, "discard", actor, why)
+    session.flush()
+    session.expunge(row)  # the answer shows it as it was
+    parked.leave(session, row)
+    return row
+
+
+def _take(session: Session, event_id: UUID) -> Parked:
+    take_turns(session, "consumer")
+    row = session.get(Parked, event_id, with_for_update=True)
+    if row is None:
+        raise _not_found(event_id)
+    if row.state == "suspect":
+        raise BeingHandled(
+            "The worker is handling it, or died while it did and will try again: look again in a "
+            "few seconds.",
+            next_attempt_at=row.next_attempt_at,
+        )
+    return row
+
+
+def _replay(session: Session, row: Parked, actor: str, why: str | None) -> None:
+    _note(session, row, "replay", actor, why)
+    row.state, row.attempts, row.next_attempt_at = "waiting", 0, now()
+
+
+def _note(session: Session, row: Parked, action: str, actor: str, why: str | None) -> None:
+    session.add(
+        ParkedAction(
+            id=new_id(),
+            event_id=row.event_id,
+            type=row.type,
+            subject=row.subject,
+            action=action,
+            reason=row.reason,
+            error=row.error,
+            attempts=row.attempts,
+            actor=actor,
+            why=why,
+            done_at=now(),
+        )
+    )
+    log.info(f"parked event: {action}", event_type=row.type, subject=row.subject, actor=actor)
+
+
+def _not_found(event_id: UUID) -> ParkedEventNotFound:
+    return ParkedEventNotFound(f"Event {event_id} is not parked here; it may be settled by now.")
+
+
+def _payload(row: Parked) -> Mapping[str, Any] | None:
+    """Return the event's data; only the names of its fields when it may hold personal data."""
+    contract = contract_of(row.type)
+    try:
+        data = decode(row.body).data
+    except Unreadable:
+        return None
+    if contract is not None and contract.public:
+        # A field that the contract does not know may hold anything.
+        known = contract().fields
+        return {name: value if name in known else "…" for name, value in data.items()}
+    return dict.fromkeys(data, "…")

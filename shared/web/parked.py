@@ -1,0 +1,190 @@
+"""The routes every service has for its parked events: look, replay, discard, who did what."""
+
+from typing import Any
+from uuid import UUID
+
+from marshmallow import fields, validate
+from sqlalchemy import select
+
+from shared import repairs
+from shared.paging import Page, PageRequest, page, page_of
+from shared.schemas import RequestSchema, ResponseSchema
+from shared.tables import Parked, ParkedAction
+from shared.web.access import caller, scope
+from shared.web.requests import Blueprint
+from shared.web.transactions import idempotent, reading, transaction
+
+STATES = ("waiting", "behind", "suspect", "dead")
+#: Characters of a reason that an operator may give.
+LONGEST_WHY = 500
+
+
+class ListParkedRequest(PageRequest):
+    """Which parked events to list."""
+
+    state = fields.String(validate=validate.OneOf(STATES))
+    reason = fields.String(validate=validate.Length(min=1, max=40))
+    type = fields.String(validate=validate.Length(min=1, max=255))
+    subject = fields.String(validate=validate.Length(min=1, max=300))
+
+
+class ReplayRequest(RequestSchema):
+    """Why it should work now."""
+
+    why = fields.String(load_default=None, validate=validate.Length(min=1, max=LONGEST_WHY))
+
+
+class ReplayAllRequest(ReplayRequest):
+    """Which of them; all when both are left out."""
+
+    reason = fields.String(validate=validate.Length(min=1, max=40))
+    type = fields.String(validate=validate.Length(min=1, max=255))
+
+
+class DiscardRequest(RequestSchema):
+    """Why it may be given up; it is kept."""
+
+    why = fields.String(required=True, validate=validate.Length(min=1, max=LONGEST_WHY))
+
+
+class ParkedEventResponse(ResponseSchema):
+    """An event that could not take effect here yet, or waits behind one that could not."""
+
+    event_id = fields.UUID(required=True)
+    type = fields.String(required=True)
+    publisher = fields.String(required=True)
+    subject = fields.String(required=True)
+    state = fields.String(required=True)
+    reason = fields.String(required=True)
+    error = fields.String(required=True, allow_none=True)
+    attempts = fields.Integer(required=True)
+    first_failed_at = fields.AwareDateTime(required=True)
+    next_attempt_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class ShownResponse(ResponseSchema):
+    """A parked event with its payload and how many wait behind it.
+
+    Values that may be personal are shown as `…`; null means that it is no event at all.
+    """
+
+    event = fields.Nested(ParkedEventResponse, required=True)
+    payload = fields.Dict(keys=fields.String(), required=True, allow_none=True)
+    behind = fields.Integer(required=True)
+
+
+class GroupResponse(ResponseSchema):
+    """Parked events that failed alike."""
+
+    reason = fields.String(required=True)
+    type = fields.String(required=True)
+    error = fields.String(required=True, allow_none=True)
+    count = fields.Integer(required=True)
+    oldest = fields.AwareDateTime(required=True)
+
+
+class GroupsResponse(ResponseSchema):
+    """What is parked, by error, the oldest first."""
+
+    groups = fields.List(fields.Nested(GroupResponse), required=True)
+
+
+class ReplayedResponse(ResponseSchema):
+    """How many are tried again."""
+
+    replayed = fields.Integer(required=True)
+
+
+class ActionResponse(ResponseSchema):
+    """What an operator did about a parked event."""
+
+    event_id = fields.UUID(required=True)
+    type = fields.String(required=True)
+    subject = fields.String(required=True)
+    action = fields.String(required=True)
+    reason = fields.String(required=True)
+    error = fields.String(required=True, allow_none=True)
+    attempts = fields.Integer(required=True)
+    actor = fields.String(required=True)
+    why = fields.String(required=True, allow_none=True)
+    done_at = fields.AwareDateTime(required=True)
+
+
+def blueprint_of(service: str) -> Blueprint:
+    """Return the routes of `service`, below `/api/<service>/v1/parked`."""
+    blp = Blueprint(
+        "parked",
+        __name__,
+        url_prefix=f"/api/{service}/v1/parked",
+        description="Events that could not take effect yet, for operators.",
+    )
+
+    @blp.get("")
+    @scope("operate")
+    @blp.arguments(ListParkedRequest, location="query")
+    @blp.response(200, page_of(ParkedEventResponse))
+    def list_parked(query: dict[str, Any]) -> Page[Parked]:
+        """List parked events in the order in which they came."""
+        which = {"limit": query.pop("limit"), "cursor": query.pop("cursor", None)}
+        with reading() as session:
+            return page(session, repairs.matching(**query), Parked.arrival, **which)
+
+    @blp.get("/groups")
+    @scope("operate")
+    @blp.response(200, GroupsResponse)
+    def list_groups() -> dict[str, Any]:
+        """List what is parked by error, the oldest first, with counts.
+
+        What waits behind another event of its subject is not counted.
+        """
+        with reading() as session:
+            return {"groups": repairs.groups(session)}
+
+    @blp.get("/actions")
+    @scope("operate")
+    @blp.arguments(PageRequest, location="query")
+    @blp.response(200, page_of(ActionResponse))
+    def list_actions(query: dict[str, Any]) -> Page[ParkedAction]:
+        """List what operators did about parked events, the newest first."""
+        with reading() as session:
+            return page(session, select(ParkedAction), ParkedAction.id, descending=True, **query)
+
+    @blp.get("/<uuid:event_id>")
+    @scope("operate")
+    @blp.response(200, ShownResponse)
+    def show_parked(event_id: UUID) -> repairs.Shown:
+        """Show a parked event, its payload without personal data, and what waits behind it."""
+        with reading() as session:
+            return repairs.show(session, event_id)
+
+    @blp.post("/replay")
+    @scope("operate")
+    @idempotent
+    @blp.arguments(ReplayAllRequest)
+    @blp.response(200, ReplayedResponse)
+    def replay_parked(which: dict[str, Any]) -> dict[str, int]:
+        """Let all that failed alike be tried again at once; those behind them follow."""
+        with transaction() as session:
+            return {"replayed": repairs.replay_all(session, caller().subject, **which)}
+
+    @blp.post("/<uuid:event_id>/replay")
+    @scope("operate")
+    @idempotent
+    @blp.arguments(ReplayRequest)
+    @blp.response(200, ParkedEventResponse)
+    def replay_one(told: dict[str, Any], event_id: UUID) -> Parked:
+        """Let a parked event be tried again at once; those behind it follow."""
+        with transaction() as session:
+            return repairs.replay(session, event_id, caller().subject, told["why"])
+
+    @blp.post("/<uuid:event_id>/discard")
+    @scope("operate")
+    @idempotent
+    @blp.arguments(DiscardRequest)
+    @blp.response(200, ParkedEventResponse)
+    def discard_one(told: dict[str, Any], event_id: UUID) -> Parked:
+        """Give a parked event up for good; those behind it go on without it."""
+        with transaction() as session:
+            return repairs.discard(session, event_id, caller().subject, told["why"])
+
+    return blp

@@ -1,0 +1,134 @@
+"""`farmgate parked` against running services."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import delete
+
+from farmgate.cli import main
+from shared import clock, parked
+from shared.config import Settings
+from shared.database import Database
+from shared.envelope import decode, encode
+from shared.events import OrderPaid
+from shared.ids import new_id
+from shared.tables import Parked
+from shared.testing import processes
+from shared.testing.processes import Processes
+from shared.testing.servers import wait_until
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """The embedded system, empty, for all tests of this file."""
+    with processes.embedded(tmp_path_factory.mktemp("system")) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def logistics(system: Processes) -> Iterator[Database]:
+    """The database in which events are parked here; it ends with none."""
+    database = Database(Settings.from_environment("logistics", system.environment).database_url)
+    yield database
+    with database.sessions.begin() as session:
+        session.execute(delete(Parked))
+    database.close()
+
+
+@pytest.fixture
+def run(system: Processes, monkeypatch: pytest.MonkeyPatch) -> Run:
+    for name, value in system.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def call(*arguments: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, ["parked", *arguments])
+        assert result.exit_code == code, result.output
+        return result
+
+    return call
+
+
+def park(database: Database, state: str = "dead", error: str = "ValueError at x.py:1") -> UUID:
+    """Park an event that logistics does not listen to, so that a retry settles it."""
+    order_id, event_id = uuid4(), new_id()
+    facts = {"order_id": order_id, "order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
+    body = encode(
+        OrderPaid,
+        facts,
+        event_id=event_id,
+        sequence=1,
+        time=clock.now(),
+        correlation_id="story",
+        causation_id=None,
+        traceparent=None,
+    )
+    with database.sessions.begin() as session:
+        parked.park(session, decode(body), "handler_failed", error, state)
+    return event_id
+
+
+def listed(run: Run, *options: str) -> list[dict[str, Any]]:
+    return list(json.loads(run("list", "--json", *options).output))
+
+
+def test_nothing_parked_is_said_in_a_sentence(run: Run) -> None:
+    assert "Nothing is parked" in run("list").output
+    assert "Nobody has" in run("history").output
+    assert listed(run) == []
+
+
+def test_what_is_parked_is_shown_by_error_and_each_by_itself(run: Run, logistics: Database) -> None:
+    ids = {str(park(logistics)) for _ in range(3)}
+    assert "ValueError at x.py:1" in run("list").output.replace("\n", " ")
+    (group,) = listed(run)
+    assert (group["service"], group["count"]) == ("logistics", 3)
+    assert {row["event_id"] for row in listed(run, "--all")} == ids
+    assert listed(run, "--service", "orders") == []
+    shown = run("show", ids.pop()).output
+    assert "handler_failed" in shown
+    assert '"amount_fen": 1' in shown
+
+
+def test_replayed_events_take_effect_and_the_deed_is_kept(run: Run, logistics: Database) -> None:
+    event_id = park(logistics)
+    told = run("replay", str(event_id), "--why", "fixed").output
+    assert "1 in logistics" in told
+    wait_until(lambda: listed(run) == [], 20, "the replayed event took effect")
+    (deed,) = [row for row in json.loads(run("history", "--json").output) if row["why"] == "fixed"]
+    assert (deed["event_id"], deed["action"], deed["actor"]) == (
+        str(event_id),
+        "replay",
+        "operator",
+    )
+    assert "Nothing that failed matches" in run("replay", "--all").output
+
+
+def test_a_group_is_replayed(run: Run, logistics: Database) -> None:
+    for _ in range(3):
+        park(logistics)
+    assert "3 in logistics" in run("replay", "--reason", "handler_failed").output
+    wait_until(lambda: listed(run) == [], 20, "the replayed events took effect")
+
+
+def test_a_discard_asks_first(run: Run, system: Processes, logistics: Database) -> None:
+    event_id = str(park(logistics))
+    run("discard", event_id, code=2)  # without a reason
+    run("discard", event_id, "--why", "no", code=1)  # asked, and nobody said yes
+    assert len(listed(run)) == 1
+    assert "Discarded" in run("discard", event_id, "--why", "a test of ours", "--yes").output
+    assert listed(run) == []
+    assert "not parked" in run("discard", event_id, "--why", "x", "--yes", code=1).output
+
+
+def test_wrong_usage_says_what_to_name(run: Run) -> None:
+    assert "Name either events" in run("replay", code=2).output
+    assert "Name either events" in run("replay", str(uuid4()), "--all", code=2).output
+    assert "not parked" in run("replay", str(uuid4()), code=1).output
+    run("show", "ORD-1", code=2)
