@@ -1,0 +1,203 @@
+"""Keep a record of every event contract, and refuse changes that its readers cannot follow.
+
+`python -m farmgate.contracts` writes `docs/contracts.json`; with `--check` it only compares, and
+exits 1 when a contract broke or the file is not what the code says. Writing is refused, too,
+while there are breaks: `--accept-break` is for a type that nobody has read yet.
+
+Events live longer than code: the feed and the streams keep them, and an integrator upgrades when
+it likes. So a contract must read what was written before it, and what it writes must be read by
+contracts from before. Only an added optional field is both.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+from marshmallow import Schema, fields
+
+from shared.events import EVENTS, Event
+
+FILE = Path(__file__).parent.parent / "docs" / "contracts.json"
+
+#: The words of the record, so that it does not change with the library's class names.
+KINDS = {
+    "UUID": "uuid",
+    "String": "text",
+    "Integer": "integer",
+    "Boolean": "boolean",
+    "AwareDateTime": "moment",
+    "Date": "date",
+}
+
+
+class Member(TypedDict):
+    """One field as its readers see it."""
+
+    type: str
+    required: bool
+    nullable: bool
+
+
+class Contract(TypedDict):
+    """One event type as its readers see it; `fields` by path, such as `lines[].lots[].lot_id`."""
+
+    subject: str
+    public: bool
+    fields: dict[str, Member]
+
+
+def described(events: Iterable[type[Event]] = EVENTS) -> dict[str, Contract]:
+    """Return what the code says of each event type, by routing key.
+
+    Raises:
+        KeyError: a field is of a class that `KINDS` has no word for.
+    """
+    return {
+        event.routing_key: {
+            "subject": event.subject,
+            "public": event.public,
+            "fields": dict(_members(event())),
+        }
+        for event in events
+    }
+
+
+def _members(schema: Schema, above: str = "") -> Iterator[tuple[str, Member]]:
+    for name, field in schema.fields.items():
+        path = above + (field.data_key or name)
+        yield (
+            path,
+            {"type": _kind(field), "required": field.required, "nullable": field.allow_none},
+        )
+        while isinstance(field, fields.List):
+            path, field = f"{path}[]", field.inner
+        if isinstance(field, fields.Nested):
+            yield from _members(field.schema, f"{path}[]." if field.many else f"{path}.")
+
+
+def _kind(field: fields.Field[Any]) -> str:
+    if isinstance(field, fields.List):
+        return f"list of {_kind(field.inner)}{' or null' if field.inner.allow_none else ''}"
+    if isinstance(field, fields.Nested):
+        return "list of object" if field.many else "object"
+    return KINDS[type(field).__name__]
+
+
+def breaks(recorded: Mapping[str, Contract], present: Mapping[str, Contract]) -> list[str]:
+    """Return a sentence for each change that a reader or a stored event does not survive.
+
+    Each says what changed and what to do instead. A new event type is no break, and neither is
+    a new optional field.
+    """
+    found = []
+    for key, before in recorded.items():
+        after = present.get(key)
+        changes = ["the event type is gone"] if after is None else _changes(before, after)
+        found += [f"{key}: {change}; {_instead(key)}." for change in changes]
+    return found
+
+
+def _instead(key: str) -> str:
+    stem, _, version = key.rpartition(".v")
+    return f"leave it as it was recorded, and publish `{stem}.v{int(version) + 1}` beside it"
+
+
+def _changes(before: Contract, after: Contract) -> list[str]:
+    found = []
+    if before["subject"] != after["subject"]:
+        found.append(f"the subject was `{before['subject']}` and is now `{after['subject']}`")
+    if before["public"] != after["public"]:
+        words = ("public", "internal") if before["public"] else ("internal", "public")
+        found.append("the event was {} and is now {}".format(*words))
+    return found + _field_changes(before["fields"], after["fields"])
+
+
+def _field_changes(before: Mapping[str, Member], after: Mapping[str, Member]) -> list[str]:
+    found = []
+    # Gone or of another type: what was inside it needs no sentence of its own.
+    over: set[str] = set()
+    # Sorted, a field comes before what is inside it.
+    for path in sorted(before):
+        if _above(path) in over:
+            over.add(path)
+        elif path not in after:
+            over.add(path)
+            found.append(f"the field `{path}` is gone")
+        else:
+            if before[path]["type"] != after[path]["type"]:
+                over.add(path)
+            found += _member_changes(path, before[path], after[path])
+    for path in sorted(after.keys() - before.keys()):
+        # Inside a new field it may be required: whoever sends the one knows the other.
+        was_there = _above(path) in ("", *before) and _above(path) not in over
+        if after[path]["required"] and was_there:
+            found.append(f"the new field `{path}` is required, and stored events do not have it")
+    return found
+
+
+def _above(path: str) -> str:
+    """Return the path of the field that this one is inside of, or "" for one of the event's."""
+    return path.rpartition(".")[0].rstrip("[]")
+
+
+def _member_changes(path: str, before: Member, after: Member) -> Iterator[str]:
+    if before["type"] != after["type"]:
+        yield f"the field `{path}` was {before['type']} and is now {after['type']}"
+    if after["required"] and not before["required"]:
+        yield f"the field `{path}` is now required, and stored events may not have it"
+    if before["required"] and not after["required"]:
+        yield f"the field `{path}` is now optional, and its readers require it"
+    if after["nullable"] and not before["nullable"]:
+        yield f"the field `{path}` may now be null, and its readers do not expect that"
+    if before["nullable"] and not after["nullable"]:
+        yield f"the field `{path}` may no longer be null, and in stored events it may be"
+
+
+def written(contracts: Mapping[str, Contract]) -> str:
+    """Return the record as JSON with one field a line, so that a change is one line, too."""
+    return "{\n" + ",\n".join(map(_entry, contracts, contracts.values())) + "\n}\n"
+
+
+def _entry(key: str, contract: Contract) -> str:
+    members = ",\n".join(
+        f"   {json.dumps(path)}: {json.dumps(member)}"
+        for path, member in contract["fields"].items()
+    )
+    return (
+        f" {json.dumps(key)}: {{\n"
+        f'  "subject": {json.dumps(contract["subject"])},\n'
+        f'  "public": {json.dumps(contract["public"])},\n'
+        f'  "fields": {{\n{members}\n  }}\n }}'
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the record, or with `--check` compare it; return the exit code."""
+    parser = argparse.ArgumentParser(description="The record of the event contracts.")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--check", action="store_true", help="only compare")
+    group.add_argument("--accept-break", action="store_true", help="write in spite of breaks")
+    options = parser.parse_args(arguments)
+
+    current = FILE.read_text(encoding="utf-8") if FILE.exists() else "{}"
+    present = described()
+    found = [] if options.accept_break else breaks(json.loads(current), present)
+    for sentence in found:
+        print(sentence, file=sys.stderr)
+    if found:
+        print("docs/contracts.json stays as it is", file=sys.stderr)
+        return 1
+    if options.check and current != written(present):
+        print("docs/contracts.json is not what the code says: run `make docs`", file=sys.stderr)
+        return 1
+    if not options.check:
+        FILE.parent.mkdir(exist_ok=True)
+        FILE.write_text(written(present), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
