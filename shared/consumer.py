@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
-from uuid import NAMESPACE_OID, uuid5
 
 from kombu import Connection, Consumer, Queue
 
-from shared.clock import now
-from shared.envelope import LARGEST, Envelope, Unreadable, decode
+from shared.dead_letters import unreadable
+from shared.envelope import Envelope, Unreadable, decode
 from shared.handling import Handling
 from shared.logs import get
 from shared.supervision import Stopping
@@ -100,7 +99,7 @@ def _settle(batch: Sequence[Any], handling: Handling, while_away: Any) -> None:
         try:
             events.append(decode(message.body))
         except Unreadable as error:
-            handling.park_unreadable(_unreadable(message.body), str(error), while_away)
+            handling.park_unreadable(unreadable(message.body), str(error), while_away)
     if suspect:
         for event in events:  # slow, three commits each: the broker must not take us for dead
             handling.settle_suspects([event], while_away)
@@ -113,22 +112,3 @@ def _returns(message: Any) -> int:
     """Return how often the broker has had to take a message back."""
     count = (message.headers or {}).get("x-delivery-count", 0)
     return count if isinstance(count, int) else 0
-
-
-def _unreadable(body: bytes | str) -> Envelope:
-    """Return a stand-in for bytes that are no event, named by their content."""
-    raw = body.encode(errors="replace") if isinstance(body, str) else bytes(body)
-    event_id = uuid5(NAMESPACE_OID, raw.hex())
-    return Envelope(
-        event_id=event_id,
-        type="unreadable",
-        source="",
-        subject=f"unreadable/{event_id}",
-        sequence=0,
-        time=now(),
-        correlation_id=str(event_id),
-        causation_id=None,
-        traceparent=None,
-        data={},
-        body=raw[:LARGEST],
-    )

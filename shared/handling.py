@@ -107,6 +107,11 @@ class Handling:
         with self._turn:
             self._park(event, "unreadable", reason, "dead", while_away)
 
+    def park_given_up(self, event: Envelope, why: str, while_away: WhileAway) -> None:
+        """Keep an event that the broker gave up, as dead, unless it took effect after all."""
+        with self._turn:
+            self._park(event, "given_up", why, "dead", while_away)
+
     def _understand(self, event: Envelope) -> Step:
         known = self._handlers.get(event.type)
         if known is None:

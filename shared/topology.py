@@ -155,7 +155,7 @@ def permissions(service: str) -> dict[str, str]:
     return {
         "configure": "^$",
         "write": f"^{EXCHANGE}$",
-        "read": f"^{service}\\.events$",
+        "read": f"^{service}\\.events(\\.dead)?$",
         "topic_write": f"^{service}\\.",
         "topic_read": "^$",
     }

@@ -1,4 +1,4 @@
-"""The worker process of one service: consumer, relay and timers in supervised threads."""
+"""The worker process of one service: its loops in supervised threads."""
 
 import logging
 import signal
@@ -9,6 +9,7 @@ from shared import logs, metrics
 from shared.config import Settings, read, read_integer
 from shared.consumer import consume
 from shared.database import Database
+from shared.dead_letters import drain
 from shared.errors import Misconfigured
 from shared.handling import Handling
 from shared.relay import Relay
@@ -64,6 +65,7 @@ def run(service: Service, settings: Settings) -> None:
     threads = [
         supervise("consumer", lambda: consume(url, handling, stopping), stopping),
         supervise("relay", relay.run, stopping),
+        supervise("dead letters", lambda: drain(url, handling, stopping), stopping),
         supervise("timers", lambda: run_timers(timers, database, settings, stopping), stopping),
     ]
     signal.sigwait(signals)

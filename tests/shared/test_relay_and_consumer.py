@@ -18,6 +18,8 @@ from sqlalchemy import func, select
 from shared import outbox, topology
 from shared.consumer import consume
 from shared.database import Database
+from shared.dead_letters import drain
+from shared.envelope import decode
 from shared.events import EnterpriseRegistered, OrderPaid
 from shared.handling import Handling
 from shared.relay import Refused, Relay
@@ -267,6 +269,60 @@ def test_a_message_with_an_unknown_compression_goes_to_the_dead_queue_and_the_lo
         wait_until(lambda: depth(vhost, "notifications.events.dead") == 1, 10, "dead letter")
 
     assert failures == []
+
+
+def draining(database: Database, url: str) -> Callable[[Stopping], None]:
+    handling = Handling(probe.SERVICE, database)
+    return lambda stopping: drain(url, handling, stopping)
+
+
+def given_up(url: str, body: bytes) -> None:
+    """Put a message where the broker puts what it gives up."""
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    headers = {"x-death": [{"reason": "delivery_limit"}]}
+    channel.basic_publish(
+        "",
+        "notifications.events.dead",
+        body,
+        pika.BasicProperties(delivery_mode=2, headers=headers),
+        mandatory=True,
+    )
+    connection.close()
+
+
+def test_what_the_broker_gave_up_is_parked_once_and_not_what_took_effect(
+    vhost: str, broker: RabbitMQ, sender: Database, receiver: Database
+) -> None:
+    record(sender, [uuid4()], times=2)
+    with sender.readers() as session:
+        handled, lost = session.scalars(select(Outbox.body).order_by(Outbox.id))
+    Handling(probe.SERVICE, receiver).settle([decode(handled)], lambda seconds: None)
+    for body in (handled, lost, lost, b"no json {"):
+        given_up(vhost, body)
+    publish(vhost, b"{}", headers={"compression": "application/x-surprise"})
+
+    with (
+        logged_in(vhost, broker, "notifications") as receiving,
+        running(draining(receiver, receiving), consuming(receiver, receiving)) as failures,
+    ):
+        wait_until(lambda: len(parked_rows(receiver)) == 3, 20, "what was given up is parked")
+        wait_until(lambda: depth(vhost, "notifications.events.dead") == 0, 10, "an empty queue")
+
+    assert failures == []
+    rows = parked_rows(receiver)
+    assert {row.state for row in rows} == {"dead"}
+    assert sorted(row.reason for row in rows) == ["given_up", "unreadable", "unreadable"]
+    (event,) = [row for row in rows if row.reason == "given_up"]
+    assert event.event_id == decode(lost).event_id
+    assert "delivery_limit" in (event.error or "")
+    assert len(probe.effects(receiver)) == 1
+
+
+def parked_rows(database: Database) -> list[Parked]:
+    with database.readers() as session:
+        return list(session.scalars(select(Parked)))
 
 
 @contextmanager

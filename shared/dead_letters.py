@@ -1,0 +1,99 @@
+"""What the broker gave up, brought into the list of parked events: one place to look.
+
+A message ends in the dead queue when it was returned too often, or could not be taken from its
+wrapping. It is acknowledged there only once it is parked, and the inbox drops what took effect
+after all.
+"""
+
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from shared.clock import now
+from shared.envelope import LARGEST, Envelope, Unreadable, decode
+from shared.handling import Handling
+from shared.logs import get
+from shared.supervision import Stopping
+from shared.topology import dead_queue_of
+
+log = get(__name__)
+
+#: Messages on their way to us at once.
+PREFETCH = 50
+#: Seconds to wait for a message before looking whether the process is to stop.
+LOOK = 1.0
+#: Seconds to wait for the broker's answer to anything.
+IO_TIMEOUT = 10
+
+
+def drain(url: str, handling: Handling, stopping: Stopping) -> None:
+    """Park what is in the service's dead queue, and what comes into it, until the process stops.
+
+    Raises:
+        pika.exceptions.AMQPError: the connection failed or the queue is missing; start again.
+        sqlalchemy.exc.DBAPIError: the database is away; start again.
+    """
+    parameters = pika.URLParameters(url)
+    parameters.heartbeat = 30
+    parameters.socket_timeout = parameters.stack_timeout = IO_TIMEOUT
+    connection = pika.BlockingConnection(parameters)
+    try:
+        channel = connection.channel()
+        channel.basic_qos(prefetch_count=PREFETCH)
+
+        def while_away(seconds: float) -> None:
+            """Keep the connection alive while nothing can be parked."""
+            stopping.pause(seconds)
+            connection.process_data_events(time_limit=0)
+
+        queue = dead_queue_of(handling.service.name)
+        for method, properties, body in channel.consume(queue, inactivity_timeout=LOOK):
+            if stopping.is_set():
+                return
+            if method is not None:
+                _park(handling, body, _why(properties), while_away)
+                _acknowledge(channel, method)
+    finally:
+        if connection.is_open:
+            connection.close()
+
+
+def _park(handling: Handling, body: bytes, why: str, while_away: Any) -> None:
+    try:
+        event = decode(body)
+    except Unreadable as error:
+        handling.park_unreadable(unreadable(body), f"{error}; {why}", while_away)
+    else:
+        handling.park_given_up(event, why, while_away)
+
+
+def _acknowledge(channel: BlockingChannel, method: Any) -> None:
+    channel.basic_ack(method.delivery_tag)
+    log.warning("dead letter parked", reason="given_up")
+
+
+def _why(properties: pika.BasicProperties) -> str:
+    deaths = (properties.headers or {}).get("x-death") or [{}]
+    reason = deaths[0].get("reason", "unknown") if isinstance(deaths[0], dict) else "unknown"
+    return f"the broker gave it up: {reason}"
+
+
+def unreadable(body: bytes | str) -> Envelope:
+    """Return a stand-in for bytes that are no event, named by their content."""
+    raw = body.encode(errors="replace") if isinstance(body, str) else bytes(body)
+    event_id = uuid5(NAMESPACE_OID, raw.hex())
+    return Envelope(
+        event_id=event_id,
+        type="unreadable",
+        source="",
+        subject=f"unreadable/{event_id}",
+        sequence=0,
+        time=now(),
+        correlation_id=str(event_id),
+        causation_id=None,
+        traceparent=None,
+        data={},
+        body=raw[:LARGEST],
+    )
