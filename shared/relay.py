@@ -5,10 +5,10 @@ stops the relay at that row, since marking around it would put a subject's event
 in the wrong order. After any failure the same ids are published again; inboxes drop repeats.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import pika
 import pika.channel
@@ -51,6 +51,16 @@ def _is_feed_only(type_: str) -> bool:
     return contract is not None and contract.feed_only
 
 
+class Source(Protocol):
+    """Where a session takes events from and says which ones every bound queue has on disk."""
+
+    def waiting(self, limit: int = BATCH) -> list[Waiting]:
+        """Return up to `limit` events that were not marked yet, in their order."""
+
+    def mark(self, rows: Sequence[Waiting]) -> None:
+        """Note that these, the first ones of what `waiting` last gave, were confirmed."""
+
+
 class Relay:
     """One service's relay; `run` once per connection, supervised."""
 
@@ -86,19 +96,30 @@ class Relay:
             while not store.try_lock():
                 self.stopping.pause(STAND_BY)
             log.info("relay active", service=self.service)
-            error = _Session(self, store).run()
+            self.publish(store)
+        finally:
+            store.close()
+
+    def publish(self, source: Source) -> None:
+        """Publish what `source` gives until the process stops, over one connection.
+
+        Raises:
+            Refused, Unconfirmed, pika.exceptions.AMQPError: try again later.
+            Exception: what `source` raised.
+        """
+        try:
+            error = _Session(self, source).run()
             if error is not None:
                 raise error
         finally:
             self.set_blocked(False)
-            store.close()
 
 
 class _Session:
     """What one connection of a relay knows: delivery tags restart at 1 with each channel."""
 
-    def __init__(self, relay: Relay, store: Store) -> None:
-        self.relay, self.store = relay, store
+    def __init__(self, relay: Relay, source: Source) -> None:
+        self.relay, self.source = relay, source
         self.tag = 0
         self.rows: list[Waiting] = []
         self.pending: dict[int, str] = {}
@@ -196,7 +217,7 @@ class _Session:
         if self.relay.stopping.is_set():
             self._stop(None)
             return
-        self.rows = self.store.waiting(BATCH) if self.channel.is_open else []
+        self.rows = self.source.waiting(BATCH) if self.channel.is_open else []
         to_send = [row for row in self.rows if not _is_feed_only(row.type)]
         self.sent_at = monotonic()
         for row in to_send:
@@ -235,7 +256,7 @@ class _Session:
 
     def _mark(self) -> None:
         good = list(takewhile(lambda row: str(row.event_id) not in self.refused, self.rows))
-        self.store.mark(good)
+        self.source.mark(good)
         self.relay.counted(len(good))
         if len(good) < len(self.rows):
             row = self.rows[len(good)]
