@@ -235,7 +235,7 @@ def _table_of_groups(rows: list[dict[str, Any]]) -> Table:
 def _table_of_events(rows: list[dict[str, Any]]) -> Table:
     table = Table(title="Parked, in their order", title_justify="left")
     for title in ("service", "event", "type", "subject", "state", "reason", "attempts"):
-        table.add_column(title, no_wrap=title == "event")
+        table.add_column(title, no_wrap=title == "event", overflow="fold")
     for row in rows:
         cells = [row[name] for name in ("service", "event_id", "type", "subject", "state")]
         table.add_row(*cells, row["reason"], str(row["attempts"]))

@@ -1,0 +1,311 @@
+"""Faults on the backbone with a ledger, and the proof that the ledger sees what it looks for.
+
+Each fault is played twice: as the code is, where nothing may be lost, doubled or out of order;
+and with one of its mechanisms taken out, where the ledger must tell the damage.
+"""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import pika
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+import shared.relay
+from shared import inbox, outbox, topology
+from shared.consumer import consume
+from shared.database import Database
+from shared.events import OrderPaid
+from shared.handling import Handling
+from shared.ids import new_id
+from shared.relay import Relay
+from shared.service import Service
+from shared.supervision import Stopping, supervise
+from shared.tables import Outbox
+from shared.testing import probe
+from shared.testing.servers import RabbitMQ, wait_until
+
+pytestmark = [pytest.mark.broker, pytest.mark.postgres]
+
+PUBLISHER = Service("orders", {})
+PAID = OrderPaid.routing_key
+COPIES = 20
+ORDERS, TIMES = 10, 5
+#: Seconds in which everything must have arrived.
+DRAINED = 60
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of acknowledged operations, as Jepsen's queue checker sorts them."""
+
+    kept: int
+    lost: int
+    doubled: int
+    #: Took effect although nobody was told that it was done.
+    unexpected: int
+    out_of_order: int
+
+
+Operation = tuple[str, int]
+
+
+def verdict(acknowledged: list[Operation], effects: list[Operation]) -> Verdict:
+    """Compare the operations that were acknowledged with those that took effect, in their order."""
+    asked, done = set(acknowledged), Counter(effects)
+    firsts: defaultdict[str, list[int]] = defaultdict(list)
+    for subject, sequence in dict.fromkeys(effects):
+        firsts[subject].append(sequence)
+    return Verdict(
+        kept=len(asked & done.keys()),
+        lost=len(asked - done.keys()),
+        doubled=sum(count > 1 for count in done.values()),
+        unexpected=len(done.keys() - asked),
+        out_of_order=sum(sequences != sorted(sequences) for sequences in firsts.values()),
+    )
+
+
+def all_kept(count: int) -> Verdict:
+    return Verdict(kept=count, lost=0, doubled=0, unexpected=0, out_of_order=0)
+
+
+class Aggregate:
+    def __init__(self) -> None:
+        self.version = 0
+
+
+class Bench:
+    """One publisher and one listener on a real broker and real databases."""
+
+    def __init__(self, url: str, sender: Database, receiver: Database) -> None:
+        self.url, self.sender, self.receiver = url, sender, receiver
+        self.acknowledged: list[Operation] = []
+        self.orders: dict[UUID, Aggregate] = {uuid4(): Aggregate() for _ in range(ORDERS)}
+
+    def pay(self, order_id: UUID, dies: bool = False) -> None:
+        """Note a payment; `dies` before the commit, so that nobody is told that it was done."""
+        aggregate = self.orders[order_id]
+        version = aggregate.version
+        try:
+            with self.sender.sessions.begin() as session:
+                facts = {"order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
+                outbox.record(session, OrderPaid, aggregate, order_id=order_id, **facts)
+                if dies:
+                    raise InterruptedError
+        except InterruptedError:
+            aggregate.version = version
+        else:
+            self.acknowledged.append((f"order/{order_id}", aggregate.version))
+
+    def pay_all(self, times: int = TIMES) -> None:
+        for _ in range(times):
+            for order_id in self.orders:
+                self.pay(order_id)
+
+    def verdict(self) -> Verdict:
+        done = [(effect.subject, effect.sequence) for effect in probe.effects(self.receiver)]
+        return verdict(self.acknowledged, done)
+
+    def waiting(self) -> int:
+        """Return how many events have no position yet."""
+        with self.sender.readers() as session:
+            return len(session.scalars(select(Outbox.id).where(Outbox.position.is_(None))).all())
+
+    @contextmanager
+    def channel(self) -> Iterator[Any]:
+        connection = pika.BlockingConnection(pika.URLParameters(self.url))
+        try:
+            yield connection.channel()
+        finally:
+            connection.close()
+
+    @contextmanager
+    def relaying(self) -> Iterator[None]:
+        with running(lambda stopping: Relay("orders", self.sender, self.url, stopping).run()):
+            yield
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        handling = Handling(probe.SERVICE, self.receiver)
+        with running(lambda stopping: consume(self.url, handling, stopping)):
+            yield
+
+    def drain(self) -> None:
+        """Let everything arrive; the faults are over."""
+        with self.relaying():
+            wait_until(lambda: self.waiting() == 0, DRAINED, "everything is published")
+        # The last of the queue: what comes after it has seen all before it.
+        last = new_id()
+        self.orders[last] = Aggregate()
+        with self.relaying(), self.listening():
+            self.pay(last)
+            wait_until(
+                lambda: any(e.subject == f"order/{last}" for e in probe.effects(self.receiver)),
+                DRAINED,
+                "everything has arrived",
+            )
+
+
+@contextmanager
+def running(loop: Callable[[Stopping], None]) -> Iterator[None]:
+    stopping = Stopping()
+    thread = supervise("loop", lambda: loop(stopping), stopping)
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(15)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def bench(broker: RabbitMQ, postgres: Callable[[str], str]) -> Iterator[Bench]:
+    name = f"v{uuid4().hex[:8]}"
+    broker.ctl("add_vhost", name)
+    broker.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+    url = broker.url().rpartition("/")[0] + "/" + name
+    topology.declare(url, [PUBLISHER, probe.SERVICE])
+    sender, receiver = Database(postgres("fault_sender")), Database(postgres("fault_receiver"))
+    for database in (sender, receiver):
+        probe.create_tables(database)
+    probe.MENDED.clear()
+    yield Bench(url, sender, receiver)
+    sender.close()
+    receiver.close()
+    broker.ctl("delete_vhost", name)
+
+
+# --- Every message twenty times, shuffled ---------------------------------------------------------
+
+
+def deliver_often(bench: Bench) -> None:
+    """Let all arrive, and then nineteen copies more of each, in any order."""
+    bench.pay_all()
+    with bench.relaying():
+        wait_until(lambda: bench.waiting() == 0, DRAINED, "everything is published")
+    with bench.sender.readers() as session:
+        bodies = list(session.scalars(select(Outbox.body)).all()) * (COPIES - 1)
+    random.Random(4).shuffle(bodies)
+    with bench.channel() as channel:
+        channel.confirm_delivery()
+        for body in bodies:
+            channel.basic_publish("events", PAID, bytes(body), mandatory=True)
+    bench.drain()
+
+
+def test_every_message_twenty_times_takes_effect_once_and_in_order(bench: Bench) -> None:
+    deliver_often(bench)
+    assert bench.verdict() == all_kept(ORDERS * TIMES + 1)
+
+
+def test_without_the_inbox_the_bench_tells_the_doubling(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def believe_all(session: Session, events: Any) -> set[UUID]:
+        return {event.event_id for event in events}
+
+    monkeypatch.setattr(inbox, "take", believe_all)
+    deliver_often(bench)
+    found = bench.verdict()
+    assert found.doubled == ORDERS * TIMES
+    assert found.lost == 0
+
+
+# --- A binding is deleted while the relay runs ----------------------------------------------------
+
+
+def unbind_meanwhile(bench: Bench) -> None:
+    """Delete bindings, sell on, and declare the topology again only much later."""
+    bench.pay_all(1)
+    with bench.relaying():
+        wait_until(lambda: bench.waiting() == 0, DRAINED, "the first are published")
+    with bench.channel() as channel:
+        for queue in ("notifications.events", topology.STREAM):
+            channel.queue_unbind(queue, "events", PAID)
+    bench.pay_all(2)
+    ended: list[BaseException] = []
+    stopping = Stopping()
+    relay = Relay("orders", bench.sender, bench.url, stopping)
+    thread = supervise("relay", relay.run, stopping, ended.append)
+    wait_until(lambda: bool(ended) or bench.waiting() == 0, DRAINED, "the relay saw the hole")
+    stopping.set()
+    thread.join(15)
+    topology.declare(bench.url, [PUBLISHER, probe.SERVICE])
+    bench.drain()
+
+
+def test_a_deleted_binding_loses_nothing(bench: Bench) -> None:
+    unbind_meanwhile(bench)
+    assert bench.verdict() == all_kept(ORDERS * 3 + 1)
+
+
+def test_without_the_wait_for_confirms_the_bench_tells_the_loss(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_of_relay = shared.relay._Session
+    send = session_of_relay._pump
+
+    def send_and_mark(self: Any) -> None:
+        send(self)
+        if self.rows:
+            self.pending.clear()
+            self._mark()
+
+    monkeypatch.setattr(session_of_relay, "_pump", send_and_mark)
+    monkeypatch.setattr(session_of_relay, "_confirmed", lambda self, frame: None)
+    unbind_meanwhile(bench)
+    assert bench.verdict().lost == ORDERS * 2
+
+
+# --- Death between the change and its commit ------------------------------------------------------
+
+
+def die_now_and_then(bench: Bench) -> None:
+    chance = random.Random(4)
+    for _ in range(TIMES):
+        for order_id in list(bench.orders):
+            bench.pay(order_id, dies=chance.random() < 0.3)
+    bench.drain()
+
+
+def test_what_dies_before_its_commit_is_said_to_nobody(bench: Bench) -> None:
+    die_now_and_then(bench)
+    found = bench.verdict()
+    assert found == all_kept(len(bench.acknowledged))
+    assert found.kept < ORDERS * TIMES
+
+
+def test_without_the_transaction_of_the_outbox_the_bench_tells_what_nobody_did(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = outbox.record
+
+    def record_at_once(session: Session, *arguments: Any, **facts: Any) -> None:
+        with bench.sender.sessions.begin() as another:
+            record(another, *arguments, **facts)
+
+    monkeypatch.setattr(outbox, "record", record_at_once)
+    # A number that was said cannot be said again: each payment is the first of its order.
+    for _ in range(TIMES):
+        order_id = new_id()
+        bench.orders[order_id] = Aggregate()
+        bench.pay(order_id, dies=True)
+    monkeypatch.setattr(outbox, "record", record)
+    bench.drain()
+    assert bench.verdict().unexpected == TIMES
+
+
+# --- The ledger itself ----------------------------------------------------------------------------
+
+
+def test_the_ledger_sorts_what_it_is_shown() -> None:
+    acknowledged = [("a", 1), ("a", 2), ("b", 1), ("c", 1)]
+    effects = [("a", 2), ("a", 1), ("b", 1), ("b", 1), ("d", 1)]
+    found = verdict(acknowledged, effects)
+    assert found == Verdict(kept=3, lost=1, doubled=1, unexpected=1, out_of_order=1)
