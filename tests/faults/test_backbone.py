@@ -263,6 +263,42 @@ def test_without_the_wait_for_confirms_the_bench_tells_the_loss(
     assert bench.verdict().lost == ORDERS * 2
 
 
+# --- The broker's alarm, and connections that are cut ---------------------------------------------
+
+
+def test_a_memory_alarm_holds_the_relay_back_and_loses_nothing(
+    bench: Bench, broker: RabbitMQ
+) -> None:
+    stopping = Stopping()
+    relay = Relay("orders", bench.sender, bench.url, stopping)
+    failures: list[BaseException] = []
+    thread = supervise("relay", relay.run, stopping, failures.append)
+    broker.ctl("set_vm_memory_high_watermark", "0.00001")
+    try:
+        bench.pay_all(2)
+        wait_until(lambda: relay.blocked, DRAINED, "the relay is told to wait")
+        assert bench.waiting() > 0
+    finally:
+        broker.ctl("set_vm_memory_high_watermark", "0.6")
+    wait_until(lambda: not relay.blocked and bench.waiting() == 0, DRAINED, "it goes on by itself")
+    stopping.set()
+    thread.join(15)
+
+    assert failures == []
+    bench.drain()
+    assert bench.verdict() == all_kept(ORDERS * 2 + 1)
+
+
+def test_connections_closed_again_and_again_lose_nothing(bench: Bench, broker: RabbitMQ) -> None:
+    vhost = bench.url.rpartition("/")[2]
+    with bench.relaying(), bench.listening():
+        for _ in range(5):
+            bench.pay_all(2)
+            broker.ctl("close_all_connections", "--vhost", vhost, "a fault")
+    bench.drain()
+    assert bench.verdict() == all_kept(ORDERS * 10 + 1)
+
+
 # --- Death between the change and its commit ------------------------------------------------------
 
 
