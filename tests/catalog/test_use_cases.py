@@ -6,7 +6,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
@@ -77,6 +77,21 @@ def test_fifty_buyers_at_once_get_exactly_the_last_ten(shop: Any, database: Data
     assert (count_of(database, "held"), count_of(database, "refused")) == (10, 40)
     assert shop.level(lot) == {"reserved": 10}
     assert differences(database) == []
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_without_the_row_lock_the_same_buyers_are_seen_to_get_more(
+    shop: Any, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test above can fail: with its lock taken out, it tells the overselling."""
+    shop.add_lot("L-1", 10)
+    monkeypatch.setattr(Select, "with_for_update", lambda statement, **_: statement)
+
+    at_once(database, [an_order_for(shop, (shop.variant, 1)) for _ in range(50)])
+
+    assert count_of(database, "held") > 10
+    assert differences(database) != []
 
 
 def test_orders_that_share_lots_in_any_order_do_not_wait_for_each_other(
