@@ -10,6 +10,7 @@ from shared import repairs
 from shared.paging import Page, PageRequest, page, page_of
 from shared.schemas import RequestSchema, ResponseSchema
 from shared.tables import Parked, ParkedAction
+from shared.trace import ParkedResponse
 from shared.web.access import caller, scope
 from shared.web.requests import Blueprint
 from shared.web.transactions import idempotent, reading, transaction
@@ -47,19 +48,10 @@ class DiscardRequest(RequestSchema):
     why = fields.String(required=True, validate=validate.Length(min=1, max=LONGEST_WHY))
 
 
-class ParkedEventResponse(ResponseSchema):
+class ParkedEventResponse(ParkedResponse):
     """An event that could not take effect here yet, or waits behind one that could not."""
 
-    event_id = fields.UUID(required=True)
-    type = fields.String(required=True)
     publisher = fields.String(required=True)
-    subject = fields.String(required=True)
-    state = fields.String(required=True)
-    reason = fields.String(required=True)
-    error = fields.String(required=True, allow_none=True)
-    attempts = fields.Integer(required=True)
-    first_failed_at = fields.AwareDateTime(required=True)
-    next_attempt_at = fields.AwareDateTime(required=True, allow_none=True)
 
 
 class ShownResponse(ResponseSchema):
