@@ -58,10 +58,11 @@ def list_(services: tuple[str, ...], each: bool, as_json: bool) -> None:
 
 @command.command("show")
 @click.argument("event_id", type=click.UUID)
+@SERVICE
 @JSON
-def show(event_id: UUID, as_json: bool) -> None:
+def show(event_id: UUID, services: tuple[str, ...], as_json: bool) -> None:
     """Show why EVENT_ID is parked, its payload without personal data, and what waits behind it."""
-    service, shown = _find(connect(os.environ), event_id)
+    service, shown = _find(connect(os.environ), event_id, services)
     if as_json:
         click.echo(json.dumps({"service": service} | shown, ensure_ascii=False, indent=2))
         return
@@ -126,11 +127,12 @@ def replay(
 @click.argument("event_id", type=click.UUID)
 @click.option("--why", required=True, help="Why it may be given up; it is kept.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@SERVICE
 @JSON
-def discard(event_id: UUID, why: str, yes: bool, as_json: bool) -> None:
+def discard(event_id: UUID, why: str, yes: bool, services: tuple[str, ...], as_json: bool) -> None:
     """Give EVENT_ID up for good: it never takes effect, and what waits behind it goes on."""
     client = connect(os.environ)
-    service, shown = _find(client, event_id)
+    service, shown = _find(client, event_id, services)
     event = shown["event"]
     if not yes:
         click.confirm(
@@ -192,9 +194,7 @@ def _events(client: Client, services: tuple[str, ...]) -> Iterator[dict[str, Any
             yield {"service": name} | event
 
 
-def _find(
-    client: Client, event_id: UUID, services: tuple[str, ...] = ()
-) -> tuple[str, dict[str, Any]]:
+def _find(client: Client, event_id: UUID, services: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     """Return the one service in which an event is parked, and what it says of it.
 
     Raises:
@@ -211,8 +211,7 @@ def _find(
         raise Failed(f"Event {event_id} is not parked (any more). See: farmgate parked list --all")
     if len(found) > 1:
         raise Failed(
-            f"Event {event_id} is parked in {' and '.join(found)}: replay it in each, with "
-            "--service, or look at each one's /parked over HTTP."
+            f"Event {event_id} is parked in {' and '.join(found)}: name one of them with --service."
         )
     return found.popitem()
 

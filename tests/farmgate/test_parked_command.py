@@ -132,3 +132,20 @@ def test_wrong_usage_says_what_to_name(run: Run) -> None:
     assert "Name either events" in run("replay", str(uuid4()), "--all", code=2).output
     assert "not parked" in run("replay", str(uuid4()), code=1).output
     run("show", "ORD-1", code=2)
+
+
+def test_an_event_parked_in_two_services_is_named_by_its_service(
+    run: Run, system: Processes, logistics: Database
+) -> None:
+    event_id = park(logistics)
+    url = Settings.from_environment("catalog", system.environment).database_url
+    catalog = Database(url)
+    with logistics.readers() as reader, catalog.sessions.begin() as session:
+        row = reader.get(Parked, event_id)
+        assert row is not None
+        parked.park(session, decode(row.body), "handler_failed", None, "dead")
+    catalog.close()
+
+    assert "catalog and logistics" in run("show", str(event_id), code=1).output.replace("\n", " ")
+    run("discard", str(event_id), "--why", "a test", "--yes", "--service", "catalog")
+    assert "logistics" in run("show", str(event_id)).output
