@@ -5,15 +5,13 @@ wrapping. It is acknowledged there only once it is parked, and the inbox drops w
 after all.
 """
 
-from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 import pika
-from pika.adapters.blocking_connection import BlockingChannel
 
 from shared.clock import now
 from shared.envelope import LARGEST, Envelope, Unreadable, decode
-from shared.handling import Handling
+from shared.handling import Handling, WhileAway
 from shared.logs import get
 from shared.supervision import Stopping
 from shared.topology import dead_queue_of
@@ -54,24 +52,20 @@ def drain(url: str, handling: Handling, stopping: Stopping) -> None:
                 return
             if method is not None:
                 _park(handling, body, _why(properties), while_away)
-                _acknowledge(channel, method)
+                channel.basic_ack(method.delivery_tag)
     finally:
         if connection.is_open:
             connection.close()
 
 
-def _park(handling: Handling, body: bytes, why: str, while_away: Any) -> None:
+def _park(handling: Handling, body: bytes, why: str, while_away: WhileAway) -> None:
+    log.warning("dead letter", reason=why)
     try:
         event = decode(body)
     except Unreadable as error:
         handling.park_unreadable(unreadable(body), f"{error}; {why}", while_away)
     else:
         handling.park_given_up(event, why, while_away)
-
-
-def _acknowledge(channel: BlockingChannel, method: Any) -> None:
-    channel.basic_ack(method.delivery_tag)
-    log.warning("dead letter parked", reason="given_up")
 
 
 def _why(properties: pika.BasicProperties) -> str:

@@ -14,6 +14,7 @@ import pika
 import pika.channel
 import pika.exceptions
 import pika.spec
+from pika.exceptions import ChannelClosedByBroker
 
 from shared.database import Database
 from shared.envelope import CONTENT_TYPE, contract_of
@@ -36,6 +37,8 @@ CONFIRMS_WITHIN = 20.0
 LAST_CONFIRMS = 2.0
 #: Seconds between looks at the two above.
 WATCH = 0.5
+#: AMQP's reply to a publish to an exchange that is not there.
+NOT_FOUND = 404
 
 
 class Unconfirmed(RuntimeError):
@@ -43,7 +46,7 @@ class Unconfirmed(RuntimeError):
 
 
 class Refused(RuntimeError):
-    """Raised when the broker has no queue for an event, or a queue would not take it."""
+    """Raised when the broker has no exchange or queue for an event, or a queue would not take it."""
 
 
 def _is_feed_only(type_: str) -> bool:
@@ -109,6 +112,10 @@ class Relay:
         """
         try:
             error = _Session(self, source).run()
+            if isinstance(error, ChannelClosedByBroker) and error.reply_code == NOT_FOUND:
+                raise Refused(
+                    f"the broker has no exchange {EXCHANGE}: run `farmgate topology`"
+                ) from error
             if error is not None:
                 raise error
         finally:

@@ -145,17 +145,16 @@ def replay_all(
     `reason` and `type` restrict it to those that failed alike. What waits behind follows.
     """
     take_turns(session, "consumer")
+    firsts = select(func.min(Parked.arrival)).group_by(Parked.subject)
     rows = session.scalars(
         matching(reason=reason, type=type)
-        .where(Parked.state.in_(AT_REST), Parked.reason != UNREADABLE)
+        .where(Parked.state.in_(AT_REST), Parked.reason != UNREADABLE, Parked.arrival.in_(firsts))
         .order_by(Parked.arrival)
         .with_for_update()
     ).all()
-    firsts = set(parked.firsts_of(session, {row.subject for row in rows}).values())
-    chosen = [row for row in rows if row.event_id in firsts]
-    for row in chosen:
+    for row in rows:
         _replay(session, row, actor, why)
-    return len(chosen)
+    return len(rows)
 
 
 def discard(session: Session, event_id: UUID, actor: str, why: str) -> Parked:

@@ -12,21 +12,17 @@ after the loss may take effect before an older one of its subject that was lost.
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from pika.exceptions import ChannelClosedByBroker
 from sqlalchemy import func, select
 
 from shared.database import Database
 from shared.events import EVENTS
-from shared.relay import Refused, Relay
+from shared.relay import Relay
 from shared.store import BATCH, Waiting
 from shared.supervision import Stopping
 from shared.tables import Outbox
-from shared.topology import EXCHANGE
 
 #: Types that go to no queue: whoever wants them reads the feed, which lost nothing.
 _FEED_ONLY = tuple(contract.routing_key for contract in EVENTS if contract.feed_only)
-#: AMQP's reply to a publish to an exchange that is not there.
-_NOT_FOUND = 404
 
 
 def republish(
@@ -53,12 +49,7 @@ def republish(
     history = _History(database, since, stopping, progress)
     if not history.total:
         return 0
-    try:
-        Relay(service, database, url, stopping).publish(history)
-    except ChannelClosedByBroker as error:
-        if error.reply_code != _NOT_FOUND:
-            raise
-        raise Refused(f"the broker has no exchange {EXCHANGE}: run `farmgate topology`") from error
+    Relay(service, database, url, stopping).publish(history)
     return history.done
 
 

@@ -44,8 +44,7 @@ def create_app(
     settings: Settings | None = None,
     security_schemes: Mapping[str, Any] | None = None,
 ) -> Flask:
-    """Return a new application of the service `name`: its routes, its docs page, its health,
-    its parked events.
+    """Return a new application of the service `name`: routes, docs page, health, parked events.
 
     `settings` come from the environment unless given. Each route must declare `@scope(…)` or
     `@public`. `security_schemes` explain, by name, what routes check besides the token.
