@@ -46,7 +46,7 @@ class Unconfirmed(RuntimeError):
 
 
 class Refused(RuntimeError):
-    """Raised when the broker has no exchange or queue for an event, or a queue would not take it."""
+    """Raised when the broker has no place for an event, or a queue would not take it."""
 
 
 def _is_feed_only(type_: str) -> bool:
