@@ -24,7 +24,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import create_engine, event, inspect, select, text
 from sqlalchemy.orm import Session
 
-from shared import clock, keys, migrations
+from shared import clock, keys, migrations, topology
 from shared.config import Settings
 from shared.database import Database
 from shared.envelope import Envelope, decode, encode, subject_of
@@ -33,7 +33,7 @@ from shared.handling import Handling
 from shared.ids import new_id
 from shared.service import Service
 from shared.tables import Outbox, Parked
-from shared.testing import servers
+from shared.testing import probe, servers
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -98,6 +98,18 @@ def broker(request: pytest.FixtureRequest) -> Iterator[servers.RabbitMQ]:
 
 
 # By name, since these live as long as the session, which sees the `service` of each folder.
+@pytest.fixture
+def vhost(broker: servers.RabbitMQ) -> Iterator[str]:
+    """A virtual host of its own for each test, with the probe's topology; its address."""
+    name = f"v{uuid4().hex[:8]}"
+    broker.ctl("add_vhost", name)
+    broker.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+    url = broker.url().rpartition("/")[0] + "/" + name
+    topology.declare(url, [probe.PUBLISHER, probe.SERVICE])
+    yield url
+    broker.ctl("delete_vhost", name)
+
+
 @pytest.fixture(scope="session")
 def _sqlite_templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     @cache

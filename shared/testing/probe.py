@@ -6,10 +6,10 @@ from uuid import UUID
 from sqlalchemy import BigInteger, MetaData, Text, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from shared import outbox
+from shared import clock, outbox
 from shared.database import Database
-from shared.envelope import Envelope
-from shared.events import MessageSent, OrderCompleted, OrderPaid
+from shared.envelope import Envelope, decode, encode
+from shared.events import Event, MessageSent, OrderCompleted, OrderPaid
 from shared.ids import new_id
 from shared.service import Service
 from shared.tables import NAMING, MessagingBase
@@ -73,6 +73,25 @@ SERVICE = Service(
     name="notifications",
     subscriptions={OrderPaid: on_order_paid, OrderCompleted: on_order_completed},
 )
+
+
+#: Whose events the probe listens to.
+PUBLISHER = Service("orders", {})
+
+
+def event_of(contract: type[Event], sequence: int = 1, **facts: Any) -> Envelope:
+    """Return an event of now, as it would come from the broker."""
+    body = encode(
+        contract,
+        facts,
+        event_id=new_id(),
+        sequence=sequence,
+        time=clock.now(),
+        correlation_id="story",
+        causation_id=None,
+        traceparent=None,
+    )
+    return decode(body)
 
 
 def create_tables(database: Database) -> None:

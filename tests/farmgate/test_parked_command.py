@@ -10,14 +10,13 @@ from click.testing import CliRunner, Result
 from sqlalchemy import delete
 
 from farmgate.cli import main
-from shared import clock, parked
+from shared import parked
 from shared.config import Settings
 from shared.database import Database
-from shared.envelope import decode, encode
+from shared.envelope import decode
 from shared.events import OrderPaid
-from shared.ids import new_id
 from shared.tables import Parked
-from shared.testing import processes
+from shared.testing import probe, processes
 from shared.testing.processes import Processes
 from shared.testing.servers import wait_until
 
@@ -57,21 +56,11 @@ def run(system: Processes, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def park(database: Database, state: str = "dead", error: str = "ValueError at x.py:1") -> UUID:
     """Park an event that logistics does not listen to, so that a retry settles it."""
-    order_id, event_id = uuid4(), new_id()
-    facts = {"order_id": order_id, "order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
-    body = encode(
-        OrderPaid,
-        facts,
-        event_id=event_id,
-        sequence=1,
-        time=clock.now(),
-        correlation_id="story",
-        causation_id=None,
-        traceparent=None,
-    )
+    facts = {"order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
+    event = probe.event_of(OrderPaid, order_id=uuid4(), **facts)
     with database.sessions.begin() as session:
-        parked.park(session, decode(body), "handler_failed", error, state)
-    return event_id
+        parked.park(session, event, "handler_failed", error, state)
+    return event.event_id
 
 
 def listed(run: Run, *options: str) -> list[dict[str, Any]]:

@@ -25,7 +25,6 @@ from shared.events import OrderPaid
 from shared.handling import Handling
 from shared.ids import new_id
 from shared.relay import Relay
-from shared.service import Service
 from shared.supervision import Stopping, supervise
 from shared.tables import Outbox
 from shared.testing import probe
@@ -33,7 +32,6 @@ from shared.testing.servers import RabbitMQ, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
-PUBLISHER = Service("orders", {})
 PAID = OrderPaid.routing_key
 COPIES = 20
 ORDERS, TIMES = 10, 5
@@ -165,20 +163,14 @@ def running(loop: Callable[[Stopping], None]) -> Iterator[None]:
 
 
 @pytest.fixture
-def bench(broker: RabbitMQ, postgres: Callable[[str], str]) -> Iterator[Bench]:
-    name = f"v{uuid4().hex[:8]}"
-    broker.ctl("add_vhost", name)
-    broker.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
-    url = broker.url().rpartition("/")[0] + "/" + name
-    topology.declare(url, [PUBLISHER, probe.SERVICE])
+def bench(vhost: str, postgres: Callable[[str], str]) -> Iterator[Bench]:
     sender, receiver = Database(postgres("fault_sender")), Database(postgres("fault_receiver"))
     for database in (sender, receiver):
         probe.create_tables(database)
     probe.MENDED.clear()
-    yield Bench(url, sender, receiver)
+    yield Bench(vhost, sender, receiver)
     sender.close()
     receiver.close()
-    broker.ctl("delete_vhost", name)
 
 
 # --- Every message twenty times, shuffled ---------------------------------------------------------
@@ -236,7 +228,7 @@ def unbind_meanwhile(bench: Bench) -> None:
     wait_until(lambda: bool(ended) or bench.waiting() == 0, DRAINED, "the relay saw the hole")
     stopping.set()
     thread.join(15)
-    topology.declare(bench.url, [PUBLISHER, probe.SERVICE])
+    topology.declare(bench.url, [probe.PUBLISHER, probe.SERVICE])
     bench.drain()
 
 

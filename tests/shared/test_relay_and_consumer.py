@@ -23,7 +23,6 @@ from shared.envelope import decode
 from shared.events import EnterpriseRegistered, OrderPaid
 from shared.handling import Handling
 from shared.relay import Refused, Relay
-from shared.service import Service
 from shared.store import Store
 from shared.supervision import Stopping, supervise
 from shared.tables import Outbox, Parked, RelayState
@@ -32,23 +31,9 @@ from shared.testing.servers import RabbitMQ, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
-PUBLISHER = Service("orders", {})
-
 
 class Aggregate:
     version = 0
-
-
-@pytest.fixture
-def vhost(broker: RabbitMQ) -> Iterator[str]:
-    """A virtual host of its own for each test, with the topology declared; its address."""
-    name = f"v{uuid4().hex[:8]}"
-    broker.ctl("add_vhost", name)
-    broker.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
-    url = broker.url().rpartition("/")[0] + "/" + name
-    topology.declare(url, [PUBLISHER, probe.SERVICE])
-    yield url
-    broker.ctl("delete_vhost", name)
 
 
 @pytest.fixture
@@ -171,7 +156,7 @@ def test_an_event_without_a_queue_is_not_marked_and_goes_on_once_topology_is_dec
         assert "farmgate topology" in str(failures[0])
         assert positions(sender) == [None]
 
-        topology.declare(vhost, [PUBLISHER, probe.SERVICE])
+        topology.declare(vhost, [probe.PUBLISHER, probe.SERVICE])
         wait_until(lambda: len(probe.effects(receiver)) == 1, 30, "the effect")
 
     assert positions(sender) == [1]
@@ -363,7 +348,7 @@ def test_services_relay_and_consume_without_any_right_to_configure(
 def test_topology_declared_again_adds_what_is_missing_and_prunes_what_nobody_asks_for(
     vhost: str,
 ) -> None:
-    services = [PUBLISHER, probe.SERVICE]
+    services = [probe.PUBLISHER, probe.SERVICE]
     connection = pika.BlockingConnection(pika.URLParameters(vhost))
     channel = connection.channel()
     channel.queue_bind("orders.events", "events", "orders.order_paid.v1")
@@ -389,7 +374,7 @@ def test_a_broker_with_nothing_declared_lacks_everything(broker: RabbitMQ) -> No
     try:
         url = broker.url().rpartition("/")[0] + "/" + name
 
-        absent = topology.missing(url, [PUBLISHER])
+        absent = topology.missing(url, [probe.PUBLISHER])
     finally:
         broker.ctl("delete_vhost", name)
 

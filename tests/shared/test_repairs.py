@@ -10,10 +10,9 @@ from sqlalchemy import select, update
 
 from shared import clock, parked
 from shared.database import Database
-from shared.envelope import Envelope, decode, encode
-from shared.events import ContactGiven, Event, OrderPaid
+from shared.envelope import Envelope
+from shared.events import ContactGiven, OrderPaid
 from shared.handling import Handling
-from shared.ids import new_id
 from shared.tables import Parked
 from shared.testing import probe
 
@@ -22,23 +21,9 @@ Post = Callable[..., Any]
 V1 = "/api/things/v1/parked"
 
 
-def event_of(contract: type[Event], sequence: int = 1, **facts: Any) -> Envelope:
-    body = encode(
-        contract,
-        facts,
-        event_id=new_id(),
-        sequence=sequence,
-        time=clock.now(),
-        correlation_id="story",
-        causation_id=None,
-        traceparent=None,
-    )
-    return decode(body)
-
-
 def paid(order_id: UUID, sequence: int, amount_fen: int = 1) -> Envelope:
     facts = {"order_ref": "ORD-1", "amount_fen": amount_fen, "method": "prepaid"}
-    return event_of(OrderPaid, sequence, order_id=order_id, **facts)
+    return probe.event_of(OrderPaid, sequence, order_id=order_id, **facts)
 
 
 def never_away(seconds: float) -> None:
@@ -256,7 +241,7 @@ def test_a_payload_is_shown_without_personal_data(
     assert shown["payload"]["amount_fen"] == probe.FAILS
     assert shown["behind"] == 2
 
-    contact = event_of(
+    contact = probe.event_of(
         ContactGiven,
         order_id=uuid4(),
         order_ref="ORD-1",

@@ -17,31 +17,16 @@ from shared.events import EnterpriseRegistered, OrderPaid
 from shared.handling import Handling
 from shared.relay import Refused, Relay
 from shared.republish import republish
-from shared.service import Service
 from shared.supervision import Stopping, supervise
 from shared.tables import Outbox, RelayState
 from shared.testing import probe
-from shared.testing.servers import RabbitMQ, wait_until
+from shared.testing.servers import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
-
-PUBLISHER = Service("orders", {})
 
 
 class Aggregate:
     version = 0
-
-
-@pytest.fixture
-def vhost(broker: RabbitMQ) -> Iterator[str]:
-    """A virtual host of its own for each test, with the topology declared; its address."""
-    name = f"v{uuid4().hex[:8]}"
-    broker.ctl("add_vhost", name)
-    broker.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
-    url = broker.url().rpartition("/")[0] + "/" + name
-    topology.declare(url, [PUBLISHER, probe.SERVICE])
-    yield url
-    broker.ctl("delete_vhost", name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -185,7 +170,7 @@ def test_what_the_broker_lost_takes_effect_once_and_in_order(
     relay_all(sender, vhost)
     before = history(sender)
     lose(vhost)
-    topology.declare(vhost, [PUBLISHER, probe.SERVICE])
+    topology.declare(vhost, [probe.PUBLISHER, probe.SERVICE])
     told: list[tuple[int, int]] = []
 
     count = republish(

@@ -9,10 +9,11 @@ from flask.testing import FlaskClient
 
 from shared import clock, inbox, parked
 from shared.database import Database
-from shared.envelope import Envelope, decode, encode
+from shared.envelope import Envelope
 from shared.events import Event, OrderCompleted, OrderPaid, ShipmentPacked
 from shared.ids import new_id
 from shared.tables import Outbox
+from shared.testing import probe
 
 Headers = Callable[..., dict[str, str]]
 V1 = "/api/things/v1/trace"
@@ -24,17 +25,7 @@ def an_event(contract: type[Event], sequence: int = 1, **subject: UUID) -> Envel
         for name, field in contract().fields.items()
         if field.required
     } | subject
-    body = encode(
-        contract,
-        facts,
-        event_id=new_id(),
-        sequence=sequence,
-        time=clock.now(),
-        correlation_id="story",
-        causation_id=None,
-        traceparent=None,
-    )
-    return decode(body)
+    return probe.event_of(contract, sequence, **facts)
 
 
 def publish(database: Database, event: Envelope, position: int | None) -> None:
