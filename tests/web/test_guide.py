@@ -90,6 +90,8 @@ def test_a_new_clerk_follows_the_guide(tmp_path: Path, make_till: Any) -> None:
             page.get_by_role("button", name="收款").click()
             page.get_by_text("手机支付", exact=True).click()
             press("已收款，出小票")
+            # The receipt opens once the sale is on disk; who leaves before is led to it.
+            expect(page.locator("#receipt-state")).to_be_visible()
         expect(page.locator("#unsent")).to_have_text("2 条未传")
         page.reload()
         # 5 作废、退货

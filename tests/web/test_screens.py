@@ -64,6 +64,9 @@ def test_a_sale_can_be_made_with_the_keyboard_alone(centre: Any, station: Any) -
     expect(page.get_by_label("How much")).to_be_focused()
     page.keyboard.type("500")
     page.keyboard.press("Enter")
+    expect(page.locator(".till-cart li")).to_be_visible()
+    # What had the focus has it again, also after the screen was drawn anew.
+    expect(till.tile()).to_be_focused()
     page.locator(".till-pay").focus()
     page.keyboard.press("Enter")
     done = page.get_by_role("button", name="Paid: write the receipt")

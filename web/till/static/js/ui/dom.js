@@ -23,6 +23,13 @@ export function h(what, ...rest) {
   return element;
 }
 
+/** Fill `place` anew; what had the keyboard's focus in it and comes again has it again. */
+export function refill(place, ...children) {
+  const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
+  place.replaceChildren(...children);
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
 /** A product's name, marked with the language it is in. */
 export function named(names) {
   return h("span", { lang: languageOf(names) }, nameOf(names));

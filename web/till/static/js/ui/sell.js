@@ -7,7 +7,7 @@ import { now, refresh } from "../state.js";
 import { inOrder, priceOf, remaining, whyStopped } from "../stock.js";
 import { soon } from "../sync.js";
 import { colourOf, signOf } from "./category.js";
-import { confirmed, explain, h, named, newDraft, tell } from "./dom.js";
+import { confirmed, explain, h, named, newDraft, refill, tell } from "./dom.js";
 import { askPayment } from "./payment.js";
 import { askQuantity } from "./quantity.js";
 import { amount, price, title } from "./words.js";
@@ -63,7 +63,7 @@ function fillTiles(place) {
   } else if (mine.length === 0) {
     place.replaceChildren(empty("sell.nothing", "#/status", "nav.status"));
   } else {
-    place.replaceChildren(...mine.map(([variant, lots]) => tile(variant, lots)));
+    refill(place, ...mine.map(([variant, lots]) => tile(variant, lots)));
   }
 }
 
@@ -84,6 +84,7 @@ function tile(variant, lots) {
     : t(`stopped.${stopped.find((why) => why && why !== "sold_out") ?? "sold_out"}`);
   return h(`button.till-tile.${colourOf(variant.category)}`, {
     type: "button",
+    id: `tile-${variant.variant_id}`,
     // Not disabled: a press says why it cannot be sold.
     "aria-disabled": off ? "true" : null,
     onclick: () => (off ? tell(`${title(variant)}: ${off}`) : choose(variant, lots, cost)),
@@ -118,8 +119,9 @@ const totalOf = (item) => lineTotal(item.quantity, item.price_fen, item.price_un
 function fillCart(place) {
   if (!place) return;
   place.hidden = cart.length === 0;
+  if (place.hidden) return place.replaceChildren();
   const total = cart.reduce((sum, item) => sum + totalOf(item), 0);
-  place.replaceChildren(
+  refill(place,
     h("div.d-flex.justify-content-between.align-items-center",
       h("h2.h5.mb-0", t("cart")),
       h("button.btn.btn-outline-danger.till-big", { type: "button", onclick: clear },
@@ -129,11 +131,12 @@ function fillCart(place) {
         h("small.text-body-secondary", `${item.lot_code} · ${amount(item.quantity, item.unit)}`)),
       h("strong.text-nowrap", yuan(totalOf(item))),
       h("button.btn.btn-outline-secondary.till-big", { type: "button",
-        "aria-label": `${t("cart.remove")}: ${title(item)}`, onclick: () => {
+        id: `remove-${item.allotment_id}`, "aria-label": `${t("cart.remove")}: ${title(item)}`,
+        onclick: () => {
           cart = cart.filter((other) => other !== item);
           redraw();
         } }, "✕")))),
-    h("button.btn.btn-success.btn-lg.w-100.till-pay", { type: "button",
+    h("button.btn.btn-success.btn-lg.w-100.till-pay", { type: "button", id: "pay",
       onclick: () => pay(total) }, `${t("pay")} ${yuan(total)}`),
   );
 }
