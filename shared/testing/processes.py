@@ -51,14 +51,7 @@ class Processes:
     def start(self, *names: str) -> None:
         """Start processes by name (all when none is named) and wait until webs answer."""
         for name in names or self.commands:
-            with (self.folder / f"{name}.log").open("ab") as log:
-                self.running[name] = subprocess.Popen(
-                    [sys.executable, "-m", "farmgate", *self.commands[name]],
-                    env=self.environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            self.spawn(name)
         for service, url in self.urls.items():
             web = self.web_of(service)
             if web in (names or self.commands):
@@ -67,6 +60,21 @@ class Processes:
                     START_SECONDS,
                     f"{service} answers; see {self.folder}/{web}.log",
                 )
+
+    def spawn(self, name: str) -> None:
+        """Start a process and wait for nothing."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                [*self.program(name), *self.commands[name]],
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def program(self, name: str) -> list[str]:
+        """Return what is run as this process, before its arguments."""
+        return [sys.executable, "-m", "farmgate"]
 
     def web_of(self, service: str) -> str:
         """Return the name of the process that answers for a service."""
