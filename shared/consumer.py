@@ -12,6 +12,7 @@ from typing import Any
 
 from kombu import Connection, Consumer, Queue
 
+from shared.broker import HEARTBEAT, IO_TIMEOUT
 from shared.dead_letters import unreadable
 from shared.envelope import Envelope, Unreadable, decode
 from shared.handling import Handling
@@ -27,8 +28,6 @@ BATCH, WINDOW = 300, 0.040
 PREFETCH = 400
 #: Returns on record from which a message is suspected to kill the worker.
 SUSPECT_RETURNS = 3
-#: Seconds to wait for the broker's answer to anything.
-IO_TIMEOUT = 10
 #: Seconds spent on the connection between two suspects.
 ALIVE = 0.001
 
@@ -41,11 +40,12 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
         sqlalchemy.exc.DBAPIError: the database is away; start again.
     """
     # Before a message is taken: one that goes back unhandled comes nearer to the dead queue.
-    handling.database.engine.connect().close()
+    with handling.limit("the database's answer"):
+        handling.database.engine.connect().close()
     # The time-outs end what waits for a broker that no longer answers, such as the last close.
     timeouts = {"read_timeout": IO_TIMEOUT, "write_timeout": IO_TIMEOUT}
     with Connection(  # type: ignore[no-untyped-call]
-        url, heartbeat=30, connect_timeout=5, transport_options=timeouts
+        url, heartbeat=HEARTBEAT, connect_timeout=5, transport_options=timeouts
     ) as connection:
         arrived: list[Any] = []
         broken: list[Any] = []

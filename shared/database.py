@@ -17,6 +17,9 @@ from sqlalchemy.orm import sessionmaker as make_sessions
 
 from shared import outbox
 
+#: Seconds without a word after which a transaction is rolled back: its process was stopped.
+SILENT_SECONDS = 60
+
 
 class Trouble(Enum):
     """What a failed transaction calls for."""
@@ -91,7 +94,7 @@ class Database:
             self.engine = _sqlite(url, "BEGIN IMMEDIATE")
             self.read_engine = _sqlite(url, "BEGIN")
         else:
-            options = ["idle_in_transaction_session_timeout=60000"]
+            options = [f"idle_in_transaction_session_timeout={SILENT_SECONDS * 1000}"]
             if statement_seconds is not None:
                 options.append(f"statement_timeout={statement_seconds * 1000}")
             if lock_seconds is not None:

@@ -9,6 +9,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import pika
 
+from shared.broker import parameters_of
 from shared.clock import now
 from shared.envelope import LARGEST, Envelope, Unreadable, decode
 from shared.handling import Handling, WhileAway
@@ -22,8 +23,6 @@ log = get(__name__)
 PREFETCH = 50
 #: Seconds to wait for a message before looking whether the process is to stop.
 LOOK = 1.0
-#: Seconds to wait for the broker's answer to anything.
-IO_TIMEOUT = 10
 
 
 def drain(url: str, handling: Handling, stopping: Stopping) -> None:
@@ -33,10 +32,7 @@ def drain(url: str, handling: Handling, stopping: Stopping) -> None:
         pika.exceptions.AMQPError: the connection failed or the queue is missing; start again.
         sqlalchemy.exc.DBAPIError: the database is away; start again.
     """
-    parameters = pika.URLParameters(url)
-    parameters.heartbeat = 30
-    parameters.socket_timeout = parameters.stack_timeout = IO_TIMEOUT
-    connection = pika.BlockingConnection(parameters)
+    connection = pika.BlockingConnection(parameters_of(url))
     try:
         channel = connection.channel()
         channel.basic_qos(prefetch_count=PREFETCH)

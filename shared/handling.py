@@ -31,6 +31,7 @@ from shared.logs import get
 from shared.rows import take_turns
 from shared.service import Handler, Service
 from shared.tables import Inbox, Parked
+from shared.watchdog import Limit, unlimited
 
 log = get(__name__)
 
@@ -66,6 +67,8 @@ class Handling:
         self.service = service
         self.database = database
         self.outcomes: Callable[[Counter[str]], None] = lambda counts: None
+        #: Around each transaction: what hangs in it must not hang for ever.
+        self.limit: Limit = unlimited
         self._handlers = {c.routing_key: (c, h) for c, h in service.subscriptions.items()}
         self._prepare = {c.routing_key: p for c, p in service.prepare.items()}
         self._turn = threading.Lock()
@@ -237,7 +240,8 @@ class Handling:
         at_once = DEADLOCK_TRIES
         while True:
             try:
-                work()
+                with self.limit("handling"):
+                    work()
                 return None
             except Exception as error:
                 trouble = trouble_of(error)
@@ -279,7 +283,8 @@ class Handling:
                 if step.problem is not None:
                     reason = step.problem
                     raise RuntimeError(step.error)
-                self._apply_parked(step)
+                with self.limit("handling"):
+                    self._apply_parked(step)
             except Exception as error:
                 trouble = trouble_of(error)
                 with self.database.sessions.begin() as session:

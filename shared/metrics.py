@@ -56,6 +56,13 @@ _blocked = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
+_working = Gauge(
+    "farmgate_working_seconds",
+    "How long the worker has been at the work in its hands: a transaction, a timer.",
+    ["service"],
+    multiprocess_mode="livemostrecent",
+)
+
 
 def count_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
     """Count one answered request; `route` is a pattern, so that there are few of them."""
@@ -79,6 +86,11 @@ def set_backlog(service: str, oldest_seconds: float, parked: Mapping[str, int]) 
 def set_relay_blocked(service: str, blocked: bool) -> None:
     """Say whether the broker's alarm holds a service's events back."""
     _blocked.labels(service).set(blocked)
+
+
+def set_working(service: str, seconds: float) -> None:
+    """Say how long a service's worker has been at the work in its hands."""
+    _working.labels(service).set(seconds)
 
 
 def expose() -> bytes:

@@ -16,6 +16,7 @@ import pika.exceptions
 import pika.spec
 from pika.exceptions import ChannelClosedByBroker
 
+from shared.broker import parameters_of
 from shared.database import Database
 from shared.envelope import CONTENT_TYPE, contract_of
 from shared.logs import get
@@ -23,6 +24,7 @@ from shared.store import BATCH, Store, Waiting
 from shared.supervision import Stopping
 from shared.topology import EXCHANGE
 from shared.tracing import new_traceparent
+from shared.watchdog import Limit, unlimited
 
 log = get(__name__)
 
@@ -75,11 +77,13 @@ class Relay:
         stopping: Stopping,
         counted: Callable[[int], None] = lambda count: None,
         told_blocked: Callable[[bool], None] = lambda blocked: None,
+        limit: Limit = unlimited,
     ) -> None:
         self.service, self.database, self.url = service, database, url
         self.stopping = stopping
         self.counted = counted
         self.told_blocked = told_blocked
+        self.limit = limit
         #: True while the broker's memory or disk alarm holds our publishes back.
         self.blocked = False
 
@@ -94,14 +98,19 @@ class Relay:
         Raises:
             Refused, pika.exceptions.AMQPError, sqlalchemy.exc.DBAPIError: try again later.
         """
-        store = Store(self.database)
+        with self.limit("the outbox's answer"):
+            store = Store(self.database)
         try:
-            while not store.try_lock():
+            while not self._locked(store):
                 self.stopping.pause(STAND_BY)
             log.info("relay active", service=self.service)
             self.publish(store)
         finally:
             store.close()
+
+    def _locked(self, store: Store) -> bool:
+        with self.limit("the outbox's answer"):
+            return store.try_lock()
 
     def publish(self, source: Source) -> None:
         """Publish what `source` gives until the process stops, over one connection.
@@ -136,11 +145,8 @@ class _Session:
         self.stopped = False
         self.sent_at = 0.0
         self.asked_to_stop_at: float | None = None
-        parameters = pika.URLParameters(relay.url)
-        parameters.heartbeat = 30
+        parameters = parameters_of(relay.url)
         parameters.blocked_connection_timeout = 60
-        parameters.socket_timeout = parameters.stack_timeout = 10
-        parameters.connection_attempts = 1
         self.connection = pika.SelectConnection(
             parameters,
             on_open_callback=self._guard(lambda connection: self._open()),
@@ -162,7 +168,8 @@ class _Session:
 
         def guarded(*arguments: Any) -> None:
             try:
-                step(*arguments)
+                with self.relay.limit("publishing"):
+                    step(*arguments)
             except Exception as error:
                 self._stop(error)
 

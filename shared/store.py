@@ -21,6 +21,9 @@ from shared.tables import UtcDateTime
 
 #: Rows read, published and marked at once.
 BATCH = 500
+#: Seconds without a word after which the relay's session, and its lock, end: its process was
+#: stopped, or its machine. Longer than it waits for the broker's confirms.
+SILENT_SECONDS = 30
 
 _WAITING = text(
     "SELECT id, event_id, type, body, traceparent FROM outbox "
@@ -72,6 +75,7 @@ class Store:
                         "statement_timeout=10000",
                         # A relay that was stopped in the middle must not keep the next one out.
                         "idle_in_transaction_session_timeout=10000",
+                        f"idle_session_timeout={SILENT_SECONDS * 1000}",
                     ),
                 )
                 stack.callback(engine.dispose)

@@ -22,6 +22,7 @@ from shared.logs import get
 from shared.service import Timer
 from shared.supervision import Stopping
 from shared.tables import Inbox, Outbox
+from shared.watchdog import Limit, unlimited
 
 log = get(__name__)
 
@@ -29,6 +30,9 @@ log = get(__name__)
 CHUNK = 5000
 #: Seconds between looks for the lock while another worker holds it.
 STAND_BY = 1.0
+#: Seconds without a word after which the lock is given to another worker: more than one timer
+#: takes, since nobody asks for the lock meanwhile.
+SILENT_SECONDS = 660
 
 
 def upkeep(handling: Handling) -> Sequence[Timer]:
@@ -72,7 +76,11 @@ def _rowcount(result: Any) -> int:
 
 
 def run_timers(
-    timers: Sequence[Timer], database: Database, settings: Settings, stopping: Stopping
+    timers: Sequence[Timer],
+    database: Database,
+    settings: Settings,
+    stopping: Stopping,
+    limit: Limit = unlimited,
 ) -> None:
     """Run the timers when they are due, until stopped, as the only worker that does.
 
@@ -88,9 +96,11 @@ def run_timers(
             if wait > 0:
                 stopping.pause(min(wait, STAND_BY))
                 continue
-            still_alone()
+            with limit("the timers' lock"):
+                still_alone()
             timer = timers[index]
-            more = _run_one(timer, database, settings)
+            with limit(f"timer {timer.name}"):
+                more = _run_one(timer, database, settings)
             heapq.heapreplace(queue, (monotonic() + (0.0 if more else timer.seconds), index))
 
 
@@ -104,7 +114,9 @@ def _alone(database: Database, stopping: Stopping) -> Iterator[Callable[[], None
     if database.is_sqlite:
         yield lambda: None
         return
-    arguments = postgres_arguments("statement_timeout=10000")
+    arguments = postgres_arguments(
+        "statement_timeout=10000", f"idle_session_timeout={SILENT_SECONDS * 1000}"
+    )
     # No pool: what is closed is closed, and the lock with it.
     engine = create_engine(database.url, poolclass=NullPool, connect_args=arguments)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

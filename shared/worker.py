@@ -16,12 +16,17 @@ from shared.relay import Relay
 from shared.service import Service
 from shared.supervision import Stopping, supervise
 from shared.timers import run_timers, upkeep
+from shared.watchdog import Watchdog
 
 #: Seconds the threads have to end together; what a process manager allows is mostly 10.
 LAST_SECONDS = 8.0
 #: Seconds a transaction waits for a lock before it is begun anew. The broker takes a consumer
 #: that is silent for a minute for dead.
 LOCK_SECONDS = 10
+#: Seconds a transaction may take: by then the broker has given the batch to another worker.
+HANG_SECONDS = 30
+#: Seconds one run of a timer may take: it may send many messages, or delete many rows.
+TIMER_SECONDS = 600
 
 
 def run(service: Service, settings: Settings) -> None:
@@ -52,6 +57,11 @@ def run(service: Service, settings: Settings) -> None:
     stopping = Stopping()
     handling = Handling(service, database)
     handling.outcomes = partial(metrics.count_events, service.name)
+    watchdog = Watchdog(
+        read_integer(settings.environment, "FARMGATE_HANG_SECONDS", HANG_SECONDS, least=1),
+        partial(metrics.set_working, service.name),
+    )
+    handling.limit = watchdog.limit
     metrics.set_relay_blocked(service.name, False)
     timers = (*service.timers, *upkeep(handling))
     relay = Relay(
@@ -61,12 +71,22 @@ def run(service: Service, settings: Settings) -> None:
         stopping,
         counted=lambda count: metrics.count_events(service.name, {"published": count}),
         told_blocked=partial(metrics.set_relay_blocked, service.name),
+        limit=watchdog.limit,
+    )
+    run_all_timers = partial(
+        run_timers,
+        timers,
+        database,
+        settings,
+        stopping,
+        limit=partial(watchdog.limit, seconds=TIMER_SECONDS),
     )
     threads = [
+        supervise("watchdog", lambda: watchdog.run(stopping), stopping),
         supervise("consumer", lambda: consume(url, handling, stopping), stopping),
         supervise("relay", relay.run, stopping),
         supervise("dead letters", lambda: drain(url, handling, stopping), stopping),
-        supervise("timers", lambda: run_timers(timers, database, settings, stopping), stopping),
+        supervise("timers", run_all_timers, stopping),
     ]
     signal.sigwait(signals)
     stopping.set()

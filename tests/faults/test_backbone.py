@@ -5,172 +5,36 @@ and with one of its mechanisms taken out, where the ledger must tell the damage.
 """
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import pika
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 import shared.relay
 from shared import inbox, outbox, topology
-from shared.consumer import consume
-from shared.database import Database
-from shared.events import OrderPaid
-from shared.handling import Handling
 from shared.ids import new_id
 from shared.relay import Relay
 from shared.supervision import Stopping, supervise
 from shared.tables import Outbox
 from shared.testing import probe
 from shared.testing.servers import RabbitMQ, wait_until
+from tests.faults.bench import (
+    DRAINED,
+    ORDERS,
+    PAID,
+    TIMES,
+    Aggregate,
+    Bench,
+    Verdict,
+    all_kept,
+    verdict,
+)
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
-PAID = OrderPaid.routing_key
 COPIES = 20
-ORDERS, TIMES = 10, 5
-#: Seconds in which everything must have arrived.
-DRAINED = 60
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of acknowledged operations, as Jepsen's queue checker sorts them."""
-
-    kept: int
-    lost: int
-    doubled: int
-    #: Took effect although nobody was told that it was done.
-    unexpected: int
-    out_of_order: int
-
-
-Operation = tuple[str, int]
-
-
-def verdict(acknowledged: list[Operation], effects: list[Operation]) -> Verdict:
-    """Compare the operations that were acknowledged with those that took effect, in their order."""
-    asked, done = set(acknowledged), Counter(effects)
-    firsts: defaultdict[str, list[int]] = defaultdict(list)
-    for subject, sequence in dict.fromkeys(effects):
-        firsts[subject].append(sequence)
-    return Verdict(
-        kept=len(asked & done.keys()),
-        lost=len(asked - done.keys()),
-        doubled=sum(count > 1 for count in done.values()),
-        unexpected=len(done.keys() - asked),
-        out_of_order=sum(sequences != sorted(sequences) for sequences in firsts.values()),
-    )
-
-
-def all_kept(count: int) -> Verdict:
-    return Verdict(kept=count, lost=0, doubled=0, unexpected=0, out_of_order=0)
-
-
-class Aggregate:
-    def __init__(self) -> None:
-        self.version = 0
-
-
-class Bench:
-    """One publisher and one listener on a real broker and real databases."""
-
-    def __init__(self, url: str, sender: Database, receiver: Database) -> None:
-        self.url, self.sender, self.receiver = url, sender, receiver
-        self.acknowledged: list[Operation] = []
-        self.orders: dict[UUID, Aggregate] = {uuid4(): Aggregate() for _ in range(ORDERS)}
-
-    def pay(self, order_id: UUID, dies: bool = False) -> None:
-        """Note a payment; `dies` before the commit, so that nobody is told that it was done."""
-        aggregate = self.orders[order_id]
-        version = aggregate.version
-        try:
-            with self.sender.sessions.begin() as session:
-                facts = {"order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
-                outbox.record(session, OrderPaid, aggregate, order_id=order_id, **facts)
-                if dies:
-                    raise InterruptedError
-        except InterruptedError:
-            aggregate.version = version
-        else:
-            self.acknowledged.append((f"order/{order_id}", aggregate.version))
-
-    def pay_all(self, times: int = TIMES) -> None:
-        for _ in range(times):
-            for order_id in self.orders:
-                self.pay(order_id)
-
-    def verdict(self) -> Verdict:
-        done = [(effect.subject, effect.sequence) for effect in probe.effects(self.receiver)]
-        return verdict(self.acknowledged, done)
-
-    def waiting(self) -> int:
-        """Return how many events have no position yet."""
-        with self.sender.readers() as session:
-            return len(session.scalars(select(Outbox.id).where(Outbox.position.is_(None))).all())
-
-    @contextmanager
-    def channel(self) -> Iterator[Any]:
-        connection = pika.BlockingConnection(pika.URLParameters(self.url))
-        try:
-            yield connection.channel()
-        finally:
-            connection.close()
-
-    @contextmanager
-    def relaying(self) -> Iterator[None]:
-        with running(lambda stopping: Relay("orders", self.sender, self.url, stopping).run()):
-            yield
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        handling = Handling(probe.SERVICE, self.receiver)
-        with running(lambda stopping: consume(self.url, handling, stopping)):
-            yield
-
-    def drain(self) -> None:
-        """Let everything arrive; the faults are over."""
-        with self.relaying():
-            wait_until(lambda: self.waiting() == 0, DRAINED, "everything is published")
-        # The last of the queue: what comes after it has seen all before it.
-        last = new_id()
-        self.orders[last] = Aggregate()
-        with self.relaying(), self.listening():
-            self.pay(last)
-            wait_until(
-                lambda: any(e.subject == f"order/{last}" for e in probe.effects(self.receiver)),
-                DRAINED,
-                "everything has arrived",
-            )
-
-
-@contextmanager
-def running(loop: Callable[[Stopping], None]) -> Iterator[None]:
-    stopping = Stopping()
-    thread = supervise("loop", lambda: loop(stopping), stopping)
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join(15)
-        assert not thread.is_alive()
-
-
-@pytest.fixture
-def bench(vhost: str, postgres: Callable[[str], str]) -> Iterator[Bench]:
-    sender, receiver = Database(postgres("fault_sender")), Database(postgres("fault_receiver"))
-    for database in (sender, receiver):
-        probe.create_tables(database)
-    probe.MENDED.clear()
-    yield Bench(vhost, sender, receiver)
-    sender.close()
-    receiver.close()
 
 
 # --- Every message twenty times, shuffled ---------------------------------------------------------

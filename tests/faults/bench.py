@@ -1,0 +1,261 @@
+"""What the tests of faults share: one publisher, one listener, and a ledger of what was said."""
+
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pika
+from sqlalchemy import select
+
+from shared import outbox
+from shared.consumer import consume
+from shared.database import Database
+from shared.events import OrderPaid
+from shared.handling import Handling
+from shared.ids import new_id
+from shared.relay import Relay
+from shared.supervision import Stopping, supervise
+from shared.tables import Outbox, Parked
+from shared.testing import probe
+from shared.testing.servers import wait_until
+from tests.faults.proxy import Proxy
+
+ROOT = Path(__file__).parents[2]
+PAID = OrderPaid.routing_key
+ORDERS, TIMES = 10, 5
+#: Seconds in which everything must have arrived.
+DRAINED = 60
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of acknowledged operations, as Jepsen's queue checker sorts them."""
+
+    kept: int
+    lost: int
+    doubled: int
+    #: Took effect although nobody was told that it was done.
+    unexpected: int
+    out_of_order: int
+
+
+Operation = tuple[str, int]
+
+
+def verdict(acknowledged: list[Operation], effects: list[Operation]) -> Verdict:
+    """Compare the operations that were acknowledged with those that took effect, in their order."""
+    asked, done = set(acknowledged), Counter(effects)
+    firsts: defaultdict[str, list[int]] = defaultdict(list)
+    for subject, sequence in dict.fromkeys(effects):
+        firsts[subject].append(sequence)
+    return Verdict(
+        kept=len(asked & done.keys()),
+        lost=len(asked - done.keys()),
+        doubled=sum(count > 1 for count in done.values()),
+        unexpected=len(done.keys() - asked),
+        out_of_order=sum(sequences != sorted(sequences) for sequences in firsts.values()),
+    )
+
+
+def all_kept(count: int) -> Verdict:
+    return Verdict(kept=count, lost=0, doubled=0, unexpected=0, out_of_order=0)
+
+
+class Aggregate:
+    def __init__(self) -> None:
+        self.version = 0
+
+
+class Bench:
+    """One publisher and one listener on a real broker and real databases.
+
+    Both run in threads of the test, or as processes of their own (`worker`); each may be sent
+    another way to its servers.
+    """
+
+    def __init__(self, url: str, sender: Database, receiver: Database, folder: Path) -> None:
+        self.url, self.sender, self.receiver, self.folder = url, sender, receiver, folder
+        self.acknowledged: list[Operation] = []
+        self.orders: dict[UUID, Aggregate] = {uuid4(): Aggregate() for _ in range(ORDERS)}
+
+    def pay(self, order_id: UUID, dies: bool = False, amount_fen: int = 1) -> None:
+        """Note a payment; `dies` before the commit, so that nobody is told that it was done."""
+        aggregate = self.orders[order_id]
+        version = aggregate.version
+        try:
+            with self.sender.sessions.begin() as session:
+                facts = {"order_ref": "ORD-1", "amount_fen": amount_fen, "method": "prepaid"}
+                outbox.record(session, OrderPaid, aggregate, order_id=order_id, **facts)
+                if dies:
+                    raise InterruptedError
+        except InterruptedError:
+            aggregate.version = version
+        else:
+            self.acknowledged.append((f"order/{order_id}", aggregate.version))
+
+    def pay_all(self, times: int = TIMES) -> None:
+        for _ in range(times):
+            for order_id in self.orders:
+                self.pay(order_id)
+
+    def pay_once(self, amount_fen: int = 1) -> UUID:
+        """Note the one payment of a new order."""
+        order_id = new_id()
+        self.orders[order_id] = Aggregate()
+        self.pay(order_id, amount_fen=amount_fen)
+        return order_id
+
+    def verdict(self) -> Verdict:
+        done = [(effect.subject, effect.sequence) for effect in probe.effects(self.receiver)]
+        return verdict(self.acknowledged, done)
+
+    def effects(self) -> int:
+        """Return how many events took effect."""
+        return len(probe.effects(self.receiver))
+
+    def waiting(self) -> int:
+        """Return how many events have no position yet."""
+        with self.sender.readers() as session:
+            return len(session.scalars(select(Outbox.id).where(Outbox.position.is_(None))).all())
+
+    def positions(self) -> list[int | None]:
+        """Return the positions of all events, in the order in which they were recorded."""
+        with self.sender.readers() as session:
+            return list(session.scalars(select(Outbox.position).order_by(Outbox.id)))
+
+    def parked(self) -> list[tuple[str, str]]:
+        """Return reason and state of the parked events, in their order."""
+        with self.receiver.readers() as session:
+            rows = session.scalars(select(Parked).order_by(Parked.arrival))
+            return [(row.reason, row.state) for row in rows]
+
+    def depth(self, queue: str) -> int:
+        """Return how many messages wait in a queue."""
+        with self.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+    @contextmanager
+    def channel(self) -> Iterator[Any]:
+        connection = pika.BlockingConnection(pika.URLParameters(self.url))
+        try:
+            yield connection.channel()
+        finally:
+            connection.close()
+
+    @contextmanager
+    def relaying(self, url: str | None = None) -> Iterator[None]:
+        with running(
+            lambda stopping: Relay("orders", self.sender, url or self.url, stopping).run()
+        ):
+            yield
+
+    @contextmanager
+    def listening(self, url: str | None = None) -> Iterator[None]:
+        handling = Handling(probe.SERVICE, self.receiver)
+        with running(lambda stopping: consume(url or self.url, handling, stopping)):
+            yield
+
+    @contextmanager
+    def worker(self, service: str, name: str = "worker", **settings: str) -> Iterator["Worker"]:
+        """Run a worker of `orders` (it publishes) or `notifications` (it listens) as a process.
+
+        `settings` are its environment, and may name another database or broker.
+        """
+        database = self.sender if service == "orders" else self.receiver
+        environment = {n: v for n, v in os.environ.items() if not n.startswith("FARMGATE_")}
+        environment |= {
+            "FARMGATE_DATA": str(self.folder),
+            f"FARMGATE_{service.upper()}_DATABASE_URL": database.url,
+            "FARMGATE_BROKER_URL": self.url,
+            **settings,
+        }
+        log_file = self.folder / f"{service}-{name}.log"
+        with log_file.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.worker", service],
+                env=environment,
+                cwd=ROOT,
+                stderr=output,
+            )
+        try:
+            yield Worker(process, log_file)
+        finally:
+            process.kill()
+            process.wait()
+
+    def drain(self) -> None:
+        """Let everything arrive; the faults are over."""
+        with self.relaying():
+            wait_until(lambda: self.waiting() == 0, DRAINED, "everything is published")
+        # The last of the queue: what comes after it has seen all before it.
+        with self.relaying(), self.listening():
+            last = self.pay_once()
+            wait_until(
+                lambda: any(e.subject == f"order/{last}" for e in probe.effects(self.receiver)),
+                DRAINED,
+                "everything has arrived",
+            )
+
+
+@dataclass
+class Worker:
+    """A worker that runs as a process of its own."""
+
+    process: "subprocess.Popen[bytes]"
+    log_file: Path
+
+    def log(self) -> str:
+        """Return what it, and who had its name before it, wrote so far."""
+        return self.log_file.read_text(encoding="utf-8")
+
+    def is_stopped(self) -> bool:
+        """Tell whether a signal holds it."""
+        state = subprocess.run(
+            ["ps", "-o", "stat=", "-p", str(self.process.pid)], capture_output=True, check=False
+        )
+        return state.stdout.startswith(b"T")
+
+
+@contextmanager
+def bench_on(url: str, sender_url: str, receiver_url: str, folder: Path) -> Iterator[Bench]:
+    """Make a bench on two empty databases."""
+    sender, receiver = Database(sender_url), Database(receiver_url)
+    for database in (sender, receiver):
+        probe.create_tables(database)
+    probe.MENDED.clear()
+    yield Bench(url, sender, receiver, folder)
+    sender.close()
+    receiver.close()
+
+
+def through(proxy: Proxy, url: str, query: str = "") -> str:
+    """Return the address that leads through the proxy to where `url` leads."""
+    scheme, _, rest = url.partition("://")
+    user, _, place = rest.rpartition("@")
+    return f"{scheme}://{user}@127.0.0.1:{proxy.port}/{place.partition('/')[2]}{query}"
+
+
+def target_of(url: str) -> tuple[str, int]:
+    """Return host and port of a server's address."""
+    place = url.rpartition("@")[2].partition("/")[0]
+    host, _, port = place.partition(":")
+    return host, int(port)
+
+
+@contextmanager
+def running(loop: Callable[[Stopping], None]) -> Iterator[None]:
+    stopping = Stopping()
+    thread = supervise("loop", lambda: loop(stopping), stopping)
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(15)
+        assert not thread.is_alive()
