@@ -24,6 +24,8 @@ COMMANDS = (
     "parked",
     "doctor",
     "events",
+    "backup",
+    "restore",
     "tokens",
     "web",
     "worker",

@@ -78,6 +78,12 @@ def revisions(service: str, url: str) -> tuple[str | None, str | None]:
     return present, ScriptDirectory.from_config(_config(service)).get_current_head()
 
 
+def knows(service: str, revision: str) -> bool:
+    """Tell whether a revision is one of this version's; a newer version's is not."""
+    scripts = ScriptDirectory.from_config(_config(service))
+    return revision in {script.revision for script in scripts.walk_revisions()}
+
+
 def run(metadata: MetaData) -> None:
     """Run what Alembic was asked for; each service's `env.py` calls this and nothing else."""
 

@@ -146,6 +146,24 @@ def missing(url: str, services: Sequence[Service]) -> list[str]:
     return absent
 
 
+def purge(url: str, services: Sequence[Service]) -> None:
+    """Drop what waits in the services' queues; a queue that is not there holds nothing.
+
+    Raises:
+        pika.exceptions.AMQPError: the broker refused or cannot be reached.
+    """
+    absent = missing(url, services)
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        channel = connection.channel()
+        for service in services:
+            for queue in (queue_of(service.name), dead_queue_of(service.name)):
+                if queue not in absent:
+                    channel.queue_purge(queue)
+    finally:
+        connection.close()
+
+
 def permissions(service: str) -> dict[str, str]:
     """Return the broker rights of a service's user, as regular expressions.
 

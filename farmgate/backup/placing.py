@@ -1,0 +1,207 @@
+"""Put one part of a set in its database's place. A kill at any moment leaves the old or the new."""
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, SmallInteger, create_engine, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from farmgate.backup import programs
+from farmgate.backup.manifest import CHUNK, Part, Show
+from farmgate.backup.snapshots import facts_of, kind_of
+from farmgate.failures import Failed, Unreachable
+from shared import migrations
+from shared.config import Settings
+from shared.database import Database
+
+_OTHERS = text(
+    "SELECT count(*) AS connections, string_agg(DISTINCT usename || ' from ' || "
+    "coalesce(host(client_addr), 'this machine'), ', ') AS whose FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+    "AND backend_type = 'client backend'"
+)
+
+
+def must_be_idle(settings: Settings) -> None:
+    """Refuse a database that somebody is connected to.
+
+    Raises:
+        Failed: somebody is.
+        Unreachable: PostgreSQL does not answer.
+    """
+    name = settings.service
+    if kind_of(settings) == "sqlite":
+        path = _path(settings)
+        if not path.exists():
+            return
+        try:
+            with closing(sqlite3.connect(path, timeout=1)) as connection:
+                # Needs to be the only one; and takes what is in the -wal file into the database.
+                connection.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.OperationalError as error:
+            raise Failed(
+                f"The database of {name} is in use ({error}): stop what runs on {path} "
+                "(farmgate up), then run this again."
+            ) from error
+        except sqlite3.DatabaseError:
+            return  # damaged: no reason to keep it in its place
+        return
+    engine = create_engine(settings.database_url)
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(_OTHERS).one()
+    except SQLAlchemyError as error:
+        raise _away(settings, error) from error
+    finally:
+        engine.dispose()
+    if found.connections:
+        raise Failed(
+            f"The database of {name} is in use: {found.connections} connections ({found.whose}). "
+            "Stop all web and worker processes, of all four services, then run this again."
+        )
+
+
+def present_facts(settings: Settings) -> dict[str, Any] | None:
+    """Return what is there now, as in a manifest; None: nothing that could be read.
+
+    Raises:
+        Unreachable: PostgreSQL does not answer.
+    """
+    if kind_of(settings) == "sqlite" and not _path(settings).exists():
+        return None
+    database = Database(settings.database_url)
+    try:
+        with database.read_engine.connect() as connection:
+            return facts_of(connection)
+    except Failed:
+        return None
+    except SQLAlchemyError as error:
+        if kind_of(settings) == "sqlite":
+            return None
+        raise _away(settings, error) from error
+    finally:
+        database.close()
+
+
+def place(
+    settings: Settings, file: Path, part: Part, epoch: int, jump: int, stamp: str, show: Show
+) -> Path | None:
+    """Put a part's file in its database's place, at the newest revision and with a new epoch.
+
+    `jump` is added to every aggregate's version. Returns where an SQLite database that was
+    there now is; one of PostgreSQL is gone.
+
+    Raises:
+        Failed: it could not be done; the database is as it was.
+        OSError: likewise.
+    """
+    if kind_of(settings) == "postgresql":
+        programs.load_postgresql(settings.database_url, file, dict(part.rows), show)
+        _renew(settings, epoch, jump)
+        return None
+    path = _path(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".restoring")
+    for leftover in _files(new):
+        leftover.unlink(missing_ok=True)
+    _copy(file, new, show)
+    fresh = replace(settings, database_url=f"sqlite:///{new.as_posix()}")
+    _renew(fresh, epoch, jump)
+    with closing(sqlite3.connect(new)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")  # whole in one file, so one rename
+    _to_disk(new)
+    kept = _put_aside(path, stamp)
+    os.replace(new, path)
+    _to_disk(path.parent)
+    return kept
+
+
+def _renew(settings: Settings, epoch: int, jump: int) -> None:
+    """Migrate; let positions and versions be ones that nobody has seen before."""
+    try:
+        migrations.upgrade(settings.service, settings.database_url)
+        engine = create_engine(settings.database_url)
+        try:
+            with engine.begin() as connection:
+                connection.execute(
+                    text(
+                        "INSERT INTO relay_state (id, epoch, position) VALUES (1, :epoch, 0) "
+                        "ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch"
+                    ),
+                    {"epoch": epoch},
+                )
+                for table in versioned(inspect(connection)):
+                    connection.execute(
+                        text(f'UPDATE "{table}" SET version = version + :jump'), {"jump": jump}
+                    )
+        finally:
+            engine.dispose()
+    except SQLAlchemyError as error:
+        raise Failed(
+            f"{settings.service} was restored but not prepared: "
+            f"{getattr(error, 'orig', None) or error}. Do not start it; run this again."
+        ) from error
+
+
+def versioned(inspector: Any) -> list[str]:
+    """Return the tables of aggregates: those that count the events recorded of each row."""
+    return [
+        table
+        for table in sorted(inspector.get_table_names())
+        for column in inspector.get_columns(table)
+        if column["name"] == "version"
+        and isinstance(column["type"], (BigInteger, Integer))
+        and not isinstance(column["type"], SmallInteger)
+    ]
+
+
+def _put_aside(path: Path, stamp: str) -> Path | None:
+    """Give what is in the place a second name, so that the place is never empty."""
+    if not path.exists():
+        return None
+    kept = path.with_name(f"{path.name}.before-restore-{stamp}")
+    # Only a damaged database still has these; beside another database they would damage it.
+    for beside in _files(path)[1:]:
+        with suppress(FileNotFoundError):
+            beside.rename(Path(str(beside).replace(path.name, kept.name)))
+    os.link(path, kept)
+    return kept
+
+
+def _files(path: Path) -> list[Path]:
+    return [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))]
+
+
+def _copy(source: Path, target: Path, show: Show) -> None:
+    total, done = source.stat().st_size, 0
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with source.open("rb") as read, open(descriptor, "wb") as write:
+        while chunk := read.read(CHUNK):
+            write.write(chunk)
+            done += len(chunk)
+            show(done, total)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _path(settings: Settings) -> Path:
+    return Path(make_url(settings.database_url).database or "")
+
+
+def _away(settings: Settings, error: SQLAlchemyError) -> Unreachable:
+    name = settings.service
+    return Unreachable(
+        f"The database of {name} cannot be used: {getattr(error, 'orig', None) or error}\n"
+        f"Check FARMGATE_{name.upper()}_DATABASE_URL."
+    )
