@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import metrics, parked
+from shared import metrics, parked, stalled
 from shared.clock import now
 from shared.config import Settings
 from shared.database import Database
@@ -38,7 +38,7 @@ class Health:
         """Return what each part says, and whether the service can do its work.
 
         `oldest_unpublished_seconds` is the age of the oldest event that is not yet with all who
-        listen; `parked` counts events by state.
+        listen; `parked` counts events by state, `stalled` what waits too long by its kind.
         """
         backlog = self.measure()
         report: dict[str, Any] = {
@@ -50,7 +50,7 @@ class Health:
         return report | (backlog or {}), backlog is not None
 
     def measure(self) -> dict[str, Any] | None:
-        """Return how late events are and how many are parked; None: the database is away.
+        """Return how late events are, what is parked and what stalled; None: the database is away.
 
         The metrics of the same names are set on the way.
         """
@@ -62,11 +62,17 @@ class Health:
             with self.database.readers() as session:
                 since = session.scalar(oldest)
                 counts = parked.counts(session)
+                late = stalled.counts(session)
         except SQLAlchemyError:
             return None
         age = max(0.0, (now() - since).total_seconds()) if since is not None else 0.0
         metrics.set_backlog(self.settings.service, age, counts)
-        return {"oldest_unpublished_seconds": round(age, 3), "parked": counts}
+        metrics.set_stalled(self.settings.service, late)
+        return {
+            "oldest_unpublished_seconds": round(age, 3),
+            "parked": counts,
+            "stalled": late,
+        }
 
     def _ask_broker(self) -> str:
         """Return `ok`, `away`, or `embedded` where there is none.

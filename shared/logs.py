@@ -23,6 +23,7 @@ SHOWN = frozenset(
         *("method", "route", "status", "milliseconds", "actor", "request_id"),
         *("reason", "attempts", "count", "seconds", "state", "position", "version", "channel"),
         *("loop", "timer", "outbox", "inbox", "queue", "host", "port", "pid", "template"),
+        *("kind", "since"),
         *("order_id", "shipment_id", "lot_id", "site_id", "message_id"),
     }
 )

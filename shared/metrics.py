@@ -22,6 +22,8 @@ from prometheus_client import (
     start_http_server,
 )
 
+from shared.events.stalled import KINDS, RELAY
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 #: States of parked events, shown as 0 when there are none: an alarm needs a line that can rise.
 PARKED_STATES = ("waiting", "behind", "suspect", "dead")
@@ -64,6 +66,14 @@ _working = Gauge(
 )
 
 
+_stalled = Gauge(
+    "farmgate_stalled_cases",
+    "What waits longer than its limit, by the way in which it is late.",
+    ["service", "kind"],
+    multiprocess_mode="mostrecent",
+)
+
+
 def count_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
     """Count one answered request; `route` is a pattern, so that there are few of them."""
     _requests.labels(service, method, route, status).inc()
@@ -81,6 +91,12 @@ def set_backlog(service: str, oldest_seconds: float, parked: Mapping[str, int]) 
     _oldest.labels(service).set(oldest_seconds)
     for state in PARKED_STATES:
         _parked.labels(service, state).set(parked.get(state, 0))
+
+
+def set_stalled(service: str, counts: Mapping[str, int]) -> None:
+    """Say how many cases of a service are stalled, by kind; those without any are 0."""
+    for kind in (*KINDS.get(service, ()), RELAY):
+        _stalled.labels(service, kind).set(counts.get(kind, 0))
 
 
 def set_relay_blocked(service: str, blocked: bool) -> None:

@@ -35,3 +35,20 @@ def add_parked_actions() -> None:
 def drop_parked_actions() -> None:
     """Drop the table, and with it what was noted."""
     op.drop_table("parked_actions")
+
+
+def add_stalled_cases() -> None:
+    """Add the table of what waits too long and was told of."""
+    op.create_table(
+        "stalled_cases",
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("subject_id", sa.Uuid(), nullable=False),
+        sa.Column("since", UtcDateTime(), nullable=False),
+        sa.Column("told_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "subject_id", name=op.f("pk_stalled_cases")),
+    )
+
+
+def drop_stalled_cases() -> None:
+    """Drop the table; what still waits would be told again."""
+    op.drop_table("stalled_cases")

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 
 from services.catalog.rules import SALES_DAYS
 from services.catalog.use_cases import daily, giving_back, proposals, standing
-from shared import clock
+from shared import clock, stalled
 from shared.config import Settings
 from shared.database import Database
+from shared.events import CatalogRelayStalled
 from shared.service import Timer
 
 #: How long a sold out allotment stays open: goods that come back over the counter are granted
@@ -67,4 +68,5 @@ TIMERS = (
     Timer("standing rules", 5.0, apply_standing_rules),
     Timer("return proposals", 60.0, propose_returns),
     Timer("tidy stations", 600.0, tidy),
+    stalled.timer(CatalogRelayStalled),
 )

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -149,6 +150,12 @@ class Shipment(Base):
     proof: Mapped["ProofOfDelivery | None"] = relationship(lazy="raise")
     __table_args__ = (
         Index("ix_shipments_site_state", "site_id", "state"),
+        Index(
+            "ix_shipments_open",
+            "planned_at",
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
         CheckConstraint("due_fen >= 0", name="due"),
     )
 

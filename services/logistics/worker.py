@@ -1,12 +1,14 @@
-"""What logistics' worker runs: its subscriptions, and its timer."""
+"""What logistics' worker runs: its subscriptions, and its timers."""
 
 from datetime import timedelta
 
 from services.logistics.handlers import PREPARE, SUBSCRIPTIONS
 from services.logistics.use_cases import contacts
-from shared import clock
+from services.logistics.use_cases.stalled import LATE
+from shared import clock, stalled
 from shared.config import Settings, read_integer
 from shared.database import Database
+from shared.events import LogisticsRelayStalled
 from shared.service import Service, Timer
 
 
@@ -22,5 +24,8 @@ SERVICE = Service(
     name="logistics",
     subscriptions=SUBSCRIPTIONS,
     prepare=PREPARE,
-    timers=(Timer("erase contacts", 3600.0, run_erasure),),
+    timers=(
+        Timer("erase contacts", 3600.0, run_erasure),
+        stalled.timer(LogisticsRelayStalled, LATE),
+    ),
 )

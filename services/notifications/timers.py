@@ -7,8 +7,11 @@ from services.notifications import channels, use_cases
 from services.notifications.channels import Channel
 from services.notifications.rules import Result
 from services.notifications.use_cases import Outgoing
+from services.notifications.use_cases.stalled import LATE
+from shared import stalled
 from shared.config import Settings, read_integer
 from shared.database import Database
+from shared.events import NotificationsRelayStalled
 from shared.service import Timer
 
 #: Seconds after which a run gives the thread back; other timers wait for it.
@@ -63,4 +66,8 @@ def run_erase(database: Database, settings: Settings) -> bool:
     return more
 
 
-TIMERS: Sequence[Timer] = (Timer("send", 0.5, run_send), Timer("erase", 3600.0, run_erase))
+TIMERS: Sequence[Timer] = (
+    Timer("send", 0.5, run_send),
+    Timer("erase", 3600.0, run_erase),
+    stalled.timer(NotificationsRelayStalled, LATE),
+)

@@ -1,10 +1,12 @@
-"""What orders' worker runs: its subscriptions, and its timer."""
+"""What orders' worker runs: its subscriptions, and its timers."""
 
 from services.orders.handlers import PREPARE, SUBSCRIPTIONS
 from services.orders.use_cases import decide
-from shared import clock
+from services.orders.use_cases.stalled import LATE
+from shared import clock, stalled
 from shared.config import Settings
 from shared.database import Database
+from shared.events import OrdersRelayStalled
 from shared.service import Service, Timer
 
 
@@ -18,5 +20,8 @@ SERVICE = Service(
     name="orders",
     subscriptions=SUBSCRIPTIONS,
     prepare=PREPARE,
-    timers=(Timer("expire unpaid", 1.0, run_expiry),),
+    timers=(
+        Timer("expire unpaid", 1.0, run_expiry),
+        stalled.timer(OrdersRelayStalled, LATE),
+    ),
 )

@@ -60,6 +60,15 @@ from shared.events.placing import (
     StockRefused,
     StockReserved,
 )
+from shared.events.stalled import (
+    CatalogRelayStalled,
+    LogisticsRelayStalled,
+    MessageStalled,
+    NotificationsRelayStalled,
+    OrdersRelayStalled,
+    OrderStalled,
+    ShipmentStalled,
+)
 from shared.events.stations import (
     AllotmentClosed,
     AllotmentGranted,
@@ -150,6 +159,13 @@ EVENTS: tuple[type[Event], ...] = (
     CashRemitted,
     MessageSent,
     MessageFailed,
+    OrderStalled,
+    ShipmentStalled,
+    MessageStalled,
+    CatalogRelayStalled,
+    OrdersRelayStalled,
+    LogisticsRelayStalled,
+    NotificationsRelayStalled,
 )
 
 BY_TYPE: dict[str, type[Event]] = {contract.routing_key: contract for contract in EVENTS}

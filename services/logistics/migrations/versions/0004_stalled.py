@@ -1,0 +1,31 @@
+"""What waits too long and was told of is kept; and the shipments under way are found at once."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from shared.migrating import add_stalled_cases, drop_stalled_cases
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+OPEN = sa.text("ended_at IS NULL")
+
+
+def upgrade() -> None:
+    """Add the table and the index."""
+    add_stalled_cases()
+    op.create_index(
+        "ix_shipments_open",
+        "shipments",
+        ["planned_at"],
+        sqlite_where=OPEN,
+        postgresql_where=OPEN,
+    )
+
+
+def downgrade() -> None:
+    """Drop both."""
+    op.drop_index("ix_shipments_open", table_name="shipments")
+    drop_stalled_cases()
