@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from click.testing import Result
 from sqlalchemy import insert, select
 
-from farmgate.backup import placing, programs, snapshots
+from farmgate.backup import programs, snapshots
 from farmgate.failures import Failed
 from farmgate.locking import alone_in
 from farmgate.services import NAMES
@@ -241,22 +244,42 @@ def test_a_restored_service_starts_anew_and_what_nobody_heard_goes_out_again(
     kept.close()
 
 
-def test_a_restore_that_ends_before_the_swap_leaves_the_old_data(
-    farmgate: Farmgate, orders: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def killed_at(place: str, *arguments: str) -> None:
+    """Run the command and kill it where it would call `place`, a function of `farmgate.backup`."""
+    module, _, name = place.rpartition(".")
+    script = (
+        f"import os, signal; from farmgate.backup import {module}; "
+        f"{module}.{name} = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
+        "from farmgate.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_killed_restore_leaves_the_old_data_and_may_be_run_again(
+    farmgate: Farmgate, orders: Database, tmp_path: Path
 ) -> None:
     folder = tmp_path / "set"
     farmgate("backup", str(folder))
     publish(orders, 2)
     orders.close()
 
-    with monkeypatch.context() as patched:
-        patched.setattr(placing, "_put_aside", lambda *_: 1 / 0)  # the process dies here
-        assert farmgate("restore", str(folder), "--yes", "--service", "orders").exit_code == 1
+    killed_at("placing._put_aside", "restore", str(folder), "--yes", "--service", "orders")
     assert positions(orders) == [1, 2]
     orders.close()
-    assert farmgate("restore", str(folder), "--yes", "--service", "orders").exit_code == 0
+    again = farmgate("restore", str(folder), "--yes", "--service", "orders")
 
+    assert again.exit_code == 0, again.output
     assert positions(orders) == [None]
+
+
+def test_a_killed_backup_is_no_set(farmgate: Farmgate, orders: Database, tmp_path: Path) -> None:
+    killed_at("manifest.write", "backup", str(tmp_path / "set"))
+
+    (partial,) = tmp_path.glob(".set.*.partial")
+    assert not (tmp_path / "set").exists()
+    assert "no whole set" in farmgate("restore", str(partial), "--yes").output
+    assert farmgate("backup", str(tmp_path / "set")).exit_code == 0
 
 
 @pytest.mark.postgres
