@@ -4,11 +4,12 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import pika
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from farmgate import run_file
 from farmgate.client import Client, addresses
 from farmgate.services import NAMES, service_of
-from shared import clock, migrations, parked, topology
+from shared import clock, migrations, parked, stalled, topology
 from shared.config import Settings, read
 from shared.database import Database
 from shared.errors import Misconfigured
@@ -24,6 +25,10 @@ from shared.tables import Outbox
 
 #: Seconds an event may wait to be published before something is wrong.
 LATE = 30
+#: Seconds by which a database's clock may differ from ours: limits and leases are compared.
+CLOCK_SECONDS = 5
+#: Events in a queue from which on its worker does not keep up.
+LONG_QUEUE = 10_000
 #: Bytes that must be free: below, PostgreSQL, RabbitMQ and SQLite soon refuse to write.
 FREE_BYTES = 1_000_000_000
 
@@ -60,12 +65,16 @@ def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield database
         if database.ok:
             yield _check(f"{name}: events", _events, settings)
+            yield _check(f"{name}: clock", _clock, settings)
+            yield _check(f"{name}: stalled", _stalled, settings)
         if settings.broker_url:
             brokers.setdefault(settings.broker_url, name)
     for url in brokers:
         yield _check(f"broker {_without_password(url)}", _broker, url)
     if brokers:
         yield _check("topology", _topology, next(iter(brokers)))
+        for name in NAMES:
+            yield _check(f"{name}: queue", _queue, next(iter(brokers)), name)
     client = Client(addresses(environment), token=None)
     running = run_file.read(data) is not None
     for name in NAMES:
@@ -170,6 +179,81 @@ def _events(settings: Settings) -> str:
             f"{settings.service}` (or `farmgate up`) and look at its log"
         )
     return f"the oldest waits for {age:.1f} s to be published, none is parked"
+
+
+def _clock(settings: Settings) -> str:
+    database = Database(settings.database_url, statement_seconds=10)
+    try:
+        if database.is_sqlite:
+            return "the machine's own"
+        with database.readers() as session:
+            asked_at = clock.now()
+            theirs = session.scalars(select(func.clock_timestamp())).one()
+    except SQLAlchemyError as error:
+        raise Ill(f"cannot be asked: {_first_line(error)}") from error
+    finally:
+        database.close()
+    apart = (theirs.astimezone(UTC) - asked_at).total_seconds()
+    if abs(apart) > CLOCK_SECONDS:
+        raise Ill(
+            f"the database's clock is {apart:+.0f} s from ours; let both machines follow one "
+            "time server: timedatectl set-ntp true"
+        )
+    return f"the database's is {apart:+.1f} s from ours"
+
+
+def _stalled(settings: Settings) -> str:
+    database = Database(settings.database_url, statement_seconds=10)
+    try:
+        with database.readers() as session:
+            counts = stalled.counts(session)
+    except SQLAlchemyError as error:
+        raise Ill(f"cannot be counted: {_first_line(error)}") from error
+    finally:
+        database.close()
+    if counts:
+        found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        raise Ill(
+            f"{found}; the worker's log names each (`stalled`), what to do is in "
+            "docs/operations.md under: What waits too long"
+        )
+    return "nothing waits too long"
+
+
+def _queue(url: str, name: str) -> str:
+    """Look at a service's queue by passive declares, which need no right."""
+    try:
+        waiting, consumers = _seen(url, topology.queue_of(name))
+        dead, _ = _seen(url, topology.dead_queue_of(name))
+    except ChannelClosedByBroker as error:
+        raise Ill(f"cannot be looked at: {error.reply_text}; run: farmgate topology") from error
+    except (AMQPError, OSError) as error:
+        raise Ill(f"cannot be looked at: {type(error).__name__}") from error
+    if not consumers:
+        raise Ill(
+            f"nobody takes its {waiting} events; start `farmgate worker {name}` and look at its log"
+        )
+    if waiting > LONG_QUEUE:
+        raise Ill(
+            f"{waiting} events wait; if they do not become fewer, look at the log of `farmgate "
+            f"worker {name}` and at its database"
+        )
+    if dead:
+        raise Ill(
+            f"{dead} in {topology.dead_queue_of(name)}; its worker moves them to the parked "
+            "events: see that it runs, then farmgate parked list"
+        )
+    return f"{waiting} events wait, {consumers} consumers"
+
+
+def _seen(url: str, queue: str) -> tuple[int, int]:
+    """Return how many messages wait in a queue, and its consumers."""
+    connection = pika.BlockingConnection(_patiently(url))
+    try:
+        method = connection.channel().queue_declare(queue, passive=True).method
+        return method.message_count, method.consumer_count
+    finally:
+        connection.close()
 
 
 def _first_line(error: SQLAlchemyError) -> str:

@@ -5,14 +5,18 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import pika
+import pytest
 from click.testing import Result
 
 from farmgate import doctor
-from shared import clock, keys
+from farmgate.services import NAMES, service_of
+from shared import clock, keys, topology
 from shared.database import Database
 from shared.ids import new_id
 from shared.migrations import upgrade
-from shared.tables import Outbox, Parked
+from shared.tables import Outbox, Parked, StalledCase
+from shared.testing.servers import RabbitMQ
 
 Farmgate = Callable[..., Result]
 
@@ -114,3 +118,57 @@ def test_a_late_event_and_a_parked_one_are_told(tmp_path: Path) -> None:
     assert parked.detail.startswith("1 dead parked")
     assert not late.ok
     assert not parked.ok
+
+
+def test_what_waits_too_long_is_told(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'orders.db'}"
+    upgrade("orders", url)
+    assert findings_of(tmp_path)["orders: stalled"].ok
+    database = Database(url)
+    moment = clock.now()
+    with database.sessions.begin() as session:
+        session.add(
+            StalledCase(kind="undecided", subject_id=new_id(), since=moment, told_at=moment)
+        )
+    database.close()
+
+    found = findings_of(tmp_path)["orders: stalled"]
+
+    assert not found.ok
+    assert found.detail.startswith("1 undecided")
+
+
+@pytest.mark.postgres
+def test_a_database_whose_clock_is_wrong_is_told(
+    tmp_path: Path, postgres: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres("catalog")
+    upgrade("catalog", url)
+    assert findings_of(tmp_path, FARMGATE_CATALOG_DATABASE_URL=url)["catalog: clock"].ok
+    real = clock.now
+    monkeypatch.setattr(clock, "now", lambda: real() - timedelta(minutes=1))
+
+    found = findings_of(tmp_path, FARMGATE_CATALOG_DATABASE_URL=url)["catalog: clock"]
+
+    assert not found.ok
+    assert "+60 s from ours" in found.detail
+
+
+@pytest.mark.broker
+def test_a_queue_without_a_consumer_and_dead_letters_are_told(
+    tmp_path: Path, broker: RabbitMQ, vhost: str
+) -> None:
+    topology.declare(vhost, [service_of(name) for name in NAMES])
+    alone = findings_of(tmp_path, FARMGATE_BROKER_URL=vhost)["orders: queue"]
+    connection = pika.BlockingConnection(pika.URLParameters(vhost))
+    channel = connection.channel()
+    channel.basic_consume(topology.queue_of("orders"), lambda *_: None)
+    served = findings_of(tmp_path, FARMGATE_BROKER_URL=vhost)["orders: queue"]
+    channel.confirm_delivery()
+    channel.basic_publish("", topology.dead_queue_of("orders"), b"x", mandatory=True)
+    dead = findings_of(tmp_path, FARMGATE_BROKER_URL=vhost)["orders: queue"]
+    connection.close()
+
+    assert "nobody takes its 0 events; start `farmgate worker orders`" in alone.detail
+    assert served.ok, served.detail
+    assert dead.detail.startswith("1 in orders.events.dead")
