@@ -1,16 +1,19 @@
 """One order's whole way: the answers of the four services, merged into one time line."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from farmgate.client import Client
 from farmgate.failures import Failed, Refused, Unreachable
-from farmgate.services import NAMES
+from farmgate.services import NAMES, service_of
+from shared import clock
 
+#: How long an event may be under way before it is said to be held up.
+UNDER_WAY = timedelta(seconds=5)
 #: Letters after ORD- of a reference; people may write it in small ones.
 _REFERENCE = re.compile(r"(?i)^ORD-[2-9A-Z]{8}$")
 
@@ -21,6 +24,16 @@ class Reached:
 
     service: str
     milliseconds: int
+
+
+@dataclass
+class HeldUp:
+    """Where an event of the order is held up, since when, and what to do."""
+
+    service: str
+    event: str
+    why: str
+    since: str
 
 
 @dataclass
@@ -66,6 +79,7 @@ class Trace:
     waiting_for: dict[str, list[dict[str, Any]]]
     #: Service → why it says nothing.
     silent: dict[str, str]
+    held_up: list[HeldUp] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return it for scripts."""
@@ -77,6 +91,7 @@ class Trace:
             "states": self.states,
             "timeline": facts,
             "waiting_for": self.waiting_for,
+            "held_up": [asdict(each) for each in self.held_up],
             "silent": self.silent,
         }
 
@@ -125,7 +140,46 @@ def gather(client: Client, order_id: str) -> Trace:
         timeline,
         {name: answer["waiting_for"] for name, answer in answers.items() if answer["waiting_for"]},
         silent,
+        held_up(timeline, answers.keys(), listeners()),
     )
+
+
+def listeners() -> dict[str, set[str]]:
+    """Return which services listen to each event type."""
+    found: dict[str, set[str]] = {}
+    for name in NAMES:
+        for contract in service_of(name).subscriptions:
+            found.setdefault(contract.routing_key, set()).add(name)
+    return found
+
+
+def held_up(
+    timeline: Iterable[Fact], speaking: Collection[str], listening: Mapping[str, Collection[str]]
+) -> list[HeldUp]:
+    """Return where events are held up: parked, not published, or not taken in by a listener.
+
+    A service that does not answer is named elsewhere, not guessed about.
+    """
+    found = []
+    for fact in timeline:
+        since = fact.recorded_at.isoformat()
+        for stuck in fact.parked:
+            why = (
+                f"parked there ({stuck.reason}, {stuck.state}, {stuck.attempts} attempts): "
+                f"farmgate parked show {fact.event_id}"
+            )
+            found.append(HeldUp(stuck.service, fact.type, why, since))
+        if clock.now() - fact.recorded_at < UNDER_WAY or fact.publisher not in speaking:
+            continue
+        if fact.published_after_ms is None:
+            why = "not published: is its worker running, and the broker? farmgate doctor"
+            found.append(HeldUp(fact.publisher, fact.type, why, since))
+            continue
+        known = {each.service for each in fact.handled} | {each.service for each in fact.parked}
+        for name in sorted(set(listening.get(fact.type, ())) & set(speaking) - known):
+            why = "not taken in: is its worker running, does it keep up? farmgate doctor"
+            found.append(HeldUp(name, fact.type, why, since))
+    return found
 
 
 def _shipments(client: Client, order_id: str) -> tuple[list[str], dict[str, str]]:

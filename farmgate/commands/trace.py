@@ -12,6 +12,7 @@ from farmgate import trace
 from farmgate.client import connect
 from farmgate.console import out
 from farmgate.failures import Unreachable
+from shared import clock
 from shared.clock import LOCAL
 
 #: Seconds a service is asked for: a trace is most wanted when one is away.
@@ -26,7 +27,7 @@ def command(order: str, as_json: bool) -> None:
 
     What each service knows of it (order, stock and lots, shipment, messages), every event with
     the time it took to be published and handled, attempts of those that are parked, and what
-    the order is waiting for.
+    the order is waiting for and for how long, and where one of its events is held up.
 
     Exit code 3 when a service did not answer; what the others say is shown all the same.
     """
@@ -70,6 +71,12 @@ def _show(found: trace.Trace) -> None:
             out.print(
                 f"[yellow]waits[/] for {escape(wait['what'])} ({name}){_since(wait['since'])}"
             )
+    for each in found.held_up:
+        out.print(
+            f"[red]held up[/] at {each.service}{_since(each.since)}: {each.event} is "
+            f"{escape(each.why)}",
+            soft_wrap=True,
+        )
 
 
 def _next(moment: str | None) -> str:
@@ -77,7 +84,14 @@ def _next(moment: str | None) -> str:
 
 
 def _since(moment: str | None) -> str:
-    return f", since {_local(moment)}" if moment else ""
+    if moment is None:
+        return ""
+    seconds = max(0, int((clock.now() - datetime.fromisoformat(moment)).total_seconds()))
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        # From two on: "for 119 min" says more than "for 1 h".
+        if seconds >= 2 * length:
+            return f", for {seconds // length} {unit} (since {_local(moment)})"
+    return f", for {seconds} s (since {_local(moment)})"
 
 
 def _local(moment: str) -> str:

@@ -96,3 +96,36 @@ def test_a_state_is_shown_without_what_is_unset() -> None:
         "lines:",
         "  - line no 1, lots [lot code A, quantity 500]",
     ]
+
+
+def held_up(**answers: dict[str, Any]) -> list[tuple[str, str]]:
+    found = trace.held_up(
+        trace.merge(answers), answers.keys(), {"orders.order_placed.v1": {"catalog"}}
+    )
+    return [(each.service, each.why.partition(":")[0].partition(" (")[0]) for each in found]
+
+
+def test_an_event_is_held_up_where_it_is_not_published_not_taken_in_or_parked() -> None:
+    waiting = published("a", "orders.order_placed.v1", "00.000")
+    sent = waiting | {"published_at": "2026-08-01T08:00:00.012Z"}
+    taken = handled("a", "orders.order_placed.v1", "00.000", "00.025")
+    parked = taken | {
+        "state": "dead",
+        "reason": "handler_failed",
+        "attempts": 12,
+        "first_failed_at": "2026-08-01T08:00:01Z",
+        "next_attempt_at": None,
+    }
+
+    assert held_up(orders=answer(published=[waiting]), catalog=answer()) == [
+        ("orders", "not published")
+    ]
+    assert held_up(orders=answer(published=[sent]), catalog=answer()) == [
+        ("catalog", "not taken in")
+    ]
+    assert held_up(orders=answer(published=[sent]), catalog=answer(parked=[parked])) == [
+        ("catalog", "parked there")
+    ]
+    assert held_up(orders=answer(published=[sent]), catalog=answer(handled=[taken])) == []
+    # Catalog does not answer: whether it took it in is not known.
+    assert held_up(orders=answer(published=[sent])) == []
