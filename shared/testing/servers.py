@@ -62,6 +62,13 @@ def _accepts(port: int) -> bool:
     return False
 
 
+def _lives(pid: bytes) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(int(pid), 0)
+        return True
+    return False
+
+
 # --- PostgreSQL --------------------------------------------------------------------------------
 
 
@@ -112,6 +119,18 @@ class Postgres:
             START_SECONDS,
             "PostgreSQL answers",
         )
+
+    def kill(self) -> None:
+        """End the server as a power cut would."""
+        assert self.process is not None
+        asked = ["pgrep", "-P", str(self.process.pid)]
+        children = subprocess.run(asked, capture_output=True, check=False).stdout.split()
+        self.process.kill()
+        self.process.wait()
+        for child in map(int, children):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        wait_until(lambda: not any(map(_lives, children)), 10, "the killed server is gone")
 
     def create(self, database: str) -> str:
         """Make a new database and return its address."""

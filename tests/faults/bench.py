@@ -141,6 +141,12 @@ class Bench:
         with self.channel() as channel:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
+    def consumers(self) -> int:
+        """Return how many consumers the broker sees at the listener's queue."""
+        with self.channel() as channel:
+            queue = "notifications.events"
+            return int(channel.queue_declare(queue, passive=True).method.consumer_count)
+
     @contextmanager
     def channel(self) -> Iterator[Any]:
         connection = pika.BlockingConnection(pika.URLParameters(self.url))
@@ -150,17 +156,18 @@ class Bench:
             connection.close()
 
     @contextmanager
-    def relaying(self, url: str | None = None) -> Iterator[None]:
-        with running(
-            lambda stopping: Relay("orders", self.sender, url or self.url, stopping).run()
-        ):
-            yield
+    def relaying(self, url: str | None = None) -> Iterator[list[BaseException]]:
+        def relay(stopping: Stopping) -> None:
+            Relay("orders", self.sender, url or self.url, stopping).run()
+
+        with running(relay) as failures:
+            yield failures
 
     @contextmanager
-    def listening(self, url: str | None = None) -> Iterator[None]:
+    def listening(self, url: str | None = None) -> Iterator[list[BaseException]]:
         handling = Handling(probe.SERVICE, self.receiver)
-        with running(lambda stopping: consume(url or self.url, handling, stopping)):
-            yield
+        with running(lambda stopping: consume(url or self.url, handling, stopping)) as failures:
+            yield failures
 
     @contextmanager
     def worker(self, service: str, name: str = "worker", **settings: str) -> Iterator["Worker"]:
@@ -250,11 +257,13 @@ def target_of(url: str) -> tuple[str, int]:
 
 
 @contextmanager
-def running(loop: Callable[[Stopping], None]) -> Iterator[None]:
+def running(loop: Callable[[Stopping], None]) -> Iterator[list[BaseException]]:
+    """Run a supervised loop in a thread; the value lists how it failed so far."""
     stopping = Stopping()
-    thread = supervise("loop", lambda: loop(stopping), stopping)
+    failures: list[BaseException] = []
+    thread = supervise("loop", lambda: loop(stopping), stopping, failures.append)
     try:
-        yield
+        yield failures
     finally:
         stopping.set()
         thread.join(15)

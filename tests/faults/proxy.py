@@ -43,6 +43,8 @@ class Proxy:
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.port = 0
+        #: Connections that `cut_after` has ended so far.
+        self.cuts = 0
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -171,6 +173,7 @@ class Proxy:
                     self._keep(group.create_task(self._give(link, sink, on_the_way)))
         except (OSError, ExceptionGroup):
             link.reset()
+            self.cuts += link.left == 0
         finally:
             self._links.discard(link)
             for end in link.ends:

@@ -4,10 +4,14 @@ Each fault is played twice: as the code is, where nothing may be lost, doubled o
 and with one of its mechanisms taken out, where the ledger must tell the damage.
 """
 
+import os
+import pickle
 import random
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pika
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -122,20 +126,28 @@ def test_without_the_wait_for_confirms_the_bench_tells_the_loss(
 # --- The broker's alarm, and connections that are cut ---------------------------------------------
 
 
-def test_a_memory_alarm_holds_the_relay_back_and_loses_nothing(
-    bench: Bench, broker: RabbitMQ
+@pytest.mark.parametrize(
+    ("limit", "alarming", "harmless"),
+    [
+        ("set_vm_memory_high_watermark", "0.00001", "0.6"),
+        ("set_disk_free_limit", "900000GB", "50MB"),
+    ],
+    ids=["memory", "disk"],
+)
+def test_an_alarm_of_the_broker_holds_the_relay_back_and_loses_nothing(
+    bench: Bench, broker: RabbitMQ, limit: str, alarming: str, harmless: str
 ) -> None:
     stopping = Stopping()
     relay = Relay("orders", bench.sender, bench.url, stopping)
     failures: list[BaseException] = []
     thread = supervise("relay", relay.run, stopping, failures.append)
-    broker.ctl("set_vm_memory_high_watermark", "0.00001")
+    broker.ctl(limit, alarming)
     try:
         bench.pay_all(2)
         wait_until(lambda: relay.blocked, DRAINED, "the relay is told to wait")
         assert bench.waiting() > 0
     finally:
-        broker.ctl("set_vm_memory_high_watermark", "0.6")
+        broker.ctl(limit, harmless)
     wait_until(lambda: not relay.blocked and bench.waiting() == 0, DRAINED, "it goes on by itself")
     stopping.set()
     thread.join(15)
@@ -153,6 +165,47 @@ def test_connections_closed_again_and_again_lose_nothing(bench: Bench, broker: R
             broker.ctl("close_all_connections", "--vhost", vhost, "a fault")
     bench.drain()
     assert bench.verdict() == all_kept(ORDERS * 10 + 1)
+
+
+# --- What strangers put on the exchange -----------------------------------------------------------
+
+
+def publish_by_hand(bench: Bench, body: bytes, content_type: str) -> None:
+    with bench.channel() as channel:
+        channel.confirm_delivery()
+        properties = pika.BasicProperties(content_type=content_type, delivery_mode=2)
+        channel.basic_publish("events", PAID, body, properties, mandatory=True)
+
+
+def test_a_message_of_20_mb_is_parked_and_the_loop_lives(bench: Bench) -> None:
+    with bench.listening() as failures:
+        publish_by_hand(bench, b'{"id": "' + b"x" * 20_000_000 + b'"}', "application/json")
+        bench.drain()
+    assert failures == []
+    assert bench.parked() == [("unreadable", "dead")]
+    assert bench.verdict() == all_kept(1)
+
+
+class Bomb:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.place),)
+
+
+def test_a_pickle_is_parked_and_never_opened(bench: Bench, tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    with bench.listening() as failures:
+        publish_by_hand(bench, pickle.dumps(Bomb(opened)), "application/x-python-serialize")
+        bench.drain()
+    assert failures == []
+    assert bench.parked() == [("unreadable", "dead")]
+    assert not opened.exists()
+    pickle.loads(pickle.dumps(Bomb(opened)))
+    assert opened.exists()  # so it would have been seen
 
 
 # --- Death between the change and its commit ------------------------------------------------------
