@@ -9,6 +9,7 @@ from farmgate.failures import Failed, Unreachable
 from farmgate.services import NAMES, service_of
 from shared import migrations, topology
 from shared.config import Settings, read
+from shared.service import Service
 
 
 def migrate(settings: Settings) -> str | None:
@@ -29,12 +30,11 @@ def migrate(settings: Settings) -> str | None:
     return present
 
 
-def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> list[str]:
-    """Declare exchange, queues and bindings; return what was done, one line each.
+def topology_url(environment: Mapping[str, str]) -> str:
+    """Return the address at which topology is declared.
 
     Raises:
         Failed: no broker is set.
-        Unreachable: the broker refused or does not answer.
     """
     url = read(environment, "FARMGATE_TOPOLOGY_BROKER_URL", "")
     url = url or read(environment, "FARMGATE_BROKER_URL", "")
@@ -43,8 +43,24 @@ def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> 
             "Set FARMGATE_TOPOLOGY_BROKER_URL or FARMGATE_BROKER_URL; without a broker there is "
             "nothing to declare."
         )
+    return url
+
+
+def all_services() -> list[Service]:
+    """Return the services whose subscriptions make the topology."""
+    return [service_of(name) for name in NAMES]
+
+
+def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> list[str]:
+    """Declare exchange, queues and bindings; return what was done, one line each.
+
+    Raises:
+        Failed: no broker is set.
+        Unreachable: the broker refused or does not answer.
+    """
+    url = topology_url(environment)
     try:
-        return topology.declare(url, [service_of(name) for name in NAMES], prune=prune)
+        return topology.declare(url, all_services(), prune=prune)
     except (AMQPError, OSError) as error:
         raise Unreachable(
             f"The broker refused or cannot be reached: {error!r}. Check the address in "

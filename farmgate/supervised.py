@@ -1,4 +1,7 @@
-"""The run behind a broker: a web and a worker process per service, started again when they die."""
+"""The run behind a broker: a web and a worker process per service and one that keeps the topology.
+
+Each is started again when it dies.
+"""
 
 import os
 import shutil
@@ -160,6 +163,8 @@ def _processes(
         arguments = (*serve, "--workers", str(workers))
         made.append(Process(web, arguments, own, logs / f"{web}.log"))
         made.append(Process(worker, ("worker", name), own, logs / f"{worker}.log"))
+    watch = ("topology", "--watch")
+    made.append(Process("topology", watch, environment, logs / "topology.log"))
     return made
 
 

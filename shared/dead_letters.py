@@ -3,17 +3,24 @@
 A message ends in the dead queue when it was returned too often, or could not be taken from its
 wrapping. It is acknowledged there only once it is parked, and the inbox drops what took effect
 after all.
+
+Here the broker's keeper (`shared.healing`) also leaves a word: publish again, a queue was lost.
+Only it and the broker can place anything in a dead queue.
 """
 
+import json
+from collections.abc import Callable
+from datetime import datetime
 from uuid import NAMESPACE_OID, uuid5
 
 import pika
 
 from shared.broker import parameters_of
-from shared.clock import now
+from shared.clock import now, rfc3339
 from shared.envelope import LARGEST, Envelope, Unreadable, decode
 from shared.handling import Handling, WhileAway
 from shared.logs import get
+from shared.republish import republish
 from shared.supervision import Stopping
 from shared.topology import dead_queue_of
 
@@ -23,6 +30,10 @@ log = get(__name__)
 PREFETCH = 50
 #: Seconds to wait for a message before looking whether the process is to stop.
 LOOK = 1.0
+#: The type of a message that asks to publish again; its body: `{"since": "2026-01-02T03:04:05Z"}`.
+REPLAY = "farmgate.replay"
+#: Seconds until it is done: it is asked for before the lost queue and its bindings are there.
+SETTLE = 10.0
 
 
 def drain(url: str, handling: Handling, stopping: Stopping) -> None:
@@ -46,9 +57,14 @@ def drain(url: str, handling: Handling, stopping: Stopping) -> None:
         for method, properties, body in channel.consume(queue, inactivity_timeout=LOOK):
             if stopping.is_set():
                 return
-            if method is not None:
+            if method is None:
+                continue
+            if (since := _asked_since(properties, body)) is not None:
+                while_away(SETTLE)
+                _publish_again(url, handling, since, lambda: connection.process_data_events(0))
+            else:
                 _park(handling, body, _why(properties), while_away)
-                channel.basic_ack(method.delivery_tag)
+            channel.basic_ack(method.delivery_tag)
     finally:
         if connection.is_open:
             connection.close()
@@ -62,6 +78,31 @@ def _park(handling: Handling, body: bytes, why: str, while_away: WhileAway) -> N
         handling.park_unreadable(unreadable(body), f"{error}; {why}", while_away)
     else:
         handling.park_given_up(event, why, while_away)
+
+
+def _asked_since(properties: pika.BasicProperties, body: bytes) -> datetime | None:
+    """Return since when to publish again, if a message asks for that."""
+    # What the broker gave up may call itself anything, but has a header that says so.
+    if properties.type != REPLAY or "x-death" in (properties.headers or {}):
+        return None
+    try:
+        since = datetime.fromisoformat(json.loads(body)["since"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return since if since.tzinfo is not None else None
+
+
+def _publish_again(
+    url: str, handling: Handling, since: datetime, keep_alive: Callable[[], None]
+) -> None:
+    count = republish(
+        handling.service.name,
+        handling.database,
+        url,
+        since,
+        lambda done, total: keep_alive(),
+    )
+    log.warning("published again", count=count, reason=f"a queue was lost, since {rfc3339(since)}")
 
 
 def _why(properties: pika.BasicProperties) -> str:

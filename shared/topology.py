@@ -17,6 +17,10 @@ from shared.service import Service
 
 EXCHANGE = "events"
 STREAM = "orders.log"
+#: What the name of a dead queue has more than that of its queue.
+DEAD = ".dead"
+#: AMQP's reply about a thing that is not there.
+NOT_FOUND = 404
 #: Returns of one message to the queue before the broker gives it to the dead queue.
 DELIVERY_LIMIT = 20
 
@@ -40,7 +44,7 @@ def queue_of(service: str) -> str:
 
 def dead_queue_of(service: str) -> str:
     """Return the name of the queue that keeps what a service's queue gave up."""
-    return f"{service}.events.dead"
+    return f"{queue_of(service)}{DEAD}"
 
 
 def queue_arguments(service: str) -> dict[str, Any]:
@@ -88,27 +92,36 @@ def declare(url: str, services: Sequence[Service], *, prune: bool = False) -> li
     Raises:
         pika.exceptions.AMQPError: the broker refused or cannot be reached.
     """
-    topology = topology_of(services)
-    done: list[str] = []
     parameters = pika.URLParameters(url)
     parameters.socket_timeout = parameters.blocked_connection_timeout = 30
     connection = pika.BlockingConnection(parameters)
     try:
-        channel = connection.channel()
-        channel.exchange_declare(EXCHANGE, "topic", durable=True)
-        done.append(f"exchange {EXCHANGE}")
-        for service in services:
-            dead, queue = dead_queue_of(service.name), queue_of(service.name)
-            channel.queue_declare(dead, durable=True, arguments=_DEAD_ARGUMENTS)
-            channel.queue_declare(queue, durable=True, arguments=queue_arguments(service.name))
-            done += [f"queue {dead}", f"queue {queue}"]
-        channel.queue_declare(STREAM, durable=True, arguments=_STREAM_ARGUMENTS)
-        done.append(f"stream {STREAM}")
-        for queue, types in topology.bindings.items():
-            done += _bind(channel, queue, types, prune)
+        return declare_on(connection.channel(), services, prune=prune)
     finally:
         connection.close()
+
+
+def declare_on(
+    channel: BlockingChannel, services: Sequence[Service], *, prune: bool = False
+) -> list[str]:
+    """Do what `declare` does, on a channel that is open."""
+    channel.exchange_declare(EXCHANGE, "topic", durable=True)
+    done = [f"exchange {EXCHANGE}"]
+    for service in services:
+        queue = queue_of(service.name)
+        declare_dead_queue(channel, service.name)
+        channel.queue_declare(queue, durable=True, arguments=queue_arguments(service.name))
+        done += [f"queue {dead_queue_of(service.name)}", f"queue {queue}"]
+    channel.queue_declare(STREAM, durable=True, arguments=_STREAM_ARGUMENTS)
+    done.append(f"stream {STREAM}")
+    for queue, types in topology_of(services).bindings.items():
+        done += _bind(channel, queue, types, prune)
     return done
+
+
+def declare_dead_queue(channel: BlockingChannel, service: str) -> None:
+    """Declare the queue for what a service's queue gives up."""
+    channel.queue_declare(dead_queue_of(service), durable=True, arguments=_DEAD_ARGUMENTS)
 
 
 def _bind(channel: BlockingChannel, queue: str, types: frozenset[str], prune: bool) -> list[str]:
@@ -123,27 +136,53 @@ def _bind(channel: BlockingChannel, queue: str, types: frozenset[str], prune: bo
     return lines
 
 
-def missing(url: str, services: Sequence[Service]) -> list[str]:
-    """Return the names of declared things that the broker does not have (bindings unseen)."""
-    absent: list[str] = []
+@dataclass(frozen=True)
+class Seen:
+    """What the broker tells of an exchange or queue that it has; nothing is in an exchange."""
+
+    messages: int = 0
+    consumers: int = 0
+
+
+def look(
+    connection: pika.BlockingConnection, services: Sequence[Service]
+) -> dict[str, Seen | None]:
+    """Return what the broker has of all that is declared, None for what it lacks.
+
+    `messages` are those that no consumer has in hand. Bindings cannot be seen.
+
+    Raises:
+        pika.exceptions.AMQPError: the broker refused or is away.
+    """
     names = [queue_of(service.name) for service in services]
     names += [dead_queue_of(service.name) for service in services] + [STREAM]
+    return {name: _look_for(connection, name) for name in [EXCHANGE, *names]}
+
+
+def _look_for(connection: pika.BlockingConnection, name: str) -> Seen | None:
+    channel = connection.channel()
+    try:
+        if name == EXCHANGE:
+            channel.exchange_declare(name, passive=True)
+            seen = Seen()
+        else:
+            method = channel.queue_declare(name, passive=True).method
+            seen = Seen(method.message_count, method.consumer_count)
+    except pika.exceptions.ChannelClosedByBroker as error:
+        if error.reply_code != NOT_FOUND:
+            raise
+        return None
+    channel.close()
+    return seen
+
+
+def missing(url: str, services: Sequence[Service]) -> list[str]:
+    """Return the names of declared things that the broker does not have (bindings unseen)."""
     connection = pika.BlockingConnection(pika.URLParameters(url))
     try:
-        for name in [EXCHANGE, *names]:
-            channel = connection.channel()
-            try:
-                if name == EXCHANGE:
-                    channel.exchange_declare(name, passive=True)
-                else:
-                    channel.queue_declare(name, passive=True)
-            except pika.exceptions.ChannelClosedByBroker:
-                absent.append(name)
-            else:
-                channel.close()
+        return [name for name, seen in look(connection, services).items() if seen is None]
     finally:
         connection.close()
-    return absent
 
 
 def purge(url: str, services: Sequence[Service]) -> None:

@@ -1,20 +1,50 @@
 """`farmgate topology`: exchange, queues and bindings at the broker."""
 
 import os
+import signal
 
 import click
 
-from farmgate.preparing import declare_topology
+from farmgate import preparing
+from shared import logs
+from shared.healing import Healer
+from shared.supervision import Stopping, supervise
 
 
 @click.command("topology")
 @click.option("--prune", is_flag=True, help="Remove bindings that no service asks for any more.")
-def command(prune: bool) -> None:
+@click.option("--watch", is_flag=True, help="Keep running, and restore what somebody deletes.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.5, max=600),
+    default=5.0,
+    show_default=True,
+    help="Seconds between looks, with --watch.",
+)
+def command(prune: bool, watch: bool, every: float) -> None:
     """Declare exchange, queues, dead-letter queues, the stream and all bindings.
 
     Run it before a deployment, and with --prune after it. The address is
     FARMGATE_TOPOLOGY_BROKER_URL (a user that may configure), else FARMGATE_BROKER_URL; the
     services' own users may not configure anything.
+
+    With --watch it stays, until SIGTERM, and waits for a broker that is away. When a queue was
+    deleted, the services' workers publish again what it may have held; receivers know by its id
+    what took effect.
     """
-    for line in declare_topology(os.environ, prune=prune):
-        click.echo(line)
+    if not watch:
+        for line in preparing.declare_topology(os.environ, prune=prune):
+            click.echo(line)
+        return
+    if prune:
+        raise click.UsageError("--prune is done once, after a deployment: leave out --watch.")
+    healer = Healer(preparing.topology_url(os.environ), preparing.all_services())
+    logs.configure("topology")
+    # Before any thread, so that all inherit it; see shared/worker.py.
+    signals = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    stopping = Stopping()
+    thread = supervise("topology", lambda: healer.run(every, stopping), stopping)
+    signal.sigwait(signals)
+    stopping.set()
+    thread.join(5)

@@ -1,0 +1,158 @@
+"""Whatever is deleted at the broker is there again by itself, and nothing stays lost."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+from sqlalchemy import select
+
+from shared import topology
+from shared.dead_letters import REPLAY, drain
+from shared.handling import Handling
+from shared.healing import EVER, Healer
+from shared.supervision import Stopping, supervise
+from shared.tables import Parked
+from shared.testing import probe
+from shared.testing.servers import stop, wait_until
+from tests.faults.bench import DRAINED, ORDERS, TIMES, Bench, all_kept
+
+pytestmark = [pytest.mark.broker, pytest.mark.postgres]
+
+SERVICES = [probe.PUBLISHER, probe.SERVICE]
+QUEUE = "notifications.events"
+
+
+@contextmanager
+def running(loop: Callable[[Stopping], None]) -> Iterator[None]:
+    """Run a loop that may fail and is started again, as a worker's."""
+    stopping = Stopping()
+    thread = supervise("loop", lambda: loop(stopping), stopping)
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(20)
+
+
+@contextmanager
+def healing(bench: Bench) -> Iterator[None]:
+    """Keep the topology, and let the publisher's worker hear that it is to publish again."""
+    publisher = Handling(probe.PUBLISHER, bench.sender)
+    with (
+        running(lambda stopping: Healer(bench.url, SERVICES).run(0.5, stopping)),
+        running(lambda stopping: drain(bench.url, publisher, stopping)),
+    ):
+        yield
+
+
+@contextmanager
+def broker_of(bench: Bench) -> Iterator[Any]:
+    with pika.BlockingConnection(pika.URLParameters(bench.url)) as connection:
+        yield connection
+
+
+def is_whole(bench: Bench) -> bool:
+    return topology.missing(bench.url, SERVICES) == []
+
+
+def test_a_deleted_queue_comes_back_with_what_it_held(bench: Bench) -> None:
+    bench.pay_all()
+    with bench.relaying():
+        wait_until(lambda: bench.waiting() == 0, DRAINED, "all is in the queue")
+    with bench.channel() as channel:
+        channel.queue_delete(QUEUE)
+
+    with healing(bench), bench.listening():
+        wait_until(
+            lambda: bench.verdict() == all_kept(ORDERS * TIMES),
+            DRAINED,
+            "all took effect after all",
+        )
+        assert is_whole(bench)
+
+    with bench.sender.readers() as session:
+        assert session.scalars(select(Parked)).all() == []
+
+
+def test_everything_deleted_under_load_comes_back_and_nothing_is_lost(bench: Bench) -> None:
+    with healing(bench), bench.relaying(), bench.listening():
+        bench.pay_all(2)
+        with bench.channel() as channel:
+            for queue in (QUEUE, f"{QUEUE}.dead", topology.STREAM):
+                channel.queue_delete(queue)
+            channel.exchange_delete(topology.EXCHANGE)
+        bench.pay_all(2)
+        wait_until(lambda: bench.verdict().kept == ORDERS * 4, DRAINED, "all took effect after all")
+        assert is_whole(bench)
+    found = bench.verdict()
+    assert (found.lost, found.doubled, found.unexpected) == (0, 0, 0)
+
+
+def test_deleted_bindings_are_made_again(bench: Bench) -> None:
+    with bench.channel() as channel:
+        for queue in (QUEUE, topology.STREAM):
+            channel.queue_unbind(queue, topology.EXCHANGE, "orders.order_paid.v1")
+    with healing(bench), bench.relaying(), bench.listening():
+        bench.pay_all(2)
+        wait_until(lambda: bench.verdict() == all_kept(ORDERS * 2), DRAINED, "all took effect")
+
+
+def test_the_request_is_there_before_the_queue_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*arguments: Any, **options: Any) -> list[str]:
+        raise InterruptedError
+
+    with bench.channel() as channel:
+        channel.queue_delete(QUEUE)
+    monkeypatch.setattr(topology, "declare_on", die)
+    with broker_of(bench) as connection, pytest.raises(InterruptedError):
+        Healer(bench.url, SERVICES).mend(connection)
+
+    assert topology.missing(bench.url, SERVICES) == [QUEUE]
+    with bench.channel() as channel:
+        _, properties, body = channel.basic_get("orders.events.dead", auto_ack=True)
+    assert properties.type == REPLAY
+    assert EVER.isoformat()[:19] in body.decode()
+
+
+def test_what_is_whole_is_left_alone(bench: Bench) -> None:
+    healer = Healer(bench.url, SERVICES)
+    with broker_of(bench) as connection:
+        assert healer.mend(connection) == []
+    assert bench.depth("orders.events.dead") == 0
+
+
+def test_the_command_restores_a_queue_and_ends_when_it_is_told_to(
+    bench: Bench, tmp_path: Path
+) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FARMGATE_")}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "farmgate", "topology", "--watch", "--every", "0.5"],
+            env={**kept, "FARMGATE_TOPOLOGY_BROKER_URL": bench.url},
+            stderr=log,
+        )
+    try:
+        # Of the four services the bench knows two: the first look restores the others.
+        wait_until(lambda: has(bench, "catalog.events"), DRAINED, "it declares what is missing")
+        with bench.channel() as channel:
+            channel.queue_delete("catalog.events")
+        wait_until(lambda: has(bench, "catalog.events"), DRAINED, "it restores what was deleted")
+    finally:
+        stop(process)
+    assert process.returncode == 0
+    assert "topology restored" in (tmp_path / "log").read_text(encoding="utf-8")
+
+
+def has(bench: Bench, queue: str) -> bool:
+    with suppress(pika.exceptions.ChannelClosedByBroker):
+        bench.depth(queue)
+        return True
+    return False
