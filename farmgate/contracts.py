@@ -2,7 +2,8 @@
 
 `python -m farmgate.contracts` writes `docs/contracts.json`; with `--check` it only compares, and
 exits 1 when a contract broke or the file is not what the code says. Writing is refused, too,
-while there are breaks: `--accept-break` is for a type that nobody has read yet.
+while there are breaks or when the file is gone: `--accept-break` is for a type that nobody has
+read yet, and for the first record of all.
 
 Events live longer than code: the feed and the streams keep them, and an integrator upgrades when
 it likes. So a contract must read what was written before it, and what it writes must be read by
@@ -182,6 +183,13 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--accept-break", action="store_true", help="write in spite of breaks")
     options = parser.parse_args(arguments)
 
+    # Written afresh, it would know of nothing that its readers rely on.
+    if not FILE.exists() and not options.accept_break:
+        print(
+            "docs/contracts.json is missing: restore it with `git checkout docs/contracts.json`",
+            file=sys.stderr,
+        )
+        return 1
     current = FILE.read_text(encoding="utf-8") if FILE.exists() else "{}"
     present = described()
     found = [] if options.accept_break else breaks(json.loads(current), present)

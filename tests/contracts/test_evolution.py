@@ -270,7 +270,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A record of its own, current to begin with."""
     path = tmp_path / "docs" / "contracts.json"
     monkeypatch.setattr(contracts, "FILE", path)
-    assert main([]) == 0
+    assert main(["--accept-break"]) == 0
     return path
 
 
@@ -322,11 +322,15 @@ def test_a_record_that_only_lags_behind_fails_the_check_and_may_be_written(
     assert main(["--check"]) == 0
 
 
-def test_without_a_record_the_check_fails(record: Path) -> None:
+@pytest.mark.parametrize("arguments", [["--check"], []])
+def test_a_record_that_is_gone_is_not_written_afresh(
+    record: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
     record.unlink()
 
-    assert main(["--check"]) == 1
+    assert main(arguments) == 1
     assert not record.exists()
+    assert "git checkout docs/contracts.json" in capsys.readouterr().err
 
 
 def test_nobody_checks_and_accepts_a_break_at_once(record: Path) -> None:
