@@ -35,8 +35,16 @@ SHOWN = 20
     "--seed", default=SEED, show_default=True, help="The same seed plans the same orders."
 )
 @click.option("--offline", is_flag=True, help="Stations that sell while they are cut off.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=running.SETTLING_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the balances may take to settle.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print outcomes, stock and balance as JSON.")
-def command(count: int, seed: int, offline: bool, as_json: bool) -> None:
+def command(count: int, seed: int, offline: bool, patience: float, as_json: bool) -> None:
     """Send varied orders through the running services and check the books.
 
     Delivered and collected, paid before and in cash, out of stock, cancelled, never paid, not
@@ -70,7 +78,9 @@ def command(count: int, seed: int, offline: bool, as_json: bool) -> None:
         def waiting(what: str) -> None:
             bars.update(task, description=f"waiting: {what}")
 
-        result = running.run(client, provider(client, os.environ), seed, count, lived, waiting)
+        result = running.run(
+            client, provider(client, os.environ), seed, count, lived, waiting, patience
+        )
     if as_json:
         click.echo(json.dumps(result.as_json(), ensure_ascii=False, indent=2))
     else:

@@ -72,8 +72,11 @@ def run(
     count: int,
     lived: Callable[[Lived], None],
     waiting: Callable[[str], None],
+    patience: float = SETTLING_SECONDS,
 ) -> Result:
     """Run the demo; `lived` is told of every order, `waiting` of what is waited for.
+
+    `patience` is how many seconds the balances may take to settle after the last order's end.
 
     Raises:
         Failed: there is too little on sale for the demo.
@@ -98,12 +101,14 @@ def run(
             pool.shutdown(cancel_futures=True)
             raise
     lives.sort(key=lambda each: each.planned.number)
-    return _settle(client, Result(lives, before, {}), waiting)
+    return _settle(client, Result(lives, before, {}), waiting, patience)
 
 
-def _settle(client: Client, result: Result, waiting: Callable[[str], None]) -> Result:
+def _settle(
+    client: Client, result: Result, waiting: Callable[[str], None], patience: float
+) -> Result:
     # Where an order went astray its goods did too, and no waiting brings them back.
-    deadline = monotonic() + (LOOK if result.troubled else SETTLING_SECONDS)
+    deadline = monotonic() + (LOOK if result.troubled else patience)
     pause = threading.Event()
     while True:
         result.after = books.read_stock(client)
