@@ -48,8 +48,12 @@ def test_an_event_that_hangs_is_told_and_parked_and_its_neighbours_take_effect_i
     metrics, starts = free_port(), 0
     kept = [done for done in bench.acknowledged if done[0] != f"order/{hanging}"]
     others = len(kept)
+    aside = [("killed_worker", "dead"), ("behind", "behind")]
 
-    while bench.effects() < others and starts < STARTS:
+    def done() -> bool:
+        return bench.effects() == others and bench.parked() == aside
+
+    while not done() and starts < STARTS:
         starts += 1
         with bench.worker(
             "notifications", FARMGATE_HANG_SECONDS="1", FARMGATE_METRICS_PORT=str(metrics)
@@ -57,14 +61,14 @@ def test_an_event_that_hangs_is_told_and_parked_and_its_neighbours_take_effect_i
             if starts == 1:
                 wait_until(lambda: working_seconds(metrics) > 0.3, DRAINED, "the metric rises")
             wait_until(
-                lambda worker=worker: has_ended(worker) or bench.effects() == others,  # type: ignore[misc]
+                lambda worker=worker: has_ended(worker) or done(),  # type: ignore[misc]
                 DRAINED,
                 "the worker ends or is done",
             )
             assert worker.process.poll() in (None, 70)
             log = worker.log()
 
-    assert bench.parked() == [("killed_worker", "dead"), ("behind", "behind")]
+    assert bench.parked() == aside
     assert "the process ends" in log and "on_order_paid at worker.py" in log
     bench.acknowledged = kept
     assert bench.verdict() == all_kept(others)
