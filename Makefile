@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run demo demo-offline test soak check format servers docs lock bench clean
+.PHONY: help run demo demo-offline test soak soak-stations check format servers docs lock bench clean
 
 help:           ## show this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
 
 .venv/done: requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -31,11 +31,15 @@ servers:            ## make sure that RabbitMQ's and PostgreSQL's programs are i
 test: .venv/done servers    ## everything, against a RabbitMQ and a PostgreSQL of its own
 	$(BIN)/pytest --servers $(ARGS)
 
-# Of the model of stations as many stories, and of the running system one in every hundred of
-# them. Another SEED begins elsewhere: make soak SEED=7 ROUNDS=5000
+# Another SEED begins elsewhere. The model of stations tells ROUNDS stories, and the running system
+# one for every hundred of them.
 SEED ?= 1
+FAULTS ?= 300
 ROUNDS ?= 1000
-soak: .venv/done servers    ## the random tests of stations, for long: make soak SEED=7 ROUNDS=5000
+soak: .venv/done servers    ## faults under load on real processes, with a ledger: make soak FAULTS=300 SEED=7
+	$(BIN)/python -m tests.faults.soak --faults $(FAULTS) --seed $(SEED) $(ARGS)
+
+soak-stations: .venv/done servers  ## the random tests of stations, for long: make soak-stations SEED=7 ROUNDS=5000
 	SOAK_SEED=$(SEED) SOAK_ROUNDS=$(ROUNDS) $(BIN)/pytest --servers -q tests/stations \
 	  tests/system/test_stations.py $(ARGS)
 

@@ -6,7 +6,7 @@ what `Ought` says. When everything has been sent and handled, the disputed sales
 forged ones: those of a restored or cloned device, and those of goods that an operator had taken
 from the device before it heard of it.
 
-    make soak ROUNDS=2000 SEED=7      more of it, and elsewhere
+    make soak-stations ROUNDS=2000 SEED=7      more of it, and elsewhere
 """
 
 import os

@@ -3,7 +3,7 @@
 20 devices sell from lots that eight buyers empty at the same time (farmgate demo --offline),
 with all the troubles of their links, power cuts and a restored backup. Meanwhile processes of
 the system are killed in a random order and started again. In the end devices, centre and the
-four services agree. `make soak` tells more of these stories.
+four services agree. `make soak-stations` tells more of these stories.
 """
 
 import json

@@ -8,6 +8,7 @@ Ends with 0 when everything that was acknowledged was kept, with 1 when it was n
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -41,6 +42,8 @@ def main() -> None:
     settings = {"FARMGATE_HANG_SECONDS": "8"}
     if given.without:
         settings["SOAK_WITHOUT"] = given.without
+    # Whoever stops it stops its processes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="farmgate-soak-"))
     began = monotonic()
 
@@ -77,7 +80,8 @@ def show(report: Report) -> None:
         table.add_row(name, *(str(count) for count in counts))
     CONSOLE.print(table)
     CONSOLE.print(
-        f"Oversold: {report.ledger.oversold}. Out of order: {report.ledger.out_of_order}. "
+        f"Oversold: {report.ledger.oversold}. Out of order: {report.ledger.out_of_order}, and "
+        f"{report.ledger.late_after_loss} said again after the broker had lost them. "
         f"Holes in positions: {report.ledger.gaps}. "
         f"Parked: {report.parked} of {report.poisoned} bad messages and nothing else. "
         f"verify agrees: {report.ledger.verified.get('agrees')}.\n"

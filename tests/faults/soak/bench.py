@@ -39,7 +39,8 @@ PATIENCE = 240.0
 EFFECTS = """
 CREATE TABLE soak_effects (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  event_id uuid NOT NULL, type text NOT NULL, subject text NOT NULL, sequence bigint NOT NULL)
+  event_id uuid NOT NULL, type text NOT NULL, subject text NOT NULL, sequence bigint NOT NULL,
+  at double precision NOT NULL DEFAULT extract(epoch FROM clock_timestamp()))
 """
 
 
@@ -72,6 +73,11 @@ class Bench:
     reached: Counter[str] = field(default_factory=Counter)
     #: Kind of poison → messages put into queues.
     poisoned: Counter[str] = field(default_factory=Counter)
+    #: When something that was confirmed was lost at the broker, and when all of it had been said
+    #: again, in seconds since 1970. What is lost has lost its place in the order.
+    losses: list[tuple[float, float]] = field(default_factory=list)
+    #: A loss that is being mended.
+    lost_at: float | None = None
     #: Times an operator had to type something.
     by_hand: int = 0
     _done: threading.Event = field(default_factory=threading.Event)
@@ -184,6 +190,7 @@ def bench(folder: Path, **settings: str) -> Iterator[Bench]:
                 system.environment["FARMGATE_BROKER_URL"], links[service, "broker"]
             )
             system.environment[f"{name}_DATABASE_URL"] = through(databases[service], link)
+        system.commands["topology"] = ["topology", "--watch", "--every", "1"]
         for service in TWICE:
             system.commands[f"{service}-worker-2"] = ["worker", service]
         made = Bench(folder, broker, postgres, system, links, connect(system.environment, PATIENCE))

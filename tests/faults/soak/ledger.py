@@ -38,6 +38,8 @@ class Ledger:
     operations: dict[str, Tally] = field(default_factory=dict)
     #: Event effects: subjects whose events took effect in another order.
     out_of_order: int = 0
+    #: The same, where the broker had lost what it had confirmed and it was said again later.
+    late_after_loss: int = 0
     oversold: int = 0
     #: Holes in the numbers of published events.
     gaps: int = 0
@@ -154,7 +156,7 @@ def _events(bench: Bench, ledger: Ledger) -> None:
         for name in SERVICES
     }
     said: dict[str, list[tuple[str, str, str, int]]] = {}
-    done: dict[str, list[tuple[str, str, str, int]]] = {}
+    done: dict[str, list[tuple[str, str, str, int, float]]] = {}
     apart: dict[str, set[str]] = {}
     for name in SERVICES:
         with bench.database(name) as connection:
@@ -162,7 +164,7 @@ def _events(bench: Bench, ledger: Ledger) -> None:
                 "SELECT event_id::text, type, subject, sequence FROM outbox ORDER BY id"
             ).fetchall()  # type: ignore[assignment]
             done[name] = connection.execute(
-                "SELECT event_id::text, type, subject, sequence FROM soak_effects ORDER BY id"
+                "SELECT event_id::text, type, subject, sequence, at FROM soak_effects ORDER BY id"
             ).fetchall()  # type: ignore[assignment]
             count, last, waiting = connection.execute(
                 "SELECT count(position), coalesce(max(position), 0), "
@@ -195,7 +197,11 @@ def _events(bench: Bench, ledger: Ledger) -> None:
             elif count > 1:
                 wrong.append(f"{type_} of {subject} ({sequence}) at {consumer}: {count} times")
         tally.unexpected += sum(event_id not in known for event_id in effects)
-        ledger.out_of_order += _disordered(done[consumer])
+        for moments in _disorders(done[consumer]):
+            if all(any(a <= at <= b for a, b in bench.losses) for at in moments):
+                ledger.late_after_loss += 1
+            else:
+                ledger.out_of_order += 1
     ghosts = [
         subject for _, _, subject, _ in said["orders"]
         if subject.startswith("order/") and subject.removeprefix("order/") not in orders
@@ -205,15 +211,20 @@ def _events(bench: Bench, ledger: Ledger) -> None:
     ledger.wrong += _few(wrong)
 
 
-def _disordered(effects: list[tuple[str, str, str, int]]) -> int:
-    """Count the subjects of one publisher whose events took effect in another order."""
-    orders: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+def _disorders(effects: list[tuple[str, str, str, int, float]]) -> list[list[float]]:
+    """Return, per subject of one publisher that was out of order, when a late event came."""
+    highest: dict[tuple[str, str], int] = {}
+    late: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     seen = set()
-    for event_id, type_, subject, sequence in effects:
-        if event_id not in seen:
-            seen.add(event_id)
-            orders[type_.partition(".")[0], subject].append(sequence)
-    return sum(numbers != sorted(numbers) for numbers in orders.values())
+    for event_id, type_, subject, sequence, at in effects:
+        if event_id in seen:
+            continue
+        seen.add(event_id)
+        of = type_.partition(".")[0], subject
+        if sequence < highest.get(of, 0):
+            late[of].append(at)
+        highest[of] = max(sequence, highest.get(of, 0))
+    return list(late.values())
 
 
 def _oversold(bench: Bench, variant_id: str, ledger: Ledger) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from random import Random
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import psycopg
@@ -223,6 +223,11 @@ def _recover(bench: Bench, load: Load, scene: Scene) -> float:
             return False
 
     wait_until(recovered, RECOVERED, f"recovery: order {order_id} is planned, all is published")
+    if bench.lost_at is not None:
+        # What was lost is asked for in the dead queues, and is on its way until those are empty.
+        wait_until(lambda: not _queued(bench), RECOVERED, "what was lost is said again")
+        bench.losses.append((bench.lost_at, time()))
+        bench.lost_at = None
     return monotonic() - began
 
 
