@@ -42,8 +42,7 @@ def main() -> None:
     settings = {"FARMGATE_HANG_SECONDS": "8"}
     if given.without:
         settings["SOAK_WITHOUT"] = given.without
-    # Whoever stops it stops its processes too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, ended)
     folder = Path(tempfile.mkdtemp(prefix="farmgate-soak-"))
     began = monotonic()
 
@@ -61,6 +60,12 @@ def main() -> None:
     show(report)
     CONSOLE.print(f"Logs of the processes: {folder}")
     sys.exit(0 if report.is_clean else 1)
+
+
+def ended(*_: object) -> None:
+    """End with all that was started, once: a second signal would leave processes behind."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
 
 
 def show(report: Report) -> None:

@@ -28,6 +28,8 @@ from tests.faults.soak.load import PLENTY, Load, receive
 AT_ONCE = {1: 30, 2: 40, 3: 30}
 #: Seconds in which the system must have recovered, and in the end have nothing left to do.
 RECOVERED, DRAINED = 240.0, 300.0
+#: Seconds in which consumers have handled what was published again.
+SAID_AGAIN = 5.0
 #: Seconds between two rounds, in which the load goes on unharmed.
 QUIET = (0.2, 1.0)
 #: Reasons for which an event is parked that only poison has.
@@ -139,10 +141,16 @@ def run(
     scene, scarce = set_scene(bench.client, seed)
     load = Load(bench.client, provider(bench.client, bench.system.environment), scene, scarce, seed)
     load.start()
+    #: What the system did not recover from.
+    stuck = None
     try:
         for faults in plan(random, count, only):
             told(", ".join(fault.name for fault in faults), report.faults)
-            _round(bench, load, scene, faults, random, report)
+            try:
+                _round(bench, load, scene, faults, random, report)
+            except TimeoutError as error:
+                stuck = str(error)
+                break
             report.faults += len(faults)
             report.rounds += 1
         told("the load ends", report.faults)
@@ -151,10 +159,15 @@ def run(
             link.heal()
         load.stop()
     told("everything settles", report.faults)
-    _drain(bench)
+    try:
+        _drain(bench)
+    except TimeoutError as error:
+        stuck = stuck or str(error)
     report.parked = len(_poison(bench))
     told("the ledger", report.faults)
     report.ledger = ledgers.read(bench, load, scarce.variant_id)
+    if stuck:
+        report.ledger.wrong.append(stuck)
     if report.parked < sum(bench.poisoned.values()):
         report.ledger.wrong.append(
             f"{sum(bench.poisoned.values())} bad messages were sent, {report.parked} are parked"
@@ -225,8 +238,8 @@ def _recover(bench: Bench, load: Load, scene: Scene) -> float:
     wait_until(recovered, RECOVERED, f"recovery: order {order_id} is planned, all is published")
     if bench.lost_at is not None:
         # What was lost is asked for in the dead queues, and is on its way until those are empty.
-        wait_until(lambda: not _queued(bench), RECOVERED, "what was lost is said again")
-        bench.losses.append((bench.lost_at, time()))
+        wait_until(lambda: not _queued(bench, ".dead"), RECOVERED, "what was lost is said again")
+        bench.losses.append((bench.lost_at, time() + SAID_AGAIN))
         bench.lost_at = None
     return monotonic() - began
 
@@ -266,11 +279,11 @@ def _drain(bench: Bench) -> None:
 _OPEN = "SELECT count(*) FROM orders WHERE state = 'placed' OR expires_at IS NOT NULL"
 
 
-def _queued(bench: Bench) -> int:
-    """Return how many messages the services' queues hold, ready or not acknowledged."""
+def _queued(bench: Bench, kind: str = ".events") -> int:
+    """Return how many messages a kind of queues holds, ready or not acknowledged."""
     lines = bench.broker.ctl("list_queues", "-p", "soak", "name", "messages").splitlines()
     counts = dict(line.split("\t") for line in lines if "\t" in line)
-    return sum(int(count) for name, count in counts.items() if ".events" in name)
+    return sum(int(count) for name, count in counts.items() if kind in name)
 
 
 def _poison(bench: Bench) -> list[str]:
