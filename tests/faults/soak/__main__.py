@@ -37,13 +37,13 @@ def main() -> None:
         choices=("inbox", "confirms", "outbox", "lock"),
         help="take a mechanism out, to see that the ledger tells the damage",
     )
-    parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
+    parser.add_argument("--folder", type=Path, help="where the processes' logs go (a new one)")
     given = parser.parse_args()
     settings = {"FARMGATE_HANG_SECONDS": "8"}
     if given.without:
         settings["SOAK_WITHOUT"] = given.without
     signal.signal(signal.SIGTERM, ended)
-    folder = Path(tempfile.mkdtemp(prefix="farmgate-soak-"))
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="farmgate-soak-"))
     began = monotonic()
 
     def told(what: str, done: int) -> None:
