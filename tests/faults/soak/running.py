@@ -33,7 +33,7 @@ SAID_AGAIN = 5.0
 #: Seconds between two rounds, in which the load goes on unharmed.
 QUIET = (0.2, 1.0)
 #: Reasons for which an event is parked that only poison has.
-POISONED = ("unreadable", "invalid", "unknown_type", "given_up")
+POISONED = ("unreadable", "invalid", "unknown_type", "newer_version", "given_up")
 
 
 @dataclass
