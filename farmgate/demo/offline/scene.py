@@ -4,6 +4,7 @@ Its lots are the first that any channel takes from, so stations and online buyer
 and the sample's own harvest is still there afterwards.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from random import Random
@@ -165,9 +166,16 @@ def _bring(
     quantity = PACKS * variant["pack_quantity"]
     receipt = {"lot_id": lot_id, "location_id": centre_id, "quantity": quantity}
     client.post("catalog", "/stock/receipts", receipt)
+    return goods_of(lot_id, lot["code"], product, variant)
+
+
+def goods_of(
+    lot_id: str, lot_code: str, product: Mapping[str, Any], variant: Mapping[str, Any]
+) -> Goods:
+    """Return a lot as the demo knows it, from what catalog says of its product and variant."""
     return Goods(
         lot_id=lot_id,
-        lot_code=lot["code"],
+        lot_code=lot_code,
         variant_id=variant["variant_id"],
         sku=variant["sku"],
         product=product["names"]["zh"],

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from time import monotonic, time
 from typing import Any
@@ -97,7 +97,7 @@ def set_scene(client: Client, seed: int) -> tuple[Scene, Goods]:
     """Bring plenty of what stations sell, and choose what there will be too little of."""
     made = scenes.prepare(client, seed)
     # Parcels would have to be sent first; here nobody comes for one.
-    desks = [scenes.Desk(**{**vars(desk), "has_parcels": False}) for desk in made.desks]
+    desks = [replace(desk, has_parcels=False) for desk in made.desks]
     scene = Scene(made.centre_id, made.goods, desks)
     for goods in scene.goods:
         receive(client, scene.centre_id, goods, PLENTY)
@@ -114,16 +114,7 @@ def set_scene(client: Client, seed: int) -> tuple[Scene, Goods]:
     ]  # fmt: skip
     lot = min(lots, key=lambda each: str(each["code"]))
     product, variant = variants[lot["variant_id"]]
-    scarce = Goods(
-        lot_id=lot["lot_id"],
-        lot_code=lot["code"],
-        variant_id=variant["variant_id"],
-        sku=variant["sku"],
-        product=product["names"]["zh"],
-        unit=variant["unit"],
-        pack_quantity=variant["pack_quantity"],
-    )
-    return scene, scarce
+    return scene, scenes.goods_of(lot["lot_id"], lot["code"], product, variant)
 
 
 def run(
