@@ -6,6 +6,7 @@ is needed cannot be reached.
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 
 import click
 
@@ -31,19 +32,26 @@ COMMANDS = (
     "worker",
     "migrate",
     "topology",
+    "pages",
+    "secrets",
 )
+
+
+def _is_here(name: str) -> bool:
+    """Tell whether a subcommand is here: a service's image holds only what its processes run."""
+    return find_spec(f"farmgate.commands.{name}") is not None
 
 
 class Commands(click.Group):
     """The subcommands, each imported when it is asked for: a worker needs no tables."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the subcommands."""
-        return list(COMMANDS)
+        """Return the names of the subcommands that are here."""
+        return [name for name in COMMANDS if _is_here(name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return `command` of `farmgate/commands/<name>.py`."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS or not _is_here(cmd_name):
             return None
         command = import_module(f"farmgate.commands.{cmd_name}").command
         assert isinstance(command, click.Command)

@@ -1,0 +1,79 @@
+# One image per service, one for the pages, and one with the operator's command:
+#
+#   docker build --target service --build-arg SERVICE=orders -t farmgate-orders .
+#   docker build --target pages -t farmgate-pages .
+#   docker build --target operator -t farmgate-operator .
+#
+# docker-compose.yml builds all of them. They share every layer but their own code.
+
+FROM python:3.11-slim-bookworm AS packages
+WORKDIR /src
+COPY requirements/ requirements/
+# setuptools makes the command and its version known, and goes again: no image can install anything.
+RUN python -m venv /opt/farmgate \
+ && sed -n '/^setuptools==/,/[^\\]$/p' requirements/dev.txt >/tmp/build.txt \
+ && /opt/farmgate/bin/pip install --quiet --disable-pip-version-check --no-cache-dir \
+      --require-hashes -r requirements/run.txt -r /tmp/build.txt
+COPY pyproject.toml README.md ./
+RUN /opt/farmgate/bin/pip install --quiet --disable-pip-version-check --no-cache-dir \
+      --no-deps --no-build-isolation . \
+ && /opt/farmgate/bin/pip uninstall --quiet --yes setuptools pip \
+ # Read-only containers cannot keep what Python compiles: a start would take twice as long.
+ && /opt/farmgate/bin/python -m compileall -q /opt/farmgate/lib
+
+FROM python:3.11-slim-bookworm AS base
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="Farmgate" \
+      org.opencontainers.image.description="Many channels sell one stock" \
+      org.opencontainers.image.version="${VERSION}"
+# The base image's pip and setuptools: nothing is installed any more.
+RUN find / -xdev -depth \( -path '*/site-packages/*' -o -path '*/dist-packages/*' \) -type d \
+      \( -name 'pip' -o -name 'pip-*' -o -name 'setuptools*' -o -name 'wheel*' \) -exec rm -rf {} + \
+ && rm -f /usr/bin/pip* /usr/local/bin/pip* \
+ && useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin farmgate \
+ && install -d -o farmgate -g farmgate /data
+COPY --from=packages /opt/farmgate /opt/farmgate
+COPY deploy/probe.py /opt/farmgate/bin/probe.py
+# Two malloc arenas instead of eight per processor: threads come and go, and each would keep one.
+ENV PATH=/opt/farmgate/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    MALLOC_ARENA_MAX=2 FARMGATE_DATA=/data
+WORKDIR /app
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python", "-ISE", "/opt/farmgate/bin/probe.py", "8000", "/health/ready"]
+ENTRYPOINT ["farmgate"]
+CMD ["--help"]
+
+FROM base AS pages
+COPY shared/ shared/
+COPY farmgate/ farmgate/
+COPY web/ web/
+RUN python -m compileall -q /app
+LABEL org.opencontainers.image.title="Farmgate pages"
+USER 10001:10001
+
+FROM base AS operator
+COPY shared/ shared/
+COPY services/ services/
+COPY farmgate/ farmgate/
+COPY web/ web/
+RUN python -m compileall -q /app
+LABEL org.opencontainers.image.title="Farmgate operator's command"
+HEALTHCHECK NONE
+USER 10001:10001
+
+# Last, since an engine without BuildKit makes every stage before the one that is asked for.
+FROM base AS service
+COPY shared/ shared/
+# Of the command only what its processes run; the rest needs more than one service.
+COPY farmgate/__init__.py farmgate/__main__.py farmgate/cli.py farmgate/failures.py \
+     farmgate/preparing.py farmgate/services.py farmgate/
+COPY farmgate/commands/__init__.py farmgate/commands/migrate.py farmgate/commands/web.py \
+     farmgate/commands/worker.py farmgate/commands/
+ARG SERVICE
+RUN test -n "$SERVICE" || { echo "Say which service: --build-arg SERVICE=orders"; exit 1; }
+COPY services/__init__.py services/
+COPY services/${SERVICE}/ services/${SERVICE}/
+RUN python -m compileall -q /app
+LABEL org.opencontainers.image.title="Farmgate ${SERVICE}"
+USER 10001:10001

@@ -1,0 +1,124 @@
+"""The passwords and keys of a deployment, made at its first start, in one folder per container.
+
+`operator` has everything, and is the source: each password is a file in `operator/passwords`.
+The other folders are written from it at every start, so that a changed password reaches all who
+use it, and a start that was interrupted is finished by the next one. A container sees its own
+folder only.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from farmgate import broker_users
+from farmgate.failures import Failed
+from farmgate.services import NAMES
+from shared import keys
+
+#: Names of the servers in a deployment's networks.
+DATABASE_HOST, BROKER_HOST = "postgres", "rabbitmq"
+#: The database server's own administrator.
+SUPERUSER = "postgres"
+OPERATOR = "operator"
+#: Folders of our own containers.
+OURS = (OPERATOR, broker_users.TOPOLOGY, *NAMES)
+#: Folders of containers that are not ours: they run as a user whose number we do not know.
+SERVERS = ("postgres", "rabbitmq")
+
+
+def ensure(folder: Path, owner: int | None = None) -> list[str]:
+    """Make what is missing under `folder`; return the names of the secrets that were made.
+
+    Farmgate's own files belong to user `owner` and nobody else can read them.
+
+    Raises:
+        Failed: a folder cannot be written.
+    """
+    try:
+        return _ensure(folder, owner)
+    except OSError as error:
+        raise Failed(
+            f"Secrets cannot be written: {error}. Run this as a user who may write {folder}, or "
+            "remove what is in the way."
+        ) from error
+
+
+def _ensure(folder: Path, owner: int | None) -> list[str]:
+    operator = folder / OPERATOR
+    made: list[str] = []
+    databases = {name: _password(operator, f"database-{name}", made) for name in NAMES}
+    databases[SUPERUSER] = _password(operator, f"database-{SUPERUSER}", made)
+    users = (*NAMES, broker_users.TOPOLOGY)
+    broker = {name: _password(operator, f"broker-{name}", made) for name in users}
+    if not (operator / "keys" / "signing.json").exists():
+        made.append("signing key")
+    keys.ensure(operator)
+
+    for name, password in databases.items():
+        _write(folder / "postgres" / name, password)
+    _write(folder / "rabbitmq" / "definitions.json", json.dumps(broker_users.definitions(broker)))
+    jwks = (operator / "keys" / "jwks.json").read_text(encoding="utf-8")
+    for name in NAMES:
+        database = f"postgresql+psycopg://{name}:{databases[name]}@{DATABASE_HOST}/{name}"
+        _write(folder / name / "database_url", database)
+        _write(folder / name / "broker_url", _broker_url(name, broker[name]))
+        _write(folder / name / "jwks.json", jwks)
+        _write(operator / f"{name}_database_url", database)
+    payment = (operator / "keys" / "payment_secret").read_text(encoding="utf-8")
+    _write(folder / "orders" / "payment_secret", payment)
+    topology = broker_users.TOPOLOGY
+    for name in (OPERATOR, topology):
+        _write(folder / name / "broker_url", _broker_url(topology, broker[topology]))
+    _protect(folder, owner)
+    return made
+
+
+def _broker_url(user: str, password: str) -> str:
+    return f"amqp://{user}:{password}@{BROKER_HOST}:5672/%2F"
+
+
+def _password(operator: Path, name: str, made: list[str]) -> str:
+    path = operator / "passwords" / name
+    with suppress(FileNotFoundError):
+        if password := path.read_text(encoding="utf-8").strip():
+            return password
+    # Only letters, digits, - and _, so that it can stand in an address as it is.
+    password = secrets.token_urlsafe(24)
+    _write(path, password)
+    made.append(name)
+    return password
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all; one that says the same already is left alone."""
+    with suppress(FileNotFoundError):
+        if path.read_text(encoding="utf-8") == text:
+            return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _protect(folder: Path, owner: int | None) -> None:
+    """Let each file be read by whom it is for."""
+    for path in _below(folder / name for name in SERVERS):
+        path.chmod(0o755 if path.is_dir() else 0o444)
+    for path in _below(folder / name for name in OURS):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        if owner is not None:
+            os.chown(path, owner, owner)
+
+
+def _below(folders: Iterable[Path]) -> Iterable[Path]:
+    for folder in folders:
+        yield folder
+        yield from folder.rglob("*")
