@@ -1,0 +1,88 @@
+"""A deployment's passwords and keys: made once, each container its own folder."""
+
+import os
+import stat
+
+import pytest
+
+from farmgate.deployment_secrets import ensure
+from farmgate.failures import Failed
+from farmgate.services import NAMES
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "definitions.json"
+    }
+
+
+def password(folder, name):
+    return (folder / "operator" / "passwords" / name).read_text()
+
+
+def test_each_deployment_has_passwords_of_its_own_and_no_two_are_the_same(tmp_path):
+    for deployment in ("one", "two"):
+        ensure(tmp_path / deployment)
+    made = [path.read_text() for path in tmp_path.glob("*/operator/passwords/*")]
+    assert len(made) == 2 * (len(NAMES) * 2 + 2)
+    assert len(set(made)) == len(made)
+    assert all(len(one) >= 32 for one in made)
+
+
+def test_what_is_there_stays(tmp_path):
+    assert "signing key" in ensure(tmp_path)
+    before = contents(tmp_path)
+    assert ensure(tmp_path) == []
+    assert contents(tmp_path) == before
+
+
+def test_a_service_is_given_its_own_secrets_only(tmp_path):
+    ensure(tmp_path)
+    for service in NAMES:
+        own = " ".join(
+            path.read_text() for path in (tmp_path / service).rglob("*") if path.is_file()
+        )
+        assert password(tmp_path, f"database-{service}") in own
+        assert password(tmp_path, f"broker-{service}") in own
+        others = [f"{kind}-{name}" for kind in ("database", "broker") for name in NAMES]
+        for name in {*others, "database-postgres", "broker-topology"} - {
+            f"database-{service}",
+            f"broker-{service}",
+        }:
+            assert password(tmp_path, name) not in own
+        assert not (tmp_path / service / "signing.json").exists()
+
+
+def test_a_removed_password_is_made_anew_and_reaches_all_who_use_it(tmp_path):
+    ensure(tmp_path)
+    old = password(tmp_path, "database-orders")
+    (tmp_path / "operator" / "passwords" / "database-orders").unlink()
+    assert ensure(tmp_path) == ["database-orders"]
+    new = password(tmp_path, "database-orders")
+    assert new != old
+    assert not any(old in text for text in contents(tmp_path).values())
+    for path in ("orders/database_url", "operator/orders_database_url", "postgres/orders"):
+        assert new in (tmp_path / path).read_text()
+
+
+def test_an_empty_password_is_none(tmp_path):
+    ensure(tmp_path)
+    (tmp_path / "operator" / "passwords" / "broker-catalog").write_text("\n")
+    assert ensure(tmp_path) == ["broker-catalog"]
+
+
+def test_only_the_owner_can_read_what_is_for_our_own_containers(tmp_path):
+    ensure(tmp_path, os.getuid())
+    for folder in ("operator", "topology", *NAMES):
+        for path in [tmp_path / folder, *(tmp_path / folder).rglob("*")]:
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    # The servers run as users whose numbers we do not know.
+    assert stat.S_IMODE((tmp_path / "postgres" / "orders").stat().st_mode) == 0o444
+
+
+def test_what_is_in_the_way_is_named(tmp_path):
+    (tmp_path / "postgres").write_text("not a folder")
+    with pytest.raises(Failed, match=r"Secrets cannot be written.*postgres"):
+        ensure(tmp_path)
