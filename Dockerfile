@@ -53,6 +53,11 @@ LABEL org.opencontainers.image.title="Farmgate pages"
 USER 10001:10001
 
 FROM base AS operator
+# pg_dump and pg_restore, of the server's version: farmgate backup and restore.
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      postgresql-client-15 >/dev/null \
+ && rm -rf /var/lib/apt/lists/*
 COPY shared/ shared/
 COPY services/ services/
 COPY farmgate/ farmgate/
