@@ -217,6 +217,9 @@ def _recover(bench: Bench, load: Load, scene: Scene) -> float:
 
     def recovered() -> bool:
         try:
+            for name in SERVICES:
+                if _one(bench, name, _KILLERS):
+                    _replay_killers(bench)
             return (
                 _one(bench, "logistics", _SHIPMENTS, order_id)
                 and _one(bench, "notifications", _MESSAGES, order_id)
@@ -235,6 +238,15 @@ def _recover(bench: Bench, load: Load, scene: Scene) -> float:
     return monotonic() - began
 
 
+def _replay_killers(bench: Bench) -> None:
+    """Do what an operator does about events that killed their worker, once it is mended."""
+    done = bench.system.command(
+        "parked", "replay", "--reason", "killed_worker", "--why", "the soak mended the handler"
+    )
+    bench.by_hand += done.returncode == 0
+
+
+_KILLERS = "SELECT count(*) FROM parked_events WHERE reason = 'killed_worker' AND state = 'dead'"
 _SHIPMENTS = "SELECT count(*) FROM shipments WHERE order_id = %s"
 _MESSAGES = "SELECT count(*) FROM messages WHERE order_id = %s"
 _UNSAID = "SELECT count(*) FROM outbox WHERE position IS NULL AND id <= %s"
