@@ -5,14 +5,12 @@ what it needs for itself: of one round, no two faults share one.
 """
 
 import json
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -289,24 +287,8 @@ def wrong_clock(bench: Bench, random: Random) -> Heal:
 # --- Database ---------------------------------------------------------------------------------
 
 
-def children(pid: int) -> list[int]:
-    """Return the processes that a process has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid:
-                found.append(int(path.parent.name))
-    return found
-
-
 def kill_database(bench: Bench, random: Random) -> Heal:
-    server = bench.postgres.process
-    assert server is not None
-    for pid in (server.pid, *children(server.pid)):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    server.wait()
+    bench.postgres.kill()
     return bench.postgres.start
 
 
