@@ -69,49 +69,34 @@ class MessageStalled(Event):
     since = fields.AwareDateTime(required=True)
 
 
-class CatalogRelayStalled(Event):
+class _RelayStalled:
+    subject = "event_id"
+    public = False
+    feed_only = True
+
+    event_id = fields.UUID(required=True)
+    since = fields.AwareDateTime(required=True)
+
+
+class CatalogRelayStalled(_RelayStalled, Event):
     """Catalog's events did not reach the broker in time, from this one on."""
 
     routing_key = "catalog.relay_stalled.v1"
-    subject = "event_id"
-    public = False
-    feed_only = True
-
-    event_id = fields.UUID(required=True)
-    since = fields.AwareDateTime(required=True)
 
 
-class OrdersRelayStalled(Event):
+class OrdersRelayStalled(_RelayStalled, Event):
     """Orders' events did not reach the broker in time, from this one on."""
 
     routing_key = "orders.relay_stalled.v1"
-    subject = "event_id"
-    public = False
-    feed_only = True
-
-    event_id = fields.UUID(required=True)
-    since = fields.AwareDateTime(required=True)
 
 
-class LogisticsRelayStalled(Event):
+class LogisticsRelayStalled(_RelayStalled, Event):
     """Logistics' events did not reach the broker in time, from this one on."""
 
     routing_key = "logistics.relay_stalled.v1"
-    subject = "event_id"
-    public = False
-    feed_only = True
-
-    event_id = fields.UUID(required=True)
-    since = fields.AwareDateTime(required=True)
 
 
-class NotificationsRelayStalled(Event):
+class NotificationsRelayStalled(_RelayStalled, Event):
     """Notifications' events did not reach the broker in time, from this one on."""
 
     routing_key = "notifications.relay_stalled.v1"
-    subject = "event_id"
-    public = False
-    feed_only = True
-
-    event_id = fields.UUID(required=True)
-    since = fields.AwareDateTime(required=True)
