@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from waitress.server import create_server
-
 from farmgate import pages, run_file
-from farmgate.failures import Failed
+from farmgate.answering import Answering, Application
 from farmgate.locking import alone_in
 from farmgate.preparing import migrate
 from farmgate.services import NAMES, application_of, service_of
@@ -24,8 +22,6 @@ from shared.timers import run_timers, upkeep
 
 #: Threads that answer requests. A buyer who waits for an order's decision holds one.
 THREADS = 24
-
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def by_prefix(applications: Mapping[str, Application], otherwise: Application) -> Application:
@@ -77,20 +73,11 @@ def run(
 
         url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
         urls = dict.fromkeys(NAMES, url)
-        try:
-            server = create_server(
-                by_prefix(applications, pages.create(urls)), host=host, port=port, threads=THREADS
-            )
-        except OSError as error:
-            raise Failed(
-                f"Port {port} on {host} cannot be used: {error.strerror}. "
-                "Give another one with --port."
-            ) from error
-        answering = threading.Thread(target=server.run, name="http", daemon=True)
+        server = Answering(by_prefix(applications, pages.create(urls)), host, port, THREADS)
         timers = [_timers(member, settings[member.service.name], stopping) for member in members]
         bus = Bus(members)
         bus.start()
-        answering.start()
+        server.start()
         run_file.write(data, run_file.Run(pid=os.getpid(), url=url, urls=urls))
         stack.callback(run_file.remove, data)
         ready(url)

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,9 +16,9 @@ from pathlib import Path
 from time import monotonic
 
 import click
-from waitress.server import create_server
 
 from farmgate import pages, run_file
+from farmgate.answering import Answering
 from farmgate.failures import Failed
 from farmgate.locking import alone_in
 from farmgate.preparing import declare_topology, migrate
@@ -127,8 +126,8 @@ def run(
         processes = _processes(whole, host, port, workers, data)
         # The pages call the services on their own origin; here these are other processes.
         page = pages.passing_on(pages.create(urls), urls)
-        server = create_server(page, host=host, port=port, threads=PAGE_THREADS)
-        threading.Thread(target=server.run, name="http", daemon=True).start()
+        server = Answering(page, host, port, PAGE_THREADS)
+        server.start()
         stack.callback(run_file.remove, data)
         stack.callback(_stop, processes)
         started = False

@@ -5,11 +5,10 @@ import signal
 import sys
 
 import click
-from waitress.server import create_server
 
 from farmgate import pages
+from farmgate.answering import Answering
 from farmgate.client import addresses
-from farmgate.failures import Failed
 
 #: Answers come from memory; only the start page asks the services.
 THREADS = 8
@@ -25,12 +24,7 @@ def command(host: str, port: int) -> None:
     gateway stands before both; the start page asks for the services' state where
     FARMGATE_URL or FARMGATE_<SERVICE>_URL say.
     """
-    try:
-        server = create_server(
-            pages.create(addresses(os.environ)), host=host, port=port, threads=THREADS
-        )
-    except OSError as error:
-        raise Failed(f"Port {port} on {host} cannot be used: {error.strerror}.") from error
+    server = Answering(pages.create(addresses(os.environ)), host, port, THREADS)
     # The server ends its loop on SystemExit, after the requests in hand.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server.run()

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -23,12 +22,12 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
-from waitress.server import create_server
 from werkzeug.middleware.http_proxy import ProxyMiddleware
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Request, Response
 
 import web
+from farmgate.answering import Answering
 from farmgate.client import Client, connect
 from shared import clock
 from shared.testing import processes
@@ -51,10 +50,10 @@ class Link:
         #: Bodies of what was sent to an API: (path, JSON or None).
         self.sent: list[tuple[str, Any]] = []
         self._through = ProxyMiddleware(Response(status=404), {"all": {"target": target}})
-        self._server = create_server(self._answer, host="127.0.0.1", port=0, threads=8)
-        self.port = int(self._server.effective_port)
+        self._server = Answering(self._answer, "127.0.0.1", 0, threads=8)
+        self.port = self._server.port
         self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._server.run, daemon=True).start()
+        self._server.start()
 
     def _answer(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
@@ -230,9 +229,9 @@ def playwright() -> Iterator[Playwright]:
 @pytest.fixture(scope="session")
 def page_server() -> Iterator[str]:
     """The address of the pages alone, with no service behind them."""
-    server = create_server(web.create_app(), host="127.0.0.1", port=0)
-    threading.Thread(target=server.run, daemon=True).start()
-    yield f"http://127.0.0.1:{server.effective_port}"
+    server = Answering(web.create_app(), "127.0.0.1", 0, threads=4)
+    server.start()
+    yield f"http://127.0.0.1:{server.port}"
     server.close()
 
 
