@@ -30,13 +30,19 @@ PREFETCH = 400
 SUSPECT_RETURNS = 3
 #: Seconds spent on the connection between two suspects.
 ALIVE = 0.001
+#: Seconds without a message after which the queue is looked at, and after which again.
+QUIET = 15.0
+
+
+class StandingStill(ConnectionError):
+    """The broker sends nothing though the queue has messages and this consumer has none in hand."""
 
 
 def consume(url: str, handling: Handling, stopping: Stopping) -> None:
     """Handle what arrives in the service's queue until the process stops.
 
     Raises:
-        OSError, amqp.exceptions.AMQPError: the connection failed; start again.
+        OSError, amqp.exceptions.AMQPError: the connection failed, or stands still; start again.
         sqlalchemy.exc.DBAPIError: the database is away; start again.
     """
     # Before a message is taken: one that goes back unhandled comes nearer to the dead queue.
@@ -49,10 +55,11 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
     ) as connection:
         arrived: list[Any] = []
         broken: list[Any] = []
-        queue = Queue(queue_of(handling.service.name), no_declare=True)  # type: ignore[no-untyped-call]
+        name = queue_of(handling.service.name)
+        channel = connection.channel()
         with Consumer(  # type: ignore[no-untyped-call]
-            connection.channel(),
-            [queue],
+            channel,
+            [Queue(name, no_declare=True)],  # type: ignore[no-untyped-call]
             auto_declare=False,
             on_message=arrived.append,
             on_decode_error=lambda message, error: broken.append(message),
@@ -70,8 +77,13 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
                         connection.drain_events(timeout=min(left, 0.5))
                 connection.heartbeat_check()
 
+            silence = _Silence(channel, name)
             while not stopping.is_set():
                 _gather(connection, arrived)
+                if arrived:
+                    silence.broken()
+                else:
+                    silence.look()
                 batch, arrived[:] = arrived[:BATCH], arrived[BATCH:]
                 # Rejected before the ack of their neighbours, which would cover them.
                 while broken:
@@ -79,6 +91,42 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
                 if batch:
                     _settle(batch, handling, while_away)
                     batch[-1].ack(multiple=True)
+                    silence.broken()
+
+
+class _Silence:
+    """How long nothing has arrived, and whether that is right.
+
+    After a restart, RabbitMQ 3.10.8 was seen to hold a whole prefetch for unsettled that its
+    consumer had acknowledged, so that it sent no more; only a new connection ends that before
+    the broker's time-out of 30 minutes. A consumer that never got a message may be the one in
+    reserve: its silence is right.
+    """
+
+    def __init__(self, channel: Any, queue: str) -> None:
+        self._channel, self._queue = channel, queue
+        self._since: float | None = None
+        self._waiting = False
+
+    def broken(self) -> None:
+        """Begin anew: a message has arrived, or the last one has been settled."""
+        self._since, self._waiting = monotonic(), False
+
+    def look(self) -> None:
+        """Look at the queue when it has been silent for long.
+
+        Raises:
+            StandingStill: twice in a row it had messages, and sent none in between.
+        """
+        if self._since is None or monotonic() - self._since < QUIET:
+            return
+        ready = self._channel.queue_declare(self._queue, passive=True).message_count
+        if ready and self._waiting:
+            raise StandingStill(
+                f"{ready} messages wait in {self._queue}, and none has come for {2 * QUIET:.0f} s: "
+                "beginning a new connection"
+            )
+        self._since, self._waiting = monotonic(), bool(ready)
 
 
 def _gather(connection: Any, arrived: list[Any]) -> None:

@@ -13,9 +13,11 @@ from uuid import UUID, uuid4
 import pika
 import pika.exceptions
 import pytest
+from amqp import Channel
+from kombu.message import Message
 from sqlalchemy import func, select
 
-from shared import outbox, topology
+from shared import consumer, outbox, topology
 from shared.consumer import consume
 from shared.database import Database
 from shared.dead_letters import drain
@@ -405,6 +407,53 @@ def test_while_its_database_is_away_a_consumer_takes_no_message(vhost: str) -> N
     connection.close()
     assert not method.redelivered
     assert "x-delivery-count" not in (properties.headers or {})
+
+
+def test_a_consumer_to_which_the_broker_sends_no_more_begins_a_new_connection(
+    vhost: str, sender: Database, receiver: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "QUIET", 0.5)
+    monkeypatch.setattr(consumer, "PREFETCH", 10)
+    failures: list[BaseException] = []
+    acknowledge = Message.ack
+    # To the broker it is the same whether it lost the acknowledgements or never got them.
+    monkeypatch.setattr(
+        Message, "ack", lambda self, **options: acknowledge(self, **options) if failures else None
+    )
+    record(sender, [uuid4() for _ in range(25)])
+
+    with running(relaying(sender, vhost), consuming(receiver, vhost)) as seen:
+        wait_until(lambda: seen, 20, "it notices that the broker stands still")
+        failures.extend(seen)
+        wait_until(lambda: len(probe.effects(receiver)) == 25, 20, "all took effect, once")
+        wait_until(lambda: depth(vhost, "notifications.events") == 0, 20, "nothing is left")
+
+    assert [type(failure) for failure in failures] == [consumer.StandingStill]
+    assert "messages wait in notifications.events" in str(failures[0])
+
+
+def test_a_consumer_with_nothing_to_do_keeps_its_connection(
+    vhost: str, sender: Database, receiver: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    look = Channel.queue_declare
+
+    def counted(self: Channel, queue: str, **options: object) -> object:
+        looks.append(queue)
+        return look(self, queue, **options)
+
+    monkeypatch.setattr(consumer, "QUIET", 0.2)
+    monkeypatch.setattr(Channel, "queue_declare", counted)
+    record(sender, [uuid4()])
+
+    with running(
+        relaying(sender, vhost), consuming(receiver, vhost), consuming(receiver, vhost)
+    ) as failures:
+        wait_until(lambda: len(looks) >= 4, 20, "the quiet queue was looked at")
+        record(sender, [uuid4()])
+        wait_until(lambda: len(probe.effects(receiver)) == 2, 20, "the next event's effect")
+
+    assert failures == []
 
 
 def test_a_service_user_may_publish_its_own_events_and_nothing_else(
