@@ -6,7 +6,7 @@ feed. Source: CloudEvents 1.0.2, with the extensions *sequence* and *distributed
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -58,14 +58,20 @@ def contract_of(type_: str) -> type[Event] | None:
     return BY_TYPE.get(type_)
 
 
-def is_newer_version(type_: str) -> bool:
-    """Tell whether `type_` is a known fact in a major version above all that are known."""
+def other_version(type_: str, known: Collection[str]) -> str | None:
+    """Say how a type stands to the versions of the same fact that are among `known`.
+
+    Returns `newer_version` when it is above them all, `older_version` when it is not, and None
+    when it is one of them, or when `known` has no version of that fact.
+    """
     match = _TYPE.match(type_)
-    if match is None:
-        return False
+    if match is None or type_ in known:
+        return None
     stem = f"{match[1]}.{match[2]}.v"
-    known = [int(key.removeprefix(stem)) for key in BY_TYPE if key.startswith(stem)]
-    return bool(known) and int(match[3]) > max(known)
+    majors = [int(key.removeprefix(stem)) for key in known if key.startswith(stem)]
+    if not majors:
+        return None
+    return "newer_version" if int(match[3]) > max(majors) else "older_version"
 
 
 @cache

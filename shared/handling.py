@@ -24,9 +24,10 @@ from shared.envelope import (
     Unreadable,
     contract_of,
     decode,
-    is_newer_version,
     load_data,
+    other_version,
 )
+from shared.events import BY_TYPE
 from shared.logs import get
 from shared.rows import take_turns
 from shared.service import Handler, Service
@@ -39,6 +40,8 @@ log = get(__name__)
 DEADLOCK_TRIES = 3
 #: Seconds between attempts while the database is away.
 AWAY_PAUSE = 1.0
+#: Reasons that an upgrade of this service ends.
+NOT_UNDERSTOOD = ("newer_version", "older_version", "unknown_type")
 
 
 class WhileAway(Protocol):
@@ -72,6 +75,7 @@ class Handling:
         self._handlers = {c.routing_key: (c, h) for c, h in service.subscriptions.items()}
         self._prepare = {c.routing_key: p for c, p in service.prepare.items()}
         self._turn = threading.Lock()
+        self._upgraded = False
 
     @property
     def types(self) -> frozenset[str]:
@@ -118,12 +122,14 @@ class Handling:
     def _understand(self, event: Envelope) -> Step:
         known = self._handlers.get(event.type)
         if known is None:
-            if contract_of(event.type) is not None:
+            # Who listens to a fact wants each of it: what this version cannot handle must wait
+            # for one that can, even when the contract is known already, or still.
+            other = other_version(event.type, self._handlers)
+            if other is None and contract_of(event.type) is not None:
                 return Step(event)  # a binding from before the last deployment
-            newer = is_newer_version(event.type)
             return Step(
                 event,
-                problem="newer_version" if newer else "unknown_type",
+                problem=other or other_version(event.type, BY_TYPE) or "unknown_type",
                 error=f"{event.type} is not known to this version of {self.service.name}",
             )
         contract, handler = known
@@ -268,6 +274,8 @@ class Handling:
         Its start is committed first, so that an event that kills the worker ends as dead.
         """
         with self._turn:
+            if not self._upgraded:
+                self._try_what_is_understood_now()
             with self.database.sessions.begin() as session:
                 take_turns(session, "consumer")
                 row = parked.next_due(session)
@@ -297,6 +305,18 @@ class Handling:
                 if trouble is Trouble.AWAY:
                     raise
             return True
+
+    def _try_what_is_understood_now(self) -> None:
+        """Let events be due that waited for this version of the code, however long they waited.
+
+        Once per process, when it first has the timers: the version before it has stopped then.
+        """
+        with self.database.sessions.begin() as session:
+            take_turns(session, "consumer")
+            count = parked.try_again(session, NOT_UNDERSTOOD, self.types)
+        self._upgraded = True
+        if count:
+            log.info("parked events of a version known now are due", count=count)
 
     def _apply_parked(self, step: Step) -> None:
         event = step.event

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import Table, delete, func, select
+from sqlalchemy import Table, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -137,6 +137,23 @@ def put_back(row: Parked) -> None:
     row.state = "waiting"
     row.attempts -= 1
     row.next_attempt_at = now() + pause_after(1)
+
+
+def try_again(session: Session, reasons: Iterable[str], types: Iterable[str]) -> int:
+    """Let the parked events of these types and reasons be due, with all attempts before them.
+
+    Returns how many. What waits behind another goes on waiting.
+    """
+    changed = session.execute(
+        update(Parked)
+        .where(
+            Parked.reason.in_(tuple(reasons)),
+            Parked.type.in_(tuple(types)),
+            Parked.state.in_(("waiting", "dead")),
+        )
+        .values(state="waiting", attempts=0, next_attempt_at=now())
+    )
+    return int(changed.rowcount)  # type: ignore[attr-defined]
 
 
 class Placed(Protocol):

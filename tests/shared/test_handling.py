@@ -250,6 +250,59 @@ def test_a_known_event_nobody_here_listens_to_is_ignored(
     assert probe.effects(database) == []
 
 
+def paid_v2(order_id: UUID, sequence: int) -> Envelope:
+    return changed(paid(order_id, sequence), type="orders.order_paid.v2")
+
+
+def test_a_version_of_a_fact_that_others_know_and_this_service_cannot_handle_is_not_ignored(
+    database: Database, handling: Handling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its contract came with the release in hand, its handler comes with the next.
+    monkeypatch.setattr("shared.handling.contract_of", lambda type_: OrderPaid)
+    order_id = uuid4()
+
+    handling.settle([paid_v2(order_id, 1), paid(order_id, 2)], never_away)
+
+    reasons = [(row.reason, row.state) for row in parked_rows(database)]
+    assert reasons == [("newer_version", "waiting"), ("behind", "behind")]
+
+
+def after_the_upgrade(database: Database) -> Handling:
+    """Return a worker of the next release, which handles two versions of the fact."""
+    upgraded = Handling(probe.SERVICE, database)
+    upgraded._handlers["orders.order_paid.v2"] = (OrderPaid, probe.on_order_paid)
+    return upgraded
+
+
+def test_after_an_upgrade_what_waited_for_it_takes_effect_in_order_even_when_it_was_given_up(
+    database: Database, handling: Handling
+) -> None:
+    order_id = uuid4()
+    handling.settle([paid_v2(order_id, 1), paid(order_id, 2), paid_v2(order_id, 3)], never_away)
+    while parked_rows(database)[0].state == "waiting":
+        make_due(database)
+        assert handling.retry_parked()
+    assert [row.state for row in parked_rows(database)] == ["dead", "behind", "behind"]
+
+    upgraded = after_the_upgrade(database)
+    while upgraded.retry_parked():
+        pass
+
+    assert [effect.sequence for effect in probe.effects(database)] == [1, 2, 3]
+    assert parked_rows(database) == []
+
+
+def test_an_upgrade_does_not_try_again_what_failed_for_another_reason(
+    database: Database, handling: Handling
+) -> None:
+    handling.settle([paid(uuid4(), 1, probe.FAILS)], never_away)
+    before = parked_rows(database)[0].next_attempt_at
+
+    assert not after_the_upgrade(database).retry_parked()
+
+    assert parked_rows(database)[0].next_attempt_at == before
+
+
 def test_unknown_fields_of_a_known_event_are_ignored(
     database: Database, handling: Handling
 ) -> None:
@@ -448,6 +501,7 @@ def test_what_is_due_among_10_000_parked_events_is_found_by_an_index(
         session.execute(insert(Parked), rows)
         if not database.is_sqlite:
             session.execute(text("ANALYZE parked_events"))
+    handling.retry_parked()  # the first asks once what an upgrade has made known
     plans: list[str] = []
     explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
 
