@@ -7,17 +7,19 @@ read yet, and for the first record of all.
 
 Events live longer than code: the feed and the streams keep them, and an integrator upgrades when
 it likes. So a contract must read what was written before it, and what it writes must be read by
-contracts from before. Only an added optional field is both.
+contracts from before. Only an added optional field is both. Allowed values and limits are part of
+it: fewer would refuse stored events, and more would be refused by readers from before.
 """
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from shared.events import EVENTS, Event
 
@@ -34,7 +36,29 @@ KINDS = {
 }
 
 
-class Member(TypedDict):
+#: By the word in the record: which side the limit is on, what a field must be within it, what one
+#: beyond it is. Lengths are in characters, or in members of a list.
+LIMITS = {
+    "least": (1, "at least {}", "less than {}"),
+    "most": (-1, "at most {}", "more than {}"),
+    "shortest": (1, "of a length of at least {}", "shorter than {}"),
+    "longest": (-1, "of a length of at most {}", "longer than {}"),
+}
+
+
+class Allowed(TypedDict):
+    """Which values a field may have; any, where nothing is said."""
+
+    values: NotRequired[list[Any]]
+    least: NotRequired[int]
+    most: NotRequired[int]
+    shortest: NotRequired[int]
+    longest: NotRequired[int]
+    #: Of a list's members.
+    each: NotRequired["Allowed"]
+
+
+class Member(Allowed):
     """One field as its readers see it."""
 
     type: str
@@ -55,6 +79,7 @@ def described(events: Iterable[type[Event]] = EVENTS) -> dict[str, Contract]:
 
     Raises:
         KeyError: a field is of a class that `KINDS` has no word for.
+        TypeError: a field is checked in a way that the record has no word for.
     """
     return {
         event.routing_key: {
@@ -71,7 +96,12 @@ def _members(schema: Schema, above: str = "") -> Iterator[tuple[str, Member]]:
         path = above + (field.data_key or name)
         yield (
             path,
-            {"type": _kind(field), "required": field.required, "nullable": field.allow_none},
+            {
+                "type": _kind(field),
+                "required": field.required,
+                "nullable": field.allow_none,
+                **_allowed(path, field),
+            },
         )
         while isinstance(field, fields.List):
             path, field = f"{path}[]", field.inner
@@ -85,6 +115,34 @@ def _kind(field: fields.Field[Any]) -> str:
     if isinstance(field, fields.Nested):
         return "list of object" if field.many else "object"
     return KINDS[type(field).__name__]
+
+
+def _allowed(path: str, field: fields.Field[Any]) -> Allowed:
+    told: dict[str, Any] = {}
+    for check in field.validators:
+        words = _words(check)
+        if words is None or words.keys() & told.keys():
+            raise TypeError(f"{path}: the record has no word for {check!r}")
+        told |= words
+    if isinstance(field, fields.List) and (each := _allowed(f"{path}[]", field.inner)):
+        told["each"] = each
+    return Allowed(**told)  # type: ignore[typeddict-item]
+
+
+def _words(check: Any) -> dict[str, Any] | None:
+    if isinstance(check, validate.OneOf):
+        return {"values": list(check.choices)}
+    if isinstance(check, validate.Range) and check.min_inclusive and check.max_inclusive:
+        words = {"least": check.min, "most": check.max}
+    elif isinstance(check, validate.Length):
+        both = check.equal
+        words = {
+            "shortest": check.min if both is None else both,
+            "longest": check.max if both is None else both,
+        }
+    else:
+        return None
+    return {word: limit for word, limit in words.items() if limit is not None}
 
 
 def breaks(recorded: Mapping[str, Contract], present: Mapping[str, Contract]) -> list[str]:
@@ -103,7 +161,10 @@ def breaks(recorded: Mapping[str, Contract], present: Mapping[str, Contract]) ->
 
 def _instead(key: str) -> str:
     stem, _, version = key.rpartition(".v")
-    return f"leave it as it was recorded, and publish `{stem}.v{int(version) + 1}` beside it"
+    return (
+        f"leave it as it was recorded, and add `{stem}.v{int(version) + 1}` beside it, as "
+        'docs/operations.md says under "A new version of an event"'
+    )
 
 
 def _changes(before: Contract, after: Contract) -> list[str]:
@@ -155,6 +216,43 @@ def _member_changes(path: str, before: Member, after: Member) -> Iterator[str]:
         yield f"the field `{path}` may now be null, and its readers do not expect that"
     if before["nullable"] and not after["nullable"]:
         yield f"the field `{path}` may no longer be null, and in stored events it may be"
+    if before["type"] == after["type"]:
+        yield from _allowed_changes(path, before, after)
+
+
+def _allowed_changes(path: str, before: Allowed, after: Allowed) -> Iterator[str]:
+    old, new = before.get("values"), after.get("values")
+    if old is None and new is not None:
+        yield f"the field `{path}` must now be {_any_of(new)}, and stored events may say another"
+    elif old is not None and new is None:
+        yield f"the field `{path}` may now be anything, and its readers take only {_any_of(old)}"
+    elif old is not None and new is not None:
+        if gone := [value for value in old if value not in new]:
+            yield f"the field `{path}` may no longer be {_any_of(gone)}, and stored events may be"
+        if added := [value for value in new if value not in old]:
+            yield f"the field `{path}` may now be {_any_of(added)}, and its readers refuse that"
+    for word, (side, within, beyond) in LIMITS.items():
+        was, now = _limit(before, word, side), _limit(after, word, side)
+        if now > was:
+            yield f"the field `{path}` must now be {within}, and stored events may not be".format(
+                side * now
+            )
+        if now < was:
+            yield f"the field `{path}` may now be {beyond}, and its readers refuse that".format(
+                side * was
+            )
+    if "each" in before or "each" in after:
+        yield from _allowed_changes(f"{path}[]", before.get("each", {}), after.get("each", {}))
+
+
+def _any_of(values: Iterable[Any]) -> str:
+    return " or ".join(f"`{value}`" for value in values)
+
+
+def _limit(allowed: Mapping[str, Any], word: str, side: int) -> float:
+    """Return a limit such that more is narrower on either side, and none at all the least."""
+    limit = allowed.get(word)
+    return -math.inf if limit is None else side * limit
 
 
 def written(contracts: Mapping[str, Contract]) -> str:

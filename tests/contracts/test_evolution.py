@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marshmallow import Schema, fields, validate
 
 from farmgate import contracts
 from farmgate.contracts import Contract, Member, breaks, described, main, written
@@ -81,7 +82,7 @@ def test_a_contract_is_described_with_the_fields_inside_its_fields() -> None:
     assert told["subject"] == "order_id"
     assert told["public"] is True
     assert told["fields"]["lines"]["type"] == "list of object"
-    assert told["fields"]["lines[].lots[].quantity"] == member("integer")
+    assert told["fields"]["lines[].lots[].lot_id"] == member("uuid")
 
 
 def test_an_optional_field_and_one_that_may_be_null_are_described_as_such() -> None:
@@ -90,6 +91,47 @@ def test_an_optional_field_and_one_that_may_be_null_are_described_as_such() -> N
     assert told["fields"]["names"] == member("object")
     assert told["fields"]["names.bo"] == member(required=False)
     assert told["fields"]["parent_id"] == member("uuid", nullable=True)
+
+
+def test_allowed_values_and_limits_are_described() -> None:
+    class Limited(Schema):
+        channel = fields.String(required=True, validate=validate.OneOf(("online", "station")))
+        percent = fields.Integer(required=True, validate=[validate.Range(0, 100)])
+        quantity = fields.Integer(required=True, validate=validate.Range(min=1))
+        code = fields.String(required=True, validate=validate.Length(equal=6))
+        words = fields.List(
+            fields.String(validate=validate.Length(max=9)),
+            required=True,
+            validate=validate.Length(min=1),
+        )
+
+    told = dict(contracts._members(Limited()))
+
+    assert told == {
+        "channel": member() | {"values": ["online", "station"]},
+        "percent": member("integer") | {"least": 0, "most": 100},
+        "quantity": member("integer") | {"least": 1},
+        "code": member() | {"shortest": 6, "longest": 6},
+        "words": member("list of text") | {"shortest": 1, "each": {"longest": 9}},
+    }
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        validate.Regexp("[A-Z]"),
+        validate.Range(min=1, min_inclusive=False),
+        [validate.Range(min=1), validate.Range(min=2)],
+        lambda value: True,
+    ],
+    ids=["pattern", "exclusive", "twice", "function"],
+)
+def test_a_check_that_the_record_has_no_word_for_is_not_left_out(check: Any) -> None:
+    class Checked(Schema):
+        word = fields.String(required=True, validate=check)
+
+    with pytest.raises(TypeError, match="word: the record has no word for"):
+        dict(contracts._members(Checked()))
 
 
 # The rules: what is a break, and what is none.
@@ -110,12 +152,23 @@ def noted() -> Contract:
             "note": member(),
             "remark": member(required=False),
             "answer": member(nullable=True),
+            "words": member("list of text"),
             "lines": member("list of object"),
             "lines[].quantity": member("integer"),
             "lines[].lots": member("list of object"),
             "lines[].lots[].lot_id": member("uuid"),
         },
     }
+
+
+def limited(allowed: Any, path: str = "note") -> Callable[[Contract], None]:
+    """Return the change that lets a field be only what is allowed."""
+
+    def change(contract: Contract) -> None:
+        kind = contract["fields"][path]
+        contract["fields"][path] = member(kind["type"]) | allowed
+
+    return change
 
 
 def after(change: Callable[[Contract], object]) -> list[str]:
@@ -128,8 +181,8 @@ def after(change: Callable[[Contract], object]) -> list[str]:
 def sentence(change: str) -> str:
     """Return what is said of one change."""
     return (
-        f"{KEY}: {change}; leave it as it was recorded, "
-        "and publish `orders.order_noted.v2` beside it."
+        f"{KEY}: {change}; leave it as it was recorded, and add `orders.order_noted.v2` beside it, "
+        'as docs/operations.md says under "A new version of an event".'
     )
 
 
@@ -154,7 +207,7 @@ def test_the_next_version_does_not_stand_in_for_the_one_that_is_gone() -> None:
 def test_after_the_second_version_the_third_is_asked_for() -> None:
     (said,) = breaks({"orders.order_noted.v2": noted()}, {})
 
-    assert "publish `orders.order_noted.v3` beside it" in said
+    assert "add `orders.order_noted.v3` beside it" in said
 
 
 @pytest.mark.parametrize(
@@ -209,6 +262,57 @@ def test_a_change_that_readers_cannot_follow_is_a_break(
     change: Callable[[Contract], object], said: str
 ) -> None:
     assert after(change) == [sentence(said)]
+
+
+NARROWED = "and stored events may not be"
+REFUSED = "and its readers refuse that"
+
+
+@pytest.mark.parametrize(
+    ("was", "is_", "said"),
+    [
+        (
+            {"values": ["a", "b", "c"]},
+            {"values": ["b"]},
+            ["may no longer be `a` or `c`, and stored events may be"],
+        ),
+        ({"values": ["a"]}, {"values": ["a", "b"]}, [f"may now be `b`, {REFUSED}"]),
+        (
+            {"values": ["a"]},
+            {"values": ["b"]},
+            ["may no longer be `a`, and stored events may be", f"may now be `b`, {REFUSED}"],
+        ),
+        ({}, {"values": ["a", "b"]}, ["must now be `a` or `b`, and stored events may say another"]),
+        ({"values": ["a"]}, {}, ["may now be anything, and its readers take only `a`"]),
+        ({"values": ["a", "b"]}, {"values": ["b", "a"]}, []),
+        ({"least": 0}, {"least": 1}, [f"must now be at least 1, {NARROWED}"]),
+        ({"least": 0}, {"least": -1}, [f"may now be less than 0, {REFUSED}"]),
+        ({"least": 0}, {}, [f"may now be less than 0, {REFUSED}"]),
+        ({}, {"least": 0}, [f"must now be at least 0, {NARROWED}"]),
+        ({"most": 9}, {"most": 8}, [f"must now be at most 8, {NARROWED}"]),
+        ({"most": 9}, {"most": 10}, [f"may now be more than 9, {REFUSED}"]),
+        ({"most": 9}, {}, [f"may now be more than 9, {REFUSED}"]),
+        ({}, {"most": 9}, [f"must now be at most 9, {NARROWED}"]),
+        ({"least": 1, "most": 9}, {"least": 1, "most": 9}, []),
+        ({"shortest": 2}, {"shortest": 1}, [f"may now be shorter than 2, {REFUSED}"]),
+        ({"longest": 40}, {"longest": 20}, [f"must now be of a length of at most 20, {NARROWED}"]),
+    ],
+)
+def test_other_values_than_were_recorded_are_a_break(was: Any, is_: Any, said: list[str]) -> None:
+    for path, wrap in (("note", dict), ("words[]", lambda allowed: {"each": allowed})):
+        before, present = noted(), noted()
+        limited(wrap(was), path.removesuffix("[]"))(before)
+        limited(wrap(is_), path.removesuffix("[]"))(present)
+
+        found = breaks({KEY: before}, {KEY: present})
+
+        assert found == [sentence(f"the field `{path}` {words}") for words in said]
+
+
+def test_a_field_of_another_type_says_nothing_of_its_values() -> None:
+    assert after(lambda c: c["fields"].update(note=member("integer") | {"least": 1})) == [
+        sentence("the field `note` was text and is now integer")
+    ]
 
 
 def test_an_internal_event_that_becomes_public_is_a_break() -> None:
@@ -297,7 +401,7 @@ def test_a_break_is_told_and_not_written(
     assert record.read_text(encoding="utf-8") == before
     said = capsys.readouterr().err
     assert "orders.order_placed.v1: the field `once_there` is gone" in said
-    assert "publish `orders.order_placed.v2` beside it" in said
+    assert "add `orders.order_placed.v2` beside it" in said
 
 
 def test_a_break_that_is_meant_is_written(record: Path) -> None:
