@@ -55,6 +55,8 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
     ) as connection:
         arrived: list[Any] = []
         broken: list[Any] = []
+        # Where services log in by their own names, the broker vouches for who said what.
+        signed = connection.userid == handling.service.name
         name = queue_of(handling.service.name)
         channel = connection.channel()
         with Consumer(  # type: ignore[no-untyped-call]
@@ -89,7 +91,7 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
                 while broken:
                     broken.pop().reject(requeue=False)
                 if batch:
-                    _settle(batch, handling, while_away)
+                    _settle(batch, handling, signed, while_away)
                     batch[-1].ack(multiple=True)
                     silence.broken()
 
@@ -139,13 +141,16 @@ def _gather(connection: Any, arrived: list[Any]) -> None:
     connection.heartbeat_check()  # after draining: before it, waiting frames would count as missed
 
 
-def _settle(batch: Sequence[Any], handling: Handling, while_away: Any) -> None:
+def _settle(batch: Sequence[Any], handling: Handling, signed: bool, while_away: Any) -> None:
     events: list[Envelope] = []
     suspect = False
     for message in batch:
         suspect = suspect or _returns(message) >= SUSPECT_RETURNS
         try:
-            events.append(decode(message.body))
+            event = decode(message.body)
+            if signed:
+                _check_signature(event, message.properties.get("user_id"))
+            events.append(event)
         except Unreadable as error:
             handling.park_unreadable(unreadable(message.body), str(error), while_away)
     if suspect:
@@ -154,6 +159,11 @@ def _settle(batch: Sequence[Any], handling: Handling, while_away: Any) -> None:
             while_away(ALIVE)
     else:
         handling.settle(events, while_away)
+
+
+def _check_signature(event: Envelope, user: Any) -> None:
+    if user != event.publisher:
+        raise Unreadable(f"{event.type} was published by {user or 'nobody'}, not {event.publisher}")
 
 
 def _returns(message: Any) -> int:

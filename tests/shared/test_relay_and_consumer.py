@@ -112,13 +112,13 @@ def depth(url: str, queue: str) -> int:
         connection.close()
 
 
-def publish(url: str, body: bytes, **properties: object) -> None:
+def publish(url: str, body: bytes, key: str = "orders.order_paid.v1", **properties: object) -> None:
     connection = pika.BlockingConnection(pika.URLParameters(url))
     channel = connection.channel()
     channel.confirm_delivery()
     channel.basic_publish(
         "events",
-        "orders.order_paid.v1",
+        key,
         body,
         pika.BasicProperties(delivery_mode=2, **properties),  # type: ignore[arg-type]
         mandatory=True,
@@ -314,8 +314,8 @@ def parked_rows(database: Database) -> list[Parked]:
 
 @contextmanager
 def logged_in(vhost: str, broker: RabbitMQ, service: str) -> Iterator[str]:
-    """Make a user with the rights of a service; gives the address with its name."""
-    name, user = vhost.rpartition("/")[2], f"{service}-user"
+    """Make a user with the name and rights of a service; gives the address with its name."""
+    name, user = vhost.rpartition("/")[2], service
     rights = topology.permissions(service)
     broker.ctl("add_user", user, "secret")
     try:
@@ -345,6 +345,40 @@ def test_services_relay_and_consume_without_any_right_to_configure(
             wait_until(lambda: len(probe.effects(receiver)) == 3, 30, "all effects")
 
     assert failures == []
+
+
+def test_what_a_service_says_in_the_name_of_another_is_parked_and_has_no_effect(
+    vhost: str, broker: RabbitMQ, sender: Database, receiver: Database
+) -> None:
+    record(sender, [uuid4()])
+    with (
+        logged_in(vhost, broker, "orders") as theirs,
+        logged_in(vhost, broker, "catalog") as foreign,
+        logged_in(vhost, broker, "notifications") as receiving,
+    ):
+        with running(relaying(sender, theirs)):
+            wait_until(lambda: positions(sender) == [1], 20, "published")
+        with sender.readers() as session:
+            body = session.scalars(select(Outbox.body)).one()
+        forged = body.replace(b'"amount_fen":1', b'"amount_fen":2')
+        # A right to a key that the queue listens to: a wrong binding is enough.
+        key = "catalog.stock_reserved.v1"
+        connection = pika.BlockingConnection(pika.URLParameters(vhost))
+        connection.channel().queue_bind("notifications.events", "events", key)
+        connection.close()
+        publish(foreign, forged, key, user_id="catalog")
+        publish(foreign, forged.replace(b'"amount_fen":2', b'"amount_fen":3'), key)
+
+        with running(consuming(receiver, receiving)) as failures:
+            wait_until(lambda: len(parked_rows(receiver)) == 2, 20, "both forgeries parked")
+            wait_until(lambda: len(probe.effects(receiver)) == 1, 20, "the true one's effect")
+
+    assert failures == []
+    assert {row.reason for row in parked_rows(receiver)} == {"unreadable"}
+    assert {row.error for row in parked_rows(receiver)} == {
+        "orders.order_paid.v1 was published by catalog, not orders",
+        "orders.order_paid.v1 was published by nobody, not orders",
+    }
 
 
 def test_topology_declared_again_adds_what_is_missing_and_prunes_what_nobody_asks_for(
