@@ -199,6 +199,20 @@ def _word_or_none(value: Any) -> str | None:
         return None
 
 
+def with_data(envelope: Envelope, data: Mapping[str, Any]) -> Envelope:
+    """Return the event with other data, and all else as it was: id, subject, sequence, time.
+
+    Raises:
+        Unreadable: with these data it would be larger than `LARGEST`, or no JSON.
+    """
+    document = json.loads(envelope.body) | {"data": dict(data)}
+    try:
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise Unreadable(f"no JSON: {error}") from error
+    return decode(text.encode())
+
+
 def load_data(envelope: Envelope, contract: type[Event]) -> Envelope:
     """Return the event with `data` checked and turned into Python values.
 

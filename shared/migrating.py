@@ -52,3 +52,26 @@ def add_stalled_cases() -> None:
 def drop_stalled_cases() -> None:
     """Drop the table; what still waits would be told again."""
     op.drop_table("stalled_cases")
+
+
+def add_parked_edits() -> None:
+    """Let what operators did be an edit, too, with the data before and after it."""
+    with op.batch_alter_table("parked_actions") as table:
+        table.add_column(sa.Column("before", sa.JSON(), nullable=True))
+        table.add_column(sa.Column("after", sa.JSON(), nullable=True))
+        table.drop_constraint(op.f("ck_parked_actions_action"), type_="check")
+        table.create_check_constraint(
+            op.f("ck_parked_actions_action"), "action IN ('replay', 'discard', 'edit')"
+        )
+
+
+def drop_parked_edits() -> None:
+    """Forget the edits, which the table has no place for then, and their data."""
+    op.execute("DELETE FROM parked_actions WHERE action = 'edit'")
+    with op.batch_alter_table("parked_actions") as table:
+        table.drop_column("after")
+        table.drop_column("before")
+        table.drop_constraint(op.f("ck_parked_actions_action"), type_="check")
+        table.create_check_constraint(
+            op.f("ck_parked_actions_action"), "action IN ('replay', 'discard')"
+        )

@@ -166,7 +166,10 @@ class ParkedAction(MessagingBase):
     actor: Mapped[str] = mapped_column(String(255))
     why: Mapped[str | None]
     done_at: Mapped[datetime]
-    __table_args__ = (CheckConstraint("action IN ('replay', 'discard')", name="action"),)
+    #: Of an edit: the event's data, without what may be personal.
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    after: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    __table_args__ = (CheckConstraint("action IN ('replay', 'discard', 'edit')", name="action"),)
 
 
 class StalledCase(MessagingBase):

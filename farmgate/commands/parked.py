@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 from uuid import UUID
 
 import click
@@ -30,7 +30,7 @@ SHORT = 70
 
 @click.group("parked")
 def command() -> None:
-    """Events that a service could not handle: look, replay after a fix, or discard.
+    """Events that a service could not handle: look, replay after a fix, edit, or discard.
 
     The first event of a subject that fails is parked, and later ones of that subject wait behind
     it; everything else goes on. It is tried again with growing pauses for about four hours and
@@ -123,6 +123,58 @@ def replay(
         click.echo(f"Tried again now: {told}. See what became of them: farmgate parked list")
 
 
+@command.command("edit")
+@click.argument("event_id", type=click.UUID)
+@click.option("--data", "file", type=click.File(encoding="utf-8"), help="JSON; - for the input.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="PATH=VALUE", help="As lines.0.quantity=500."
+)
+@click.option("--why", "--reason", "why", required=True, help="Why it is right; it is kept.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@SERVICE
+@JSON
+def edit(
+    event_id: UUID,
+    file: TextIO | None,
+    changes: tuple[str, ...],
+    why: str,
+    yes: bool,
+    services: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Give EVENT_ID other data in this service, and try it again in its place.
+
+    All of them from a file (--data), or some by path (--set, which may be repeated; a VALUE that
+    is no JSON is text). The event's contract must allow them, else nothing is changed. What waits
+    behind it follows. The feed and other services keep what was published.
+    """
+    if (file is None) == (not changes):
+        raise click.UsageError("Give either --data FILE or --set PATH=VALUE.")
+    body = {"why": why} | ({"changes": _changes(changes)} if file is None else _data(file))
+    client = connect(os.environ)
+    service, shown = _find(client, event_id, services)
+    event = shown["event"]
+    if not yes:
+        click.confirm(
+            f"{event['type']} of {event['subject']} will take effect in {service} with other data "
+            f"than {event['publisher']} published. Edit?",
+            abort=True,
+            err=True,
+        )
+    edited = client.post(service, f"/parked/{event_id}/edit", body)
+    if as_json:
+        click.echo(json.dumps({"service": service} | edited, ensure_ascii=False))
+    elif edited["state"] == "behind":
+        click.echo(
+            "Edited; it is tried after older ones of its subject: farmgate parked list --all"
+        )
+    else:
+        click.echo(
+            f"Edited and tried again now, with {shown['behind']} that waited behind it. "
+            "See what became of it: farmgate parked list"
+        )
+
+
 @command.command("discard")
 @click.argument("event_id", type=click.UUID)
 @click.option("--why", required=True, help="Why it may be given up; it is kept.")
@@ -154,7 +206,10 @@ def discard(event_id: UUID, why: str, yes: bool, services: tuple[str, ...], as_j
 @SERVICE
 @JSON
 def history(services: tuple[str, ...], as_json: bool) -> None:
-    """Show who replayed or discarded what, when and why, the newest first."""
+    """Show who replayed, edited or discarded what, when and why, the newest first.
+
+    --json also has the data before and after an edit, without what may be personal.
+    """
     client = connect(os.environ)
     rows = [
         {"service": name} | action
@@ -166,7 +221,7 @@ def history(services: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     if not rows:
-        click.echo("Nobody has replayed or discarded anything.")
+        click.echo("Nobody has replayed, edited or discarded anything.")
         return
     table = Table(title="What was done about parked events", title_justify="left")
     for title in ("when", "who", "what", "service", "event", "why"):
@@ -214,6 +269,29 @@ def _find(client: Client, event_id: UUID, services: tuple[str, ...]) -> tuple[st
             f"Event {event_id} is parked in {' and '.join(found)}: name one of them with --service."
         )
     return found.popitem()
+
+
+def _changes(given: tuple[str, ...]) -> dict[str, Any]:
+    changes = {}
+    for each in given:
+        path, is_there, text = each.partition("=")
+        if not (path and is_there):
+            raise click.UsageError(f"--set {each}: write PATH=VALUE, such as lines.0.quantity=500.")
+        try:
+            changes[path] = json.loads(text)
+        except ValueError:
+            changes[path] = text
+    return changes
+
+
+def _data(file: TextIO) -> dict[str, Any]:
+    try:
+        data = json.load(file)
+    except ValueError as error:
+        raise click.UsageError(f"--data {file.name}: no JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise click.UsageError(f"--data {file.name}: must be an object, the event's `data`.")
+    return {"data": data}
 
 
 def _given(**values: str | None) -> dict[str, str]:

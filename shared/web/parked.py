@@ -1,9 +1,9 @@
-"""The routes every service has for its parked events: look, replay, discard, who did what."""
+"""The routes every service has for its parked events: look, replay, edit, discard, who did what."""
 
 from typing import Any
 from uuid import UUID
 
-from marshmallow import fields, validate
+from marshmallow import ValidationError, fields, validate, validates_schema
 from sqlalchemy import select
 
 from shared import repairs
@@ -48,6 +48,27 @@ class DiscardRequest(RequestSchema):
     why = fields.String(required=True, validate=validate.Length(min=1, max=LONGEST_WHY))
 
 
+class EditRequest(RequestSchema):
+    """Which data the event has from now on, and why; the data as they were are kept.
+
+    Either all of `data`, or `changes`: values by path, such as `lines.0.quantity`.
+    """
+
+    why = fields.String(required=True, validate=validate.Length(min=1, max=LONGEST_WHY))
+    data = fields.Dict(keys=fields.String())
+    changes = fields.Dict(keys=fields.String(), validate=validate.Length(min=1))
+
+    @validates_schema
+    def check_one_of_both(self, told: dict[str, Any], **_: Any) -> None:
+        """Refuse an edit that changes nothing, or says twice what to change.
+
+        Raises:
+            ValidationError: neither or both of data and changes are given.
+        """
+        if ("data" in told) == ("changes" in told):
+            raise ValidationError("Give data or changes, and not both.", "data")
+
+
 class ParkedEventResponse(ParkedResponse):
     """An event that could not take effect here yet, or waits behind one that could not."""
 
@@ -88,7 +109,10 @@ class ReplayedResponse(ResponseSchema):
 
 
 class ActionResponse(ResponseSchema):
-    """What an operator did about a parked event."""
+    """What an operator did about a parked event.
+
+    `before` and `after` are the data of an edited one, with `…` for what may be personal.
+    """
 
     event_id = fields.UUID(required=True)
     type = fields.String(required=True)
@@ -100,6 +124,8 @@ class ActionResponse(ResponseSchema):
     actor = fields.String(required=True)
     why = fields.String(required=True, allow_none=True)
     done_at = fields.AwareDateTime(required=True)
+    before = fields.Dict(keys=fields.String(), required=True, allow_none=True)
+    after = fields.Dict(keys=fields.String(), required=True, allow_none=True)
 
 
 def blueprint_of(service: str) -> Blueprint:
@@ -168,6 +194,19 @@ def blueprint_of(service: str) -> Blueprint:
         """Let a parked event be tried again at once; those behind it follow."""
         with transaction() as session:
             return repairs.replay(session, event_id, caller().subject, told["why"])
+
+    @blp.post("/<uuid:event_id>/edit")
+    @scope("operate")
+    @idempotent
+    @blp.arguments(EditRequest)
+    @blp.response(200, ParkedEventResponse)
+    def edit_one(told: dict[str, Any], event_id: UUID) -> Parked:
+        """Give a parked event other data in this service, and let it be tried again in its place.
+
+        The event's contract must allow them; the feed and other services keep what was published.
+        """
+        with transaction() as session:
+            return repairs.edit(session, event_id, caller().subject, **told)
 
     @blp.post("/<uuid:event_id>/discard")
     @scope("operate")

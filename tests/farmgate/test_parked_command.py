@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -104,6 +105,57 @@ def test_a_group_is_replayed(run: Run, logistics: Database) -> None:
         park(logistics)
     assert "3 in logistics" in run("replay", "--reason", "handler_failed").output
     wait_until(lambda: listed(run) == [], 20, "the replayed events took effect")
+
+
+def deeds(run: Run, why: str) -> list[dict[str, Any]]:
+    return [row for row in json.loads(run("history", "--json").output) if row["why"] == why]
+
+
+def test_an_edited_event_takes_effect_and_the_deed_is_kept(
+    run: Run, logistics: Database, tmp_path: Path
+) -> None:
+    one, other = str(park(logistics)), str(park(logistics))
+    data = json.loads(run("show", one, "--json").output)["payload"]
+    file = tmp_path / "data.json"
+    file.write_text(json.dumps(data | {"amount_fen": 7}), encoding="utf-8")
+
+    run("edit", one, "--data", str(file), "--why", "no", code=1)  # asked, and nobody said yes
+    assert len(listed(run)) == 1
+    told = run("edit", one, "--data", str(file), "--reason", "from a file", "--yes").output
+    assert "tried again now, with 0 that waited" in told
+    changes = ("--set", "amount_fen=8", "--set", "order_ref=ORD-8")
+    edited = json.loads(run("edit", other, *changes, "--why", "two", "--yes", "--json").output)
+
+    assert (edited["service"], edited["state"]) == ("logistics", "waiting")
+    wait_until(lambda: listed(run) == [], 20, "the edited events took effect")
+    (deed,) = deeds(run, "from a file")
+    assert (deed["action"], deed["actor"]) == ("edit", "operator")
+    assert (deed["before"], deed["after"]) == (data, data | {"amount_fen": 7})
+    (deed,) = deeds(run, "two")
+    assert (deed["after"]["amount_fen"], deed["after"]["order_ref"]) == (8, "ORD-8")
+
+
+def test_an_edit_that_is_refused_says_by_field_why(run: Run, logistics: Database) -> None:
+    event_id = str(park(logistics))
+
+    told = run("edit", event_id, "--set", "amount_fen=-1", "--why", "x", "--yes", code=1).output
+
+    assert "'amount_fen': ['Must be greater than or equal to 0.']" in " ".join(told.split())
+    assert len(listed(run)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--why", "x"), "Give either --data FILE or --set"),
+        (("--why", "x", "--set", "a=1", "--data", "-"), "Give either --data FILE or --set"),
+        (("--why", "x", "--set", "amount_fen"), "write PATH=VALUE"),
+        (("--why", "x", "--data", "-"), "no JSON"),
+        (("--set", "a=1"), "Missing option"),
+    ],
+)
+def test_an_edit_in_wrong_words_says_which(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    assert said in run("edit", str(uuid4()), *arguments, code=2).output
 
 
 def test_a_discard_asks_first(run: Run, system: Processes, logistics: Database) -> None:

@@ -1,0 +1,18 @@
+"""Operators may edit a parked event, which is kept with its data; every service has the table."""
+
+from shared.migrating import add_parked_edits, drop_parked_edits
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the columns and the word for it."""
+    add_parked_edits()
+
+
+def downgrade() -> None:
+    """Take both back, and with them the edits that were noted."""
+    drop_parked_edits()
