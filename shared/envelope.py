@@ -208,7 +208,7 @@ def with_data(envelope: Envelope, data: Mapping[str, Any]) -> Envelope:
     document = json.loads(envelope.body) | {"data": dict(data)}
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unreadable(f"no JSON: {error}") from error
     return decode(text.encode())
 

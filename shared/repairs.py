@@ -5,8 +5,8 @@ here: what is to be tried again is due at once, and the worker's retry timer tak
 pause were over, so that order, inbox and the guard against killers are the same.
 """
 
+import json
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -206,7 +206,7 @@ def edit(
         raise UnknownContract(
             f"{row.type} is not known to this version; upgrade this service, and look again."
         )
-    edited = _edited(event, contract, _changed(event.data, changes or {}) if data is None else data)
+    edited = _edited(event, contract, _changed(event, changes or {}) if data is None else data)
     if session.get(Inbox, row.event_id) is None:
         inbox.take(session, [event])
     seen = _without_personal(contract, event.data)
@@ -270,9 +270,9 @@ def _let_try(row: Parked) -> None:
     row.state, row.attempts, row.next_attempt_at = "waiting", 0, now()
 
 
-def _changed(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(event: Envelope, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of the data with the value at each path replaced, or added to an object."""
-    changed = deepcopy(dict(data))
+    changed: dict[str, Any] = json.loads(event.body)["data"]
     for path, value in changes.items():
         *above, last = path.split(".")
         place: Any = changed

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from shared import clock, parked
 from shared.database import Database
-from shared.envelope import Envelope, decode, with_data
+from shared.envelope import LARGEST, Envelope, decode, with_data
 from shared.events import ContactGiven, OrderPaid
 from shared.handling import Handling
 from shared.tables import Parked
@@ -250,6 +250,7 @@ def test_an_edit_that_the_contract_does_not_allow_is_refused_by_field_and_change
         ({"changes": {"lines.0.quantity": 5}}, {"lines.0.quantity"}),
         ({"changes": {"amount_fen.inside": 5}}, {"amount_fen.inside"}),
         ({"changes": {"order_id": str(uuid4())}}, {"order_id"}),
+        ({"changes": {"remark": "x" * LARGEST}}, {"data"}),
     ):
         problem = post(f"{path}/edit", {"why": "x", **given}, status=422)
         assert problem["type"].endswith("/edit-refused")
