@@ -17,7 +17,6 @@ from farmgate import run_file
 from farmgate.failures import Failed, Refused, Unreachable
 from farmgate.roles import SCOPES
 from farmgate.services import NAMES
-from shared import keys
 from shared.config import Settings, read
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -187,6 +186,9 @@ def make_token(
     Raises:
         OSError: there is no key.
     """
+    # Here, since the pages only ask: cryptography would be a quarter of their memory.
+    from shared import keys
+
     settings = Settings.from_environment(NAMES[0], environment)
     return keys.issue_token(
         settings.data,

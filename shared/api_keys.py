@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from shared.auth import Caller, InvalidToken
+from shared.callers import Caller, InvalidToken
 from shared.rows import locked, remember
 from shared.tables import ApiKey
 

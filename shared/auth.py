@@ -9,18 +9,17 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
-import requests
 from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import OKPKey
 
+from shared.callers import Caller, InvalidToken
 from shared.config import Settings
-from shared.errors import Unauthorized, Unavailable
+from shared.errors import Unavailable
 from shared.logs import get
 
 log = get(__name__)
@@ -37,27 +36,6 @@ KEYS_FRESH, KEYS_PAUSE = 300, 30
 LARGEST_KEY_SET, LARGEST_TOKEN = 262_144, 8_192
 #: Tokens remembered as verified, so that a busy client's is not verified at each request.
 REMEMBERED = 1_000
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who sent a request and what they may do; a public route's caller is nobody (`""`)."""
-
-    subject: str = ""
-    scopes: frozenset[str] = field(default_factory=frozenset)
-    #: What a key says of its bearer, such as a device's site; a token's caller has none.
-    claims: Mapping[str, str] = field(default_factory=dict)
-
-    def may(self, scope: str) -> bool:
-        """Tell whether the caller's token holds `scope`."""
-        return scope in self.scopes
-
-
-ANYBODY = Caller()
-
-
-class InvalidToken(Unauthorized):
-    """Raised when a request has no token, or one that does not count."""
 
 
 class KeysUnavailable(Unavailable):
@@ -133,6 +111,9 @@ class KeySource:
                 raise OSError(f"{self.where} did not answer a moment ago")
             return None
         self._tried_at = moment
+        # Here, since most read the keys from a file, and it is 5 MB of each process.
+        import requests
+
         with requests.get(self.where, timeout=(3, 5), stream=True, allow_redirects=False) as answer:
             answer.raise_for_status()
             if answer.status_code != 200:

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 from sqlalchemy.orm import Session
 
 from shared import api_keys
-from shared.auth import Caller
+from shared.callers import Caller
 from shared.errors import Forbidden
 
 #: Of the present epoch: everything a till does. Of a replaced one: only its late uploads.

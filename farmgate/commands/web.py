@@ -1,5 +1,6 @@
 """`farmgate web`: the HTTP process of one service."""
 
+import gc
 import os
 import shutil
 from typing import Any
@@ -27,6 +28,11 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         """Make the application."""
         return application_of(self.service)(Settings.from_environment(self.service))
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Leave what the worker inherits alone: the collector would write into all of it, and copy."""
+    gc.freeze()
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -67,6 +73,7 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
             "graceful_timeout": 30,
             "keepalive": 30,
             "loglevel": "warning",
+            "pre_fork": pre_fork,
             "child_exit": child_exit,
         },
     ).run()

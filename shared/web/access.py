@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 from flask import Flask, current_app, g, request
 
 from shared import api_keys
-from shared.auth import ANYBODY, Caller, bearer_of
+from shared.auth import bearer_of
+from shared.callers import ANYBODY, Caller
 from shared.errors import Forbidden, NotFound
 from shared.web.state import state
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from shared import errors
-from shared.auth import InvalidToken
+from shared.callers import InvalidToken
 from shared.clock import rfc3339
 from shared.database import Trouble, trouble_of
 from shared.errors import slug_of as slug_of

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared import api_keys, devices
-from shared.auth import Caller
+from shared.callers import Caller
 from shared.database import Database
 from shared.devices import Device, NotADevice
 

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 
-from shared import auth, keys, web
+from shared import auth, callers, keys, web
 from shared.auth import KeySource, KeysUnavailable, Verifier
 from shared.config import Settings
 from shared.web import Blueprint
@@ -204,7 +204,7 @@ def test_a_missing_scope_is_named(client: FlaskClient, token: Headers) -> None:
 def test_a_public_route_knows_nobody(client: FlaskClient, token: Headers) -> None:
     answer = client.get("/api/things/v1/caller", headers=token("things:read", subject="dolma"))
 
-    assert answer.text == repr(auth.ANYBODY)
+    assert answer.text == repr(callers.ANYBODY)
 
 
 def test_every_route_declares_who_may_call_it(app: Flask) -> None:
