@@ -16,9 +16,10 @@ from time import monotonic
 from typing import Any
 
 from farmgate.demo.living import LOOK, PATIENCE
-from farmgate.demo.offline.device import CannotSell, Entry, NoAnswer, PowerCut, Store, Till
+from farmgate.demo.offline.device import CannotSell, NoAnswer, PowerCut, Till
 from farmgate.demo.offline.link import Link
 from farmgate.demo.offline.scene import Desk, Goods
+from farmgate.demo.offline.store import Entry, Store
 from farmgate.failures import Refused
 from shared import clock
 
