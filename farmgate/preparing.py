@@ -1,15 +1,19 @@
 """What must be done once before processes start: databases and topology, safe to repeat."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pika.exceptions import AMQPError
-from sqlalchemy.exc import OperationalError
 
 from farmgate.failures import Failed, Unreachable
 from farmgate.services import NAMES, service_of
-from shared import migrations, topology
+from shared import topology
 from shared.config import Settings, read
-from shared.service import Service
+
+if TYPE_CHECKING:
+    from shared.service import Service
 
 
 def migrate(settings: Settings) -> str | None:
@@ -18,6 +22,11 @@ def migrate(settings: Settings) -> str | None:
     Raises:
         Unreachable: the database does not answer.
     """
+    # Here, since who keeps the topology needs no database.
+    from sqlalchemy.exc import OperationalError
+
+    from shared import migrations
+
     name = settings.service
     try:
         migrations.upgrade(name, settings.database_url)

@@ -5,6 +5,7 @@ wrapping. It is acknowledged there only once it is parked, and the inbox drops w
 after all.
 
 Here the broker's keeper (`shared.healing`) also leaves a word: publish again, a queue was lost.
+Its type is `REPLAY`, its body `{"since": "2026-01-02T03:04:05Z"}`.
 Only it and the broker can place anything in a dead queue.
 """
 
@@ -22,7 +23,7 @@ from shared.handling import Handling, WhileAway
 from shared.logs import get
 from shared.republish import republish
 from shared.supervision import Stopping
-from shared.topology import dead_queue_of
+from shared.topology import REPLAY, dead_queue_of
 
 log = get(__name__)
 
@@ -30,8 +31,6 @@ log = get(__name__)
 PREFETCH = 50
 #: Seconds to wait for a message before looking whether the process is to stop.
 LOOK = 1.0
-#: The type of a message that asks to publish again; its body: `{"since": "2026-01-02T03:04:05Z"}`.
-REPLAY = "farmgate.replay"
 #: Seconds until it is done: it is asked for before the lost queue and its bindings are there.
 SETTLE = 10.0
 

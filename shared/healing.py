@@ -19,10 +19,9 @@ from pika.adapters.blocking_connection import BlockingChannel
 from shared import topology
 from shared.broker import parameters_of
 from shared.clock import now, rfc3339
-from shared.dead_letters import REPLAY
 from shared.logs import get
-from shared.service import Service
 from shared.supervision import Stopping
+from shared.topology import Subscriber
 
 log = get(__name__)
 
@@ -36,7 +35,7 @@ EVER = datetime(1970, 1, 1, tzinfo=UTC)
 class Healer:
     """Looks and mends, round by round; knows since when what a queue held is unknown."""
 
-    def __init__(self, url: str, services: Sequence[Service]) -> None:
+    def __init__(self, url: str, services: Sequence[Subscriber]) -> None:
         self.url, self.services = url, services
         self._bindings = topology.topology_of(services).bindings
         #: Queue → the last moment at which it was seen with a consumer and without a message.
@@ -104,7 +103,7 @@ class Healer:
                 "",
                 topology.dead_queue_of(publisher),
                 json.dumps({"since": rfc3339(since)}).encode(),
-                pika.BasicProperties(delivery_mode=2, type=REPLAY),
+                pika.BasicProperties(delivery_mode=2, type=topology.REPLAY),
                 mandatory=True,
             )
             reason = f"what was published since {rfc3339(since)} may be lost"

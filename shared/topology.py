@@ -5,20 +5,21 @@ connect with users that may not configure anything. Arguments of a queue cannot 
 later, so they are the same for every version. Reasons: docs/architecture.md, "Topology".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from shared.events import BY_TYPE, EVENTS
-from shared.service import Service
+from shared.events import BY_TYPE, EVENTS, Event
 
 EXCHANGE = "events"
 STREAM = "orders.log"
 #: What the name of a dead queue has more than that of its queue.
 DEAD = ".dead"
+#: The type of a message in a dead queue that asks its service to publish again.
+REPLAY = "farmgate.replay"
 #: AMQP's reply about a thing that is not there.
 NOT_FOUND = 404
 #: Returns of one message to the queue before the broker gives it to the dead queue.
@@ -35,6 +36,18 @@ _STREAM_ARGUMENTS: dict[str, Any] = {
     "x-max-length-bytes": 5_000_000_000,
     "x-stream-max-segment-size-bytes": 50_000_000,
 }
+
+
+class Subscriber(Protocol):
+    """What the topology must know of a service. A `Service` knows more, and needs a database."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def subscriptions(self) -> Mapping[type[Event], Any]:
+        """The events that it gets."""
 
 
 def queue_of(service: str) -> str:
@@ -69,7 +82,7 @@ class Topology:
     bindings: dict[str, frozenset[str]]
 
 
-def topology_of(services: Sequence[Service]) -> Topology:
+def topology_of(services: Sequence[Subscriber]) -> Topology:
     """Return the topology that the services' subscriptions call for."""
     bindings = {
         queue_of(service.name): frozenset(c.routing_key for c in service.subscriptions)
@@ -83,7 +96,7 @@ def topology_of(services: Sequence[Service]) -> Topology:
     return Topology(bindings)
 
 
-def declare(url: str, services: Sequence[Service], *, prune: bool = False) -> list[str]:
+def declare(url: str, services: Sequence[Subscriber], *, prune: bool = False) -> list[str]:
     """Declare everything at the broker; with `prune`, remove bindings nobody asks for any more.
 
     New bindings are added before a deployment and old ones pruned after it, so that no version
@@ -102,7 +115,7 @@ def declare(url: str, services: Sequence[Service], *, prune: bool = False) -> li
 
 
 def declare_on(
-    channel: BlockingChannel, services: Sequence[Service], *, prune: bool = False
+    channel: BlockingChannel, services: Sequence[Subscriber], *, prune: bool = False
 ) -> list[str]:
     """Do what `declare` does, on a channel that is open."""
     channel.exchange_declare(EXCHANGE, "topic", durable=True)
@@ -145,7 +158,7 @@ class Seen:
 
 
 def look(
-    connection: pika.BlockingConnection, services: Sequence[Service]
+    connection: pika.BlockingConnection, services: Sequence[Subscriber]
 ) -> dict[str, Seen | None]:
     """Return what the broker has of all that is declared, None for what it lacks.
 
@@ -176,7 +189,7 @@ def _look_for(connection: pika.BlockingConnection, name: str) -> Seen | None:
     return seen
 
 
-def missing(url: str, services: Sequence[Service]) -> list[str]:
+def missing(url: str, services: Sequence[Subscriber]) -> list[str]:
     """Return the names of declared things that the broker does not have (bindings unseen)."""
     connection = pika.BlockingConnection(pika.URLParameters(url))
     try:
@@ -185,7 +198,7 @@ def missing(url: str, services: Sequence[Service]) -> list[str]:
         connection.close()
 
 
-def purge(url: str, services: Sequence[Service]) -> None:
+def purge(url: str, services: Sequence[Subscriber]) -> None:
     """Drop what waits in the services' queues; a queue that is not there holds nothing.
 
     Raises:

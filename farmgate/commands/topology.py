@@ -5,7 +5,7 @@ import signal
 
 import click
 
-from farmgate import preparing
+from farmgate import preparing, subscriptions
 from shared import logs
 from shared.healing import Healer
 from shared.supervision import Stopping, supervise
@@ -38,7 +38,7 @@ def command(prune: bool, watch: bool, every: float) -> None:
         return
     if prune:
         raise click.UsageError("--prune is done once, after a deployment: leave out --watch.")
-    healer = Healer(preparing.topology_url(os.environ), preparing.all_services())
+    healer = Healer(preparing.topology_url(os.environ), subscriptions.asked())
     logs.configure("topology")
     # Before any thread, so that all inherit it; see shared/worker.py.
     signals = (signal.SIGTERM, signal.SIGINT)
