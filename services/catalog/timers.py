@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.catalog.gauges import add_up_allotments
 from services.catalog.rules import SALES_DAYS
 from services.catalog.use_cases import daily, giving_back, proposals, standing
 from shared import clock, stalled
@@ -68,5 +69,6 @@ TIMERS = (
     Timer("standing rules", 5.0, apply_standing_rules),
     Timer("return proposals", 60.0, propose_returns),
     Timer("tidy stations", 600.0, tidy),
+    Timer("add up allotments", 30.0, add_up_allotments),
     stalled.timer(CatalogRelayStalled),
 )

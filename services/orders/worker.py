@@ -1,5 +1,6 @@
 """What orders' worker runs: its subscriptions, and its timers."""
 
+from services.orders.gauges import count_orders
 from services.orders.handlers import PREPARE, SUBSCRIPTIONS
 from services.orders.use_cases import decide
 from services.orders.use_cases.stalled import LATE
@@ -22,6 +23,7 @@ SERVICE = Service(
     prepare=PREPARE,
     timers=(
         Timer("expire unpaid", 1.0, run_expiry),
+        Timer("count orders", 30.0, count_orders),
         stalled.timer(OrdersRelayStalled, LATE),
     ),
 )
