@@ -32,6 +32,7 @@ COMMANDS = (
     "worker",
     "migrate",
     "topology",
+    "integrators",
     "pages",
     "secrets",
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from farmgate import broker_users
 from farmgate.failures import Failed
+from farmgate.integrators import MANAGEMENT_FILE, MANAGEMENT_PORT
 from farmgate.services import NAMES
 from shared import keys
 
@@ -51,7 +52,7 @@ def _ensure(folder: Path, owner: int | None) -> list[str]:
     made: list[str] = []
     databases = {name: _password(operator, f"database-{name}", made) for name in NAMES}
     databases[SUPERUSER] = _password(operator, f"database-{SUPERUSER}", made)
-    users = (*NAMES, broker_users.TOPOLOGY)
+    users = (*NAMES, broker_users.TOPOLOGY, broker_users.OPERATOR)
     broker = {name: _password(operator, f"broker-{name}", made) for name in users}
     if not (operator / "keys" / "signing.json").exists():
         made.append("signing key")
@@ -72,6 +73,9 @@ def _ensure(folder: Path, owner: int | None) -> list[str]:
     topology = broker_users.TOPOLOGY
     for name in (OPERATOR, topology):
         _write(folder / name / "broker_url", _broker_url(topology, broker[topology]))
+    administrator = f"{broker_users.OPERATOR}:{broker[broker_users.OPERATOR]}"
+    management = f"http://{administrator}@{BROKER_HOST}:{MANAGEMENT_PORT}"
+    _write(operator / MANAGEMENT_FILE, management)
     _protect(folder, owner)
     return made
 

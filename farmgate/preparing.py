@@ -63,13 +63,22 @@ def all_services() -> list[Service]:
 def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> list[str]:
     """Declare exchange, queues and bindings; return what was done, one line each.
 
+    Integrators' queues are declared, too, where the broker's management API tells of them.
+
     Raises:
         Failed: no broker is set.
         Unreachable: the broker refused or does not answer.
     """
+    # Here, since a service's image has no integrators and only migrates.
+    from farmgate.integrators import known, management_of
+
     url = topology_url(environment)
     try:
-        return topology.declare(url, all_services(), prune=prune)
+        integrators, trouble = known(management_of(environment)), []
+    except (Failed, Unreachable) as error:
+        integrators, trouble = [], [f"integrators' queues left as they are: {error.message}"]
+    try:
+        return topology.declare(url, all_services(), integrators, prune=prune) + trouble
     except (AMQPError, OSError) as error:
         raise Unreachable(
             f"The broker refused or cannot be reached: {error!r}. Check the address in "

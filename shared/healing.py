@@ -6,11 +6,13 @@ where they exist.
 
 A queue that was missing took its messages with it, and they had been confirmed. So before it is
 there again, its publishers are asked to publish anew (see `shared.dead_letters`): the request is
-durable at the broker, so that it outlives this process, and inboxes drop what took effect.
+durable at the broker, so that it outlives this process, and inboxes drop what took effect. An
+integrator's queue comes back empty, since every other integrator would get what is published anew
+a second time: that is for an operator to decide.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pika
@@ -21,7 +23,7 @@ from shared.broker import parameters_of
 from shared.clock import now, rfc3339
 from shared.logs import get
 from shared.supervision import Stopping
-from shared.topology import Subscriber
+from shared.topology import Integrator, Subscriber
 
 log = get(__name__)
 
@@ -35,8 +37,14 @@ EVER = datetime(1970, 1, 1, tzinfo=UTC)
 class Healer:
     """Looks and mends, round by round; knows since when what a queue held is unknown."""
 
-    def __init__(self, url: str, services: Sequence[Subscriber]) -> None:
-        self.url, self.services = url, services
+    def __init__(
+        self,
+        url: str,
+        services: Sequence[Subscriber],
+        integrators: Callable[[], Sequence[Integrator]] = tuple,
+    ) -> None:
+        """Keep what `services` need and what the `integrators` of the moment have."""
+        self.url, self.services, self.integrators = url, services, integrators
         self._bindings = topology.topology_of(services).bindings
         #: Queue → the last moment at which it was seen with a consumer and without a message.
         self._empty_at: dict[str, datetime] = {}
@@ -83,6 +91,24 @@ class Healer:
         for name in absent:
             self._empty_at.pop(name, None)
             log.warning("topology restored", queue=name)
+        return absent + self._mend_integrators(connection)
+
+    def _mend_integrators(self, connection: pika.BlockingConnection) -> list[str]:
+        """Declare integrators' queues again, last, so that no trouble with one is the services'."""
+        absent = []
+        for integrator in self.integrators():
+            queue = integrator.queue
+            if topology.look_for(connection, queue) is None:
+                reason = "what it held is gone: see `farmgate events republish`"
+                log.warning("topology restored", queue=queue, reason=reason)
+                absent.append(queue)
+            channel = connection.channel()
+            try:
+                topology.declare_integrator(channel, integrator)
+                channel.close()
+            except pika.exceptions.ChannelClosedByBroker as error:
+                # Most likely made by hand, with other arguments.
+                log.error("an integrator's queue is not as declared", queue=queue, error=str(error))
         return absent
 
     def _wanted(self, absent: Sequence[str]) -> dict[str, datetime]:

@@ -5,8 +5,9 @@ connect with users that may not configure anything. Arguments of a queue cannot 
 later, so they are the same for every version. Reasons: docs/architecture.md, "Topology".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import pika
@@ -36,6 +37,14 @@ _STREAM_ARGUMENTS: dict[str, Any] = {
     "x-max-length-bytes": 5_000_000_000,
     "x-stream-max-segment-size-bytes": 50_000_000,
 }
+#: What the names of integrators' queues begin with.
+INTEGRATOR = "integrator."
+#: What an integrator gets who asks for nothing less.
+ALL_ORDER_EVENTS = ("orders.*",)
+#: Bytes that may wait for an integrator, some 100,000 events; then the oldest go.
+INTEGRATOR_BYTES = 104_857_600
+#: How long an event waits for an integrator: 7 days, in milliseconds.
+INTEGRATOR_TTL = 604_800_000
 
 
 class Subscriber(Protocol):
@@ -74,6 +83,54 @@ def queue_arguments(service: str) -> dict[str, Any]:
     }
 
 
+def order_events() -> frozenset[str]:
+    """Return the types that leave the house: public events about orders, and no others."""
+    return frozenset(
+        contract.routing_key
+        for contract in EVENTS
+        if contract.public and contract.routing_key.startswith("orders.")
+    )
+
+
+@dataclass(frozen=True)
+class Integrator:
+    """Somebody outside who gets public order events in a queue of their own."""
+
+    name: str
+    #: Of which types, with `*` and `?` as in the names of files. Kept instead of the types, so
+    #: that who asked for all gets those of later versions, too.
+    patterns: tuple[str, ...] = ALL_ORDER_EVENTS
+    max_bytes: int = INTEGRATOR_BYTES
+
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+        return f"{INTEGRATOR}{self.name}"
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The event types that it gets; an internal one is never among them."""
+        return frozenset(
+            type_
+            for type_ in order_events()
+            if any(fnmatchcase(type_, pattern) for pattern in self.patterns)
+        )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The queue's arguments."""
+        return {
+            "x-queue-type": "quorum",
+            # A full queue that rejects would keep the relay's confirm from everybody.
+            "x-overflow": "drop-head",
+            "x-max-length-bytes": self.max_bytes,
+            "x-message-ttl": INTEGRATOR_TTL,
+            # Explicit, so that what comes back keeps its place; and huge, since a subscriber
+            # that crashes 20 times in a row must not lose what it had in hand.
+            "x-delivery-limit": 1_000_000,
+        }
+
+
 @dataclass(frozen=True)
 class Topology:
     """Which queue is bound to which event types."""
@@ -88,19 +145,22 @@ def topology_of(services: Sequence[Subscriber]) -> Topology:
         queue_of(service.name): frozenset(c.routing_key for c in service.subscriptions)
         for service in services
     }
-    bindings[STREAM] = frozenset(
-        contract.routing_key
-        for contract in EVENTS
-        if contract.public and contract.routing_key.startswith("orders.")
-    )
+    bindings[STREAM] = order_events()
     return Topology(bindings)
 
 
-def declare(url: str, services: Sequence[Subscriber], *, prune: bool = False) -> list[str]:
+def declare(
+    url: str,
+    services: Sequence[Subscriber],
+    integrators: Iterable[Integrator] = (),
+    *,
+    prune: bool = False,
+) -> list[str]:
     """Declare everything at the broker; with `prune`, remove bindings nobody asks for any more.
 
     New bindings are added before a deployment and old ones pruned after it, so that no version
-    misses an event. Returns what was declared and removed, one line each.
+    misses an event. Queues of integrators that are not named are left as they are. Returns what
+    was declared and removed, one line each.
 
     Raises:
         pika.exceptions.AMQPError: the broker refused or cannot be reached.
@@ -109,7 +169,10 @@ def declare(url: str, services: Sequence[Subscriber], *, prune: bool = False) ->
     parameters.socket_timeout = parameters.blocked_connection_timeout = 30
     connection = pika.BlockingConnection(parameters)
     try:
-        return declare_on(connection.channel(), services, prune=prune)
+        done = declare_on(connection.channel(), services, prune=prune)
+        for integrator in integrators:
+            done += declare_integrator(connection.channel(), integrator, prune=prune)
+        return done
     finally:
         connection.close()
 
@@ -130,6 +193,15 @@ def declare_on(
     for queue, types in topology_of(services).bindings.items():
         done += _bind(channel, queue, types, prune)
     return done
+
+
+def declare_integrator(
+    channel: BlockingChannel, integrator: Integrator, *, prune: bool = False
+) -> list[str]:
+    """Declare an integrator's queue with its bindings; returns what was done, one line each."""
+    channel.queue_declare(integrator.queue, durable=True, arguments=integrator.arguments)
+    bound = _bind(channel, integrator.queue, integrator.types, prune)
+    return [f"queue {integrator.queue}", *bound]
 
 
 def declare_dead_queue(channel: BlockingChannel, service: str) -> None:
@@ -169,10 +241,15 @@ def look(
     """
     names = [queue_of(service.name) for service in services]
     names += [dead_queue_of(service.name) for service in services] + [STREAM]
-    return {name: _look_for(connection, name) for name in [EXCHANGE, *names]}
+    return {name: look_for(connection, name) for name in [EXCHANGE, *names]}
 
 
-def _look_for(connection: pika.BlockingConnection, name: str) -> Seen | None:
+def look_for(connection: pika.BlockingConnection, name: str) -> Seen | None:
+    """Return what the broker has of one queue or of the exchange, None when it lacks it.
+
+    Raises:
+        pika.exceptions.AMQPError: the broker refused or is away.
+    """
     channel = connection.channel()
     try:
         if name == EXCHANGE:

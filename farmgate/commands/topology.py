@@ -6,6 +6,7 @@ import signal
 import click
 
 from farmgate import preparing, subscriptions
+from farmgate.integrators import keeper_of
 from shared import logs
 from shared.healing import Healer
 from shared.supervision import Stopping, supervise
@@ -28,6 +29,9 @@ def command(prune: bool, watch: bool, every: float) -> None:
     FARMGATE_TOPOLOGY_BROKER_URL (a user that may configure), else FARMGATE_BROKER_URL; the
     services' own users may not configure anything.
 
+    Queues of integrators are among them, if the broker's management API is on; its address is
+    FARMGATE_BROKER_MANAGEMENT_URL, else port 15672 of the broker.
+
     With --watch it stays, until SIGTERM, and waits for a broker that is away. When a queue was
     deleted, the services' workers publish again what it may have held; receivers know by its id
     what took effect.
@@ -38,7 +42,9 @@ def command(prune: bool, watch: bool, every: float) -> None:
         return
     if prune:
         raise click.UsageError("--prune is done once, after a deployment: leave out --watch.")
-    healer = Healer(preparing.topology_url(os.environ), subscriptions.asked())
+    healer = Healer(
+        preparing.topology_url(os.environ), subscriptions.asked(), keeper_of(os.environ)
+    )
     logs.configure("topology")
     # Before any thread, so that all inherit it; see shared/worker.py.
     signals = (signal.SIGTERM, signal.SIGINT)

@@ -191,6 +191,7 @@ class RabbitMQ:
     """A running broker that can be killed and started again on the same data."""
 
     port: int
+    management_port: int
     folder: Path
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
@@ -222,10 +223,22 @@ class RabbitMQ:
         # The node is a grandchild: its end cannot be waited for, but its port tells.
         wait_until(lambda: not _accepts(self.port), 10, "the killed broker is gone")
 
+    def manage(self) -> str:
+        """Switch the management API on, once, and return its address with a user's password.
+
+        Left off otherwise: it costs every test memory and seconds.
+        """
+        if not _accepts(self.management_port):
+            self._run("rabbitmq-plugins", "enable", "rabbitmq_management")
+        return f"http://guest:guest@127.0.0.1:{self.management_port}"
+
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl` against this broker and return what it printed."""
+        return self._run("rabbitmqctl", *arguments)
+
+    def _run(self, program: str, *arguments: str) -> str:
         done = subprocess.run(
-            [_rabbit_programs() / "rabbitmqctl", "-q", *arguments],
+            [_rabbit_programs() / program, "-q", *arguments],
             env=self.environment,
             check=True,
             capture_output=True,
@@ -248,9 +261,11 @@ def rabbitmq() -> Iterator[RabbitMQ]:
         cookie.write_text(os.urandom(16).hex())
         cookie.chmod(0o400)
         (folder / "enabled_plugins").write_text("[].\n")
-        port, epmd_port = free_port(), free_port()
+        port, epmd_port, management_port = free_port(), free_port(), free_port()
         (folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{port}\n"
+            f"management.tcp.port = {management_port}\n"
+            "management.tcp.ip = 127.0.0.1\n"
             "disk_free_limit.absolute = 50MB\n"
             "vm_memory_high_watermark.relative = 0.6\n"
         )
@@ -270,7 +285,7 @@ def rabbitmq() -> Iterator[RabbitMQ]:
             "ERL_EPMD_PORT": str(epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
-        broker = RabbitMQ(port, folder, environment)
+        broker = RabbitMQ(port, management_port, folder, environment)
         epmd = shutil.which("epmd")
         try:
             if epmd is not None:

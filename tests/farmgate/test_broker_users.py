@@ -6,11 +6,18 @@ import re
 
 import pytest
 
-from farmgate.broker_users import TOPOLOGY, definitions, hashed, permissions
+from farmgate.broker_users import (
+    OPERATOR,
+    TOPOLOGY,
+    definitions,
+    hashed,
+    integrator_permissions,
+    permissions,
+)
 from farmgate.services import NAMES
 from shared import topology
 
-USERS = (*NAMES, TOPOLOGY)
+USERS = (*NAMES, TOPOLOGY, OPERATOR)
 
 
 def may(user: str, right: str, name: str) -> bool:
@@ -40,12 +47,26 @@ def test_topology_declares_everything_and_can_place_no_event():
     assert not may(TOPOLOGY, "configure", "orders.events.more")
 
 
-def test_everybody_has_a_topic_permission_and_nobody_is_an_administrator():
+def test_the_operator_manages_users_and_reads_and_writes_nothing():
+    for name in ("orders.events", "integrator.shop-1", topology.EXCHANGE, "amq.default"):
+        assert not any(may(OPERATOR, right, name) for right in ("configure", "write", "read"))
+
+
+def test_an_integrator_reads_its_own_queue_only():
+    rights = integrator_permissions("integrator.shop-1")
+    assert re.search(rights["read"], "integrator.shop-1")
+    for other in ("integrator.shop-10", "integrator-shop-1", "orders.events", "orders.log"):
+        assert not re.search(rights["read"], other)
+    assert {rights[right] for right in rights if right != "read"} == {"^$"}
+
+
+def test_everybody_has_a_topic_permission_and_only_the_operator_is_an_administrator():
     told = definitions({user: f"{user}-password" for user in USERS})
     assert {user["name"] for user in told["users"]} == set(USERS)
     assert {row["user"] for row in told["topic_permissions"]} == set(USERS)
     assert {row["user"] for row in told["permissions"]} == set(USERS)
-    assert not any(user["tags"] for user in told["users"])
+    tags = {user["name"]: user["tags"] for user in told["users"] if user["tags"]}
+    assert tags == {TOPOLOGY: ["policymaker"], OPERATOR: ["administrator"]}
     assert "-password" not in str(told)
 
 

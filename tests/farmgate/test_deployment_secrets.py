@@ -7,6 +7,7 @@ import pytest
 
 from farmgate.deployment_secrets import ensure
 from farmgate.failures import Failed
+from farmgate.integrators import management_of
 from farmgate.services import NAMES
 
 
@@ -26,7 +27,7 @@ def test_each_deployment_has_passwords_of_its_own_and_no_two_are_the_same(tmp_pa
     for deployment in ("one", "two"):
         ensure(tmp_path / deployment)
     made = [path.read_text() for path in tmp_path.glob("*/operator/passwords/*")]
-    assert len(made) == 2 * (len(NAMES) * 2 + 2)
+    assert len(made) == 2 * (len(NAMES) * 2 + 3)
     assert len(set(made)) == len(made)
     assert all(len(one) >= 32 for one in made)
 
@@ -47,7 +48,7 @@ def test_a_service_is_given_its_own_secrets_only(tmp_path):
         assert password(tmp_path, f"database-{service}") in own
         assert password(tmp_path, f"broker-{service}") in own
         others = [f"{kind}-{name}" for kind in ("database", "broker") for name in NAMES]
-        for name in {*others, "database-postgres", "broker-topology"} - {
+        for name in {*others, "database-postgres", "broker-topology", "broker-operator"} - {
             f"database-{service}",
             f"broker-{service}",
         }:
@@ -65,6 +66,22 @@ def test_a_removed_password_is_made_anew_and_reaches_all_who_use_it(tmp_path):
     assert not any(old in text for text in contents(tmp_path).values())
     for path in ("orders/database_url", "operator/orders_database_url", "postgres/orders"):
         assert new in (tmp_path / path).read_text()
+
+
+def test_only_the_operator_can_manage_the_brokers_users(tmp_path):
+    ensure(tmp_path)
+    secret = password(tmp_path, "broker-operator")
+    knowing = {name for name, text in contents(tmp_path).items() if secret in text}
+    assert knowing == {"operator/passwords/broker-operator", "operator/broker_management_url"}
+    assert (
+        management_of(
+            {
+                "FARMGATE_DATA": str(tmp_path / "operator"),
+                "FARMGATE_BROKER_URL_FILE": str(tmp_path / "operator" / "broker_url"),
+            }
+        ).base
+        == "http://rabbitmq:15672"
+    )
 
 
 def test_an_empty_password_is_none(tmp_path):

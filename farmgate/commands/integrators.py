@@ -1,0 +1,209 @@
+"""`farmgate integrators`: who outside gets order events, in a queue and with a user of its own."""
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from farmgate import integrators
+from farmgate.broker_users import integrator_user
+from farmgate.console import out
+from farmgate.failures import Failed
+from farmgate.preparing import topology_url
+from shared.topology import INTEGRATOR_BYTES, Integrator
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+MEGABYTE = 1_048_576
+
+
+def _name(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    # Of what the topology's user may declare, and short enough for a queue's name.
+    if re.fullmatch("[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?", value) is None:
+        raise click.BadParameter("small letters, digits and - only, at most 50, such as shop-1")
+    return value
+
+
+NAME = click.argument("name", callback=_name)
+
+
+@click.group("integrators")
+def command() -> None:
+    """Partners' systems that get order events from the broker, each from a queue of its own.
+
+    Of a broker whose management API is on. Its address is FARMGATE_BROKER_MANAGEMENT_URL (a user
+    with the tag administrator); in a deployment it is known. examples/subscriber is what an
+    integrator begins with.
+    """
+
+
+@command.command("add")
+@NAME
+@click.option(
+    "--events",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these events, such as 'orders.order_*'; may be repeated.",
+)
+@click.option(
+    "--max-megabytes",
+    type=click.IntRange(1, 10_000),
+    help=f"What may wait before the oldest go; {INTEGRATOR_BYTES // MEGABYTE} when not said.",
+)
+@click.option("--new-password", is_flag=True, help="Of one that exists, which stops the old one.")
+@click.option(
+    "--password-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the password to this new file instead of showing it.",
+)
+@JSON
+def add(
+    name: str,
+    patterns: tuple[str, ...],
+    max_megabytes: int | None,
+    new_password: bool,
+    password_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a queue of public order events, and a user that may read it and nothing else.
+
+    The password is shown once. With --new-password, --events changes what an integrator gets.
+    Events wait for 7 days, and up to a size; what is older or too much is dropped, and holds up
+    nobody else.
+    """
+    management, url = integrators.management_of(os.environ), topology_url(os.environ)
+    integrators.check(patterns)
+    exists = integrators.has_user(management, name)
+    if exists and not new_password:
+        raise Failed(
+            f"Integrator {name} exists. If its password is lost or known to others: farmgate "
+            f"integrators add {name} --new-password. To begin anew: farmgate integrators remove "
+            f"{name}."
+        )
+    if new_password and not exists:
+        raise Failed(f"There is no integrator {name}: leave out --new-password to make it.")
+    # Also without a user: somebody began to make it.
+    before = {one.name: one for one in integrators.known(management)}.get(name, Integrator(name))
+    integrator = Integrator(
+        name,
+        patterns or before.patterns,
+        before.max_bytes if max_megabytes is None else max_megabytes * MEGABYTE,
+    )
+    password = secrets.token_urlsafe(24)
+    with _written(password_file, password):
+        integrators.put(management, url, integrator, password)
+    told: dict[str, Any] = {
+        "name": name,
+        "queue": integrator.queue,
+        "user": integrator_user(name),
+        "vhost": management.vhost,
+        "events": sorted(integrator.types),
+    }
+    if password_file is None:
+        told["password"] = password
+    else:
+        told["password_file"] = str(password_file)
+    click.echo(json.dumps(told, indent=2) if as_json else _shown(told))
+
+
+def _shown(told: dict[str, Any]) -> str:
+    secret = f"in {told['password_file']}" if "password_file" in told else told["password"]
+    lines = [f"{label:<10}{told[label]}" for label in ("queue", "user", "vhost")]
+    lines.append(f"{'password':<10}{secret}")
+    lines += [f"{'events':<10}{type_}" for type_ in told["events"]]
+    if "password" in told:
+        lines.append("The password is shown only now.")
+    return "\n".join(lines)
+
+
+@command.command("list")
+@JSON
+def list_(as_json: bool) -> None:
+    """Show who there is, and what waits for each."""
+    management = integrators.management_of(os.environ)
+    states = integrators.look(topology_url(os.environ), integrators.known(management))
+    rows = [
+        {
+            "name": state.integrator.name,
+            "queue": state.integrator.queue,
+            "events": list(state.integrator.patterns),
+            "max_bytes": state.integrator.max_bytes,
+            "messages": state.seen and state.seen.messages,
+            "consumers": state.seen and state.seen.consumers,
+        }
+        for state in states
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        click.echo("There are none. Make one: farmgate integrators add NAME")
+    else:
+        out.print(_table(rows))
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table("name", "queue", "events", "waiting", "connected", "at most", box=None)
+    for row in rows:
+        missing = row["messages"] is None
+        table.add_row(
+            escape(row["name"]),
+            escape(row["queue"]),
+            escape(" ".join(row["events"])),
+            "no queue: farmgate topology" if missing else str(row["messages"]),
+            "" if missing else str(row["consumers"]),
+            f"{row['max_bytes'] // MEGABYTE} MB",
+        )
+    return table
+
+
+@command.command("remove")
+@NAME
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(name: str, yes: bool) -> None:
+    """Remove an integrator: its user, its queue, and what waits in it."""
+    management, url = integrators.management_of(os.environ), topology_url(os.environ)
+    names = {one.name for one in integrators.known(management)}
+    (state,) = integrators.look(url, [Integrator(name)])
+    # One that was made or removed by half is there, too.
+    if name not in names and state.seen is None and not integrators.has_user(management, name):
+        raise Failed(f"There is no integrator {name}: see farmgate integrators list.")
+    waiting = state.seen.messages if state.seen else 0
+    if not yes:
+        click.confirm(
+            f"{waiting} messages that wait in {state.integrator.queue} are dropped, and user "
+            f"{integrator_user(name)} is cut off. Remove it?",
+            abort=True,
+        )
+    integrators.remove(management, url, name)
+    click.echo(f"Removed {name}, with {waiting} messages that waited for it.")
+
+
+@contextmanager
+def _written(path: Path | None, password: str) -> Iterator[None]:
+    """Write a new file first, since a password that is set and then lost helps nobody.
+
+    Raises:
+        Failed: the file is there already or cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(password + "\n")
+    except OSError as error:
+        raise Failed(f"The password cannot be written: {error}. Name a new file.") from error
+    try:
+        yield
+    except BaseException:
+        path.unlink()
+        raise

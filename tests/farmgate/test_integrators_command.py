@@ -1,0 +1,402 @@
+"""`farmgate integrators`: who gets order events, and what the broker knows of them afterwards."""
+
+import json
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pika
+import pytest
+import requests
+from click.testing import CliRunner, Result
+from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
+
+from farmgate import broker_users
+from farmgate.cli import main
+from farmgate.integrators import keeper_of, known, management_of
+from farmgate.services import NAMES
+from shared import topology
+from shared.events import BY_TYPE
+from shared.testing.servers import RabbitMQ
+
+Farmgate = Callable[..., Result]
+PAID, PLACED = "orders.order_paid.v1", "orders.order_placed.v1"
+
+
+@pytest.fixture
+def name() -> str:
+    """Nobody else's: users belong to the whole broker."""
+    return f"shop-{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def integrators(
+    broker: RabbitMQ, vhost: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Farmgate]:
+    """Run `farmgate integrators …`; what it made is removed in the end."""
+    monkeypatch.setenv("FARMGATE_DATA", str(tmp_path))
+    monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
+    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.manage())
+
+    def run(*arguments: str, **options: Any) -> Result:
+        return CliRunner().invoke(main, ["integrators", *arguments], **options)
+
+    yield run
+    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.manage())
+    monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
+    run("remove", name, "--yes")
+
+
+@pytest.fixture
+def api(broker: RabbitMQ, vhost: str) -> Callable[..., Any]:
+    """Ask the management API, in this test's virtual host."""
+    base = broker.manage()
+
+    def get(path: str) -> Any:
+        host = vhost.rpartition("/")[2]
+        answer = requests.get(f"{base}/api/{path.replace('VHOST', host)}", timeout=30)
+        return answer.json() if answer.ok else None
+
+    return get
+
+
+def added(integrators: Farmgate, *arguments: str) -> dict[str, Any]:
+    done = integrators("add", *arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
+
+
+def connect(vhost: str, user: str, password: str) -> pika.BlockingConnection:
+    parameters = pika.URLParameters(vhost)
+    parameters.credentials = pika.PlainCredentials(user, password)
+    return pika.BlockingConnection(parameters)
+
+
+def bound(api: Callable[..., Any], queue: str) -> set[str]:
+    rows = api(f"queues/VHOST/{queue}/bindings")
+    return {row["routing_key"] for row in rows if row["source"] == topology.EXCHANGE}
+
+
+def put_in(vhost: str, *types: str) -> None:
+    """Publish one message of each type, and wait until every queue has it."""
+    with pika.BlockingConnection(pika.URLParameters(vhost)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for type_ in types:
+            channel.basic_publish(topology.EXCHANGE, type_, b"{}", mandatory=True)
+
+
+@pytest.mark.broker
+def test_an_integrator_gets_a_queue_of_all_public_order_events_and_a_user_that_reads_it(
+    integrators: Farmgate, name: str, vhost: str, api: Callable[..., Any]
+) -> None:
+    told = added(integrators, name)
+
+    assert (told["queue"], told["user"]) == (f"integrator.{name}", f"integrator-{name}")
+    types = bound(api, told["queue"])
+    assert types == set(told["events"]) == topology.order_events()
+    assert PAID in types and all(BY_TYPE[type_].public for type_ in types)
+    queue = api(f"queues/VHOST/{told['queue']}")
+    assert queue["durable"]
+    assert queue["arguments"] == {
+        "x-queue-type": "quorum",
+        "x-overflow": "drop-head",
+        "x-max-length-bytes": 104_857_600,
+        "x-message-ttl": 604_800_000,
+        "x-delivery-limit": 1_000_000,
+    }
+    rights = api(f"users/{told['user']}/permissions")
+    assert [(row["configure"], row["write"]) for row in rights] == [("^$", "^$")]
+    assert api(f"users/{told['user']}")["tags"] in ([], "")
+    put_in(vhost, PAID)
+    with connect(vhost, told["user"], told["password"]) as connection:
+        assert connection.channel().basic_get(told["queue"])[2] == b"{}"
+
+
+@pytest.mark.broker
+def test_patterns_choose_among_the_events(
+    integrators: Farmgate, name: str, api: Callable[..., Any]
+) -> None:
+    told = added(integrators, name, "--events", "orders.order_p*", "--events", PAID)
+
+    assert set(told["events"]) == bound(api, told["queue"]) == {PAID, PLACED}
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "pattern", ["orders.contact_given.v1", "catalog.*", "orders.order_flown.v1", "#", "*contact*"]
+)
+def test_what_is_internal_or_unknown_is_refused_with_the_list_of_what_there_is(
+    integrators: Farmgate, name: str, pattern: str, api: Callable[..., Any]
+) -> None:
+    done = integrators("add", name, "--events", PAID, "--events", pattern)
+
+    assert done.exit_code == 1
+    assert f"{pattern} is no public order event" in done.output
+    assert all(type_ in done.output for type_ in topology.order_events())
+    assert api(f"users/integrator-{name}") is None
+    assert api(f"queues/VHOST/integrator.{name}") is None
+
+
+@pytest.mark.parametrize("pattern", ["*", "orders.*", "*.v1", "orders.contact_given.v1"])
+def test_no_pattern_stands_for_an_internal_event(pattern: str) -> None:
+    types = topology.Integrator("shop", (pattern,)).types
+
+    assert all(BY_TYPE[type_].public for type_ in types)
+    assert all(type_.startswith("orders.") for type_ in types)
+
+
+@pytest.mark.broker
+def test_one_that_exists_is_left_alone_and_says_how_to_change_its_password(
+    integrators: Farmgate, name: str, vhost: str
+) -> None:
+    told = added(integrators, name)
+
+    done = integrators("add", name)
+
+    assert done.exit_code == 1
+    assert "exists" in done.output and "--new-password" in done.output
+    connect(vhost, told["user"], told["password"]).close()
+
+
+@pytest.mark.broker
+def test_a_new_password_stops_the_old_one_and_keeps_what_waits(
+    integrators: Farmgate, name: str, vhost: str
+) -> None:
+    old = added(integrators, name, "--events", PAID)
+    put_in(vhost, PAID)
+    opened = connect(vhost, old["user"], old["password"])
+
+    new = added(integrators, name, "--new-password")
+
+    assert new["events"] == [PAID]
+    with pytest.raises(pika.exceptions.AMQPError):
+        opened.process_data_events(time_limit=60)
+    with pytest.raises(ProbableAuthenticationError):
+        connect(vhost, old["user"], old["password"])
+    with connect(vhost, new["user"], new["password"]) as connection:
+        assert connection.channel().basic_get(new["queue"])[2] == b"{}"
+
+
+@pytest.mark.broker
+def test_with_a_new_password_other_events_may_be_named(
+    integrators: Farmgate, name: str, api: Callable[..., Any]
+) -> None:
+    told = added(integrators, name, "--events", PAID)
+
+    added(integrators, name, "--new-password", "--events", PLACED)
+
+    assert bound(api, told["queue"]) == {PLACED}
+
+
+@pytest.mark.broker
+def test_a_new_password_of_nobody_is_refused(integrators: Farmgate, name: str) -> None:
+    done = integrators("add", name, "--new-password")
+
+    assert done.exit_code == 1
+    assert f"There is no integrator {name}" in done.output
+
+
+@pytest.mark.broker
+def test_one_that_was_made_by_half_is_finished_by_the_next_try(
+    integrators: Farmgate, name: str, vhost: str, broker: RabbitMQ
+) -> None:
+    told = added(integrators, name, "--events", PAID)
+    broker.ctl("delete_user", told["user"])
+
+    again = added(integrators, name)
+
+    assert again["events"] == [PAID]
+    with connect(vhost, again["user"], again["password"]) as connection:
+        connection.channel().basic_get(again["queue"])
+
+
+@pytest.mark.broker
+def test_a_password_file_is_new_and_for_its_owner_only(
+    integrators: Farmgate, name: str, vhost: str, tmp_path: Path, api: Callable[..., Any]
+) -> None:
+    there, file = tmp_path / "there", tmp_path / "password"
+    there.write_text("mine")
+
+    refused = integrators("add", name, "--password-file", str(there))
+    assert refused.exit_code == 1
+    assert there.read_text() == "mine"
+    assert api(f"users/integrator-{name}") is None
+
+    told = added(integrators, name, "--password-file", str(file))
+    assert "password" not in told
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    connect(vhost, told["user"], file.read_text().strip()).close()
+
+
+@pytest.mark.broker
+def test_people_are_told_what_an_integrator_needs(integrators: Farmgate, name: str) -> None:
+    output = integrators("add", name).output
+
+    assert f"integrator.{name}" in output and f"integrator-{name}" in output
+    assert "shown only now" in output and PAID in output
+
+
+@pytest.mark.broker
+def test_the_list_says_what_waits_for_whom(integrators: Farmgate, name: str, vhost: str) -> None:
+    assert "farmgate integrators add" in integrators("list").output
+    told = added(integrators, name, "--events", "orders.order_p*", "--max-megabytes", "2")
+    put_in(vhost, PAID, PLACED)
+
+    assert json.loads(integrators("list", "--json").stdout) == [
+        {
+            "name": name,
+            "queue": told["queue"],
+            "events": ["orders.order_p*"],
+            "max_bytes": 2_097_152,
+            "messages": 2,
+            "consumers": 0,
+        }
+    ]
+    assert name in integrators("list").output
+
+
+@pytest.mark.broker
+def test_removing_says_what_is_dropped_and_asks(
+    integrators: Farmgate, name: str, vhost: str, api: Callable[..., Any]
+) -> None:
+    told = added(integrators, name)
+    put_in(vhost, PAID, PLACED)
+
+    kept = integrators("remove", name, input="n\n")
+    assert kept.exit_code == 1
+    assert f"2 messages that wait in {told['queue']} are dropped" in kept.output
+    assert api(f"queues/VHOST/{told['queue']}") is not None
+
+    done = integrators("remove", name, input="y\n")
+    assert done.exit_code == 0
+    assert "2 messages" in done.output
+    assert api(f"queues/VHOST/{told['queue']}") is None
+    assert api(f"users/{told['user']}") is None
+    assert json.loads(integrators("list", "--json").stdout) == []
+    assert integrators("remove", name, "--yes").exit_code == 1
+
+
+@pytest.mark.parametrize("wrong", ["Shop", "a.b", "-a", "", "a" * 60, "a*"])
+def test_a_name_that_no_queue_may_have_is_wrong_usage(farmgate: Farmgate, wrong: str) -> None:
+    assert farmgate("integrators", "add", "--", wrong).exit_code == 2
+
+
+def test_without_a_broker_it_says_what_to_set(farmgate: Farmgate) -> None:
+    done = farmgate("integrators", "list")
+
+    assert done.exit_code == 1
+    assert "FARMGATE_BROKER_URL" in done.output
+
+
+def test_of_a_broker_at_another_port_the_management_api_is_not_guessed(
+    farmgate: Farmgate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARMGATE_BROKER_URL", "amqp://guest:guest@127.0.0.1:5673/%2F")
+
+    done = farmgate("integrators", "list")
+
+    assert done.exit_code == 1
+    assert "FARMGATE_BROKER_MANAGEMENT_URL" in done.output
+
+
+def test_where_the_management_api_is(tmp_path: Path) -> None:
+    environment = {
+        "FARMGATE_BROKER_URL": "amqp://orders:o@mq:5672/%2F",
+        "FARMGATE_TOPOLOGY_BROKER_URL": "amqp://topology:a%2Fb@mq/farm",
+        "FARMGATE_DATA": str(tmp_path),
+    }
+    guessed = management_of(environment)
+    assert (guessed.base, guessed.user, guessed.vhost) == ("http://mq:15672", "topology", "farm")
+
+    (tmp_path / "broker_management_url").write_text("http://operator:x@mq:15672\n")
+    assert management_of(environment).user == "operator"
+
+    environment["FARMGATE_BROKER_MANAGEMENT_URL"] = "https://boss:x@front:443/rabbit/"
+    named = management_of(environment)
+    assert (named.base, named.user) == ("https://front:443/rabbit", "boss")
+
+
+@pytest.mark.broker
+def test_a_user_who_may_not_manage_is_told_what_it_lacks(
+    integrators: Farmgate, name: str, broker: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = broker.manage().replace("guest:guest", "guest:wrong")
+    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", address)
+
+    done = integrators("add", name)
+
+    assert done.exit_code == 1
+    assert "administrator" in done.output
+
+
+@pytest.mark.broker
+def test_a_management_api_that_is_away_is_exit_code_3(
+    integrators: Farmgate, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", "http://guest:guest@127.0.0.1:9")
+
+    done = integrators("add", name)
+
+    assert done.exit_code == 3
+    assert "rabbitmq_management" in done.output
+
+
+@pytest.mark.broker
+def test_a_deployments_own_users_suffice(
+    integrators: Farmgate,
+    name: str,
+    broker: RabbitMQ,
+    vhost: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    users = (*NAMES, broker_users.TOPOLOGY, broker_users.OPERATOR)
+    told = broker_users.definitions({user: f"{user}-password" for user in users})
+    place = vhost.rpartition("/")[2]
+    for row in (*told["permissions"], *told["topic_permissions"]):
+        row["vhost"] = place
+    (tmp_path / "definitions.json").write_text(json.dumps(told))
+    broker.ctl("import_definitions", str(tmp_path / "definitions.json"))
+    as_topology = vhost.replace("guest:guest", "topology:topology-password")
+    manage = broker.manage()
+    monkeypatch.setenv("FARMGATE_BROKER_URL", as_topology)
+    monkeypatch.setenv(
+        "FARMGATE_BROKER_MANAGEMENT_URL",
+        manage.replace("guest:guest", "operator:operator-password"),
+    )
+    try:
+        made = added(integrators, name)
+        # The keeper's user sees who there is; it may not make users.
+        seen = {
+            "FARMGATE_BROKER_URL": as_topology,
+            "FARMGATE_BROKER_MANAGEMENT_URL": manage.replace(
+                "guest:guest", "topology:topology-password"
+            ),
+        }
+        assert [one.name for one in keeper_of(seen)()] == [name]
+        monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", seen["FARMGATE_BROKER_MANAGEMENT_URL"])
+        assert integrators("add", f"{name}-2").exit_code == 1
+        with connect(vhost, "operator", "operator-password") as connection:
+            for queue in (made["queue"], "orders.events"):
+                with pytest.raises(ChannelClosedByBroker, match="403"):
+                    connection.channel().basic_get(queue)
+    finally:
+        for user in users:
+            broker.ctl("delete_user", user)
+
+
+@pytest.mark.broker
+def test_only_those_of_ones_own_virtual_host_are_seen(
+    integrators: Farmgate, name: str, broker: RabbitMQ, vhost: str
+) -> None:
+    added(integrators, name)
+    elsewhere = {
+        "FARMGATE_BROKER_URL": broker.url(),
+        "FARMGATE_BROKER_MANAGEMENT_URL": broker.manage(),
+    }
+
+    assert known(management_of(elsewhere)) == []
+    assert [one.name for one in known(management_of(elsewhere | {"FARMGATE_BROKER_URL": vhost}))]
