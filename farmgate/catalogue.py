@@ -22,6 +22,9 @@ of one subject take effect in the order of their `sequence`. *Internal* events c
 and cannot be bound by integrators. *Feed only* means that no service listens: the event gets its
 position and is not sent to the broker. Fields are only ever added, and then optional.
 
+A partner's system gets those of `orders` from a queue of its own: [deployment](deployment.md),
+"Integrators", and [examples/subscriber](../examples/subscriber/README.md).
+
 """
 
 

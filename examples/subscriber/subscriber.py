@@ -1,0 +1,135 @@
+"""Take order events from your queue at Farmgate's broker, each once, into an SQLite file.
+
+Begin your own with this: put what you do with an event into `Store.keep`, in the same transaction
+as its id. Everything else stays as it is. README.md says how to run it, and what may happen.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import pika
+from pika.exceptions import AMQPError, ChannelClosedByBroker, ProbableAuthenticationError
+
+#: Events in hand at once: more is faster, and more comes again after a crash.
+PREFETCH = 100
+#: Seconds to wait before connecting again; doubled each time, up to the second.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+FORBIDDEN = 403
+
+
+class Store:
+    """What was received, durable, and thereby the place to go on from after a restart."""
+
+    def __init__(self, path: str) -> None:
+        self.connection = sqlite3.connect(path)
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = FULL")
+        self.connection.execute(
+            "CREATE TABLE IF NOT EXISTS events (event_id TEXT PRIMARY KEY,"
+            " type TEXT, subject TEXT, sequence TEXT, time TEXT, body TEXT NOT NULL)"
+        )
+
+    def keep(self, event: dict, body: str) -> bool:
+        """Store an event, unless its id is there: False. Durable when this returns."""
+        row = (*(event[name] for name in ("id", "type", "subject", "sequence", "time")), body)
+        with self.connection:  # one transaction: the id, and what you do with the event
+            done = self.connection.execute(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row
+            )
+        return done.rowcount == 1
+
+    def count(self) -> int:
+        """Return how many events are stored."""
+        return int(self.connection.execute("SELECT count(*) FROM events").fetchone()[0])
+
+
+class Stop:
+    """Set by SIGTERM or Ctrl-C, which end the program after the event in hand."""
+
+    asked = False
+
+    def __init__(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.ask)
+
+    def ask(self, *_: object) -> None:
+        self.asked = True
+
+
+def receive(parameters: pika.URLParameters, queue: str, store: Store, stop: Stop) -> None:
+    """Take events until told to stop; raises AMQPError or OSError when the connection is lost."""
+    connection = pika.BlockingConnection(parameters)
+    try:
+        channel = connection.channel()
+        channel.basic_qos(prefetch_count=PREFETCH)
+        # Nothing for a second gives (None, …), so that a signal is heard while nothing comes.
+        for method, _, body in channel.consume(queue, inactivity_timeout=1):
+            if method is not None:
+                take(body.decode(), store)
+                # Only now: an event that is not stored yet comes again, whatever happens here.
+                channel.basic_ack(method.delivery_tag)
+            if stop.asked:
+                channel.basic_qos(prefetch_count=PREFETCH)  # its answer says: your acks are here
+                return
+        raise AMQPError("the broker ended the subscription")
+    finally:
+        # At the end the connection is dropped, not closed: the broker then puts back all that is in
+        # hand, in its order. Closing, pika gives back one by one, and some before others.
+        if connection.is_open and not stop.asked:
+            connection.close()
+
+
+def take(body: str, store: Store) -> None:
+    event = json.loads(body)
+    news = "new   " if store.keep(event, body) else "double"
+    print(news, event["type"], event["subject"], event["sequence"], event["id"], flush=True)
+
+
+def main() -> int:
+    reader = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    reader.add_argument("broker", help="amqp://HOST:5672/%%2F, or amqps://…")
+    reader.add_argument("name", help="your NAME, as you were told it")
+    reader.add_argument("store", help="SQLite file; made when it is not there")
+    reader.add_argument("--password-file", type=Path, help="else it is in FARMGATE_PASSWORD")
+    given = reader.parse_args()
+    file = given.password_file
+    password = file.read_text().strip() if file else os.environ.get("FARMGATE_PASSWORD")
+    if not password:
+        reader.error("give --password-file, or set FARMGATE_PASSWORD")
+    parameters = pika.URLParameters(given.broker)
+    parameters.credentials = pika.PlainCredentials(f"integrator-{given.name}", password)
+    parameters.heartbeat, parameters.socket_timeout = 30, 10
+    queue = f"integrator.{given.name}"
+
+    store, stop, pause = Store(given.store), Stop(), FIRST_PAUSE
+    print(store.count(), "events are stored; waiting for more", flush=True)
+    while not stop.asked:
+        began = time.monotonic()
+        try:
+            receive(parameters, queue, store, stop)
+        except ProbableAuthenticationError:
+            print("The broker refuses this user or password: ask for a new one.", file=sys.stderr)
+            return 1
+        except (AMQPError, OSError) as error:
+            if isinstance(error, ChannelClosedByBroker) and error.reply_code == FORBIDDEN:
+                print(f"This user may not do that: {error.reply_text}", file=sys.stderr)
+                return 1
+            # A connection that held for long was a good one: begin with the short pause again.
+            pause = FIRST_PAUSE if time.monotonic() - began > LONGEST_PAUSE else pause
+            print(f"{error!r}: again in {pause:.1f} s", file=sys.stderr, flush=True)
+            until = time.monotonic() + pause
+            while not stop.asked and time.monotonic() < until:
+                time.sleep(0.1)
+            pause = min(2 * pause, LONGEST_PAUSE)
+    print(store.count(), "events are stored; ended", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
