@@ -63,8 +63,11 @@ lock: .venv/done  ## choose the newest versions that fit, and write them down wi
 	$(BIN)/pip-compile -q -U --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 	  --no-emit-find-links --no-header --strip-extras -o requirements/run.txt pyproject.toml
 	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host \
-	  --no-emit-find-links --no-header --strip-extras --allow-unsafe --extra dev \
-	  -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	  --no-emit-find-links --no-header --strip-extras --extra otel \
+	  -c requirements/run.txt -o requirements/otel.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+	  --no-emit-find-links --no-header --strip-extras --allow-unsafe --extra dev --extra otel \
+	  -c requirements/otel.txt -o requirements/dev.txt pyproject.toml
 
 bench: .venv/done servers   ## the figures that README quotes
 	$(BIN)/python -m benchmarks.end_to_end

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import time_ns
 
 from sqlalchemy.engine import make_url
 
@@ -24,7 +25,7 @@ from shared.envelope import decode
 from shared.handling import Handling
 from shared.logs import get
 from shared.service import Service
-from shared.store import BATCH, Store, Waiting
+from shared.store import BATCH, Store, Waiting, note_published
 from shared.supervision import Stopping, supervise
 
 log = get(__name__)
@@ -94,6 +95,7 @@ class Bus:
         self, publisher: Member, store: Store, rows: Sequence[Waiting], suspect: bool
     ) -> None:
         """Hand one batch to all who listen and mark it."""
+        began_ns = time_ns()
         events = [decode(row.body) for row in rows]
         # No transaction is open here: two services delivering to each other would wait for ever.
         for member in self.members:
@@ -103,6 +105,7 @@ class Bus:
             if wanted:
                 settle(wanted, self.stopping.pause)
         store.mark(rows)
+        note_published(publisher.service.name, rows, began_ns)
         metrics.count_events(publisher.service.name, {"published": len(rows)})
 
 

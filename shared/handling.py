@@ -178,7 +178,9 @@ class Handling:
 
     def _handle(self, session: Session, event: Envelope, handler: Handler) -> None:
         cause = tracing.Cause(event.correlation_id, str(event.event_id), event.traceparent)
-        with tracing.caused_by(cause):
+        facts = {"messaging.message.id": str(event.event_id), "farmgate.subject": event.subject}
+        name = f"handle {event.type}"
+        with tracing.caused_by(cause), tracing.span(self.service.name, name, "consumer", facts):
             handler(session, event)
 
     def _run_prepare(self, session: Session, steps: Iterable[Step]) -> None:

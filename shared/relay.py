@@ -7,7 +7,7 @@ in the wrong order. After any failure the same ids are published again; inboxes 
 
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, Protocol
 
 import pika
@@ -20,7 +20,7 @@ from shared.broker import parameters_of
 from shared.database import Database
 from shared.envelope import CONTENT_TYPE, contract_of
 from shared.logs import get
-from shared.store import BATCH, Store, Waiting
+from shared.store import BATCH, Store, Waiting, note_published
 from shared.supervision import Stopping
 from shared.topology import EXCHANGE
 from shared.tracing import new_traceparent
@@ -143,7 +143,7 @@ class _Session:
         self.error: BaseException | None = None
         self.channel: Any = None
         self.stopped = False
-        self.sent_at = 0.0
+        self.sent_at, self.sent_at_ns = 0.0, 0
         self.asked_to_stop_at: float | None = None
         parameters = parameters_of(relay.url)
         parameters.blocked_connection_timeout = 60
@@ -233,7 +233,7 @@ class _Session:
             return
         self.rows = self.source.waiting(BATCH) if self.channel.is_open else []
         to_send = [row for row in self.rows if not _is_feed_only(row.type)]
-        self.sent_at = monotonic()
+        self.sent_at, self.sent_at_ns = monotonic(), time_ns()
         for row in to_send:
             self.tag += 1
             self.pending[self.tag] = str(row.event_id)
@@ -271,6 +271,7 @@ class _Session:
     def _mark(self) -> None:
         good = list(takewhile(lambda row: str(row.event_id) not in self.refused, self.rows))
         self.source.mark(good)
+        note_published(self.relay.service, good, self.sent_at_ns)
         self.relay.counted(len(good))
         if len(good) < len(self.rows):
             row = self.rows[len(good)]

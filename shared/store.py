@@ -9,18 +9,23 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import islice
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Connection, bindparam, create_engine, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
+from shared import tracing
 from shared.clock import now
 from shared.database import Database, postgres_arguments
 from shared.tables import UtcDateTime
 
 #: Rows read, published and marked at once.
 BATCH = 500
+#: Publishes of one batch that become spans. Usual batches are smaller; in a flood a span for each
+#: would cost as much as publishing it.
+TRACED = 50
 #: Seconds without a word after which the relay's session, and its lock, end: its process was
 #: stopped, or its machine. Longer than it waits for the broker's confirms.
 SILENT_SECONDS = 30
@@ -49,6 +54,24 @@ class Waiting:
     type: str
     body: bytes
     traceparent: str | None
+
+
+def note_published(service: str, rows: Sequence[Waiting], began_ns: int) -> None:
+    """Add a span per event that was published, if somebody traces; `began_ns`: `time.time_ns()`.
+
+    One for each, not one for the batch: who looks at a trace sees when its event got out.
+    """
+    if not tracing.exporting():
+        return
+    for row in islice((row for row in rows if tracing.sampled(row.traceparent)), TRACED):
+        tracing.ended(
+            service,
+            f"publish {row.type}",
+            "producer",
+            {"messaging.message.id": str(row.event_id)},
+            traceparent=row.traceparent,
+            began_ns=began_ns,
+        )
 
 
 class LostTurn(RuntimeError):

@@ -5,7 +5,7 @@ import signal
 from functools import partial
 from time import monotonic
 
-from shared import logs, metrics
+from shared import logs, metrics, tracing
 from shared.config import Settings, read, read_integer
 from shared.consumer import consume
 from shared.database import Database
@@ -17,6 +17,8 @@ from shared.service import Service
 from shared.supervision import Stopping, supervise
 from shared.timers import run_timers, upkeep
 from shared.watchdog import Watchdog
+
+log = logs.get(__name__)
 
 #: Seconds the threads have to end together; what a process manager allows is mostly 10.
 LAST_SECONDS = 8.0
@@ -36,6 +38,7 @@ def run(service: Service, settings: Settings) -> None:
         Misconfigured: there is no broker, the database is SQLite, or the port for metrics is taken.
     """
     logs.configure(service.name)
+    tracing.start(log.warning)
     # It tells each failed connection in ten lines; the loops say it in one.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     if settings.broker_url is None:

@@ -1,14 +1,15 @@
 """Work by the clock: send what is due, erase what is of no use. Edges: they open transactions."""
 
-from collections.abc import Sequence
-from time import monotonic
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from time import monotonic, time_ns
 
 from services.notifications import channels, use_cases
 from services.notifications.channels import Channel
 from services.notifications.rules import Result
 from services.notifications.use_cases import Outgoing
 from services.notifications.use_cases.stalled import LATE
-from shared import stalled
+from shared import stalled, tracing
 from shared.config import Settings, read_integer
 from shared.database import Database
 from shared.events import NotificationsRelayStalled
@@ -39,7 +40,9 @@ def run_send(database: Database, settings: Settings) -> bool:
         if not any_due:
             return False
         if outgoing:
+            began_ns = time_ns()
             results = hand_over(ways, outgoing)
+            outgoing = [trace(*each, began_ns) for each in zip(outgoing, results, strict=True)]
             with database.sessions.begin() as session:
                 use_cases.record_attempts(session, outgoing, results)
     return True
@@ -54,6 +57,25 @@ def hand_over(ways: Sequence[Channel], outgoing: Sequence[Outgoing]) -> list[dic
         for index, answer in zip(wanted, answers, strict=True):
             results[index][way.name] = answer
     return results
+
+
+def trace(each: Outgoing, answers: Mapping[str, Result], began_ns: int) -> Outgoing:
+    """Add a span of one message's hand-over, which what follows from it names as its cause."""
+    missing = [answer.reason for answer in answers.values() if answer.reason]
+    traceparent = tracing.ended(
+        "notifications",
+        f"message {each.template}",
+        "producer",
+        {
+            "message_id": str(each.message_id),
+            "attempt": each.attempt,
+            "channels": ",".join(each.channels),
+        },
+        traceparent=each.traceparent,
+        began_ns=began_ns,
+        failed=missing[0] if missing else None,
+    )
+    return replace(each, traceparent=traceparent)
 
 
 def run_erase(database: Database, settings: Settings) -> bool:

@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
 
@@ -55,6 +56,7 @@ def create_app(
     """
     settings = settings or Settings.from_environment(name)
     logs.configure(name)
+    tracing.start(log.warning)
     database = Database(settings.database_url, statement_seconds=STATEMENT_SECONDS)
     app = Flask(f"farmgate.{name}", static_folder=None)
     app.json = problems.Json(app)
@@ -95,11 +97,19 @@ def _begin() -> None:
     g.started = perf_counter()
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-    traceparent = request.headers.get("traceparent", "")
-    if not _TRACEPARENT.fullmatch(traceparent):
-        traceparent = tracing.new_traceparent()
-    g.cause = tracing.caused_by(tracing.Cause(g.request_id, traceparent=traceparent))
-    g.cause.__enter__()
+    traceparent: str | None = request.headers.get("traceparent", "")
+    if not _TRACEPARENT.fullmatch(traceparent or ""):
+        # The span, if there is one, begins a trace of its own.
+        traceparent = None if tracing.exporting() else tracing.new_traceparent()
+    g.cause = ExitStack()
+    g.cause.enter_context(tracing.caused_by(tracing.Cause(g.request_id, traceparent=traceparent)))
+    route = _route()
+    if not _is_probe(route):
+        facts = {"http.request.method": request.method, "http.route": route}
+        facts["farmgate.correlation_id"] = logs.scrub(g.request_id)
+        g.span = g.cause.enter_context(
+            tracing.span(state().settings.service, f"{request.method} {route}", "server", facts)
+        )
 
 
 def _end(response: Response) -> Response:
@@ -108,10 +118,14 @@ def _end(response: Response) -> Response:
         response.headers.setdefault(header, value)
     seconds = perf_counter() - g.started
     service = state().settings.service
-    # The pattern, never the path: a guest order's path is its secret.
-    route = request.url_rule.rule if request.url_rule is not None else "(none)"
+    route = _route()
     metrics.count_request(service, request.method, route, response.status_code, seconds)
-    if "/health/" not in route and not route.endswith("/metrics"):
+    span = g.pop("span", None)
+    if span is not None:
+        span.set("http.response.status_code", response.status_code)
+        if response.status_code >= 500:
+            span.failed(str(response.status_code))
+    if not _is_probe(route):
         log.info(
             "request",
             service=service,
@@ -127,4 +141,13 @@ def _end(response: Response) -> Response:
 def _leave(error: BaseException | None) -> None:
     cause = g.pop("cause", None)
     if cause is not None:
-        cause.__exit__(None, None, None)
+        cause.close()
+
+
+def _route() -> str:
+    """Return the pattern, never the path: a guest order's path is its secret."""
+    return request.url_rule.rule if request.url_rule is not None else "(none)"
+
+
+def _is_probe(route: str) -> bool:
+    return "/health/" in route or route.endswith("/metrics")

@@ -98,6 +98,7 @@ def _look_at(
         text=text,
         channels=left,
         day=message.happened_at.astimezone(clock.LOCAL).date(),
+        traceparent=message.facts.get("traceparent"),
     )
 
 

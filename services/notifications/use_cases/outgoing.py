@@ -22,3 +22,5 @@ class Outgoing:
     channels: tuple[str, ...]
     #: Calendar date of its cause, in Asia/Shanghai; the same at every attempt.
     day: date
+    #: The work that queued it, where traces are exported.
+    traceparent: str | None = None

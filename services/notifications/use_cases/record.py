@@ -24,6 +24,7 @@ class Told:
     cause_id: UUID
     correlation_id: str
     version: int
+    traceparent: str | None = None
 
 
 def record_attempts(
@@ -63,7 +64,9 @@ def record_attempts(
         )
         missing = {name: answer for name, answer in by_channel.items() if answer.reason}
         verdict = _verdict(each.attempt, missing)
-        told = Told(row.id, row.template, row.cause_id, row.correlation_id, row.version)
+        told = Told(
+            row.id, row.template, row.cause_id, row.correlation_id, row.version, each.traceparent
+        )
         publish_end(session, told, verdict)
         changes.append(
             {
@@ -101,7 +104,7 @@ def publish_end(session: Session, told: Told, verdict: Verdict) -> None:
         "template": told.template,
         "cause_id": told.cause_id,
     }
-    cause = tracing.Cause(told.correlation_id, str(told.cause_id))
+    cause = tracing.Cause(told.correlation_id, str(told.cause_id), told.traceparent)
     with tracing.caused_by(cause):
         if verdict.status == "sent":
             outbox.record(session, MessageSent, told, **facts)

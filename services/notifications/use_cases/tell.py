@@ -115,6 +115,9 @@ def _queue(
     told.add((recipient, template))
     moment = clock.now()
     direct = TEMPLATES[template].direct
+    if tracing.exporting() and direct:
+        # Beside the facts, not in a column: only the sender's span asks for it.
+        facts = {**facts, "traceparent": tracing.present().traceparent}
     message = Message(
         id=new_id(),
         version=0,
@@ -135,11 +138,14 @@ def _queue(
     session.add(message)
     if not direct:
         # It is in the inbox with this transaction: there is nothing left to hand over.
-        outbox.record(
-            session,
-            MessageSent,
-            message,
-            message_id=message.id,
-            template=template,
-            cause_id=cause_id,
-        )
+        with tracing.span(
+            "notifications", f"message {template}", "producer", {"message_id": str(message.id)}
+        ):
+            outbox.record(
+                session,
+                MessageSent,
+                message,
+                message_id=message.id,
+                template=template,
+                cause_id=cause_id,
+            )
