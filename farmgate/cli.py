@@ -35,6 +35,7 @@ COMMANDS = (
     "integrators",
     "pages",
     "secrets",
+    "certificate",
 )
 
 

@@ -1,0 +1,215 @@
+"""The gateway's certificate: one that was given, or one of an authority of the deployment's own.
+
+A till sells offline only in a secure context, which browsers grant over TLS alone; a station in a
+local network has no name that a public authority would sign. So a deployment makes its own
+authority, whose certificate each till's machine is told to trust, once. Its key signs nothing but
+this gateway's certificate, and the gateway cannot read it.
+"""
+
+import ipaddress
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from farmgate.failures import Failed
+
+#: As long as browsers accept one of a local authority: 398 days, less one for clocks.
+SERVER_FOR = timedelta(days=397)
+AUTHORITY_FOR = timedelta(days=3650)
+#: What is left of a certificate when it is made anew.
+RENEWED_BEFORE = timedelta(days=30)
+#: Before the present: a till's clock may be slow.
+EARLIER = timedelta(days=1)
+#: In the gateway's folder.
+CERTIFICATE, KEY, AUTHORITY = "server.crt", "server.key", "ca.crt"
+#: Says that the certificate was given, and is not to be replaced.
+GIVEN = "given"
+
+
+def give(gateway: Path, certificate: Path, key: Path) -> datetime:
+    """Let the gateway use a certificate (with its chain) and its key; return until when it is good.
+
+    Raises:
+        Failed: a file cannot be read, is no PEM, or the two do not belong together.
+    """
+    try:
+        chain, secret = certificate.read_bytes(), key.read_bytes()
+        first = x509.load_pem_x509_certificates(chain)[0]
+        loaded = serialization.load_pem_private_key(secret, None)
+    except (OSError, ValueError, TypeError) as error:
+        raise Failed(f"The certificate or its key cannot be used: {error}.") from error
+    if _public(loaded.public_key()) != _public(first.public_key()):
+        raise Failed("The key is not that of the certificate; give both files of one pair.")
+    _write(gateway / CERTIFICATE, chain, 0o444)
+    _write(gateway / KEY, secret, 0o400)
+    _write(gateway / GIVEN, b"", 0o444)
+    (gateway / AUTHORITY).unlink(missing_ok=True)
+    return first.not_valid_after_utc
+
+
+def ensure(gateway: Path, authority: Path, names: Sequence[str]) -> datetime:
+    """Make a certificate for `names` when there is none that still serves; return its end.
+
+    The authority is made once, in a folder of its own.
+
+    Raises:
+        Failed: a folder cannot be written.
+    """
+    moment = datetime.now(UTC)
+    try:
+        present = _present(gateway)
+        if present is not None and (gateway / GIVEN).exists():
+            return present.not_valid_after_utc
+        ca, ca_key = _authority(authority, moment)
+        if present is not None and _serves(present, ca, names, moment):
+            return present.not_valid_after_utc
+        certificate, key = _signed(ca, ca_key, names, moment)
+        _write(gateway / AUTHORITY, _pem(ca), 0o444)
+        _write(gateway / KEY, _secret(key), 0o400)
+        _write(gateway / CERTIFICATE, _pem(certificate), 0o444)
+    except OSError as error:
+        raise Failed(f"Certificates cannot be written: {error}.") from error
+    return certificate.not_valid_after_utc
+
+
+def _present(gateway: Path) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificates((gateway / CERTIFICATE).read_bytes())[0]
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _serves(
+    present: x509.Certificate, ca: x509.Certificate, names: Sequence[str], moment: datetime
+) -> bool:
+    told = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return (
+        present.issuer == ca.subject
+        and set(told) == set(_alternatives(names))
+        and present.not_valid_after_utc - moment > RENEWED_BEFORE
+    )
+
+
+def _authority(
+    folder: Path, moment: datetime
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    certificate, key = folder / AUTHORITY, folder / "ca.key"
+    if certificate.exists() and key.exists():
+        loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
+        return x509.load_pem_x509_certificate(certificate.read_bytes()), loaded
+    made = ec.generate_private_key(ec.SECP256R1())
+    # Told apart by its moment: a till may know two, of two deployments.
+    name = _name(f"Farmgate's own authority of {moment:%Y-%m-%d %H:%M:%S}")
+    ca = (
+        _builder(name, name, made, moment, AUTHORITY_FOR)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs=True), critical=True)
+        .sign(made, hashes.SHA256())
+    )
+    _write(key, _secret(made), 0o400)
+    _write(certificate, _pem(ca), 0o444)
+    return ca, made
+
+
+def _signed(
+    ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, names: Sequence[str], moment: datetime
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        _builder(_name(names[0]), ca.subject, key, moment, SERVER_FOR)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs=False), critical=True)
+        .add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
+        .sign(ca_key, hashes.SHA256())
+    )
+    return certificate, key
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    moment: datetime,
+    good_for: timedelta,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment - EARLIER)
+        .not_valid_after(moment - EARLIER + good_for)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _alternatives(names: Sequence[str]) -> list[x509.GeneralName]:
+    found: list[x509.GeneralName] = []
+    for name in names:
+        try:
+            found.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            found.append(x509.DNSName(name))
+    return found
+
+
+def _public(key: object) -> bytes:
+    told: bytes = key.public_bytes(  # type: ignore[attr-defined]
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return told
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _secret(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Write a file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
