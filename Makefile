@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run demo demo-offline test soak soak-stations check format servers docs lock bench clean
+.PHONY: help run demo demo-offline test deployment-test soak soak-stations check format servers docs lock bench clean
 
 help:           ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -30,6 +30,10 @@ servers:            ## make sure that RabbitMQ's and PostgreSQL's programs are i
 
 test: .venv/done servers    ## everything, against a RabbitMQ and a PostgreSQL of its own
 	$(BIN)/pytest --servers $(ARGS)
+
+deployment-test: .venv/done  ## what docker-compose.yml promises, on a deployment of its own
+	@docker info >/dev/null 2>&1 || { echo "This needs a Docker engine that answers, and docker-compose."; exit 1; }
+	$(BIN)/pytest -q tests/deployment $(ARGS)
 
 # Another SEED begins elsewhere. The model of stations tells ROUNDS stories, and the running system
 # one for every hundred of them.
