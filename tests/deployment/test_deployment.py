@@ -87,6 +87,7 @@ def test_what_dashboards_ask_of_a_process_is_what_it_tells(deployment: Deploymen
         "worker": {"farmgate_working_seconds", "farmgate_relay_blocked", "farmgate_events_total"},
     }[kind]
     if process == "orders-worker":
+        deployment.farmgate("demo", "--orders", "5")
         asked |= {"farmgate_orders_of_a_day"}
     # Of allotted stock catalog tells once a till has asked for some, and none has here; see
     # tests/catalog/test_gauges.py.
