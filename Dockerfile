@@ -7,13 +7,15 @@
 # docker-compose.yml builds all of them. They share every layer but their own code.
 
 FROM python:3.11-slim-bookworm AS packages
+# `otel` adds what exports traces, 10 MB.
+ARG REQUIREMENTS=run
 WORKDIR /src
 COPY requirements/ requirements/
 # setuptools makes the command and its version known, and goes again: no image can install anything.
 RUN python -m venv /opt/farmgate \
  && sed -n '/^setuptools==/,/[^\\]$/p' requirements/dev.txt >/tmp/build.txt \
  && /opt/farmgate/bin/pip install --quiet --disable-pip-version-check --no-cache-dir \
-      --require-hashes -r requirements/run.txt -r /tmp/build.txt
+      --require-hashes -r "requirements/$REQUIREMENTS.txt" -r /tmp/build.txt
 COPY pyproject.toml README.md ./
 RUN /opt/farmgate/bin/pip install --quiet --disable-pip-version-check --no-cache-dir \
       --no-deps --no-build-isolation . \
