@@ -119,3 +119,12 @@ def test_prometheus_itself_accepts_the_rules() -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_operators_guide_names_every_alarm() -> None:
+    rules: Any = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
+    guide = (DEPLOY.parent / "docs" / "operations.md").read_text("utf-8")
+    alarms = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
+
+    assert alarms
+    assert [alarm for alarm in alarms if f"`{alarm}`" not in guide] == []
