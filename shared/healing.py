@@ -30,6 +30,8 @@ log = get(__name__)
 #: Before the last moment at which a queue was seen empty. A consumer may hold what it took for as
 #: long as the broker lets it: 30 minutes.
 MARGIN = timedelta(hours=1)
+#: By which clocks of two machines may differ.
+SKEW = timedelta(minutes=5)
 #: For a queue that was never seen empty: all that the outboxes keep.
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -114,6 +116,10 @@ class Healer:
     def _wanted(self, absent: Sequence[str]) -> dict[str, datetime]:
         """Return since when each publisher of a missing queue is to publish again."""
         wanted: dict[str, datetime] = {}
+        if topology.EXCHANGE in absent:
+            # Until the last binding is made, the new exchange takes events for some queues only.
+            every = {type_ for types in self._bindings.values() for type_ in types}
+            wanted = dict.fromkeys({t.partition(".")[0] for t in every}, now() - SKEW)
         for name in absent:
             # What was in a dead queue came from the queue that it belongs to.
             types = self._bindings.get(name.removesuffix(topology.DEAD), frozenset())

@@ -145,8 +145,9 @@ class _Session:
         self.stopped = False
         self.sent_at, self.sent_at_ns = 0.0, 0
         self.asked_to_stop_at: float | None = None
+        # No time-out while the broker's alarm blocks it: heartbeats tell a dead broker, and a new
+        # connection would be blocked as well.
         parameters = parameters_of(relay.url)
-        parameters.blocked_connection_timeout = 60
         self.connection = pika.SelectConnection(
             parameters,
             on_open_callback=self._guard(lambda connection: self._open()),

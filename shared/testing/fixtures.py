@@ -38,6 +38,7 @@ from shared.testing import probe, servers
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers", action="store_true", help="start a PostgreSQL and a RabbitMQ")
+    parser.addoption("--long", action="store_true", help="faults last minutes instead of seconds")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,6 +77,12 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
             return given.rpartition("/")[0] + "/" + unique
 
         yield create
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether a fault is to last as long as docs/reliability.md says, which takes minutes."""
+    return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
 import pika
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from shared import outbox
 from shared.consumer import consume
@@ -105,6 +106,12 @@ class Bench:
             for order_id in self.orders:
                 self.pay(order_id)
 
+    def pay_for(self, seconds: float) -> None:
+        """Note payments one after the other, as fast as they go, until the time is over."""
+        deadline = monotonic() + seconds
+        while monotonic() < deadline:
+            self.pay_all(1)
+
     def pay_once(self, amount_fen: int = 1) -> UUID:
         """Note the one payment of a new order."""
         order_id = new_id()
@@ -118,12 +125,13 @@ class Bench:
 
     def effects(self) -> int:
         """Return how many events took effect."""
-        return len(probe.effects(self.receiver))
+        with self.receiver.readers() as session:
+            return session.scalar(select(func.count()).select_from(probe.Effect)) or 0
 
     def waiting(self) -> int:
         """Return how many events have no position yet."""
         with self.sender.readers() as session:
-            return len(session.scalars(select(Outbox.id).where(Outbox.position.is_(None))).all())
+            return session.scalar(select(func.count()).where(Outbox.position.is_(None))) or 0
 
     def positions(self) -> list[int | None]:
         """Return the positions of all events, in the order in which they were recorded."""
@@ -221,6 +229,12 @@ class Worker:
     def log(self) -> str:
         """Return what it, and who had its name before it, wrote so far."""
         return self.log_file.read_text(encoding="utf-8")
+
+    def memory(self) -> int:
+        """Return the bytes of memory that it holds."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
 
     def is_stopped(self) -> bool:
         """Tell whether a signal holds it."""

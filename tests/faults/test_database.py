@@ -6,16 +6,30 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+from sqlalchemy import func, select
 
+from services.catalog.app import create_app
+from services.catalog.models import Enterprise
+from shared import keys, migrations
+from shared.config import Settings
+from shared.tables import Outbox
 from shared.testing import servers
 from shared.testing.servers import wait_until
 from tests.faults.bench import DRAINED, ORDERS, TIMES, Bench, all_kept, bench_on
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
+
+#: Seconds without a database: with `--long`, and without.
+AWAY = {True: 300, False: 3}
+#: Requests for whose rows the pages that a new database has are not enough.
+MORE_THAN_FIT = 100
+#: Bytes that a listener may hold more after thousands of messages than before.
+MORE_MEMORY = 60 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +74,35 @@ def test_a_database_killed_again_and_again_pauses_its_service_and_loses_nothing(
     assert fragile.depth("notifications.events.dead") == 0
 
 
+def test_while_its_database_is_away_for_long_a_listener_leaves_all_in_its_queue(
+    own_postgres: servers.Postgres,
+    postgres: Callable[[str], str],
+    vhost: str,
+    tmp_path: Path,
+    long: bool,
+) -> None:
+    receiver = own_postgres.create(f"away_{uuid4().hex[:8]}")
+    with bench_on(vhost, postgres("fault_sender"), receiver, tmp_path) as bench:
+        with bench.relaying(), bench.worker("notifications") as listener:
+            bench.pay_all(2)
+            wait_until(lambda: bench.effects() == ORDERS * 2, DRAINED, "it works")
+            before = listener.memory()
+            own_postgres.kill()
+            bench.pay_for(AWAY[long])
+            wait_until(lambda: bench.waiting() == 0, DRAINED, "the publisher goes on meanwhile")
+            assert bench.depth("notifications.events") > 0
+            own_postgres.start()
+            everything = len(bench.acknowledged)
+            wait_until(lambda: bench.effects() == everything, DRAINED, "it goes on by itself")
+            assert listener.process.poll() is None
+            assert listener.memory() < before + MORE_MEMORY
+
+        bench.drain()
+        assert bench.verdict() == all_kept(everything + 1)
+        assert bench.parked() == []
+        assert bench.depth("notifications.events.dead") == 0
+
+
 def test_while_others_hold_all_connections_the_service_waits_and_loses_nothing(
     fragile: Bench, own_postgres: servers.Postgres
 ) -> None:
@@ -97,24 +140,39 @@ def small_disk(own_postgres: servers.Postgres) -> Iterator[Path]:
     place.rmdir()
 
 
+@pytest.fixture
+def crowded(own_postgres: servers.Postgres, small_disk: Path) -> Iterator[str]:
+    """The address of a database on the small disk."""
+    name = f"full_{uuid4().hex[:8]}"
+    address = own_postgres.url().replace("+psycopg", "")
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLESPACE {name} LOCATION '{small_disk}'".encode())
+        connection.execute(f"CREATE DATABASE {name} TABLESPACE {name}".encode())
+    yield own_postgres.url(name)
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        connection.execute(f"DROP TABLESPACE {name}".encode())
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte free; return the file that takes the room."""
+    ballast = disk / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
 def test_while_the_disk_of_the_database_is_full_the_batch_waits_and_nothing_is_parked(
     own_postgres: servers.Postgres,
     postgres: Callable[[str], str],
     vhost: str,
     tmp_path: Path,
     small_disk: Path,
+    crowded: str,
 ) -> None:
-    name = f"full_{uuid4().hex[:8]}"
-    address = own_postgres.url().replace("+psycopg", "")
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f"CREATE TABLESPACE {name} LOCATION '{small_disk}'".encode())
-        connection.execute(f"CREATE DATABASE {name} TABLESPACE {name}".encode())
-    receiver = own_postgres.url(name)
-    with bench_on(vhost, postgres("fault_sender"), receiver, tmp_path) as bench:
-        ballast = small_disk / "ballast"
-        with suppress(OSError), ballast.open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
+    with bench_on(vhost, postgres("fault_sender"), crowded, tmp_path) as bench:
+        ballast = fill(small_disk)
         with bench.relaying(), bench.listening():
             bench.pay_all(TIMES)
             wait_until(
@@ -130,6 +188,37 @@ def test_while_the_disk_of_the_database_is_full_the_batch_waits_and_nothing_is_p
         assert bench.verdict() == all_kept(ORDERS * TIMES + 1)
         assert bench.parked() == []
         assert bench.depth("notifications.events.dead") == 0
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-        connection.execute(f"DROP TABLESPACE {name}".encode())
+
+
+def test_while_the_disk_of_the_database_is_full_requests_are_refused_whole(
+    small_disk: Path, crowded: str, tmp_path: Path
+) -> None:
+    migrations.upgrade("catalog", crowded)
+    keys.ensure(tmp_path)
+    environment = {"FARMGATE_DATA": str(tmp_path), "FARMGATE_CATALOG_DATABASE_URL": crowded}
+    app = create_app(Settings.from_environment("catalog", environment))
+    signed = keys.issue_token(tmp_path, "operator", ["catalog:write"], 600)
+
+    def add(number: int) -> Any:
+        return app.test_client().post(
+            "/api/catalog/v1/enterprises",
+            json={"code": f"P-{number}", "names": {"zh": "农户" * 50}, "roles": ["producer"]},
+            headers={"Authorization": f"Bearer {signed}", "Idempotency-Key": f"key-{number}"},
+        )
+
+    ballast = fill(small_disk)
+    # What room its tables have is used up first.
+    answers = [add(number) for number in range(MORE_THAN_FIT)]
+    refused = [number for number, answer in enumerate(answers) if answer.status_code != 201]
+    assert refused
+    for number in refused:
+        told = answers[number]
+        assert (told.status_code, told.json["type"]) == (503, "/problems/unavailable")
+    ballast.unlink()
+
+    assert [add(number).status_code for number in range(MORE_THAN_FIT)] == [201] * MORE_THAN_FIT
+
+    with app.extensions["farmgate"].database.readers() as session:
+        for table in (Enterprise, Outbox):
+            assert session.scalar(select(func.count()).select_from(table)) == MORE_THAN_FIT
+    app.extensions["farmgate"].database.close()

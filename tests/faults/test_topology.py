@@ -20,7 +20,7 @@ from shared.supervision import Stopping, supervise
 from shared.tables import Parked
 from shared.testing import probe
 from shared.testing.servers import stop, wait_until
-from tests.faults.bench import DRAINED, ORDERS, TIMES, Bench, all_kept
+from tests.faults.bench import DRAINED, ORDERS, PAID, TIMES, Bench, all_kept
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
@@ -120,6 +120,29 @@ def test_the_request_is_there_before_the_queue_is(
         _, properties, body = channel.basic_get("orders.events.dead", auto_ack=True)
     assert properties.type == REPLAY
     assert EVER.isoformat()[:19] in body.decode()
+
+
+def test_what_meets_the_new_exchange_before_its_last_binding_is_said_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare_on = topology.declare_on
+
+    def slowly(channel: Any, services: Any) -> list[str]:
+        channel.exchange_declare(topology.EXCHANGE, "topic", durable=True)
+        channel.queue_bind(topology.STREAM, topology.EXCHANGE, PAID)
+        wait_until(lambda: bench.waiting() == 0, DRAINED, "the stream alone took all")
+        return declare_on(channel, services)
+
+    with bench.channel() as channel:
+        channel.exchange_delete(topology.EXCHANGE)
+    bench.pay_all(2)
+    publisher = Handling(probe.PUBLISHER, bench.sender)
+    with bench.relaying(), bench.listening(), broker_of(bench) as connection:
+        monkeypatch.setattr(topology, "declare_on", slowly)
+        Healer(bench.url, SERVICES).mend(connection)
+        assert bench.effects() == 0
+        with running(lambda stopping: drain(bench.url, publisher, stopping)):
+            wait_until(lambda: bench.verdict() == all_kept(ORDERS * 2), DRAINED, "all took effect")
 
 
 def test_what_is_whole_is_left_alone(bench: Bench) -> None:

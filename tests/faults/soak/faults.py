@@ -191,6 +191,7 @@ def delete_binding(bench: Bench, random: Random) -> Heal:
 
 
 def delete_exchange(bench: Bench, random: Random) -> Heal:
+    bench.lost_at = time.time()
     opened, there = channel(bench)
     with opened:
         there.exchange_delete("events")
@@ -240,14 +241,15 @@ def poison(bench: Bench, random: Random) -> Heal:
         "correlationid": str(uuid4()),
         "data": {},
     }
+    mark = uuid4().bytes  # the same bytes twice are one parked message
     kinds: dict[str, tuple[bytes, dict[str, Any]]] = {
-        "no JSON": (b"\x00\x01 soak", {}),
+        "no JSON": (b"\x00\x01 soak" + mark, {}),
         "wrong schema": (json.dumps(event).encode(), {}),
         "unknown type": (json.dumps(event | {"type": "orders.soaked.v1"}).encode(), {}),
         "newer version": (json.dumps(event | {"type": "orders.order_placed.v2"}).encode(), {}),
-        "pickle": (b"\x80\x04N.", {"content_type": "application/x-python-serialize"}),
-        "compressed": (b"soak", {"headers": {"compression": "application/x-soak"}}),
-        "20 MB": (bytes(HUGE), {}),
+        "pickle": (b"\x80\x04N." + mark, {"content_type": "application/x-python-serialize"}),
+        "compressed": (b"soak" + mark, {"headers": {"compression": "application/x-soak"}}),
+        "20 MB": (mark + bytes(HUGE), {}),
     }
     kind = random.choice(list(kinds))
     body, properties = kinds[kind]

@@ -197,11 +197,15 @@ def _events(bench: Bench, ledger: Ledger) -> None:
             elif count > 1:
                 wrong.append(f"{type_} of {subject} ({sequence}) at {consumer}: {count} times")
         tally.unexpected += sum(event_id not in known for event_id in effects)
-        for moments in _disorders(done[consumer]):
+        for (publisher, subject), moments in _disorders(done[consumer]).items():
             if all(any(a <= at <= b for a, b in bench.losses) for at in moments):
                 ledger.late_after_loss += 1
             else:
                 ledger.out_of_order += 1
+                wrong.append(
+                    f"{consumer}: {publisher}'s {subject} out of order at {moments}; what was lost "
+                    f"was said again by {[round(end, 1) for _, end in bench.losses]}"
+                )
     ghosts = [
         subject for _, _, subject, _ in said["orders"]
         if subject.startswith("order/") and subject.removeprefix("order/") not in orders
@@ -211,7 +215,9 @@ def _events(bench: Bench, ledger: Ledger) -> None:
     ledger.wrong += _few(wrong)
 
 
-def _disorders(effects: list[tuple[str, str, str, int, float]]) -> list[list[float]]:
+def _disorders(
+    effects: list[tuple[str, str, str, int, float]],
+) -> dict[tuple[str, str], list[float]]:
     """Return, per subject of one publisher that was out of order, when a late event came."""
     highest: dict[tuple[str, str], int] = {}
     late: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
@@ -224,7 +230,7 @@ def _disorders(effects: list[tuple[str, str, str, int, float]]) -> list[list[flo
         if sequence < highest.get(of, 0):
             late[of].append(at)
         highest[of] = max(sequence, highest.get(of, 0))
-    return list(late.values())
+    return dict(late)
 
 
 def _oversold(bench: Bench, variant_id: str, ledger: Ledger) -> None:
