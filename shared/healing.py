@@ -4,11 +4,12 @@ Runs with the user that may configure, beside the services, which may not. Excha
 looked for; bindings cannot be seen over AMQP, so they are simply made again, which changes nothing
 where they exist.
 
-A queue that was missing took its messages with it, and they had been confirmed. So before it is
-there again, its publishers are asked to publish anew (see `shared.dead_letters`): the request is
-durable at the broker, so that it outlives this process, and inboxes drop what took effect. An
-integrator's queue comes back empty, since every other integrator would get what is published anew
-a second time: that is for an operator to decide.
+A queue that was missing took its messages with it, and they had been confirmed; an exchange that is
+made anew takes events before its last binding is. So before either is there again, its publishers
+are asked to publish anew (see `shared.dead_letters`): the request is durable at the broker, so that
+it outlives this process, and inboxes drop what took effect. An integrator's queue comes back empty,
+since every other integrator would get what is published anew a second time: that is for an
+operator to decide.
 """
 
 import json
@@ -114,7 +115,7 @@ class Healer:
         return absent
 
     def _wanted(self, absent: Sequence[str]) -> dict[str, datetime]:
-        """Return since when each publisher of a missing queue is to publish again."""
+        """Return since when each publisher that may have lost something is to publish again."""
         wanted: dict[str, datetime] = {}
         if topology.EXCHANGE in absent:
             # Until the last binding is made, the new exchange takes events for some queues only.

@@ -162,7 +162,8 @@ def test_an_alarm_of_the_broker_holds_the_relay_back_and_loses_nothing(
     stopping.set()
     thread.join(15)
 
-    assert failures == []
+    # After half a minute its silent session at the database ends, and it begins a new one.
+    assert len(failures) <= (1 if long else 0)
     bench.drain()
     assert bench.verdict() == all_kept(len(bench.acknowledged))
 

@@ -20,7 +20,7 @@ from shared.config import Settings
 from shared.tables import Outbox
 from shared.testing import servers
 from shared.testing.servers import wait_until
-from tests.faults.bench import DRAINED, ORDERS, TIMES, Bench, all_kept, bench_on
+from tests.faults.bench import DRAINED, MORE_MEMORY, ORDERS, TIMES, Bench, all_kept, bench_on
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
@@ -28,8 +28,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 AWAY = {True: 300, False: 3}
 #: Requests for whose rows the pages that a new database has are not enough.
 MORE_THAN_FIT = 100
-#: Bytes that a listener may hold more after thousands of messages than before.
-MORE_MEMORY = 60 * 2**20
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,25 @@ def test_a_worker_whose_interpreter_never_lets_go_ends_and_says_where(bench: Ben
     assert bench.effects() == 0
 
 
+# --- A process that is asked to end ---------------------------------------------------------------
+
+
+def test_a_consumer_that_ends_gives_back_what_it_has_in_hand_in_order(bench: Bench) -> None:
+    bench.pay_all(200)
+    publish(bench)
+    for handled in (1, ORDERS * 60):
+        with bench.listening():
+            wait_until(
+                lambda handled=handled: bench.effects() >= handled,  # type: ignore[misc]
+                DRAINED,
+                "it is in the middle of the queue",
+            )
+        assert bench.effects() < len(bench.acknowledged)
+
+    bench.drain()
+    assert bench.verdict() == all_kept(ORDERS * 200 + 1)
+
+
 # --- A process that was stopped and goes on -------------------------------------------------------
 
 

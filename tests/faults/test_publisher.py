@@ -1,9 +1,6 @@
 """A publisher whose broker is away, whose relay is killed, or whose transaction stays open."""
 
 import random
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import func, select, text
@@ -12,9 +9,18 @@ from shared import outbox
 from shared.envelope import decode
 from shared.events import OrderPaid
 from shared.ids import new_id
+from shared.supervision import Stopping
 from shared.tables import Outbox
 from shared.testing.servers import RabbitMQ, wait_until
-from tests.faults.bench import DRAINED, ORDERS, Aggregate, Bench, all_kept
+from tests.faults.bench import (
+    DRAINED,
+    MORE_MEMORY,
+    ORDERS,
+    Aggregate,
+    Bench,
+    all_kept,
+    running,
+)
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
@@ -23,8 +29,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 AWAY = {True: 600, False: 5}
 KILLS = {True: 100, False: 4}
 OPEN = {True: 600, False: 2}
-#: Bytes that a worker may hold more after a long queue than before.
-MORE_MEMORY = 60 * 2**20
 #: Events that a consumer surely handles in a second, on a slow machine.
 SLOWEST = 300
 
@@ -48,24 +52,6 @@ def oldest_waiting_seconds(bench: Bench) -> float:
     )
     with bench.sender.readers() as session:
         return float(session.scalar(oldest) or 0)
-
-
-@contextmanager
-def load(bench: Bench) -> Iterator[None]:
-    """Note payments in a thread until the block ends, as fast as they go."""
-    done = threading.Event()
-
-    def pay() -> None:
-        while not done.is_set():
-            bench.pay_all(1)
-
-    thread = threading.Thread(target=pay)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def test_while_the_broker_is_away_for_long_events_wait_and_then_drain_in_order(
@@ -102,7 +88,12 @@ def test_a_relay_killed_at_random_under_load_publishes_the_same_events_again(
     bench: Bench, long: bool
 ) -> None:
     chance = random.Random(2)
-    with bench.listening(), load(bench):
+
+    def load(stopping: Stopping) -> None:
+        while not stopping.is_set():
+            bench.pay_all(1)
+
+    with bench.listening(), running(load) as failures:
         for _ in range(KILLS[long]):
             reached = position(bench)
             with bench.worker("orders"):
@@ -112,13 +103,16 @@ def test_a_relay_killed_at_random_under_load_publishes_the_same_events_again(
                     DRAINED,
                     "it is in the middle of its work",
                 )
+        reached = position(bench)
         with bench.worker("orders"):
+            wait_until(lambda: position(bench) > reached, DRAINED, "the last relay is at work")
             wait_until(
-                lambda: position(bench) > 0 and oldest_waiting_seconds(bench) < 1,
+                lambda: oldest_waiting_seconds(bench) < 1,
                 DRAINED,
                 "no event is late any more, under the same load",
             )
 
+    assert failures == []
     bench.drain()
     assert gap_free(bench)
     assert bench.verdict() == all_kept(len(bench.acknowledged))
