@@ -15,7 +15,7 @@ from pathlib import Path
 
 from farmgate import broker_users
 from farmgate.failures import Failed
-from farmgate.integrators import MANAGEMENT_FILE, MANAGEMENT_PORT
+from farmgate.management import MANAGEMENT_FILE, MANAGEMENT_PORT
 from farmgate.services import NAMES
 from shared import keys
 

@@ -283,11 +283,14 @@ def _patiently(url: str) -> pika.URLParameters:
 
 def _topology(url: str) -> str:
     try:
-        absent = topology.missing(url, [service_of(name) for name in NAMES])
+        with pika.BlockingConnection(_patiently(url)) as connection:
+            found = topology.look(connection, [service_of(name) for name in NAMES])
     except (AMQPError, OSError) as error:
         raise Ill(f"cannot be looked at: {type(error).__name__}") from error
-    if absent:
+    if absent := [name for name, seen in found.items() if seen is None]:
         raise Ill(f"{', '.join(absent)} missing; run: farmgate topology")
+    if down := [name for name, seen in found.items() if seen and seen.is_down]:
+        raise Ill(f"{', '.join(down)} is down; see {topology.DOWN_HELP}")
     return "all queues are there"
 
 

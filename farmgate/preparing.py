@@ -78,7 +78,8 @@ def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> 
         Unreachable: the broker refused or does not answer.
     """
     # Here, since a service's image has no integrators and only migrates.
-    from farmgate.integrators import known, management_of
+    from farmgate.integrators import known
+    from farmgate.management import management_of
 
     url = topology_url(environment)
     try:

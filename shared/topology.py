@@ -21,8 +21,12 @@ STREAM = "orders.log"
 DEAD = ".dead"
 #: The type of a message in a dead queue that asks its service to publish again.
 REPLAY = "farmgate.replay"
-#: AMQP's reply about a thing that is not there.
-NOT_FOUND = 404
+#: AMQP's reply about a thing that is not there, and what its text says of one that is, but whose
+#: process does not run: RabbitMQ 3.10.8 answers so for ever about a stream that it was killed
+#: right after declaring.
+NOT_FOUND, DOWN = 404, "home node"
+#: Where an operator finds what to type then.
+DOWN_HELP = "docs/operations.md, under: A queue that stands still, a stream that is down"
 #: Returns of one message to the queue before the broker gives it to the dead queue.
 DELIVERY_LIMIT = 20
 
@@ -180,7 +184,7 @@ def declare(
 def declare_on(
     channel: BlockingChannel, services: Sequence[Subscriber], *, prune: bool = False
 ) -> list[str]:
-    """Do what `declare` does, on a channel that is open."""
+    """Do what `declare` does, on a channel that is open; a stream that is down closes it."""
     channel.exchange_declare(EXCHANGE, "topic", durable=True)
     done = [f"exchange {EXCHANGE}"]
     for service in services:
@@ -188,11 +192,18 @@ def declare_on(
         declare_dead_queue(channel, service.name)
         channel.queue_declare(queue, durable=True, arguments=queue_arguments(service.name))
         done += [f"queue {dead_queue_of(service.name)}", f"queue {queue}"]
-    channel.queue_declare(STREAM, durable=True, arguments=_STREAM_ARGUMENTS)
-    done.append(f"stream {STREAM}")
-    for queue, types in topology_of(services).bindings.items():
+    bindings = topology_of(services).bindings
+    streamed = bindings.pop(STREAM)
+    for queue, types in bindings.items():
         done += _bind(channel, queue, types, prune)
-    return done
+    # Last: a stream that is down cannot be declared, and the services need none.
+    try:
+        channel.queue_declare(STREAM, durable=True, arguments=_STREAM_ARGUMENTS)
+    except pika.exceptions.ChannelClosedByBroker as error:
+        if not _is_down(error):
+            raise
+        return [*done, f"stream {STREAM} is down: {DOWN_HELP}"]
+    return [*done, f"stream {STREAM}", *_bind(channel, STREAM, streamed, prune)]
 
 
 def declare_integrator(
@@ -227,6 +238,8 @@ class Seen:
 
     messages: int = 0
     consumers: int = 0
+    #: It is there, and cannot be used.
+    is_down: bool = False
 
 
 def look(
@@ -234,7 +247,7 @@ def look(
 ) -> dict[str, Seen | None]:
     """Return what the broker has of all that is declared, None for what it lacks.
 
-    `messages` are those that no consumer has in hand. Bindings cannot be seen.
+    `messages` are those that no consumer has in hand. AMQP shows no bindings.
 
     Raises:
         pika.exceptions.AMQPError: the broker refused or is away.
@@ -261,9 +274,13 @@ def look_for(connection: pika.BlockingConnection, name: str) -> Seen | None:
     except pika.exceptions.ChannelClosedByBroker as error:
         if error.reply_code != NOT_FOUND:
             raise
-        return None
+        return Seen(is_down=True) if _is_down(error) else None
     channel.close()
     return seen
+
+
+def _is_down(error: pika.exceptions.ChannelClosedByBroker) -> bool:
+    return error.reply_code == NOT_FOUND and DOWN in error.reply_text
 
 
 def missing(url: str, services: Sequence[Subscriber]) -> list[str]:

@@ -17,6 +17,7 @@ from farmgate import integrators
 from farmgate.broker_users import integrator_user
 from farmgate.console import out
 from farmgate.failures import Failed
+from farmgate.management import management_of
 from farmgate.preparing import topology_url
 from shared.topology import INTEGRATOR_BYTES, Integrator
 
@@ -79,7 +80,7 @@ def add(
     Events wait for 7 days, and up to a size; what is older or too much is dropped, and holds up
     nobody else.
     """
-    management, url = integrators.management_of(os.environ), topology_url(os.environ)
+    management, url = management_of(os.environ), topology_url(os.environ)
     integrators.check(patterns)
     exists = integrators.has_user(management, name)
     if exists and not new_password:
@@ -128,7 +129,7 @@ def _shown(told: dict[str, Any]) -> str:
 @JSON
 def list_(as_json: bool) -> None:
     """Show who there is, and what waits for each."""
-    management = integrators.management_of(os.environ)
+    management = management_of(os.environ)
     states = integrators.look(topology_url(os.environ), integrators.known(management))
     rows = [
         {
@@ -169,7 +170,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(name: str, yes: bool) -> None:
     """Remove an integrator: its user, its queue, and what waits in it."""
-    management, url = integrators.management_of(os.environ), topology_url(os.environ)
+    management, url = management_of(os.environ), topology_url(os.environ)
     names = {one.name for one in integrators.known(management)}
     (state,) = integrators.look(url, [Integrator(name)])
     # One that was made or removed by half is there, too.

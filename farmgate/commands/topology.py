@@ -6,7 +6,7 @@ import signal
 import click
 
 from farmgate import preparing, subscriptions
-from farmgate.integrators import keeper_of
+from farmgate.keeping import ByManagement
 from shared import logs
 from shared.healing import Healer
 from shared.supervision import Stopping, supervise
@@ -32,9 +32,9 @@ def command(prune: bool, watch: bool, every: float) -> None:
     Queues of integrators are among them, if the broker's management API is on; its address is
     FARMGATE_BROKER_MANAGEMENT_URL, else port 15672 of the broker.
 
-    With --watch it stays, until SIGTERM, and waits for a broker that is away. When a queue was
-    deleted, the services' workers publish again what it may have held; receivers know by its id
-    what took effect.
+    With --watch it stays, until SIGTERM, and waits for a broker that is away. When a queue or a
+    binding was deleted, the services' workers publish again what may be lost; receivers know by
+    its id what took effect. Bindings are seen by the management API.
     """
     if not watch:
         for line in preparing.declare_topology(os.environ, prune=prune):
@@ -43,7 +43,7 @@ def command(prune: bool, watch: bool, every: float) -> None:
     if prune:
         raise click.UsageError("--prune is done once, after a deployment: leave out --watch.")
     healer = Healer(
-        preparing.topology_url(os.environ), subscriptions.asked(), keeper_of(os.environ)
+        preparing.topology_url(os.environ), subscriptions.asked(), ByManagement(os.environ)
     )
     logs.configure("topology")
     # Before any thread, so that all inherit it; see shared/worker.py.

@@ -7,7 +7,7 @@ import pytest
 
 from farmgate.deployment_secrets import ensure
 from farmgate.failures import Failed
-from farmgate.integrators import management_of
+from farmgate.management import management_of
 from farmgate.services import NAMES
 
 

@@ -15,7 +15,9 @@ from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
 from farmgate import broker_users
 from farmgate.cli import main
-from farmgate.integrators import keeper_of, known, management_of
+from farmgate.integrators import known
+from farmgate.keeping import ByManagement
+from farmgate.management import management_of
 from farmgate.services import NAMES
 from shared import topology
 from shared.events import BY_TYPE
@@ -376,7 +378,7 @@ def test_a_deployments_own_users_suffice(
                 "guest:guest", "topology:topology-password"
             ),
         }
-        assert [one.name for one in keeper_of(seen)()] == [name]
+        assert [one.name for one in ByManagement(seen).integrators()] == [name]
         monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", seen["FARMGATE_BROKER_MANAGEMENT_URL"])
         assert integrators("add", f"{name}-2").exit_code == 1
         with connect(vhost, "operator", "operator-password") as connection:

@@ -13,7 +13,9 @@ from uuid import uuid4
 import pika
 import pytest
 
-from farmgate.integrators import keeper_of, management_of, put, remove
+from farmgate.integrators import put, remove
+from farmgate.keeping import ByManagement
+from farmgate.management import management_of
 from shared import topology
 from shared.healing import Healer
 from shared.testing import probe
@@ -77,7 +79,7 @@ def gets(url: str, queue: str, type_: str = PAID) -> bool:
 
 def mend(url: str, environment: dict[str, str]) -> list[str]:
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
-        return Healer(url, SERVICES, keeper_of(environment)).mend(connection)
+        return Healer(url, SERVICES, ByManagement(environment)).mend(connection)
 
 
 def test_the_keeper_leaves_an_integrator_alone_that_is_whole(

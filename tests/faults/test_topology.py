@@ -1,10 +1,12 @@
 """Whatever is deleted at the broker is there again by itself, and nothing stays lost."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,17 @@ import pika
 import pytest
 from sqlalchemy import select
 
+from farmgate.keeping import ByManagement
+from farmgate.subscriptions import Listening
 from shared import topology
+from shared.clock import now
 from shared.dead_letters import REPLAY, drain
 from shared.handling import Handling
-from shared.healing import EVER, Healer
+from shared.healing import EVER, SKEW, Healer
 from shared.supervision import Stopping, supervise
 from shared.tables import Parked
 from shared.testing import probe
-from shared.testing.servers import stop, wait_until
+from shared.testing.servers import RabbitMQ, stop, wait_until
 from tests.faults.bench import DRAINED, ORDERS, PAID, TIMES, Bench, all_kept
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
@@ -101,6 +106,91 @@ def test_deleted_bindings_are_made_again(bench: Bench) -> None:
     with healing(bench), bench.relaying(), bench.listening():
         bench.pay_all(2)
         wait_until(lambda: bench.verdict() == all_kept(ORDERS * 2), DRAINED, "all took effect")
+
+
+@pytest.fixture
+def witness(bench: Bench, broker: RabbitMQ) -> ByManagement:
+    return ByManagement(
+        {"FARMGATE_BROKER_URL": bench.url, "FARMGATE_BROKER_MANAGEMENT_URL": broker.manage()}
+    )
+
+
+def unbind(bench: Bench) -> None:
+    with bench.channel() as channel:
+        channel.queue_unbind(QUEUE, topology.EXCHANGE, PAID)
+
+
+def requests(bench: Bench) -> list[datetime]:
+    """Return since when the publisher was asked to publish again, so often as it was."""
+    found = []
+    with bench.channel() as channel:
+        while (body := channel.basic_get("orders.events.dead", auto_ack=True)[2]) is not None:
+            found.append(datetime.fromisoformat(json.loads(body)["since"]))
+    return found
+
+
+def test_what_a_deleted_binding_would_have_carried_is_said_again(
+    bench: Bench, witness: ByManagement
+) -> None:
+    publisher = Handling(probe.PUBLISHER, bench.sender)
+    healer = Healer(bench.url, SERVICES, witness)
+    with bench.relaying(), bench.listening(), broker_of(bench) as connection:
+        assert healer.mend(connection) == []
+        unbind(bench)
+        bench.pay_all(2)
+        wait_until(lambda: bench.waiting() == 0, DRAINED, "the stream alone took all")
+
+        assert healer.mend(connection) == [f"{QUEUE} < {PAID}"]
+        assert bench.effects() == 0
+        with running(lambda stopping: drain(bench.url, publisher, stopping)):
+            wait_until(lambda: bench.verdict() == all_kept(ORDERS * 2), DRAINED, "all took effect")
+        assert healer.mend(connection) == []
+    assert requests(bench) == []
+
+
+def test_a_keeper_that_was_away_knows_from_its_last_life_which_bindings_there_were(
+    bench: Bench, witness: ByManagement
+) -> None:
+    began = now()
+    with broker_of(bench) as connection:
+        Healer(bench.url, SERVICES, witness).mend(connection)
+        unbind(bench)
+        Healer(bench.url, SERVICES, witness).mend(connection)
+    (since,) = requests(bench)
+    # Both ends are cut to whole seconds or less by the way they are written.
+    assert began - SKEW - timedelta(seconds=1) < since < now() - SKEW
+
+
+def test_the_binding_of_a_newer_version_asks_for_no_history(
+    bench: Bench, witness: ByManagement
+) -> None:
+    older = Listening("notifications", {})
+    with broker_of(bench) as connection:
+        unbind(bench)
+        assert Healer(bench.url, [probe.PUBLISHER, older], witness).mend(connection) == []
+        newer = Healer(bench.url, SERVICES, witness)
+        assert newer.mend(connection) == [f"{QUEUE} < {PAID}"]
+        assert newer.mend(connection) == []
+    assert requests(bench) == []
+
+
+def test_a_binding_that_is_deleted_after_the_look_is_told_by_the_next_one(
+    bench: Bench, witness: ByManagement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = topology.look
+
+    def meanwhile(connection: Any, services: Any) -> Any:
+        found = look(connection, services)
+        unbind(bench)
+        return found
+
+    healer = Healer(bench.url, SERVICES, witness)
+    with broker_of(bench) as connection:
+        with monkeypatch.context() as patch:
+            patch.setattr(topology, "look", meanwhile)
+            assert healer.mend(connection) == []
+        assert healer.mend(connection) == [f"{QUEUE} < {PAID}"]
+    assert len(requests(bench)) == 1
 
 
 def test_the_request_is_there_before_the_queue_is(
