@@ -111,6 +111,7 @@ class Handling:
 
     def park_unreadable(self, event: Envelope, reason: str, while_away: WhileAway) -> None:
         """Keep bytes that are no event of ours in the list of parked ones, as dead."""
+        log.warning("message parked", event_id=event.event_id, error=reason)
         with self._turn:
             self._park(event, "unreadable", reason, "dead", while_away)
 

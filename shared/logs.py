@@ -128,6 +128,8 @@ def configure(service: str) -> None:
     Lines of libraries that use `logging` take the same way, from WARNING on.
     """
     _configure(service, logging.INFO)
+    # It tells each failed connection in ten lines; whoever connects says it in one.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 def get(name: str) -> Any:

@@ -1,6 +1,5 @@
 """The worker process of one service: its loops in supervised threads."""
 
-import logging
 import signal
 from functools import partial
 from time import monotonic
@@ -39,8 +38,6 @@ def run(service: Service, settings: Settings) -> None:
     """
     logs.configure(service.name)
     tracing.start(log.warning)
-    # It tells each failed connection in ten lines; the loops say it in one.
-    logging.getLogger("pika").setLevel(logging.CRITICAL)
     if settings.broker_url is None:
         raise Misconfigured(
             f"Set FARMGATE_BROKER_URL or FARMGATE_{service.name.upper()}_BROKER_URL; without a "

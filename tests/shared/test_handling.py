@@ -383,7 +383,7 @@ def test_an_event_that_can_be_neither_handled_nor_parked_waits(
 
 
 def test_bytes_that_are_no_event_wait_until_they_can_be_kept(
-    database: Database, handling: Handling
+    database: Database, handling: Handling, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paused: list[float] = []
 
@@ -391,6 +391,7 @@ def test_bytes_that_are_no_event_wait_until_they_can_be_kept(
         handling.park_unreadable(paid(uuid4()), "no \0 \ud800 JSON", paused.append)
 
     assert len(paused) == 1
+    assert "message parked" in capsys.readouterr().err
     assert [(row.reason, row.state) for row in parked_rows(database)] == [("unreadable", "dead")]
 
 

@@ -71,8 +71,8 @@ class Bench:
     restarts: dict[str, int] = field(default_factory=dict)
     #: Point → how often a process was killed there.
     reached: Counter[str] = field(default_factory=Counter)
-    #: Kind of poison → messages put into queues.
-    poisoned: Counter[str] = field(default_factory=Counter)
+    #: Id under which a bad message is to be parked → its kind, and whose queue it was put into.
+    poisoned: dict[str, str] = field(default_factory=dict)
     #: When something that was confirmed was lost at the broker, and when all of it had been said
     #: again, in seconds since 1970. What is lost has lost its place in the order.
     losses: list[tuple[float, float]] = field(default_factory=list)
@@ -179,7 +179,11 @@ def bench(folder: Path, **settings: str) -> Iterator[Bench]:
             folder, databases, broker, VHOST, stack, FARMGATE_ORDERS_HOLD_SECONDS=HOLD, **settings
         )
         system = HarmedProcesses(folder, plain.environment, plain.commands, plain.urls)
-        system.environment |= {"SOAK_FOLDER": str(folder), "PYTHONPATH": os.getcwd()}
+        system.environment |= {
+            "SOAK_FOLDER": str(folder),
+            "PYTHONPATH": os.getcwd(),
+            "FARMGATE_BROKER_MANAGEMENT_URL": broker.manage(),
+        }
         links = {}
         for service in SERVICES:
             targets = {"broker": broker.port, "database": postgres.port}

@@ -6,7 +6,6 @@ what it needs for itself: of one round, no two faults share one.
 
 import json
 import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
@@ -19,6 +18,7 @@ import pika
 import psycopg
 
 from shared import topology
+from shared.dead_letters import unreadable
 from shared.testing.processes import SERVICES
 from shared.testing.servers import wait_until
 from tests.faults.soak.bench import VHOST, Bench
@@ -32,8 +32,8 @@ HUGE = 20_000_000
 #: Events that are delivered again, and how often each.
 AGAIN, TIMES = 200, 5
 HOUR = 3600
-#: Seconds within which the topology's keeper has made a binding again.
-WATCHED = 3.0
+#: Seconds within which the topology's keeper has made a binding again, whatever happened to it.
+SEEN = 120.0
 
 
 def nothing() -> None:
@@ -150,9 +150,8 @@ def lose_broker(bench: Bench, random: Random) -> Heal:
     bench.broker.ctl("delete_vhost", VHOST)
 
     def heal() -> None:
-        # Whoever installs a broker makes its virtual host; all else comes back by itself.
+        # As a deployment's definitions do at the broker's start; all else comes back by itself.
         bench.make_vhost()
-        bench.by_hand += 1
 
     return heal
 
@@ -167,27 +166,24 @@ def channel(bench: Bench) -> Any:
 
 
 def delete_binding(bench: Bench, random: Random) -> Heal:
-    service = random.choice(SERVICES)
-    bindings = [line.split("\t") for line in bench.broker.ctl(
-        "list_bindings", "-p", VHOST, "source_name", "destination_name", "routing_key"
-    ).splitlines()]  # fmt: skip
-    queue = topology.queue_of(service)
+    queue = topology.queue_of(random.choice(SERVICES))
+
+    def bound() -> set[str]:
+        lines = bench.broker.ctl(
+            "list_bindings", "-p", VHOST, "source_name", "destination_name", "routing_key"
+        ).splitlines()
+        bindings = [line.split("\t") for line in lines]
+        return {key for source, to, key in bindings if source == "events" and to == queue}
+
     bench.lost_at = time.time()
-    keys = sorted(key for source, to, key in bindings if source == "events" and to == queue)
+    keys = sorted(bound())
+    gone = random.sample(keys, min(3, len(keys)))
     opened, there = channel(bench)
     with opened:
-        for key in random.sample(keys, min(3, len(keys))):
+        for key in gone:
             there.queue_unbind(queue, "events", key)
-
-    def heal() -> None:
-        # Nobody can see that it was away; docs/operations.md says what to type.
-        threading.Event().wait(WATCHED)
-        done = bench.system.command("events", "republish", "--since", "1h")
-        if done.returncode != 0:
-            raise RuntimeError(f"farmgate events republish: {done.stdout}{done.stderr}")
-        bench.by_hand += 1
-
-    return heal
+    # An order may go all the way before anybody sees that it is gone.
+    return lambda: wait_until(lambda: bound().issuperset(gone), SEEN, "the bindings are back")
 
 
 def delete_exchange(bench: Bench, random: Random) -> Heal:
@@ -253,16 +249,22 @@ def poison(bench: Bench, random: Random) -> Heal:
     }
     kind = random.choice(list(kinds))
     body, properties = kinds[kind]
+    service = random.choice(SERVICES)
+    if kind == "wrong schema":
+        # Who does not listen to a fact ignores it, whatever is in it.
+        service = "catalog"
     opened, there = channel(bench)
     with opened:
         there.confirm_delivery()
         there.basic_publish(
             "",
-            topology.queue_of(random.choice(SERVICES)),
+            topology.queue_of(service),
             body,
             pika.BasicProperties(delivery_mode=2, **properties),
         )
-    bench.poisoned[kind] += 1
+    is_event = kind in ("wrong schema", "unknown type", "newer version")
+    event_id = event["id"] if is_event else str(unreadable(body).event_id)
+    bench.poisoned[event_id] = f"{kind}, to {service}"
     return nothing
 
 
