@@ -75,7 +75,9 @@ class _AddService:
 
 
 def _dump(line: Any, **_: Any) -> str:
-    return json.dumps(line, ensure_ascii=False, default=str)
+    text = json.dumps(line, ensure_ascii=False, default=str)
+    # Half a character, which somebody's bytes can hold, is written the way JSON escapes it.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class _Stderr:
