@@ -68,6 +68,8 @@ def _ensure(folder: Path, owner: int | None) -> list[str]:
         _write(folder / name / "broker_url", _broker_url(name, broker[name]))
         _write(folder / name / "jwks.json", jwks)
         _write(operator / f"{name}_database_url", database)
+        # To publish its events again, and to see that its user can log in.
+        _write(operator / f"{name}_broker_url", _broker_url(name, broker[name]))
     payment = (operator / "keys" / "payment_secret").read_text(encoding="utf-8")
     _write(folder / "orders" / "payment_secret", payment)
     topology = broker_users.TOPOLOGY

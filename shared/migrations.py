@@ -45,7 +45,8 @@ def folder(service: str) -> Path:
     return Path(package.__file__).parent / "migrations"
 
 
-def _config(service: str, connection: Connection | None = None) -> Config:
+def config_of(service: str, connection: Connection | None = None) -> Config:
+    """Return what Alembic must know of a service's history, and of the database it is about."""
     config = Config()
     config.set_main_option("script_location", str(folder(service)))
     config.attributes["connection"] = connection
@@ -62,7 +63,7 @@ def upgrade(service: str, url: str) -> None:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrate'))"))
-            command.upgrade(_config(service, connection), "head")
+            command.upgrade(config_of(service, connection), "head")
     finally:
         engine.dispose()
 
@@ -75,12 +76,12 @@ def revisions(service: str, url: str) -> tuple[str | None, str | None]:
             present = MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
-    return present, ScriptDirectory.from_config(_config(service)).get_current_head()
+    return present, ScriptDirectory.from_config(config_of(service)).get_current_head()
 
 
 def knows(service: str, revision: str) -> bool:
     """Tell whether a revision is one of this version's; a newer version's is not."""
-    scripts = ScriptDirectory.from_config(_config(service))
+    scripts = ScriptDirectory.from_config(config_of(service))
     return revision in {script.revision for script in scripts.walk_revisions()}
 
 
@@ -113,7 +114,7 @@ def revise(service: str, message: str) -> None:
     template.write_text(TEMPLATE, encoding="utf-8")
     try:
         with engine.begin() as connection:
-            config = _config(service, connection)
+            config = config_of(service, connection)
             if number > 1:
                 command.upgrade(config, "head")
             command.revision(config, message, autogenerate=True, rev_id=f"{number:04d}")

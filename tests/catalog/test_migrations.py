@@ -18,7 +18,7 @@ def at_revision(url: str, revision: str, step: Callable[..., Any] = command.upgr
     """Bring a database to a revision."""
     engine = create_engine(url)
     with engine.begin() as connection:
-        step(migrations._config("catalog", connection), revision)
+        step(migrations.config_of("catalog", connection), revision)
     engine.dispose()
 
 

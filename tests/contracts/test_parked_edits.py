@@ -72,7 +72,7 @@ def actions(url: str) -> list[str]:
 
 def to_revision(name: str, url: str, revision: str, step: Callable[..., object]) -> None:
     with transaction(url) as connection:
-        step(migrations._config(name, connection), revision)
+        step(migrations.config_of(name, connection), revision)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -84,6 +84,13 @@ def test_only_the_operator_can_manage_the_brokers_users(tmp_path):
     )
 
 
+def test_the_operator_can_publish_again_what_a_service_published(tmp_path):
+    ensure(tmp_path)
+    for service in NAMES:
+        theirs = (tmp_path / service / "broker_url").read_text()
+        assert (tmp_path / "operator" / f"{service}_broker_url").read_text() == theirs
+
+
 def test_an_empty_password_is_none(tmp_path):
     ensure(tmp_path)
     (tmp_path / "operator" / "passwords" / "broker-catalog").write_text("\n")

@@ -1,0 +1,110 @@
+"""Migrations only expand: the version before runs on beside the next one, on the same tables.
+
+What is removed or made narrower needs two releases: one that no longer uses it, and a later one
+that takes it away, for which this test gets an exception by name (docs/operations.md).
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from farmgate.services import NAMES
+from shared import migrations
+
+#: Table → column → how it looks.
+Tables = dict[str, dict[str, dict[str, Any]]]
+
+
+def history(service: str) -> list[str]:
+    scripts = ScriptDirectory.from_config(migrations.config_of(service))
+    return [script.revision for script in reversed(list(scripts.walk_revisions()))]
+
+
+def tables_of(connection: Connection) -> Tables:
+    told = inspect(connection)
+    return {
+        table: {str(column["name"]): dict(column) for column in told.get_columns(table)}
+        for table in told.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+def checks_of(connection: Connection) -> dict[str, str]:
+    told = inspect(connection)
+    return {
+        str(check["name"]): str(check["sqltext"])
+        for table in told.get_table_names()
+        for check in told.get_check_constraints(table)
+    }
+
+
+def narrowed(before: Tables, after: Tables) -> list[str]:
+    """Return what a program that knows the tables before can no longer do with those after."""
+    found = [f"table {table} is gone" for table in before.keys() - after.keys()]
+    for table in before.keys() & after.keys():
+        old, new = before[table], after[table]
+        found += [f"{table}.{column} is gone" for column in old.keys() - new.keys()]
+        for column in old.keys() & new.keys():
+            if str(old[column]["type"]) != str(new[column]["type"]):
+                found.append(f"{table}.{column} is of another type")
+            if old[column]["nullable"] and not new[column]["nullable"]:
+                found.append(f"{table}.{column} must be given now")
+        found += [
+            f"{table}.{column} is new and must be given"
+            for column in new.keys() - old.keys()
+            if not new[column]["nullable"] and new[column]["default"] is None
+        ]
+    return found
+
+
+def words(check: str) -> set[str]:
+    return set(re.findall("'([^']*)'", check))
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_each_revision_leaves_room_for_the_version_before(service: str, tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'it.db'}")
+    first, *later = history(service)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config_of(service, connection), first)
+    assert later
+    for revision in later:
+        with engine.connect() as connection:
+            before, old_checks = tables_of(connection), checks_of(connection)
+        with engine.begin() as connection:
+            command.upgrade(migrations.config_of(service, connection), revision)
+        with engine.connect() as connection:
+            after, new_checks = tables_of(connection), checks_of(connection)
+        assert narrowed(before, after) == [], f"{service} {revision}"
+        for name in old_checks.keys() & new_checks.keys():
+            lost = words(old_checks[name]) - words(new_checks[name])
+            assert not lost, f"{service} {revision}: {name} no longer allows {lost}"
+    engine.dispose()
+
+
+def test_what_a_program_of_before_would_trip_over_is_told() -> None:
+    def column(kind: str, nullable: bool = True, default: str | None = None) -> dict[str, Any]:
+        return {"type": kind, "nullable": nullable, "default": default}
+
+    before = {"orders": {"id": column("CHAR", False), "note": column("TEXT")}, "old": {}}
+    after = {
+        "orders": {
+            "id": column("INTEGER", False),
+            "note": column("TEXT", False),
+            "given": column("TEXT", False),
+            "known": column("TEXT", False, "'x'"),
+        }
+    }
+    assert sorted(narrowed(before, after)) == [
+        "orders.given is new and must be given",
+        "orders.id is of another type",
+        "orders.note must be given now",
+        "table old is gone",
+    ]
+    assert narrowed(after, {"orders": {}})[0].endswith("is gone")
