@@ -4,16 +4,28 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pika
+import psycopg
 import pytest
 
+from farmgate.client import Client
+from farmgate.services import NAMES
 from shared.testing.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "farmgate-tests"
+#: Containers that stay.
+SERVERS = (
+    *(f"{name}-{kind}" for name in NAMES for kind in ("web", "worker")),
+    *("pages", "topology-keeper", "rabbitmq", "postgres", "gateway"),
+)
 #: Others are not told whose socket or memory it is.
 AS_ROOT = os.geteuid() == 0
 
@@ -26,28 +38,54 @@ class Deployment:
         #: Service → bytes of its containers at rest, before there are any data.
         self.memory_at_rest: dict[str, int] = {}
         self.environment = {**os.environ, "FARMGATE_PORT": str(port), "FARMGATE_BIND": "127.0.0.1"}
+        self.url = f"http://127.0.0.1:{port}"
+        #: Each demo has buyers of its own: one who leaves many orders unpaid is refused.
+        self._seeds = count(1)
 
     def arguments(self, *arguments: str) -> list[str]:
         return ["docker-compose", "-p", PROJECT, *arguments]
 
-    def compose(self, *arguments: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    def compose(
+        self, *arguments: str, seconds: float = 300, tree: Path = ROOT, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run docker-compose in a tree (this one), with settings as `.env` would give them."""
         return subprocess.run(
             self.arguments(*arguments),
-            cwd=ROOT,
-            env=self.environment,
+            cwd=tree,
+            env=self.environment | settings,
             capture_output=True,
             text=True,
             timeout=seconds,
         )
 
-    def must(self, *arguments: str) -> str:
+    def must(self, *arguments: str, **options: Any) -> str:
         """Run docker-compose and return what it printed; its own words when it fails."""
-        done = self.compose(*arguments)
+        done = self.compose(*arguments, **options)
         assert done.returncode == 0, f"{arguments}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         return done.stdout
 
-    def farmgate(self, *arguments: str) -> str:
-        return self.must("run", "--rm", "-T", "farmgate", *arguments)
+    def farmgate(self, *arguments: str, mounted: str = "") -> str:
+        """Run the operator's command; `mounted` is a volume as `docker run -v` takes it."""
+        volume = ["-v", mounted] if mounted else []
+        return self.must("run", "--rm", "-T", *volume, "farmgate", *arguments)
+
+    def demo(self, orders: int) -> str:
+        return self.farmgate(*self.demo_arguments(orders))
+
+    def demo_arguments(self, orders: int) -> tuple[str, ...]:
+        return ("demo", "--orders", str(orders), "--seed", str(next(self._seeds)))
+
+    def verify(self) -> None:
+        assert "All four services agree." in self.farmgate("verify")
+
+    def shop(self, patience: float = 60) -> Client:
+        """Return a client from outside, through the gateway."""
+        token = self.farmgate("tokens", "issue", "--subject", "tests", "--role", "operator")
+        return Client(dict.fromkeys(NAMES, self.url), token.split()[-1], patience)
+
+    def log(self, service: str) -> str:
+        """Return all that a service's containers wrote."""
+        return self.must("logs", "--no-color", service)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Run the operator's command beside the test."""
@@ -131,6 +169,59 @@ def deployment() -> Iterator[Deployment]:
         yield deployment
     finally:
         deployment.compose("down", "-v", "--remove-orphans")
+
+
+@pytest.fixture(scope="session")
+def passwords(deployment: Deployment) -> Callable[[str], str]:
+    return cache(deployment.password)
+
+
+def connect(
+    deployment: Deployment, user: str, password: str, database: str
+) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        host=deployment.address("postgres"),
+        user=user,
+        password=password,
+        dbname=database,
+        autocommit=True,
+        connect_timeout=10,
+    )
+
+
+def broker(deployment: Deployment, user: str, password: str) -> pika.BlockingConnection:
+    return pika.BlockingConnection(
+        pika.ConnectionParameters(
+            host=deployment.address("rabbitmq"),
+            credentials=pika.PlainCredentials(user, password),
+            socket_timeout=10,
+        )
+    )
+
+
+def orders_placed(deployment: Deployment, password: str) -> int:
+    with connect(deployment, "orders", password, "orders") as orders:
+        row = orders.execute("SELECT count(*) FROM orders").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+@contextmanager
+def orders_coming_in(
+    deployment: Deployment, password: str, orders: int = 30, seconds: float = 240
+) -> Iterator[None]:
+    """Let the demo place orders around what is done in the block; all of them come through."""
+    before = orders_placed(deployment, password)
+    demo = deployment.start(*deployment.demo_arguments(orders), "--patience", "120")
+    wait_until(
+        lambda: demo.poll() is not None or orders_placed(deployment, password) >= before + 5,
+        60,
+        "orders come in",
+    )
+    assert demo.poll() is None, demo.communicate()[0]
+    yield
+    output, _ = demo.communicate(timeout=seconds)
+    assert demo.returncode == 0, output[-3000:]
 
 
 def once(deployment: Deployment, service: str) -> bool:

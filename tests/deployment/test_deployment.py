@@ -5,10 +5,7 @@ Needs Docker and docker-compose, and the host that the engine runs on. Not part 
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from time import monotonic
+from collections.abc import Callable
 
 import pika
 import psycopg
@@ -18,12 +15,16 @@ from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
 from farmgate.services import NAMES
 from shared.testing.servers import wait_until
-from tests.deployment.conftest import AS_ROOT, PROJECT, Deployment, docker, listening
-
-SERVERS = (
-    *(f"{name}-{kind}" for name in NAMES for kind in ("web", "worker")),
-    *("pages", "topology-keeper", "rabbitmq", "postgres", "gateway"),
+from tests.deployment.conftest import (
+    AS_ROOT,
+    PROJECT,
+    Deployment,
+    broker,
+    connect,
+    docker,
+    listening,
 )
+
 #: Bytes; what is shared is counted once. The goal is 600 MB, and machines differ by a few.
 MEMORY_AT_REST = 600 * 2**20
 
@@ -65,7 +66,7 @@ def test_memory_at_rest_is_what_was_asked_for(deployment: Deployment):
 
 
 def test_the_demo_passes_through_the_gateway_and_the_doctor_finds_nothing(deployment: Deployment):
-    deployment.farmgate("demo", "--orders", "20")
+    deployment.demo(20)
 
     assert "All four services agree." in deployment.farmgate("verify")
     deployment.farmgate("doctor")
@@ -87,7 +88,7 @@ def test_what_dashboards_ask_of_a_process_is_what_it_tells(deployment: Deploymen
         "worker": {"farmgate_working_seconds", "farmgate_relay_blocked", "farmgate_events_total"},
     }[kind]
     if process == "orders-worker":
-        deployment.farmgate("demo", "--orders", "5")
+        deployment.demo(5)
         asked |= {"farmgate_orders_of_a_day"}
     # Of allotted stock catalog tells once a till has asked for some, and none has here; see
     # tests/catalog/test_gauges.py.
@@ -100,22 +101,6 @@ def test_what_dashboards_ask_of_a_process_is_what_it_tells(deployment: Deploymen
 
     # Some are counted by the clock, every half minute.
     wait_until(lambda: not missing(), 60, f"{process} tells all of {asked}")
-
-
-@pytest.fixture(scope="module")
-def passwords(deployment: Deployment) -> Callable[[str], str]:
-    return cache(deployment.password)
-
-
-def connect(deployment: Deployment, user: str, password: str, database: str) -> psycopg.Connection:
-    return psycopg.connect(
-        host=deployment.address("postgres"),
-        user=user,
-        password=password,
-        dbname=database,
-        autocommit=True,
-        connect_timeout=10,
-    )
 
 
 @pytest.mark.parametrize("service", NAMES)
@@ -136,16 +121,6 @@ def test_a_database_role_is_refused_what_is_not_its_own(deployment, passwords, s
     other = next(name for name in NAMES if name != service)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         connect(deployment, other, password, other)
-
-
-def broker(deployment: Deployment, user: str, password: str) -> pika.BlockingConnection:
-    return pika.BlockingConnection(
-        pika.ConnectionParameters(
-            host=deployment.address("rabbitmq"),
-            credentials=pika.PlainCredentials(user, password),
-            socket_timeout=10,
-        )
-    )
 
 
 def refused(connection: pika.BlockingConnection, act: Callable) -> bool:
@@ -202,54 +177,6 @@ def test_who_declares_can_place_no_event_and_a_deleted_queue_comes_back(deployme
         )
     finally:
         connection.close()
-
-
-def orders_placed(deployment: Deployment, password: str) -> int:
-    with connect(deployment, "orders", password, "orders") as orders:
-        (count,) = orders.execute("SELECT count(*) FROM orders").fetchone()
-        return count
-
-
-@contextmanager
-def orders_coming_in(deployment: Deployment, password: str) -> Iterator[None]:
-    """Let the demo place orders around what is done in the block; all of them come through."""
-    before = orders_placed(deployment, password)
-    demo = deployment.start("demo", "--orders", "30", "--patience", "120")
-    wait_until(
-        lambda: demo.poll() is not None or orders_placed(deployment, password) >= before + 5,
-        60,
-        "orders come in",
-    )
-    assert demo.poll() is None, demo.communicate()[0]
-    yield
-    output, _ = demo.communicate(timeout=240)
-    assert demo.returncode == 0, output[-3000:]
-
-
-@pytest.mark.parametrize("victim", SERVERS)
-def test_what_is_killed_under_load_loses_nothing(deployment, passwords, victim):
-    with orders_coming_in(deployment, passwords("database-orders")):
-        container = deployment.container(victim)
-        docker("kill", container)
-        docker("start", container)
-    wait_until(lambda: deployment.healthy(victim), 90, f"{victim} is healthy again")
-    assert "All four services agree." in deployment.farmgate("verify")
-
-
-def test_what_is_stopped_under_load_ends_within_ten_seconds_and_loses_nothing(
-    deployment, passwords
-):
-    took = {}
-    with orders_coming_in(deployment, passwords("database-orders")):
-        for victim in ("orders-web", "orders-worker", "catalog-worker"):
-            container = deployment.container(victim)
-            started = monotonic()
-            docker("stop", container)
-            took[victim] = monotonic() - started
-            docker("start", container)
-    assert max(took.values()) < 10, took
-    assert all(deployment.inspect(victim)["State"]["ExitCode"] == 0 for victim in took)
-    assert "All four services agree." in deployment.farmgate("verify")
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from shared.handling import Handling
 from shared.healing import EVER, SKEW, Healer
 from shared.supervision import Stopping, supervise
 from shared.tables import Parked
-from shared.testing import probe
+from shared.testing import probe, servers
 from shared.testing.servers import RabbitMQ, stop, wait_until
-from tests.faults.bench import DRAINED, ORDERS, PAID, TIMES, Bench, all_kept
+from tests.faults.bench import DRAINED, ORDERS, PAID, TIMES, Bench, all_kept, bench_on
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
@@ -269,3 +269,54 @@ def has(bench: Bench, queue: str) -> bool:
         bench.depth(queue)
         return True
     return False
+
+
+#: What docs/operations.md says to type about a queue that stands still, and a stream that is down.
+ELECT = "ra:trigger_election({{'%2F_{queue}', node()}})."
+FORGET = (
+    'rabbit_amqqueue:internal_delete(rabbit_misc:r(<<"/">>, queue, <<"orders.log">>), '
+    '<<"operator">>).'
+)
+
+
+def test_a_broker_killed_right_after_its_first_declaration_goes_on_after_what_operators_type(
+    postgres: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Mostly a queue is left without a leader and the stream without a process, not always."""
+    with (
+        servers.rabbitmq() as broker,
+        bench_on(
+            broker.url(), postgres("first_sender"), postgres("first_receiver"), tmp_path
+        ) as it,
+    ):
+        topology.declare(it.url, SERVICES)
+        broker.kill()
+        broker.start()
+        it.pay_all()
+
+        queues = [topology.queue_of(service.name) for service in SERVICES]
+        for queue in [*queues, *(f"{queue}{topology.DEAD}" for queue in queues)]:
+            broker.ctl("eval", ELECT.format(queue=queue))
+        with broker_of(it) as connection:
+            stream = topology.look_for(connection, topology.STREAM)
+            if stream is not None and stream.is_down:
+                assert Healer(it.url, SERVICES).mend(connection) == []
+                broker.ctl("eval", FORGET)
+            Healer(it.url, SERVICES).mend(connection)
+            assert topology.look_for(connection, topology.STREAM) == topology.Seen()
+        with it.relaying(), it.listening():
+            wait_until(lambda: it.verdict() == all_kept(ORDERS * TIMES), DRAINED, "all is kept")
+
+
+def test_a_stream_that_is_down_is_told_once_and_the_services_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    down = {topology.STREAM: topology.Seen(is_down=True)}
+    look = topology.look
+    monkeypatch.setattr(topology, "look", lambda *given: look(*given) | down)
+    healer = Healer(bench.url, SERVICES)
+    with broker_of(bench) as connection:
+        assert healer.mend(connection) == []
+        assert healer.mend(connection) == []
+    assert capsys.readouterr().err.count("queue is down") == 1
+    assert requests(bench) == []
