@@ -69,7 +69,7 @@ def dump_postgresql(url: str, snapshot: str, path: Path, show: Show) -> None:
     command = [
         *(program("pg_dump"), "--format=custom", "--no-owner", "--no-privileges"),
         *(f"--snapshot={snapshot}", "--lock-wait-timeout=30s", f"--file={path}"),
-        f"--dbname={_address(url)}",
+        f"--dbname={address_of(url)}",
     ]
     with TemporaryFile() as said:
         running = subprocess.Popen(
@@ -96,7 +96,7 @@ def load_postgresql(url: str, path: Path, rows: dict[str, int], show: Show) -> N
     load = [
         *(program("psql"), "--no-psqlrc", "--quiet", "--single-transaction"),
         *("--set=ON_ERROR_STOP=1", f"--command={_EMPTY}", "--file=-", f"--command={counts}"),
-        f"--dbname={_address(url)}",
+        f"--dbname={address_of(url)}",
     ]
     with TemporaryFile() as unpack_said, TemporaryFile() as load_said:
         unpacking = subprocess.Popen(unpack, stdout=subprocess.PIPE, stderr=unpack_said)
@@ -137,11 +137,22 @@ def program(name: str) -> str:
     return found
 
 
-def _address(url: str) -> str:
+def address_of(url: str) -> str:
+    """Return SQLAlchemy's address the way PostgreSQL's programs take it, without the password.
+
+    Several servers, `?host=first:5432&host=second:5432`, stay several.
+    """
     parts = make_url(url)
     options: dict[str, Any] = dict(parts.query)
+    named = options.pop("host", None)
+    places = [named] if isinstance(named, str) else list(named or ())
+    host, port = parts.host, str(parts.port) if parts.port else None
+    if places:
+        split = [place.rpartition(":") if ":" in place else (place, "", "5432") for place in places]
+        host = ",".join(name for name, _, _ in split)
+        port = ",".join(number for _, _, number in split)
     return make_conninfo(
-        host=parts.host, port=parts.port, user=parts.username, dbname=parts.database, **options
+        host=host, port=port, user=parts.username, dbname=parts.database, **options
     )
 
 

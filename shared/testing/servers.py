@@ -132,13 +132,25 @@ class Postgres:
                 os.kill(child, signal.SIGKILL)
         wait_until(lambda: not any(map(_lives, children)), 10, "the killed server is gone")
 
-    def create(self, database: str) -> str:
-        """Make a new database and return its address."""
+    def promote(self) -> None:
+        """Make a standby the server that is written to."""
+        self._tell("SELECT pg_promote()")
+
+    def wait_for(self, standby: str) -> None:
+        """Let no commit be confirmed any more that `standby` does not have."""
+        self._tell(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
+        self._tell("SELECT pg_reload_conf()")
+
+    def _tell(self, statement: str) -> None:
         import psycopg
 
         address = f"postgresql://farmgate@127.0.0.1:{self.port}/postgres"
         with psycopg.connect(address, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{database}"'.encode())
+            connection.execute(statement.encode())
+
+    def create(self, database: str) -> str:
+        """Make a new database and return its address."""
+        self._tell(f'CREATE DATABASE "{database}"')
         return self.url(database)
 
 
@@ -149,6 +161,29 @@ def postgres(*, fsync: bool = False) -> Iterator[Postgres]:
     Raises:
         NoServer: it is not installed.
     """
+    initdb = ["initdb", "-U", "farmgate", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+    with _postgres(initdb, fsync) as server:
+        yield server
+
+
+@contextmanager
+def standby(primary: Postgres) -> Iterator[Postgres]:
+    """Run a copy of `primary` that follows it, named `standby`, until it is promoted.
+
+    Raises:
+        NoServer: it is not installed.
+    """
+    origin = f"host=127.0.0.1 port={primary.port} user=farmgate application_name=standby"
+    with _postgres(
+        ["pg_basebackup", "-d", origin, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
+        primary.fsync,
+    ) as server:
+        yield server
+
+
+@contextmanager
+def _postgres(making: list[str], fsync: bool) -> Iterator[Postgres]:
+    """Run a server on data that a program of PostgreSQL's makes, called with `-D` besides."""
     programs = _postgres_programs()
     user = None
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
@@ -158,11 +193,7 @@ def postgres(*, fsync: bool = False) -> Iterator[Postgres]:
         if user is not None:
             shutil.chown(folder, user)
         subprocess.run(
-            [
-                programs / "initdb",
-                *("-D", folder / "data", "-U", "farmgate", "-A", "trust", "-E", "UTF8"),
-                *("--locale=C", "--no-sync"),
-            ],
+            [programs / making[0], *making[1:], "-D", folder / "data"],
             check=True,
             stdout=subprocess.DEVNULL,
             user=user,
@@ -248,8 +279,11 @@ class RabbitMQ:
 
 
 @contextmanager
-def rabbitmq() -> Iterator[RabbitMQ]:
+def rabbitmq(cluster: RabbitMQ | None = None) -> Iterator[RabbitMQ]:
     """Run a RabbitMQ with a home, node name and ports of its own.
+
+    With `cluster` it joins that one's cluster, before anything is declared there: what is
+    declared afterwards has a copy on each node.
 
     Raises:
         NoServer: it is not installed.
@@ -258,10 +292,12 @@ def rabbitmq() -> Iterator[RabbitMQ]:
     with tempfile.TemporaryDirectory(prefix="farmgate-mq-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         cookie = folder / ".erlang.cookie"
-        cookie.write_text(os.urandom(16).hex())
+        shared = cluster and (cluster.folder / cookie.name).read_text()
+        cookie.write_text(shared or os.urandom(16).hex())
         cookie.chmod(0o400)
         (folder / "enabled_plugins").write_text("[].\n")
-        port, epmd_port, management_port = free_port(), free_port(), free_port()
+        port, management_port = free_port(), free_port()
+        epmd_port = int(cluster.environment["ERL_EPMD_PORT"]) if cluster else free_port()
         (folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{port}\n"
             f"management.tcp.port = {management_port}\n"
@@ -288,13 +324,19 @@ def rabbitmq() -> Iterator[RabbitMQ]:
         broker = RabbitMQ(port, management_port, folder, environment)
         epmd = shutil.which("epmd")
         try:
-            if epmd is not None:
+            if epmd is not None and cluster is None:
                 # Started here, not by the node, so that it can be stopped by its pid.
                 broker.epmd = subprocess.Popen(
                     [epmd], env=environment, stderr=subprocess.DEVNULL, start_new_session=True
                 )
                 wait_until(lambda: _accepts(epmd_port), 10, "epmd listens")
             broker.start()
+            if cluster is not None:
+                broker.ctl("stop_app")
+                broker.ctl("reset")
+                broker.ctl("join_cluster", cluster.environment["RABBITMQ_NODENAME"])
+                broker.ctl("start_app")
+                broker.ctl("await_startup")
             yield broker
         finally:
             if broker.process is not None and broker.process.poll() is None:
