@@ -11,16 +11,15 @@ import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from farmgate import broker_users
 from farmgate.failures import Failed
-from farmgate.management import MANAGEMENT_FILE, MANAGEMENT_PORT
+from farmgate.management import AMQP_PORT, MANAGEMENT_FILE, MANAGEMENT_PORT
 from farmgate.services import NAMES
 from shared import keys
 
-#: Names of the servers in a deployment's networks.
-DATABASE_HOST, BROKER_HOST = "postgres", "rabbitmq"
 #: The database server's own administrator.
 SUPERUSER = "postgres"
 OPERATOR = "operator"
@@ -30,16 +29,44 @@ OURS = (OPERATOR, broker_users.TOPOLOGY, *NAMES)
 SERVERS = ("postgres", "rabbitmq")
 
 
-def ensure(folder: Path, owner: int | None = None) -> list[str]:
+@dataclass(frozen=True)
+class Servers:
+    """Where the two servers are, each as host or host:port; by default in the same deployment."""
+
+    #: Several are one server with its standbys: who connects takes the one that can be written to.
+    databases: tuple[str, ...] = ("postgres",)
+    broker: str = "rabbitmq"
+
+    def database_url(self, name: str, password: str) -> str:
+        """Return a service's address of its own database."""
+        if len(self.databases) == 1:
+            return f"postgresql+psycopg://{name}:{password}@{self.databases[0]}/{name}"
+        hosts = "&".join(f"host={host}" for host in self.databases)
+        options = f"{hosts}&target_session_attrs=read-write"
+        return f"postgresql+psycopg://{name}:{password}@/{name}?{options}"
+
+    def broker_url(self, user: str, password: str) -> str:
+        """Return a user's address of the broker."""
+        place = self.broker if ":" in self.broker else f"{self.broker}:{AMQP_PORT}"
+        return f"amqp://{user}:{password}@{place}/%2F"
+
+    def management_url(self, user: str, password: str) -> str:
+        """Return a user's address of the broker's management API."""
+        host = self.broker.partition(":")[0]
+        return f"http://{user}:{password}@{host}:{MANAGEMENT_PORT}"
+
+
+def ensure(folder: Path, owner: int | None = None, servers: Servers | None = None) -> list[str]:
     """Make what is missing under `folder`; return the names of the secrets that were made.
 
-    Farmgate's own files belong to user `owner` and nobody else can read them.
+    Farmgate's own files belong to user `owner` and nobody else can read them. Addresses are
+    written anew each time, of where the `servers` are.
 
     Raises:
         Failed: a folder cannot be written.
     """
     try:
-        return _ensure(folder, owner)
+        return _ensure(folder, owner, servers or Servers())
     except OSError as error:
         raise Failed(
             f"Secrets cannot be written: {error}. Run this as a user who may write {folder}, or "
@@ -47,7 +74,7 @@ def ensure(folder: Path, owner: int | None = None) -> list[str]:
         ) from error
 
 
-def _ensure(folder: Path, owner: int | None) -> list[str]:
+def _ensure(folder: Path, owner: int | None, servers: Servers) -> list[str]:
     operator = folder / OPERATOR
     made: list[str] = []
     databases = {name: _password(operator, f"database-{name}", made) for name in NAMES}
@@ -63,27 +90,23 @@ def _ensure(folder: Path, owner: int | None) -> list[str]:
     _write(folder / "rabbitmq" / "definitions.json", json.dumps(broker_users.definitions(broker)))
     jwks = (operator / "keys" / "jwks.json").read_text(encoding="utf-8")
     for name in NAMES:
-        database = f"postgresql+psycopg://{name}:{databases[name]}@{DATABASE_HOST}/{name}"
+        database = servers.database_url(name, databases[name])
         _write(folder / name / "database_url", database)
-        _write(folder / name / "broker_url", _broker_url(name, broker[name]))
+        _write(folder / name / "broker_url", servers.broker_url(name, broker[name]))
         _write(folder / name / "jwks.json", jwks)
         _write(operator / f"{name}_database_url", database)
         # To publish its events again, and to see that its user can log in.
-        _write(operator / f"{name}_broker_url", _broker_url(name, broker[name]))
+        _write(operator / f"{name}_broker_url", servers.broker_url(name, broker[name]))
     payment = (operator / "keys" / "payment_secret").read_text(encoding="utf-8")
     _write(folder / "orders" / "payment_secret", payment)
     topology = broker_users.TOPOLOGY
     for name in (OPERATOR, topology):
-        _write(folder / name / "broker_url", _broker_url(topology, broker[topology]))
-    administrator = f"{broker_users.OPERATOR}:{broker[broker_users.OPERATOR]}"
-    management = f"http://{administrator}@{BROKER_HOST}:{MANAGEMENT_PORT}"
+        _write(folder / name / "broker_url", servers.broker_url(topology, broker[topology]))
+    administrator = broker_users.OPERATOR
+    management = servers.management_url(administrator, broker[administrator])
     _write(operator / MANAGEMENT_FILE, management)
     _protect(folder, owner)
     return made
-
-
-def _broker_url(user: str, password: str) -> str:
-    return f"amqp://{user}:{password}@{BROKER_HOST}:5672/%2F"
 
 
 def _password(operator: Path, name: str, made: list[str]) -> str:

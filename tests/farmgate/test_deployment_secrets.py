@@ -3,9 +3,13 @@
 import os
 import stat
 
+import psycopg
 import pytest
+from click.testing import CliRunner
 
-from farmgate.deployment_secrets import ensure
+from farmgate.backup.programs import address_of
+from farmgate.commands.secrets import command
+from farmgate.deployment_secrets import Servers, ensure
 from farmgate.failures import Failed
 from farmgate.management import management_of
 from farmgate.services import NAMES
@@ -89,6 +93,46 @@ def test_the_operator_can_publish_again_what_a_service_published(tmp_path):
     for service in NAMES:
         theirs = (tmp_path / service / "broker_url").read_text()
         assert (tmp_path / "operator" / f"{service}_broker_url").read_text() == theirs
+
+
+def test_addresses_follow_the_servers_and_the_passwords_stay(tmp_path):
+    ensure(tmp_path)
+    before = password(tmp_path, "database-orders")
+    ensure(tmp_path, servers=Servers(("db1.lan", "db2.lan:5433"), "mq.lan"))
+    assert password(tmp_path, "database-orders") == before
+
+    url = (tmp_path / "orders" / "database_url").read_text()
+    assert url == (tmp_path / "operator" / "orders_database_url").read_text()
+    given = psycopg.conninfo.conninfo_to_dict(address_of(url))
+    assert (given["host"], given["port"]) == ("db1.lan,db2.lan", "5432,5433")
+    assert given["target_session_attrs"] == "read-write"
+    assert "@mq.lan:5672/%2F" in (tmp_path / "orders" / "broker_url").read_text()
+    assert "@mq.lan:15672" in (tmp_path / "operator" / "broker_management_url").read_text()
+
+    ensure(tmp_path)
+    assert "@postgres/orders" in (tmp_path / "orders" / "database_url").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--databases", "db 1"),
+        ("--databases", "db1,,db2"),
+        ("--broker", "mq1,mq2"),
+        ("--broker", "amqp://mq"),
+    ],
+)
+def test_what_is_no_server_is_refused_and_nothing_is_written(tmp_path, arguments):
+    done = CliRunner().invoke(command, [*arguments, str(tmp_path)])
+    assert done.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hosts_that_are_set_to_nothing_are_those_of_the_deployment(tmp_path, monkeypatch):
+    monkeypatch.setenv("FARMGATE_DATABASE_HOSTS", "")
+    monkeypatch.setenv("FARMGATE_BROKER_HOST", "")
+    assert CliRunner().invoke(command, [str(tmp_path)]).exit_code == 0
+    assert "@postgres/orders" in (tmp_path / "orders" / "database_url").read_text()
 
 
 def test_an_empty_password_is_none(tmp_path):
