@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -57,8 +58,11 @@ class ByManagement:
             if parameter is None:
                 return None
             value: dict[str, Any] = parameter["value"]
-            bindings = {queue: frozenset(types) for queue, types in value["bindings"].items()}
-            return Whole(bindings, datetime.fromisoformat(value["at"]))
+            # Of another version of Farmgate, which may have kept it otherwise.
+            with suppress(KeyError, TypeError, ValueError, AttributeError):
+                bindings = {queue: frozenset(types) for queue, types in value["bindings"].items()}
+                return Whole(bindings, datetime.fromisoformat(value["at"]))
+            return None
 
         return self._asked(ask)
 

@@ -68,8 +68,14 @@ def test_memory_at_rest_is_what_was_asked_for(deployment: Deployment):
 def test_the_demo_passes_through_the_gateway_and_the_doctor_finds_nothing(deployment: Deployment):
     deployment.demo(20)
 
-    assert "All four services agree." in deployment.farmgate("verify")
+    deployment.verify()
     deployment.farmgate("doctor")
+
+
+def test_stations_that_are_cut_off_sell_beside_buyers_through_the_gateway(deployment: Deployment):
+    deployment.farmgate("demo", "--offline")
+
+    deployment.verify()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from farmgate.keeping import ByManagement
 from farmgate.management import management_of
 from farmgate.services import NAMES
 from shared import topology
+from shared.clock import now
 from shared.events import BY_TYPE
+from shared.healing import Whole
 from shared.testing.servers import RabbitMQ
 
 Farmgate = Callable[..., Result]
@@ -378,7 +380,15 @@ def test_a_deployments_own_users_suffice(
                 "guest:guest", "topology:topology-password"
             ),
         }
-        assert [one.name for one in ByManagement(seen).integrators()] == [name]
+        keeper = ByManagement(seen)
+        assert [one.name for one in keeper.integrators()] == [name]
+        # It sees what is bound, and keeps its own memory.
+        bound = keeper.bound()
+        assert bound is not None
+        assert PAID in bound["notifications.events"]
+        whole = Whole(bound, now())
+        keeper.remember(whole)
+        assert keeper.remembered() == whole
         monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", seen["FARMGATE_BROKER_MANAGEMENT_URL"])
         assert integrators("add", f"{name}-2").exit_code == 1
         with connect(vhost, "operator", "operator-password") as connection:
