@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm import sessionmaker as make_sessions
 
 from shared import outbox
+from shared.watchdog import Limit, unlimited
 
 #: Seconds without a word after which a transaction is rolled back: its process was stopped.
 SILENT_SECONDS = 60
@@ -88,6 +89,9 @@ class Database:
     ) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
+        #: What requests to it are done in: a process that is started again sets a limit, since a
+        #: server that took a statement and never answers raises nothing.
+        self.limit: Limit = unlimited
         #: Set after each commit that recorded events; the embedded bus waits on it.
         self.recorded = threading.Event()
         if self.is_sqlite:

@@ -59,7 +59,7 @@ class Health:
             select(Outbox.recorded_at).where(Outbox.position.is_(None)).order_by(Outbox.id).limit(1)
         )
         try:
-            with self.database.readers() as session:
+            with self.database.limit("request"), self.database.readers() as session:
                 since = session.scalar(oldest)
                 counts = parked.counts(session)
                 late = stalled.counts(session)

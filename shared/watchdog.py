@@ -10,16 +10,20 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from time import monotonic
 
+from shared.config import read_integer
 from shared.logs import get
 from shared.supervision import Stopping
 
 log = get(__name__)
 
+#: Seconds that one transaction may take, if FARMGATE_HANG_SECONDS says nothing else: by then the
+#: broker has given a batch to another worker, and PostgreSQL has long cut a request's statement.
+HANG_SECONDS = 30
 #: Seconds between looks.
 LOOK = 0.5
 #: Seconds beyond the limit after which a process ends whose interpreter never lets go.
@@ -36,6 +40,15 @@ Limit = Callable[[str], AbstractContextManager[None]]
 def unlimited(what: str) -> AbstractContextManager[None]:
     """Let work take as long as it likes."""
     return nullcontext()
+
+
+def seconds_of(environment: Mapping[str, str]) -> int:
+    """Return how many seconds one transaction may take.
+
+    Raises:
+        Misconfigured: the setting is no whole number, or less than 1.
+    """
+    return read_integer(environment, "FARMGATE_HANG_SECONDS", HANG_SECONDS, least=1)
 
 
 @dataclass(frozen=True, eq=False)

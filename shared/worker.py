@@ -15,7 +15,7 @@ from shared.relay import Relay
 from shared.service import Service
 from shared.supervision import Stopping, supervise
 from shared.timers import run_timers, upkeep
-from shared.watchdog import Watchdog
+from shared.watchdog import Watchdog, seconds_of
 
 log = logs.get(__name__)
 
@@ -24,8 +24,6 @@ LAST_SECONDS = 8.0
 #: Seconds a transaction waits for a lock before it is begun anew. The broker takes a consumer
 #: that is silent for a minute for dead.
 LOCK_SECONDS = 10
-#: Seconds a transaction may take: by then the broker has given the batch to another worker.
-HANG_SECONDS = 30
 #: Seconds one run of a timer may take: it may send many messages, or delete many rows.
 TIMER_SECONDS = 600
 
@@ -58,8 +56,7 @@ def run(service: Service, settings: Settings) -> None:
     handling = Handling(service, database)
     handling.outcomes = partial(metrics.count_events, service.name)
     watchdog = Watchdog(
-        read_integer(settings.environment, "FARMGATE_HANG_SECONDS", HANG_SECONDS, least=1),
-        partial(metrics.set_working, service.name),
+        seconds_of(settings.environment), partial(metrics.set_working, service.name)
     )
     handling.limit = watchdog.limit
     metrics.set_relay_blocked(service.name, False)

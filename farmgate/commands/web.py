@@ -26,8 +26,17 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Make the application."""
-        return application_of(self.service)(Settings.from_environment(self.service))
+        """Make the application, watched: a worker whose database never answers is made anew."""
+        from shared.supervision import Stopping, supervise
+        from shared.watchdog import Watchdog, seconds_of
+        from shared.web.state import NAME
+
+        settings = Settings.from_environment(self.service)
+        application = application_of(self.service)(settings)
+        watchdog, stopping = Watchdog(seconds_of(settings.environment)), Stopping()
+        application.extensions[NAME].database.limit = watchdog.limit
+        supervise("watchdog", lambda: watchdog.run(stopping), stopping)
+        return application
 
 
 def pre_fork(server: Any, worker: Any) -> None:

@@ -98,7 +98,8 @@ def _bearer(token: str) -> Caller:
     if not token.startswith(api_keys.PREFIX):
         return state().verifier.caller(token)
     # Looked up each time: a key that was revoked a second ago must not count any more.
-    with state().database.readers() as session:
+    here = state().database
+    with here.limit("request"), here.readers() as session:
         return api_keys.caller_of(session, token)
 
 

@@ -43,7 +43,8 @@ def transaction() -> Iterator[Session]:
     """
     joined: Session | None = g.get("session")
     if joined is None:
-        with database().sessions.begin() as session:
+        here = database()
+        with here.limit("request"), here.sessions.begin() as session:
             yield session
         return
     try:
@@ -59,7 +60,8 @@ def transaction() -> Iterator[Session]:
 @contextmanager
 def reading() -> Iterator[Session]:
     """Open a session that reads; what it loads stays usable afterwards."""
-    with database().readers() as session:
+    here = database()
+    with here.limit("request"), here.readers() as session:
         yield session
 
 
@@ -116,8 +118,9 @@ def _alone_in_process(asked: idempotency.Request) -> Iterator[None]:
 
 
 def _answer(asked: idempotency.Request, work: Callable[[], Response]) -> Response:
+    here = database()
     try:
-        with database().sessions() as session:
+        with here.limit("request"), here.sessions() as session:
             stored = idempotency.claim(session, asked)
             if stored is not None:
                 return _again(stored)
@@ -133,7 +136,7 @@ def _answer(asked: idempotency.Request, work: Callable[[], Response]) -> Respons
         refusal = answer_of(error)
     finally:
         g.pop("session", None)
-    with database().sessions.begin() as session:
+    with here.limit("request"), here.sessions.begin() as session:
         stored = idempotency.claim(session, asked)
         if stored is not None:  # another process was quicker, and its answer is the one that counts
             return _again(stored)

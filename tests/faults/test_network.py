@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from time import monotonic
 
 import pytest
+import requests
 
+from shared import keys, migrations
 from shared.consumer import consume
 from shared.database import Database
 from shared.handling import Handling
 from shared.relay import Relay
-from shared.testing import probe
-from shared.testing.servers import RabbitMQ, wait_until
+from shared.testing import probe, processes
+from shared.testing.servers import RabbitMQ, free_port, wait_until
 from tests.faults.bench import DRAINED, ORDERS, Bench, all_kept, running, target_of, through
 from tests.faults.proxy import Proxy
 
@@ -143,6 +146,39 @@ def test_a_worker_whose_database_never_answers_ends_and_the_next_one_goes_on(
     bench.drain()
     assert bench.verdict() == all_kept(ORDERS * 2 + 1)
     assert bench.parked() == []
+
+
+def test_a_web_process_whose_database_never_answers_says_so_and_goes_on_by_itself(
+    proxies: Callable[[str], Proxy], postgres: Callable[[str], str], tmp_path: Path
+) -> None:
+    url = postgres("silent_orders")
+    migrations.upgrade("orders", url)
+    keys.ensure(tmp_path)
+    proxy = proxies(url)
+    # More than the 5 s that a connection may take.
+    system = processes.embedded(tmp_path, FARMGATE_HANG_SECONDS="8", FARMGATE_DATA=str(tmp_path))
+    address = f"http://127.0.0.1:{free_port()}"
+    system.urls = {"orders": address}
+    system.commands = {"orders-web": ["web", "orders", "--port", address.rpartition(":")[2]]}
+    system.environment["FARMGATE_ORDERS_DATABASE_URL"] = through(proxy, url)
+
+    def ready() -> int:
+        try:
+            return requests.get(f"{address}/api/orders/health/ready", timeout=30).status_code
+        except requests.ConnectionError:
+            return 0
+
+    with system:
+        system.start()
+        assert ready() == 200
+        proxy.black_hole()
+        assert ready() == 0  # its process ended over it
+        assert "work hangs, the process ends" in system.log("orders-web")
+        # The next one is told at once that nobody answers.
+        wait_until(lambda: ready() == 503, DRAINED, "it answers that its database is away")
+        proxy.heal()
+        wait_until(lambda: ready() == 200, DRAINED, "it goes on by itself")
+        assert system.running["orders-web"].poll() is None
 
 
 def test_a_half_open_consumer_gives_way_within_two_heartbeats(

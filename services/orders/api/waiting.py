@@ -66,7 +66,7 @@ def _decided(order_id: UUID, seconds: int) -> Order | None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(LOOK)
-        with web.database().readers() as session:
+        with web.reading() as session:
             order = session.get(Order, order_id)
             if order is not None and order.state != OrderState.PLACED:
                 return order
