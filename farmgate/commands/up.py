@@ -79,3 +79,4 @@ def _load(environment: dict[str, str]) -> None:
         click.echo(f"The sample could not be loaded: {error.message}")
     else:
         click.echo(f"Sample: {loading.describe(counts)}")
+        click.echo("Next, in another terminal: farmgate demo   (or `make demo`)")
