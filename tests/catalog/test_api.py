@@ -7,6 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared.ids import new_id
+from shared.testing import UNKNOWN_ID
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 Token = Callable[..., dict[str, str]]
@@ -301,7 +302,7 @@ def test_a_price_in_an_unknown_channel_or_of_an_unknown_variant_is_not_found(
         ("GET", "/stock", "catalog:write"),
         ("GET", "/stock/summary", "orders:place"),
         ("GET", "/exports/stock.csv", "orders:place"),
-        ("GET", f"/trace/{new_id()}", "stock:read"),
+        ("GET", f"/trace/{UNKNOWN_ID}", "stock:read"),
     ],
 )
 def test_a_token_without_the_scope_is_refused_and_none_is_asked_for(

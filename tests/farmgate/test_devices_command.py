@@ -17,7 +17,7 @@ from farmgate.demo.offline.device import Till
 from farmgate.demo.offline.link import Line
 from farmgate.stations import Yuan, quantities, yuan
 from shared import clock
-from shared.testing import processes
+from shared.testing import UNKNOWN_ID, processes
 from shared.testing.processes import Processes
 from shared.testing.servers import wait_until
 
@@ -302,7 +302,7 @@ def test_a_revoked_device_speaks_no_more_and_its_file_is_taken(
         ("no json", "cannot be read"),
         ("{}", "no file of a till"),
         (
-            json.dumps({"device_id": str(uuid4()), "epoch": 1, "entries": [{}]}),
+            json.dumps({"device_id": str(UNKNOWN_ID), "epoch": 1, "entries": [{}]}),
             "of another device",
         ),
     ],

@@ -7,6 +7,7 @@ import pytest
 from services.notifications.models import Preference
 from shared.events import CollectionCodeIssued, ContactGiven, OrderPlaced, PaymentFailed
 from shared.ids import new_id
+from shared.testing import UNKNOWN_ID
 
 V1 = "/api/notifications/v1"
 
@@ -236,10 +237,10 @@ def test_a_path_that_names_nobody_finds_nobody(client, token, person):
     ("method", "path", "scopes", "status"),
     [
         ("get", "/messages", ("messages:read",), 403),
-        ("get", f"/messages/{new_id()}", ("messages:read",), 403),
-        ("get", f"/messages/{new_id()}", ("messages:operate",), 404),
+        ("get", f"/messages/{UNKNOWN_ID}", ("messages:read",), 403),
+        ("get", f"/messages/{UNKNOWN_ID}", ("messages:operate",), 404),
         ("get", "/inbox", ("messages:operate",), 403),
-        ("get", f"/trace/{new_id()}", ("messages:operate",), 403),
+        ("get", f"/trace/{UNKNOWN_ID}", ("messages:operate",), 403),
         ("get", "/messages?status=lost", ("messages:operate",), 422),
         ("get", "/messages?recipient=dolma", ("messages:operate",), 422),
         ("get", "/messages?limit=201", ("messages:operate",), 422),

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from shared.database import Database
 from shared.events import ContactGiven, OrderConfirmed
 from shared.ids import new_id
+from shared.testing import UNKNOWN_ID
 from tests.logistics.reading import BASE, Act, Headers
 
 
@@ -114,10 +115,10 @@ def test_an_order_that_logistics_never_heard_of_is_traced_as_such(
         ("post", "/sites/batch"),
         ("post", "/routes"),
         ("get", "/shipments"),
-        ("get", f"/shipments/{new_id()}"),
-        ("post", f"/shipments/{new_id()}/pack"),
-        ("post", f"/shipments/{new_id()}/collect"),
-        ("get", f"/trace/{new_id()}"),
+        ("get", f"/shipments/{UNKNOWN_ID}"),
+        ("post", f"/shipments/{UNKNOWN_ID}/pack"),
+        ("post", f"/shipments/{UNKNOWN_ID}/collect"),
+        ("get", f"/trace/{UNKNOWN_ID}"),
     ],
 )
 def test_what_is_not_public_needs_a_token_with_its_scope(
