@@ -31,7 +31,7 @@ class ByManagement:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Keep where the broker is said to be."""
-        self._environment = environment
+        self.environment = environment
         self._told: set[str] = set()
 
     def integrators(self) -> list[Integrator]:
@@ -76,7 +76,7 @@ class ByManagement:
 
     def _asked(self, question: Callable[[Management], T]) -> T | None:
         try:
-            answer = question(management_of(self._environment))
+            answer = question(management_of(self.environment))
         except (Failed, Unreachable) as error:
             if error.message not in self._told:
                 self._told.add(error.message)

@@ -38,6 +38,8 @@ MARGIN = timedelta(hours=1)
 SKEW = timedelta(minutes=5)
 #: For a queue that was never seen empty: all that the outboxes keep.
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
+#: How long a witness may see nothing before bindings are made again unseen.
+PATIENCE = timedelta(minutes=1)
 #: After which the moment that is remembered is worth another word at the broker.
 REMEMBERED = timedelta(minutes=1)
 
@@ -103,6 +105,8 @@ class Healer:
         #: The last moment at which all was bound, and the last that is kept by the witness.
         self._whole: Whole | None = None
         self._kept: Whole | None = None
+        #: When bindings could be seen last, at the earliest when this began.
+        self._seen_at = EVER if witness is None else now()
         #: Queues that were seen to be there and of no use.
         self._down: set[str] = set()
 
@@ -144,7 +148,7 @@ class Healer:
         self._tell_down({name for name, seen in found.items() if seen and seen.is_down})
         # What is seen to be whole is left alone: what somebody deletes just now, the next look
         # tells. Declared anew, nobody would know.
-        if absent or unbound or bound is None:
+        if absent or unbound or self._is_blind(bound, moment):
             channel = connection.channel()
             channel.confirm_delivery()
             # Before they are there again: else a death in between would leave them looking
@@ -153,7 +157,7 @@ class Healer:
             topology.declare_on(channel, self.services)
             if channel.is_open:
                 channel.close()
-        else:
+        elif bound is not None:
             self._note(Whole(self._bindings, moment))
         for name in absent:
             self._empty_at.pop(name, None)
@@ -162,6 +166,12 @@ class Healer:
             log.warning("topology restored", queue=queue, event_type=type_)
         absent += [f"{queue} < {type_}" for queue, type_ in unbound]
         return absent + self._mend_integrators(connection)
+
+    def _is_blind(self, bound: Bindings | None, moment: datetime) -> bool:
+        """Tell whether nobody sees bindings, and not just while the broker is starting."""
+        if bound is not None:
+            self._seen_at = moment
+        return moment - self._seen_at > PATIENCE
 
     def _unbound(
         self, bound: Bindings | None, found: Mapping[str, Seen | None]

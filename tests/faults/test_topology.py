@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from sqlalchemy import select
 
 from farmgate.keeping import ByManagement
 from farmgate.subscriptions import Listening
+from shared import healing as healing_module
 from shared import topology
 from shared.clock import now
 from shared.dead_letters import REPLAY, drain
 from shared.handling import Handling
-from shared.healing import EVER, SKEW, Healer
+from shared.healing import EVER, PATIENCE, SKEW, Healer
 from shared.supervision import Stopping, supervise
 from shared.tables import Parked
 from shared.testing import probe, servers
@@ -171,6 +172,37 @@ def test_the_binding_of_a_newer_version_asks_for_no_history(
         assert newer.mend(connection) == [f"{QUEUE} < {PAID}"]
         assert newer.mend(connection) == []
     assert requests(bench) == []
+
+
+def test_while_bindings_cannot_be_seen_they_are_left_alone_for_a_while(
+    bench: Bench, witness: ByManagement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healer = Healer(bench.url, SERVICES, witness)
+    with broker_of(bench) as connection:
+        assert healer.mend(connection) == []
+        unbind(bench)
+        with monkeypatch.context() as patch:
+            # As while a broker starts, whose management API comes last.
+            patch.setattr(witness, "bound", lambda: None)
+            assert healer.mend(connection) == []
+            assert PAID not in bound_now(witness)
+        assert healer.mend(connection) == [f"{QUEUE} < {PAID}"]
+        assert len(requests(bench)) == 1
+
+        unbind(bench)
+        patient = now() + PATIENCE + timedelta(seconds=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(witness, "bound", lambda: None)
+            patch.setattr(healing_module, "now", lambda: patient)
+            healer.mend(connection)
+        assert PAID in bound_now(witness)
+
+
+def bound_now(witness: ByManagement) -> frozenset[str]:
+    """Return what is bound to the listener's queue."""
+    bound = ByManagement(witness.environment).bound()
+    assert bound is not None
+    return bound.get(QUEUE, frozenset())
 
 
 def test_a_binding_that_is_deleted_after_the_look_is_told_by_the_next_one(
