@@ -31,11 +31,9 @@ from shared.topology import Integrator, Seen, Subscriber
 
 log = get(__name__)
 
-#: Before the last moment at which a queue was seen empty. A consumer may hold what it took for as
-#: long as the broker lets it: 30 minutes.
+#: Before the last moment at which all was well. A consumer may hold what it took for as long as the
+#: broker lets it, 30 minutes; and the clock of a publisher may be an hour wrong.
 MARGIN = timedelta(hours=1)
-#: By which clocks of two machines may differ.
-SKEW = timedelta(minutes=5)
 #: For a queue that was never seen empty: all that the outboxes keep.
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 #: How long a witness may see nothing before bindings are made again unseen.
@@ -224,7 +222,7 @@ class Healer:
         if topology.EXCHANGE in absent:
             # Until the last binding is made, the new exchange takes events for some queues only.
             every = {type_ for types in self._bindings.values() for type_ in types}
-            wanted = dict.fromkeys({t.partition(".")[0] for t in every}, now() - SKEW)
+            wanted = dict.fromkeys({t.partition(".")[0] for t in every}, now() - MARGIN)
         for name in absent:
             # What was in a dead queue came from the queue that it belongs to.
             types = self._bindings.get(name.removesuffix(topology.DEAD), frozenset())
@@ -235,7 +233,7 @@ class Healer:
         for queue, type_ in unbound:
             # One that never was is of a newer version, which is to begin with what comes.
             if whole is not None and type_ in whole.bindings.get(queue, ()):
-                publisher, since = type_.partition(".")[0], whole.at - SKEW
+                publisher, since = type_.partition(".")[0], whole.at - MARGIN
                 wanted[publisher] = min(since, wanted.get(publisher, since))
         return wanted
 

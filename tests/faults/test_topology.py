@@ -21,7 +21,7 @@ from shared import topology
 from shared.clock import now
 from shared.dead_letters import REPLAY, drain
 from shared.handling import Handling
-from shared.healing import EVER, PATIENCE, SKEW, Healer
+from shared.healing import EVER, MARGIN, PATIENCE, Healer
 from shared.supervision import Stopping, supervise
 from shared.tables import Parked
 from shared.testing import probe, servers
@@ -158,7 +158,7 @@ def test_a_keeper_that_was_away_knows_from_its_last_life_which_bindings_there_we
         unbind(bench)
         Healer(bench.url, SERVICES, witness).mend(connection)
     (since,) = requests(bench)
-    assert began - SKEW <= since <= now() - SKEW
+    assert began - MARGIN <= since <= now() - MARGIN
 
 
 def test_the_binding_of_a_newer_version_asks_for_no_history(
