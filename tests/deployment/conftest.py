@@ -99,9 +99,12 @@ class Deployment:
             text=True,
         )
 
-    def container(self, service: str) -> str:
+    def container(self, service: str, number: int = 1) -> str:
         # Of docker, which takes a tenth of the time of docker-compose.
-        labels = (f"project={PROJECT}", f"service={service}", "oneoff=False")
+        labels = (
+            *(f"project={PROJECT}", f"service={service}"),
+            *("oneoff=False", f"container-number={number}"),
+        )
         asked = [word for label in labels for word in ("-f", f"label=com.docker.compose.{label}")]
         return docker("ps", "-a", "-q", *asked).strip()
 

@@ -163,13 +163,15 @@ def test_of_several_web_processes_and_workers_one_may_go(deployment):
     body = an_order(shop)
     deployment.must("up", "-d", "--no-recreate", *more)
     try:
-        assert len(containers(deployment, "orders-web")) == 3
+        for name in NAMES:
+            assert all(deployment.container(f"{name}-web", number) for number in (1, 2, 3))
+            assert deployment.container(f"{name}-worker", 2)
         answered = {shop.ready("orders") is not None for _ in range(12)}
         assert answered == {True}
         for name in NAMES:
-            # The older one was there first, and is at work.
-            active = deployment.container(f"{name}-worker")
-            docker("kill", active)
+            # It was there before the second one, and is at work.
+            first = deployment.container(f"{name}-worker")
+            docker("kill", first)
             began = monotonic()
             order = place(shop, body)
             wait_until(
@@ -178,14 +180,10 @@ def test_of_several_web_processes_and_workers_one_may_go(deployment):
                 f"an order goes on without the first worker of {name}",
             )
             assert monotonic() - began < FAIL_OVER
-            docker("start", active)
+            docker("start", first)
     finally:
         deployment.must("up", "-d", "--no-recreate")
     deployment.verify()
-
-
-def containers(deployment: Deployment, service: str) -> list[str]:
-    return deployment.must("ps", "-q", service).split()
 
 
 def all_the_way(shop: Client, order_id: str) -> bool:

