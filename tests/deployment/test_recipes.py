@@ -108,7 +108,8 @@ def test_what_is_no_event_is_listed_and_discarded(deployment: Deployment, as_top
 def test_events_are_published_again_and_take_effect_once(deployment: Deployment):
     deployment.demo(5)
     counts = json.loads(deployment.farmgate("events", "republish", "--since", "1h", "--json"))
-    assert all(count > 0 for count in counts.values()), counts
+    # What notifications says goes to no queue.
+    assert all(counts[name] > 0 for name in ("catalog", "orders", "logistics")), counts
     deployment.verify()
 
 
