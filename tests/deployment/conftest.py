@@ -21,11 +21,9 @@ from shared.testing.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "farmgate-tests"
-#: Containers that stay.
-SERVERS = (
-    *(f"{name}-{kind}" for name in NAMES for kind in ("web", "worker")),
-    *("pages", "topology-keeper", "rabbitmq", "postgres", "gateway"),
-)
+#: Containers of the four services, and all that stay.
+PROCESSES = tuple(f"{name}-{kind}" for name in NAMES for kind in ("web", "worker"))
+SERVERS = (*PROCESSES, "pages", "topology-keeper", "rabbitmq", "postgres", "gateway")
 #: Others are not told whose socket or memory it is.
 AS_ROOT = os.geteuid() == 0
 

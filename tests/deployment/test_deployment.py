@@ -17,6 +17,7 @@ from farmgate.services import NAMES
 from shared.testing.servers import wait_until
 from tests.deployment.conftest import (
     AS_ROOT,
+    PROCESSES,
     PROJECT,
     Deployment,
     broker,
@@ -78,9 +79,7 @@ def test_stations_that_are_cut_off_sell_beside_buyers_through_the_gateway(deploy
     deployment.verify()
 
 
-@pytest.mark.parametrize(
-    "process", [f"{name}-{kind}" for name in NAMES for kind in ("web", "worker")]
-)
+@pytest.mark.parametrize("process", PROCESSES)
 def test_what_dashboards_ask_of_a_process_is_what_it_tells(deployment: Deployment, process: str):
     name, _, kind = process.partition("-")
     asked = {

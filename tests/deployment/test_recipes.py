@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from farmgate.services import NAMES
 from shared.testing.servers import wait_until
 from tests.deployment.conftest import (
     AS_ROOT,
+    PROCESSES,
     PROJECT,
     Deployment,
     broker,
@@ -23,11 +25,6 @@ from tests.deployment.conftest import (
 
 #: The number of the user in our containers.
 OWNER = 10001
-PROCESSES = [
-    f"{name}-{kind}"
-    for name in ("catalog", "orders", "logistics", "notifications")
-    for kind in ("web", "worker")
-]
 
 
 @pytest.fixture
@@ -183,7 +180,7 @@ def test_the_configuration_is_read_without_a_warning(deployment: Deployment):
 
 
 def test_the_image_of_a_service_holds_no_code_of_another(deployment: Deployment):
-    for name in ("catalog", "orders", "logistics", "notifications"):
+    for name in NAMES:
         found = docker("exec", deployment.container(f"{name}-web"), "python", "-c", LOOK)
         assert json.loads(found) == [name]
 
