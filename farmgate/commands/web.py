@@ -9,7 +9,9 @@ import click
 from gunicorn.app.base import BaseApplication
 
 from farmgate.services import NAMES, application_of, port_of
+from shared import watchdog
 from shared.config import Settings
+from shared.supervision import Stopping, supervise
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -27,15 +29,14 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """Make the application, watched: a worker whose database never answers is made anew."""
-        from shared.supervision import Stopping, supervise
-        from shared.watchdog import Watchdog, seconds_of
-        from shared.web.state import NAME
+        from shared.web.state import NAME  # with it comes Flask, which the parent does without
 
         settings = Settings.from_environment(self.service)
         application = application_of(self.service)(settings)
-        watchdog, stopping = Watchdog(seconds_of(settings.environment)), Stopping()
-        application.extensions[NAME].database.limit = watchdog.limit
-        supervise("watchdog", lambda: watchdog.run(stopping), stopping)
+        watching = watchdog.Watchdog(watchdog.seconds_of(settings.environment))
+        application.extensions[NAME].database.limit = watching.limit
+        stopping = Stopping()
+        supervise("watchdog", lambda: watching.run(stopping), stopping)
         return application
 
 
@@ -64,6 +65,7 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
     """
     # Refused here, once, and not in every worker process.
     settings = Settings.from_environment(service)
+    watchdog.seconds_of(settings.environment)
     port = port or port_of(service)
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         folder = settings.data / "metrics" / f"{service}-web-{port}"

@@ -49,6 +49,17 @@ def test_without_a_key_there_is_no_token_and_the_command_says_so(
     assert "farmgate up" in result.output
 
 
+def test_a_limit_that_is_no_number_is_refused_before_any_process_starts(
+    farmgate: Farmgate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARMGATE_HANG_SECONDS", "soon")
+
+    result = farmgate("web", "orders")
+
+    assert result.exit_code == 1
+    assert "FARMGATE_HANG_SECONDS must be a whole number" in result.output
+
+
 def test_what_cannot_be_reached_is_exit_code_3(
     farmgate: Farmgate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
