@@ -1,8 +1,8 @@
 """Bytes that an order leaves behind: in each database, in the broker's stream, in the logs.
 
 The same varied orders as `farmgate demo` places, each taken to its end, with the eight processes on
-PostgreSQL and RabbitMQ. What indexes and pages hold is counted, after a VACUUM and a CHECKPOINT,
-as the difference between two fills, so that what is there before the first order is not.
+PostgreSQL and RabbitMQ. Counted is the difference between two fills, tables with their indexes and
+both packed (VACUUM FULL): else what earlier rows left free would take in the first thousand orders.
 
     python -m benchmarks.sizes --orders 1000
 """
@@ -20,7 +20,7 @@ from shared.testing import processes, servers
 from shared.testing.processes import SERVICES, Processes
 from shared.testing.servers import Postgres, RabbitMQ
 
-#: Orders before the first look: tables and indexes have left their smallest sizes then.
+#: Orders before the first look: no table is at its smallest size then.
 FIRST = 200
 #: Counted by themselves: what is kept for a while only, the days in docs/settings.md.
 KEPT_FOR_DAYS = ("outbox", "inbox")
@@ -43,7 +43,7 @@ def sizes(postgres: Postgres, broker: RabbitMQ, logs: Path) -> dict[str, int]:
     for service in SERVICES:
         address = f"postgresql://farmgate@127.0.0.1:{postgres.port}/sizes_{service}"
         with psycopg.connect(address, autocommit=True) as connection:
-            connection.execute("VACUUM")
+            connection.execute("VACUUM FULL")
             connection.execute("CHECKPOINT")
             rows = connection.execute(
                 "SELECT relname, pg_total_relation_size(oid) FROM pg_class "
