@@ -6,7 +6,8 @@ go through RabbitMQ's management API, queues and bindings through `shared.topolo
 as everybody's.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -21,6 +22,8 @@ from shared import topology
 from shared.broker import parameters_of
 from shared.topology import Integrator, Seen
 
+#: Of what the topology's user may declare, and short enough for a queue's name.
+NAME = re.compile("[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
 #: What one integrator may have open at once; whoever leaks connections harms only itself.
 LIMITS = {"max-connections": 5, "max-channels": 20}
 
@@ -38,6 +41,46 @@ def known(management: Management) -> list[Integrator]:
         and parameter["value"]["vhost"] == management.vhost
     ]
     return sorted(found, key=lambda integrator: integrator.name)
+
+
+@dataclass(frozen=True)
+class Account:
+    """An integrator and what its password is known by at the broker."""
+
+    integrator: Integrator
+    #: As of `broker_users.hashed`; None where there is no user, since somebody made it by half.
+    password_hash: str | None
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> "Account":
+        """Return it from what `dataclasses.asdict` made of one.
+
+        Raises:
+            KeyError, TypeError, ValueError: that is not what was made.
+        """
+        one = value["integrator"]
+        integrator = Integrator(one["name"], tuple(one["patterns"]), one["max_bytes"])
+        texts = (*integrator.patterns, value["password_hash"] or "")
+        if not (
+            NAME.fullmatch(integrator.name)
+            and isinstance(integrator.max_bytes, int)
+            and all(isinstance(text, str) for text in texts)
+        ):
+            raise ValueError(f"{integrator.name!r} is no integrator")
+        return cls(integrator, value["password_hash"])
+
+
+def accounts(management: Management) -> list[Account]:
+    """Return the integrators of this virtual host, with what their passwords are known by.
+
+    Raises:
+        Failed, Unreachable: the broker refused, as it does to all but administrators, or is away.
+    """
+    hashes = {user["name"]: user["password_hash"] for user in management.get("users") or ()}
+    return [
+        Account(one, hashes.get(broker_users.integrator_user(one.name)))
+        for one in known(management)
+    ]
 
 
 def check(patterns: Sequence[str]) -> None:
@@ -59,8 +102,10 @@ def has_user(management: Management, name: str) -> bool:
     return management.get("users", broker_users.integrator_user(name)) is not None
 
 
-def put(management: Management, url: str, integrator: Integrator, password: str) -> None:
+def put(management: Management, url: str, integrator: Integrator, password_hash: str) -> None:
     """Make an integrator, or make it anew with another password and other events.
+
+    `password_hash` is what `farmgate.broker_users.hashed` makes of a password.
 
     The parameter first: what dies in between is mended by the keeper, or by running it again.
     Connections that its user had are closed.
@@ -86,7 +131,7 @@ def put(management: Management, url: str, integrator: Integrator, password: str)
     management.put(
         "users",
         user,
-        password_hash=broker_users.hashed(password),
+        password_hash=password_hash,
         hashing_algorithm=broker_users.HASHING,
         tags="",
     )

@@ -47,14 +47,19 @@ def migrate(settings: Settings) -> str | None:
     return present
 
 
+def broker_of(environment: Mapping[str, str]) -> str:
+    """Return the broker's address for whoever declares the topology; "" where none is set."""
+    url = read(environment, "FARMGATE_TOPOLOGY_BROKER_URL", "")
+    return url or read(environment, "FARMGATE_BROKER_URL", "")
+
+
 def topology_url(environment: Mapping[str, str]) -> str:
     """Return the address at which topology is declared.
 
     Raises:
         Failed: no broker is set.
     """
-    url = read(environment, "FARMGATE_TOPOLOGY_BROKER_URL", "")
-    url = url or read(environment, "FARMGATE_BROKER_URL", "")
+    url = broker_of(environment)
     if not url:
         raise Failed(
             "Set FARMGATE_TOPOLOGY_BROKER_URL or FARMGATE_BROKER_URL; without a broker there is "

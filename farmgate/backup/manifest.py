@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from farmgate.failures import Failed
+from farmgate.integrators import Account
 from farmgate.services import NAMES
 
 #: What this version writes, and the newest one that it reads.
@@ -50,6 +51,8 @@ class Manifest:
     farmgate: str
     made_at: datetime
     parts: tuple[Part, ...]
+    #: Who gets events at the broker; None where it could not be asked, or there is none.
+    integrators: tuple[Account, ...] | None = None
 
     def part(self, service: str) -> Part:
         """Return a service's part.
@@ -68,13 +71,18 @@ class Manifest:
         return [part.service for part in self.parts]
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as it is written."""
-        return asdict(self) | {"made_at": self.made_at.isoformat()}
+        """Return it as it is shown: integrators by name, without what would let a guesser in."""
+        names = self.integrators and [account.integrator.name for account in self.integrators]
+        return _as_written(self) | {"integrators": names}
+
+
+def _as_written(manifest: Manifest) -> dict[str, Any]:
+    return asdict(manifest) | {"made_at": manifest.made_at.isoformat()}
 
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Write the manifest of a set whose other files are on disk already."""
-    text = json.dumps(manifest.as_json(), indent=2) + "\n"
+    text = json.dumps(_as_written(manifest), indent=2) + "\n"
     descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
@@ -108,7 +116,10 @@ def read(folder: Path) -> Manifest:
         # A file outside the set would be read, and a name that is no service be a path.
         if any(part.service not in NAMES or Path(part.file).name != part.file for part in parts):
             raise ValueError("a part has a strange name")
-        return Manifest(found["format"], found["farmgate"], made_at, parts)
+        # Sets from before integrators were in them are whole, too.
+        kept = found.get("integrators")
+        integrators = None if kept is None else tuple(Account.of(one) for one in kept)
+        return Manifest(found["format"], found["farmgate"], made_at, parts, integrators)
     except (KeyError, TypeError, ValueError) as error:
         raise Failed(f"{folder / NAME} is damaged: {error!r}. Use another set.") from error
 

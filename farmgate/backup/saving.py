@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
@@ -16,6 +17,7 @@ from farmgate.backup import manifest, programs
 from farmgate.backup.manifest import FORMAT, Manifest, Part, Show
 from farmgate.backup.snapshots import Snapshot, freeze_all, kind_of
 from farmgate.failures import Failed, Unreachable
+from farmgate.integrators import Account
 from shared.clock import now
 from shared.config import Settings
 
@@ -25,11 +27,16 @@ Watch = Callable[[str, str], Show]
 _FILES = {"sqlite": ".db", "postgresql": ".dump"}
 
 
-def save(every: Sequence[Settings], folder: Path, watch: Watch) -> Manifest:
+def save(
+    every: Sequence[Settings],
+    folder: Path,
+    watch: Watch,
+    integrators: Sequence[Account] | None = None,
+) -> Manifest:
     """Write the services' databases, as they are at one moment, into a new folder.
 
     Writers wait for an instant; copies are made while they go on. What is interrupted leaves no
-    folder of that name.
+    folder of that name. `integrators` are kept beside, None when nobody knows them.
 
     Raises:
         Failed: the folder exists or cannot be written, a program is missing, or the writers
@@ -47,7 +54,10 @@ def save(every: Sequence[Settings], folder: Path, watch: Watch) -> Manifest:
         # Readable by its owner alone: it holds names, addresses and telephone numbers.
         made = Path(mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
         try:
-            found = _fill(made, every, watch)
+            parts, made_at = _fill(made, every, watch)
+            known = None if integrators is None else tuple(integrators)
+            found = Manifest(FORMAT, version("farmgate"), made_at, parts, known)
+            manifest.write(made, found)
             _to_disk(made)
             made.rename(folder)
             _to_disk(folder.parent)
@@ -71,7 +81,9 @@ def _must_be_there(settings: Settings) -> None:
         )
 
 
-def _fill(folder: Path, every: Sequence[Settings], watch: Watch) -> Manifest:
+def _fill(
+    folder: Path, every: Sequence[Settings], watch: Watch
+) -> tuple[tuple[Part, ...], datetime]:
     with ExitStack() as stack:
         snapshots = []
         for settings in every:
@@ -89,9 +101,7 @@ def _fill(folder: Path, every: Sequence[Settings], watch: Watch) -> Manifest:
                     f"The database of {snapshot.service} cannot be copied: {reason}. Nothing is "
                     "left of this set; run it again."
                 ) from error
-    found = Manifest(FORMAT, version("farmgate"), made_at, tuple(parts))
-    manifest.write(folder, found)
-    return found
+    return tuple(parts), made_at
 
 
 def _copy(snapshot: Snapshot, folder: Path, watch: Watch) -> Part:

@@ -1,6 +1,7 @@
 """`farmgate backup`: the four databases as one set."""
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -10,7 +11,11 @@ from rich.table import Table
 from farmgate.backup import manifest, saving
 from farmgate.backup.manifest import Manifest
 from farmgate.backup.watching import progress
-from farmgate.console import out
+from farmgate.console import err, out
+from farmgate.failures import Failed, Unreachable
+from farmgate.integrators import Account, accounts
+from farmgate.management import management_of
+from farmgate.preparing import broker_of
 from farmgate.services import NAMES
 from shared.config import Settings
 
@@ -21,6 +26,9 @@ from shared.config import Settings
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def command(folder: Path, only_check: bool, as_json: bool) -> None:
     """Write the databases of all four services, as they are at one moment, into a new FOLDER.
+
+    Beside them who the integrators are, where the broker's management API tells it: `farmgate
+    integrators restore` gives them back to a broker that lost its data.
 
     Services run on. Whoever records an event waits while the moment is taken, 5 seconds at most
     and mostly far less than one; the copies are made afterwards. PostgreSQL needs pg_dump here
@@ -33,6 +41,7 @@ def command(folder: Path, only_check: bool, as_json: bool) -> None:
     Exit code 0: the set is whole. 1: it is not, or could not be written. 3: a database cannot be
     reached.
     """
+    known, unknown = (None, None) if only_check else _integrators()
     with progress() as watch:
         if only_check:
             found = manifest.read(folder)
@@ -40,11 +49,24 @@ def command(folder: Path, only_check: bool, as_json: bool) -> None:
                 manifest.check(folder, part, watch(part.service, "checked"))
         else:
             every = [Settings.from_environment(name) for name in NAMES]
-            found = saving.save(every, folder, watch)
+            found = saving.save(every, folder, watch, known)
+    if unknown is not None:
+        err.print(f"[yellow]![/] Integrators are not in the set: {escape(unknown)}")
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
         return
     _show(folder, found)
+
+
+def _integrators() -> tuple[list[Account] | None, str | None]:
+    """Return who the integrators are, or why that is not known; neither where no broker is set."""
+    if not broker_of(os.environ):
+        return None, None
+    try:
+        return accounts(management_of(os.environ)), None
+    except (Failed, Unreachable) as error:
+        # The databases are what matters most: a broker that is away stops no backup.
+        return None, error.message
 
 
 def _show(folder: Path, found: Manifest) -> None:
@@ -63,4 +85,7 @@ def _show(folder: Path, found: Manifest) -> None:
             *(f"{sum(part.rows.values()):,}", f"{part.position:,}", f"{part.bytes:,}"),
         )
     out.print(table)
+    if found.integrators:
+        names = ", ".join(account.integrator.name for account in found.integrators)
+        out.print(f"Integrators: {escape(names)}")
     out.print("[green]✓[/] The set is whole. The keys are not in it: keep them elsewhere.")

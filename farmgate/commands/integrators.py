@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from farmgate import integrators
-from farmgate.broker_users import integrator_user
+from farmgate.backup import manifest
+from farmgate.broker_users import hashed, integrator_user
 from farmgate.console import out
 from farmgate.failures import Failed
 from farmgate.management import management_of
@@ -26,8 +26,7 @@ MEGABYTE = 1_048_576
 
 
 def _name(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    # Of what the topology's user may declare, and short enough for a queue's name.
-    if re.fullmatch("[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?", value) is None:
+    if integrators.NAME.fullmatch(value) is None:
         raise click.BadParameter("small letters, digits and - only, at most 50, such as shop-1")
     return value
 
@@ -100,7 +99,7 @@ def add(
     )
     password = secrets.token_urlsafe(24)
     with _written(password_file, password):
-        integrators.put(management, url, integrator, password)
+        integrators.put(management, url, integrator, hashed(password))
     told: dict[str, Any] = {
         "name": name,
         "queue": integrator.queue,
@@ -185,6 +184,50 @@ def remove(name: str, yes: bool) -> None:
         )
     integrators.remove(management, url, name)
     click.echo(f"Removed {name}, with {waiting} messages that waited for it.")
+
+
+@command.command("restore")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@JSON
+def restore(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
+    """Make the integrators of a backup anew, with the passwords that they have.
+
+    For a broker that lost its data. FOLDER is a set of `farmgate backup`. Who is at the broker is
+    left as it is. With NAMEs only these: whoever was removed since the backup comes back otherwise.
+    Queues begin empty; `farmgate events republish` says again what they missed.
+    """
+    management, url = management_of(os.environ), topology_url(os.environ)
+    kept = manifest.read(folder).integrators
+    if kept is None:
+        raise Failed(
+            f"{folder} does not say which integrators there were: it was made where no broker, or "
+            "not its management API, could be asked. Use another set, or farmgate integrators add."
+        )
+    by_name = {account.integrator.name: account for account in kept}
+    for name in names:
+        if name not in by_name:
+            raise Failed(f"{folder} has no integrator {name}: {', '.join(by_name) or 'no one'}.")
+    rows = []
+    for name in names or by_name:
+        integrator, password_hash = by_name[name].integrator, by_name[name].password_hash
+        done = _PRESENT if integrators.has_user(management, name) else _MADE
+        if password_hash is None:
+            done = _WITHOUT_PASSWORD.format(name)
+        elif done == _MADE:
+            integrators.put(management, url, integrator, password_hash)
+        rows.append({"name": name, "queue": integrator.queue, "done": done})
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        click.echo("There were none when the backup was made.")
+    for row in () if as_json else rows:
+        click.echo(f"{row['name']}: {row['done']}")
+
+
+_MADE = "made, with the password that it has"
+_PRESENT = "is there, left as it is"
+_WITHOUT_PASSWORD = "had no user when the backup was made: farmgate integrators add {}"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from farmgate.backup.watching import progress
 from farmgate.console import err, out
 from farmgate.failures import Failed
 from farmgate.locking import alone_in
+from farmgate.preparing import broker_of
 from farmgate.services import NAMES
 from shared.config import Settings, read
 
@@ -55,15 +56,13 @@ def command(folder: Path, services: tuple[str, ...], yes: bool, keep: bool, as_j
     data = Path(read(os.environ, "FARMGATE_DATA", "var"))
     settings = {name: Settings.from_environment(name) for name in NAMES}
     chosen = [name for name in NAMES if name in (services or NAMES)]
-    broker = read(os.environ, "FARMGATE_TOPOLOGY_BROKER_URL", "")
-    broker = broker or read(os.environ, "FARMGATE_BROKER_URL", "")
     with alone_in(data):
         with progress() as watch:
             plan = restoring.plan(folder, settings, chosen, watch)
         if not yes:
             _ask(plan)
         with progress() as watch:
-            done = restoring.restore(plan, broker, keep, watch)
+            done = restoring.restore(plan, broker_of(os.environ), keep, watch)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2))
     else:

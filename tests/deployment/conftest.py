@@ -24,6 +24,8 @@ PROJECT = "farmgate-tests"
 #: Containers of the four services, and all that stay.
 PROCESSES = tuple(f"{name}-{kind}" for name in NAMES for kind in ("web", "worker"))
 SERVERS = (*PROCESSES, "pages", "topology-keeper", "rabbitmq", "postgres", "gateway")
+#: The number of the user in our containers.
+OWNER = 10001
 #: Others are not told whose socket or memory it is.
 AS_ROOT = os.geteuid() == 0
 
@@ -175,6 +177,17 @@ def deployment() -> Iterator[Deployment]:
 @pytest.fixture(scope="session")
 def passwords(deployment: Deployment) -> Callable[[str], str]:
     return cache(deployment.password)
+
+
+@pytest.fixture
+def backups(tmp_path: Path) -> Path:
+    """Make a folder as docs/deployment.md does."""
+    if not AS_ROOT:
+        pytest.skip("only root can give a folder to the container's user")
+    folder = tmp_path / "backups"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, OWNER, OWNER)
+    return folder
 
 
 def connect(

@@ -1,5 +1,6 @@
 """Containers that are killed, stopped, replaced or multiplied while orders come in."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,7 +14,14 @@ from farmgate.demo.planning import PHONE
 from farmgate.failures import Refused
 from farmgate.services import NAMES
 from shared.testing.servers import wait_until
-from tests.deployment.conftest import SERVERS, Deployment, docker, orders_coming_in
+from tests.deployment.conftest import (
+    PROJECT,
+    SERVERS,
+    Deployment,
+    broker,
+    docker,
+    orders_coming_in,
+)
 
 #: Killed one after the other around one load: all of them by themselves would take half an hour.
 GROUPS = {
@@ -153,6 +161,36 @@ def test_a_broker_whose_container_is_made_anew_has_what_waited_in_it(deployment)
     finally:
         docker("start", deployment.container("catalog-worker"))
     wait_until(lambda: decided(shop, order["order_id"]), 120, "the order is decided")
+    deployment.verify()
+
+
+def test_a_broker_without_its_volume_gets_events_and_partners_back_by_what_operators_type(
+    deployment, backups
+):
+    shop = deployment.shop()
+    body = an_order(shop)
+    mounted = f"{backups}:/backups"
+    partner = json.loads(deployment.farmgate("integrators", "add", "partner", "--json"))
+    deployment.farmgate("backup", "/backups/monday", mounted=mounted)
+    docker("stop", deployment.container("catalog-worker"))
+    try:
+        order = place(shop, body)
+        deployment.must("rm", "-s", "-f", "rabbitmq")
+        docker("volume", "rm", f"{PROJECT}_rabbitmq-data")
+        deployment.must("up", "-d", "--no-deps", "rabbitmq")
+        wait_until(lambda: deployment.healthy("rabbitmq"), 90, "rabbitmq is healthy")
+    finally:
+        docker("start", deployment.container("catalog-worker"))
+
+    deployment.farmgate("topology")
+    deployment.farmgate("integrators", "restore", "/backups/monday", mounted=mounted)
+    deployment.farmgate("events", "republish", "--since", "1h")
+
+    wait_until(lambda: decided(shop, order["order_id"]), 120, "the order is decided")
+    with broker(deployment, partner["user"], partner["password"]) as connection:
+        channel = connection.channel()
+        wait_until(lambda: channel.basic_get(partner["queue"])[0], 60, "an event for the partner")
+    deployment.farmgate("integrators", "remove", "partner", "--yes")
     deployment.verify()
 
 

@@ -1,11 +1,9 @@
 """What docs/operations.md and docs/deployment.md tell an operator to type, typed."""
 
 import json
-import os
 import re
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +11,7 @@ from farmgate.services import NAMES
 from shared.testing.servers import wait_until
 from tests.deployment.conftest import (
     AS_ROOT,
+    OWNER,
     PROCESSES,
     PROJECT,
     Deployment,
@@ -22,20 +21,6 @@ from tests.deployment.conftest import (
     orders_coming_in,
     orders_placed,
 )
-
-#: The number of the user in our containers.
-OWNER = 10001
-
-
-@pytest.fixture
-def backups(tmp_path: Path) -> Path:
-    """Make a folder as docs/deployment.md does."""
-    if not AS_ROOT:
-        pytest.skip("only root can give a folder to the container's user")
-    folder = tmp_path / "backups"
-    folder.mkdir(mode=0o700)
-    os.chown(folder, OWNER, OWNER)
-    return folder
 
 
 def test_a_backup_made_under_load_is_restored_and_the_four_agree(deployment, passwords, backups):

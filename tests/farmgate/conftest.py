@@ -1,16 +1,25 @@
-"""Fixtures of the command's tests: a stand-in for a service, and the command itself."""
+"""What the command's tests share: a stand-in for a service, databases, and the command itself."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import pika
 import pytest
 from click.testing import CliRunner, Result
 
 from farmgate.cli import main
+from farmgate.services import NAMES
+from shared import migrations
+from shared.testing.servers import RabbitMQ
+
+Farmgate = Callable[..., Result]
 
 
 @dataclass
@@ -70,7 +79,7 @@ def stand() -> Iterator[Stand]:
 
 
 @pytest.fixture
-def farmgate(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def farmgate(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Farmgate:
     """Run the command with an own data folder."""
     monkeypatch.setenv("FARMGATE_DATA", str(tmp_path / "var"))
 
@@ -78,3 +87,55 @@ def farmgate(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
         return CliRunner().invoke(main, list(arguments))
 
     return run
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the four databases, empty."""
+    folder = tmp_path_factory.mktemp("migrated")
+    for name in NAMES:
+        migrations.upgrade(name, f"sqlite:///{folder}/{name}.db")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, migrated: Path, farmgate: Farmgate) -> Path:
+    """The command's own data folder with four databases."""
+    shutil.copytree(migrated, tmp_path / "var")
+    return tmp_path / "var"
+
+
+@pytest.fixture
+def name() -> str:
+    """Nobody else's: users belong to the whole broker."""
+    return f"shop-{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def integrators(
+    broker: RabbitMQ, vhost: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Farmgate]:
+    """Run `farmgate integrators …`; what it made is removed in the end."""
+    monkeypatch.setenv("FARMGATE_DATA", str(tmp_path))
+    monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
+    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.manage())
+
+    def run(*arguments: str, **options: Any) -> Result:
+        return CliRunner().invoke(main, ["integrators", *arguments], **options)
+
+    yield run
+    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.manage())
+    monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
+    run("remove", name, "--yes")
+
+
+def added(integrators: Farmgate, *arguments: str) -> dict[str, Any]:
+    done = integrators("add", *arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
+
+
+def connect(vhost: str, user: str, password: str) -> pika.BlockingConnection:
+    parameters = pika.URLParameters(vhost)
+    parameters.credentials = pika.PlainCredentials(user, password)
+    return pika.BlockingConnection(parameters)

@@ -1,7 +1,6 @@
 """`farmgate backup` and `restore`: what is refused, what is left by a failure, what is kept."""
 
 import json
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -26,22 +25,6 @@ from shared.tables import Inbox, Outbox, RelayState
 
 Farmgate = Callable[..., Result]
 PLACED = "orders.order_placed.v1"
-
-
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the four databases, empty."""
-    folder = tmp_path_factory.mktemp("migrated")
-    for name in NAMES:
-        migrations.upgrade(name, f"sqlite:///{folder}/{name}.db")
-    return folder
-
-
-@pytest.fixture
-def data(tmp_path: Path, migrated: Path, farmgate: Farmgate) -> Path:
-    """The command's own data folder with four databases."""
-    shutil.copytree(migrated, tmp_path / "var")
-    return tmp_path / "var"
 
 
 @pytest.fixture

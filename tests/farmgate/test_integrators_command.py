@@ -2,19 +2,16 @@
 
 import json
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pika
 import pytest
 import requests
-from click.testing import CliRunner, Result
 from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
 from farmgate import broker_users
-from farmgate.cli import main
 from farmgate.integrators import known
 from farmgate.keeping import ByManagement
 from farmgate.management import management_of
@@ -24,33 +21,9 @@ from shared.clock import now
 from shared.events import BY_TYPE
 from shared.healing import Whole
 from shared.testing.servers import RabbitMQ
+from tests.farmgate.conftest import Farmgate, added, connect
 
-Farmgate = Callable[..., Result]
 PAID, PLACED = "orders.order_paid.v1", "orders.order_placed.v1"
-
-
-@pytest.fixture
-def name() -> str:
-    """Nobody else's: users belong to the whole broker."""
-    return f"shop-{uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def integrators(
-    broker: RabbitMQ, vhost: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Farmgate]:
-    """Run `farmgate integrators …`; what it made is removed in the end."""
-    monkeypatch.setenv("FARMGATE_DATA", str(tmp_path))
-    monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
-    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.manage())
-
-    def run(*arguments: str, **options: Any) -> Result:
-        return CliRunner().invoke(main, ["integrators", *arguments], **options)
-
-    yield run
-    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.manage())
-    monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
-    run("remove", name, "--yes")
 
 
 @pytest.fixture
@@ -64,18 +37,6 @@ def api(broker: RabbitMQ, vhost: str) -> Callable[..., Any]:
         return answer.json() if answer.ok else None
 
     return get
-
-
-def added(integrators: Farmgate, *arguments: str) -> dict[str, Any]:
-    done = integrators("add", *arguments, "--json")
-    assert done.exit_code == 0, done.output
-    return dict(json.loads(done.stdout))
-
-
-def connect(vhost: str, user: str, password: str) -> pika.BlockingConnection:
-    parameters = pika.URLParameters(vhost)
-    parameters.credentials = pika.PlainCredentials(user, password)
-    return pika.BlockingConnection(parameters)
 
 
 def bound(api: Callable[..., Any], queue: str) -> set[str]:

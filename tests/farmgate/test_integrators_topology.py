@@ -13,6 +13,7 @@ from uuid import uuid4
 import pika
 import pytest
 
+from farmgate.broker_users import hashed
 from farmgate.integrators import put, remove
 from farmgate.keeping import ByManagement
 from farmgate.management import management_of
@@ -53,7 +54,7 @@ def make(environment: dict[str, str], vhost: str) -> Iterator[Callable[..., Inte
 
     def new(*patterns: str, max_bytes: int = topology.INTEGRATOR_BYTES) -> Integrator:
         integrator = Integrator(f"shop-{uuid4().hex[:8]}", patterns or ("orders.*",), max_bytes)
-        put(management, vhost, integrator, "a-password")
+        put(management, vhost, integrator, hashed("a-password"))
         made.append(integrator)
         return integrator
 
