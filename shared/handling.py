@@ -160,8 +160,8 @@ class Handling:
     def _apply_step(self, session: Session, step: Step, firsts: dict[str, UUID]) -> str:
         event = step.event
         first = firsts.get(event.subject)
-        if first not in (None, event.event_id):
-            parked.park(session, event, "behind", None, "behind")
+        if first is not None and first != event.event_id:
+            firsts[event.subject] = parked.wait(session, event, first)
             return "parked"
         if step.problem is not None:
             firsts[event.subject] = event.event_id

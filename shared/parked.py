@@ -3,7 +3,8 @@
 The first event of a subject that fails is `waiting`; later ones of that subject are parked
 `behind` it, so that their order is kept, while all other subjects go on. It is tried again
 with growing pauses, and after `ATTEMPTS` it is `dead` and waits for an operator. Only the first
-of a subject ever has a time for its next try.
+of a subject ever has a time for its next try. What its publisher said before one that waits, and
+says again since the broker lost it, goes before that one: it may be just what that one lacks.
 """
 
 import random
@@ -17,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from shared.clock import now
-from shared.envelope import Envelope
+from shared.envelope import Envelope, decode
 from shared.tables import Parked
 
 #: Tries before an event is given to the operator: with the pauses below, after about 4 hours.
@@ -54,10 +55,18 @@ def firsts_of(session: Session, subjects: Iterable[str]) -> dict[str, UUID]:
     return {subject: event_id for subject, event_id in rows}
 
 
-def park(session: Session, event: Envelope, reason: str, error: str | None, state: str) -> None:
+def park(
+    session: Session,
+    event: Envelope,
+    reason: str,
+    error: str | None,
+    state: str,
+    place: int | None = None,
+) -> None:
     """Park one event; `state` is `waiting`, `behind`, `suspect` or `dead`.
 
-    One that is parked already keeps its place in the order and its attempts.
+    Its place in the order is the last if none is given. One that is parked already keeps its own,
+    and its attempts.
     """
     moment = now()
     to_be_tried = state in ("waiting", "suspect")
@@ -76,7 +85,7 @@ def park(session: Session, event: Envelope, reason: str, error: str | None, stat
         .values(
             event_id=event.event_id,
             # Counted in the statement: whoever parks holds the consumer's turn.
-            arrival=select(func.coalesce(func.max(Parked.arrival), 0) + 1).scalar_subquery(),
+            arrival=_LAST.scalar_subquery() if place is None else place,
             subject=event.subject,
             publisher=event.publisher,
             type=event.type,
@@ -87,6 +96,42 @@ def park(session: Session, event: Envelope, reason: str, error: str | None, stat
         )
         .on_conflict_do_update(index_elements=["event_id"], set_=changing)
     )
+
+
+_LAST = select(func.coalesce(func.max(Parked.arrival), 0) + 1)
+
+
+def wait(session: Session, event: Envelope, first: UUID) -> UUID:
+    """Park an event of a subject of which `first` is parked, at its place.
+
+    Returns the first of the subject now. It is due at once if it is this event.
+    """
+    later = _said_later(session, event)
+    if not later:
+        park(session, event, "behind", None, "behind")
+        return first
+    place = session.scalars(_LAST).one()
+    # From the last on, each to the place that the one after it has left: no two ever have the same.
+    for row in reversed(later):
+        row.arrival, place = place, row.arrival
+        if row.state != "dead":
+            row.state, row.next_attempt_at = "behind", None
+        session.flush()
+    park(session, event, "behind", None, "behind", place)
+    return _first_of(session, event.subject) or event.event_id
+
+
+def _said_later(session: Session, event: Envelope) -> list[Parked]:
+    """Return what is parked of the same subject and publisher and comes after it, in order."""
+    said = select(Parked).where(
+        Parked.subject == event.subject, Parked.publisher == event.publisher
+    )
+    last = session.scalars(said.order_by(Parked.arrival.desc()).limit(1)).one_or_none()
+    # Nearly always: a subject's events come in their order, and wait in it.
+    if last is None or decode(last.body).sequence <= event.sequence:
+        return []
+    rows = session.scalars(said.order_by(Parked.arrival))
+    return [row for row in rows if decode(row.body).sequence > event.sequence]
 
 
 def _storable(error: str) -> str:
@@ -174,8 +219,13 @@ def leave(session: Session, event: Placed) -> UUID | None:
     Returns the id of that next one.
     """
     session.execute(delete(Parked).where(Parked.event_id == event.event_id))
+    return _first_of(session, event.subject)
+
+
+def _first_of(session: Session, subject: str) -> UUID | None:
+    """Return the first event of a subject; one that waited behind another is due at once."""
     row = session.scalars(
-        select(Parked).where(Parked.subject == event.subject).order_by(Parked.arrival).limit(1)
+        select(Parked).where(Parked.subject == subject).order_by(Parked.arrival).limit(1)
     ).one_or_none()
     if row is None:
         return None

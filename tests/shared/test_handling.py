@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event as sql_event
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from shared import clock, parked
 from shared.database import Database
@@ -199,6 +200,57 @@ def test_after_the_fix_a_parked_subject_takes_effect_in_order(
 
     assert [e.sequence for e in probe.effects(database)] == [1, 2, 3]
     assert parked_rows(database) == []
+
+
+def only_in_order(session: Session, event: Envelope) -> None:
+    """Handle an event as the probe does, if the one before it has taken effect."""
+    before = select(probe.Effect).filter_by(subject=event.subject, sequence=event.sequence - 1)
+    if event.sequence > 1 and session.scalars(before).first() is None:
+        raise probe.Broken(f"{event.sequence - 1} is missing")
+    probe.on_order_paid(session, event)
+
+
+@pytest.mark.parametrize(
+    "said", [[3, 2, 1], [2, 1, 3], [3, 1, 2], [2, 4, 3, 1], [4, 2, 1, 3], [5, 3, 4, 1, 2]]
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_was_lost_and_is_said_again_goes_before_what_waits_without_it(
+    database: Database, said: list[int], at_once: bool
+) -> None:
+    handling = Handling(Service("notifications", {OrderPaid: only_in_order}), database)
+    order, other = uuid4(), uuid4()
+    events = [paid(order, sequence) for sequence in said]
+
+    for batch in [events] if at_once else [[event] for event in events]:
+        handling.settle(batch, never_away)
+    handling.settle([paid(other)], never_away)
+    waiting = [row.next_attempt_at for row in parked_rows(database) if row.next_attempt_at]
+    make_due(database)
+    while handling.retry_parked():
+        pass
+
+    assert len(waiting) == 1 and waiting[0] <= clock.now()
+    effects = [e.sequence for e in probe.effects(database) if e.subject == f"order/{order}"]
+    assert effects == sorted(said)
+    assert parked_rows(database) == []
+
+
+def test_what_is_said_again_leaves_an_event_that_was_given_up_to_its_operator(
+    database: Database,
+) -> None:
+    handling = Handling(Service("notifications", {OrderPaid: only_in_order}), database)
+    order = uuid4()
+    first, second = paid(order, 1), paid(order, 2)
+    handling.park_given_up(second, "returned twenty times", never_away)
+
+    handling.settle([first], never_away)
+    while handling.retry_parked():
+        pass
+
+    assert [e.sequence for e in probe.effects(database)] == [1]
+    assert [(row.event_id, row.state) for row in parked_rows(database)] == [
+        (second.event_id, "dead")
+    ]
 
 
 def test_a_parked_event_pauses_longer_each_time_and_is_dead_after_its_attempts(
