@@ -119,6 +119,14 @@ class Bench:
         """Whether the process reached the point at which it was to die."""
         return (self.folder / f"{name}.done").exists()
 
+    def told(self, name: str, event: str) -> Iterator[dict[str, Any]]:
+        """Return the lines of a process's log that tell of an event, the oldest first."""
+        for line in self.system.log(name).splitlines():
+            # Of a killed process the last one may be half a line.
+            if f'"event": "{event}"' in line:
+                with suppress(ValueError):
+                    yield json.loads(line)
+
     def look_after(self) -> None:
         """Start again what died, as a container's restart policy does, until `stop`."""
         died: dict[str, float] = {}

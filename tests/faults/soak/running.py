@@ -210,13 +210,34 @@ def _recover(bench: Bench, load: Load, scene: Scene) -> float:
     began = monotonic()
     _go_all_the_way(bench, load, scene)
     if bench.lost_at is not None:
-        # What was lost is asked for in the dead queues. Once those are empty it is in the queues,
-        # and an order placed then comes after it.
-        wait_until(lambda: not _queued(bench, ".dead"), RECOVERED, "what was lost is said again")
+        # What was lost is asked for in the dead queues. Once that is done it is in the queues, and
+        # an order placed then comes after it. The broker counts its queues late, the logs tell it.
+        wait_until(
+            lambda: _said_again(bench) and not _queued(bench, ".dead"),
+            RECOVERED,
+            "what was lost is said again",
+        )
         _go_all_the_way(bench, load, scene)
         bench.losses.append((bench.lost_at, time()))
         bench.lost_at = None
     return monotonic() - began
+
+
+def _said_again(bench: Bench) -> bool:
+    """Whether the last request to publish again has been done in each service."""
+    asked = {
+        line["outbox"]: _since(line) for line in bench.told("topology", "asked to publish again")
+    }
+    done = {
+        (line["service"], _since(line))
+        for name in bench.workers
+        for line in bench.told(name, "published again")
+    }
+    return asked.items() <= done
+
+
+def _since(line: dict[str, Any]) -> str:
+    return str(line["reason"]).partition("since ")[2].partition(" ")[0]
 
 
 def _go_all_the_way(bench: Bench, load: Load, scene: Scene) -> None:
