@@ -401,6 +401,13 @@ def test_requests_made_from_the_document_find_nothing(world: World, name: str) -
         if name == "orders":
             callbacks = "/api/orders/v1/payments/callbacks"
             schema.auth.set_from_requests(Signed(world.payment_secret)).apply_to(path=callbacks)
+        paths = {result.ok().path for result in schema.get_all_operations()}
+
+        @schema.hook
+        def filter_case(context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
+            """Leave out a request whose id is the name of a route beside it: that one answers."""
+            return case.formatted_path == case.path or case.formatted_path not in paths
+
         for result in schema.get_all_operations():
             operation = result.ok()
             if operation.definition.raw.get("x-required-scope") in DEVICE_SCOPES:
