@@ -21,7 +21,7 @@ from shared.testing.processes import SERVICES
 from shared.testing.servers import wait_until
 from tests.faults.soak import ledger as ledgers
 from tests.faults.soak.bench import Bench
-from tests.faults.soak.faults import FAULTS, Fault, Heal
+from tests.faults.soak.faults import FAULTS, Fault, Heal, deliver_again
 from tests.faults.soak.ledger import Ledger
 from tests.faults.soak.load import PLENTY, Load, receive
 
@@ -187,7 +187,8 @@ def _round(
 ) -> None:
     heals: list[Heal] = []
     lasts = 0.0
-    for fault in faults:
+    # It reads what was published, from a database that another fault may take away.
+    for fault in sorted(faults, key=lambda fault: fault.harm is not deliver_again):
         chance = Random(random.random())
         heals.append(fault.harm(bench, chance))
         lasts = max(lasts, chance.uniform(*fault.lasts))
