@@ -98,8 +98,17 @@ def check(patterns: Sequence[str]) -> None:
 
 
 def has_user(management: Management, name: str) -> bool:
-    """Tell whether an integrator's user is at the broker: the last thing that `put` makes."""
-    return management.get("users", broker_users.integrator_user(name)) is not None
+    """Tell whether an integrator's user is at the broker, and not one that `put` made by half.
+
+    Its rights are the last thing that `put` makes. Without any here, the user may also be that of
+    another virtual host, and is nobody's to make anew.
+    """
+    user = broker_users.integrator_user(name)
+    if management.get("users", user) is None:
+        return False
+    if management.get("permissions", management.vhost, user) is not None:
+        return True
+    return all(one.name != name for one in known(management))
 
 
 def put(management: Management, url: str, integrator: Integrator, password_hash: str) -> None:

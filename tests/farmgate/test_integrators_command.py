@@ -165,17 +165,34 @@ def test_a_new_password_of_nobody_is_refused(integrators: Farmgate, name: str) -
 
 
 @pytest.mark.broker
+@pytest.mark.parametrize("lacks", ["its user", "its rights"])
 def test_one_that_was_made_by_half_is_finished_by_the_next_try(
-    integrators: Farmgate, name: str, vhost: str, broker: RabbitMQ
+    integrators: Farmgate, name: str, vhost: str, broker: RabbitMQ, lacks: str
 ) -> None:
     told = added(integrators, name, "--events", PAID)
-    broker.ctl("delete_user", told["user"])
+    if lacks == "its user":
+        broker.ctl("delete_user", told["user"])
+    else:
+        broker.ctl("clear_permissions", "-p", vhost.rpartition("/")[2], told["user"])
 
     again = added(integrators, name)
 
     assert again["events"] == [PAID]
     with connect(vhost, again["user"], again["password"]) as connection:
         connection.channel().basic_get(again["queue"])
+
+
+@pytest.mark.broker
+def test_the_user_of_another_virtual_host_is_left_alone(
+    integrators: Farmgate, name: str, broker: RabbitMQ
+) -> None:
+    broker.ctl("add_user", f"integrator-{name}", "theirs")
+
+    done = integrators("add", name)
+
+    assert done.exit_code == 1
+    assert "exists" in done.output
+    broker.ctl("authenticate_user", f"integrator-{name}", "theirs")
 
 
 @pytest.mark.broker
