@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import sessionmaker as make_sessions
@@ -51,8 +51,8 @@ def trouble_of(error: BaseException) -> Trouble:
         return Trouble.DEADLOCK
     if error.connection_invalidated or (state and state.startswith(_AWAY)):
         return Trouble.AWAY
-    name = type(error.orig).__name__
-    if name == "OperationalError" and state is None:
+    # With psycopg's ConnectionTimeout, which has a name of its own.
+    if isinstance(error, OperationalError) and state is None:
         text = str(error.orig).lower()
         module = type(error.orig).__module__
         if module.startswith("sqlite3"):
