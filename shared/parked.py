@@ -31,6 +31,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 2, 3600
 ERROR_LENGTH = 2000
 #: The reason of an event during whose handling the worker died.
 KILLED = "killed_worker"
+_NEXT_PLACE = select(func.coalesce(func.max(Parked.arrival), 0) + 1)
 
 
 def pause_after(attempts: int) -> timedelta:
@@ -85,7 +86,7 @@ def park(
         .values(
             event_id=event.event_id,
             # Counted in the statement: whoever parks holds the consumer's turn.
-            arrival=_LAST.scalar_subquery() if place is None else place,
+            arrival=_NEXT_PLACE.scalar_subquery() if place is None else place,
             subject=event.subject,
             publisher=event.publisher,
             type=event.type,
@@ -98,9 +99,6 @@ def park(
     )
 
 
-_LAST = select(func.coalesce(func.max(Parked.arrival), 0) + 1)
-
-
 def wait(session: Session, event: Envelope, first: UUID) -> UUID:
     """Park an event of a subject of which `first` is parked, at its place.
 
@@ -110,7 +108,7 @@ def wait(session: Session, event: Envelope, first: UUID) -> UUID:
     if not later:
         park(session, event, "behind", None, "behind")
         return first
-    place = session.scalars(_LAST).one()
+    place = session.scalars(_NEXT_PLACE).one()
     # From the last on, each to the place that the one after it has left: no two ever have the same.
     for row in reversed(later):
         row.arrival, place = place, row.arrival

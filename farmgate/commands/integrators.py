@@ -23,6 +23,10 @@ from shared.topology import INTEGRATOR_BYTES, Integrator
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 MEGABYTE = 1_048_576
+#: What `restore` says of each.
+_MADE = "made, with the password that it has"
+_PRESENT = "is there, left as it is"
+_WITHOUT_PASSWORD = "had no user when the backup was made: farmgate integrators add {}"
 
 
 def _name(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -223,11 +227,6 @@ def restore(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
         click.echo("There were none when the backup was made.")
     for row in () if as_json else rows:
         click.echo(f"{row['name']}: {row['done']}")
-
-
-_MADE = "made, with the password that it has"
-_PRESENT = "is there, left as it is"
-_WITHOUT_PASSWORD = "had no user when the backup was made: farmgate integrators add {}"
 
 
 @contextmanager
