@@ -10,12 +10,14 @@ from typing import Any
 
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from farmgate import run_file
 from farmgate.client import Client, addresses
+from farmgate.failures import Failed, Unreachable
+from farmgate.management import management_of
 from farmgate.services import NAMES, service_of
 from shared import clock, migrations, parked, stalled, topology
 from shared.config import Settings, read
@@ -31,6 +33,11 @@ CLOCK_SECONDS = 5
 LONG_QUEUE = 10_000
 #: Bytes that must be free: below, PostgreSQL, RabbitMQ and SQLite soon refuse to write.
 FREE_BYTES = 1_000_000_000
+#: Takes new pages, 1 MB of them, and gives them back. Not more: what a server with little room
+#: needs next is a segment of its log, and without one it ends.
+TAKE_ROOM = text(
+    "CREATE TEMPORARY TABLE doctor_takes_room ON COMMIT DROP AS SELECT generate_series(1, 28000)"
+)
 
 
 class Ill(Exception):
@@ -64,6 +71,7 @@ def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
         database = _check(f"{name}: database", _database, settings)
         yield database
         if database.ok:
+            yield _check(f"{name}: writes", _writes, settings)
             yield _check(f"{name}: events", _events, settings)
             yield _check(f"{name}: clock", _clock, settings)
             yield _check(f"{name}: stalled", _stalled, settings)
@@ -72,6 +80,7 @@ def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
     for url in brokers:
         yield _check(f"broker {_without_password(url)}", _broker, url)
     if brokers:
+        yield _check("broker's alarms", _alarms, environment)
         yield _check("topology", _topology, next(iter(brokers)))
         for name in NAMES:
             yield _check(f"{name}: queue", _queue, next(iter(brokers)), name)
@@ -153,6 +162,24 @@ def _database(settings: Settings) -> str:
     if present != newest:
         raise Ill(f"at revision {present}, not {newest}; run: farmgate migrate {name}")
     return f"{url.render_as_string()}, revision {present}"
+
+
+def _writes(settings: Settings) -> str:
+    """See whether the database takes new rows: one on a full volume still reads."""
+    database = Database(settings.database_url, statement_seconds=10)
+    try:
+        if database.is_sqlite:
+            return "to the disk above"
+        with database.sessions.begin() as session:
+            session.execute(TAKE_ROOM)
+    except SQLAlchemyError as error:
+        raise Ill(
+            f"refused: {_first_line(error)}; until it takes them, requests are refused with 503 "
+            "and events wait: make room on the volume of its server, or see why it only reads"
+        ) from error
+    finally:
+        database.close()
+    return "new rows are taken"
 
 
 def _events(settings: Settings) -> str:
@@ -273,6 +300,28 @@ def _broker(url: str) -> str:
             "RabbitMQ runs"
         ) from error
     return "reached"
+
+
+def _alarms(environment: Mapping[str, str]) -> str:
+    """See by the management API whether a node holds back all that is published."""
+    try:
+        nodes = management_of(environment).get("nodes") or []
+    except (Failed, Unreachable) as error:
+        return f"not looked at, rabbitmq-diagnostics alarms tells them: {error.message}"
+    wrong = []
+    for node in nodes:
+        if node.get("disk_free_alarm"):
+            free, limit = node["disk_free"] / 1e9, node["disk_free_limit"] / 1e9
+            wrong.append(f"{node['name']} has {free:.1f} GB free of the {limit:.1f} that it wants")
+        if node.get("mem_alarm"):
+            used, limit = node["mem_used"] / 1e6, node["mem_limit"] / 1e6
+            wrong.append(f"{node['name']} uses {used:.0f} MB of memory, its limit is {limit:.0f}")
+    if wrong:
+        raise Ill(
+            f"{'; '.join(wrong)}: orders are taken, but no event leaves until it has room again; "
+            "then the relays go on by themselves"
+        )
+    return f"none at {len(nodes)} nodes" if len(nodes) > 1 else "none"
 
 
 def _patiently(url: str) -> pika.URLParameters:

@@ -6,17 +6,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pika
+import psycopg
 import pytest
 from click.testing import Result
+from sqlalchemy.engine import make_url
 
 from farmgate import doctor
+from farmgate.management import management_of
 from farmgate.services import NAMES, service_of
 from shared import clock, keys, topology
 from shared.database import Database
 from shared.ids import new_id
 from shared.migrations import upgrade
 from shared.tables import Outbox, Parked, StalledCase
-from shared.testing.servers import RabbitMQ
+from shared.testing.servers import RabbitMQ, wait_until
 
 Farmgate = Callable[..., Result]
 
@@ -172,3 +175,63 @@ def test_a_queue_without_a_consumer_and_dead_letters_are_told(
     assert "nobody takes its 0 events; start `farmgate worker orders`" in alone.detail
     assert served.ok, served.detail
     assert dead.detail.startswith("1 in orders.events.dead")
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("limit", "alarming", "harmless", "flag", "told"),
+    [
+        ("set_vm_memory_high_watermark", "0.00001", "0.6", "mem_alarm", "MB of memory"),
+        ("set_disk_free_limit", "900000GB", "50MB", "disk_free_alarm", "GB free"),
+    ],
+    ids=["memory", "disk"],
+)
+def test_an_alarm_of_the_broker_is_told(
+    tmp_path: Path,
+    broker: RabbitMQ,
+    vhost: str,
+    limit: str,
+    alarming: str,
+    harmless: str,
+    flag: str,
+    told: str,
+) -> None:
+    url = {"FARMGATE_BROKER_URL": vhost, "FARMGATE_BROKER_MANAGEMENT_URL": broker.manage()}
+    management = management_of(url)
+    broker.ctl(limit, alarming)
+    try:
+        # The API tells what the nodes last counted.
+        wait_until(lambda: management.get("nodes")[0].get(flag), 60, "an alarm")
+        found = findings_of(tmp_path, **url)["broker's alarms"]
+    finally:
+        broker.ctl(limit, harmless)
+
+    assert told in found.detail
+    assert "no event leaves" in found.detail
+    wait_until(lambda: not management.get("nodes")[0].get(flag), 60, "it is over")
+    assert findings_of(tmp_path, **url)["broker's alarms"].ok
+
+
+def test_alarms_that_cannot_be_asked_for_are_no_alarm(tmp_path: Path) -> None:
+    found = findings_of(tmp_path, FARMGATE_BROKER_URL="amqp://guest:guest@127.0.0.1:9/")
+
+    assert found["broker's alarms"].ok
+    assert "rabbitmq-diagnostics alarms" in found["broker's alarms"].detail
+
+
+@pytest.mark.postgres
+def test_a_database_that_only_reads_is_told(tmp_path: Path, postgres: Callable[[str], str]) -> None:
+    url = postgres("catalog")
+    upgrade("catalog", url)
+    assert findings_of(tmp_path, FARMGATE_CATALOG_DATABASE_URL=url)["catalog: writes"].ok
+
+    address = make_url(url)
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(
+            f'ALTER DATABASE "{address.database}" SET default_transaction_read_only = on'
+        )
+
+    found = findings_of(tmp_path, FARMGATE_CATALOG_DATABASE_URL=url)["catalog: writes"]
+
+    assert not found.ok
+    assert "read-only" in found.detail

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import func, select
 
+from farmgate import doctor
 from services.catalog.app import create_app
 from services.catalog.models import Enterprise
 from shared import keys, migrations
@@ -212,6 +213,9 @@ def test_while_the_disk_of_the_database_is_full_requests_are_refused_whole(
     for number in refused:
         told = answers[number]
         assert (told.status_code, told.json["type"]) == (503, "/problems/unavailable")
+    full = {found.check: found for found in doctor.examine(environment)}["catalog: writes"]
+    assert not full.ok
+    assert "No space left on device" in full.detail
     ballast.unlink()
 
     assert [add(number).status_code for number in range(MORE_THAN_FIT)] == [201] * MORE_THAN_FIT
