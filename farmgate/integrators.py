@@ -165,11 +165,20 @@ def remove(management: Management, url: str, name: str) -> None:
     The parameter first, or the keeper would make the queue again.
 
     Raises:
-        Failed, Unreachable: the broker refused or is away.
+        Failed, Unreachable: the broker refused or is away, or the integrator is another virtual
+            host's: users and parameters belong to the whole broker.
     """
-    queue = Integrator(name).queue
+    queue, user = Integrator(name).queue, broker_users.integrator_user(name)
+    parameter = management.get("global-parameters", queue)
+    homes = {parameter["value"]["vhost"]} if parameter else set()
+    homes |= {right["vhost"] for right in management.get("users", user, "permissions") or ()}
+    if elsewhere := homes - {management.vhost}:
+        raise Failed(
+            f"Integrator {name} belongs to virtual host {', '.join(sorted(elsewhere))} of this "
+            f"broker, not to {management.vhost}: set FARMGATE_BROKER_URL to that one to remove it."
+        )
     management.delete("global-parameters", queue)
-    management.delete("users", broker_users.integrator_user(name))
+    management.delete("users", user)
     with _Channel(url) as channel:
         channel.queue_delete(queue)
 

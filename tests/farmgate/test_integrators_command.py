@@ -261,6 +261,26 @@ def test_removing_says_what_is_dropped_and_asks(
     assert integrators("remove", name, "--yes").exit_code == 1
 
 
+@pytest.mark.broker
+def test_one_of_another_virtual_host_is_not_removed(
+    integrators: Farmgate,
+    name: str,
+    broker: RabbitMQ,
+    vhost: str,
+    api: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = added(integrators, name)
+    monkeypatch.setenv("FARMGATE_BROKER_URL", broker.url())
+
+    done = integrators("remove", name, "--yes")
+
+    assert done.exit_code == 1
+    assert f"belongs to virtual host {vhost.rpartition('/')[2]}" in done.output
+    assert api(f"users/{told['user']}") is not None
+    assert api(f"global-parameters/{told['queue']}") is not None
+
+
 @pytest.mark.parametrize("wrong", ["Shop", "a.b", "-a", "", "a" * 60, "a*"])
 def test_a_name_that_no_queue_may_have_is_wrong_usage(farmgate: Farmgate, wrong: str) -> None:
     assert farmgate("integrators", "add", "--", wrong).exit_code == 2
