@@ -9,10 +9,10 @@ from shared.logs import get
 
 log = get(__name__)
 
-#: Seconds before a failed loop starts again: the first time, and at most.
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-#: A loop that ran this many seconds before it failed begins with the first pause again.
-STEADY = 60.0
+#: Seconds before a failed loop starts again: the first time, and at most. One that ran for longer
+#: than the longest pause before it failed begins with the first again. What is away comes back for
+#: all of a service's loops within the longest, so that is the greater part of a recovery.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 
 class Stopped(Exception):
@@ -55,7 +55,7 @@ def supervise(
             # of its loops looks healthy and does half its work.
             except BaseException as error:
                 failed(error)
-                if monotonic() - started > STEADY:
+                if monotonic() - started > LONGEST_PAUSE:
                     pause = FIRST_PAUSE
                 log.error("loop failed", loop=name, error=repr(error), seconds=pause)
                 # Chance: what failed together must not come back together.
