@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -164,36 +165,38 @@ def _database(settings: Settings) -> str:
     return f"{url.render_as_string()}, revision {present}"
 
 
-def _writes(settings: Settings) -> str:
-    """See whether the database takes new rows: one on a full volume still reads."""
+@contextmanager
+def _opened(settings: Settings, refused: str) -> Iterator[Database]:
+    """A service's database for a moment; what it refuses is told as `refused` has it."""
     database = Database(settings.database_url, statement_seconds=10)
     try:
+        yield database
+    except SQLAlchemyError as error:
+        raise Ill(refused.format(_first_line(error))) from error
+    finally:
+        database.close()
+
+
+def _writes(settings: Settings) -> str:
+    """See whether the database takes new rows: one on a full volume still reads."""
+    refused = (
+        "refused: {}; until it takes them, requests are refused with 503 and events wait: make "
+        "room on the volume of its server, or see why it only reads"
+    )
+    with _opened(settings, refused) as database:
         if database.is_sqlite:
             return "to the disk above"
         with database.sessions.begin() as session:
             session.execute(TAKE_ROOM)
-    except SQLAlchemyError as error:
-        raise Ill(
-            f"refused: {_first_line(error)}; until it takes them, requests are refused with 503 "
-            "and events wait: make room on the volume of its server, or see why it only reads"
-        ) from error
-    finally:
-        database.close()
     return "new rows are taken"
 
 
 def _events(settings: Settings) -> str:
-    database = Database(settings.database_url, statement_seconds=10)
-    try:
-        with database.readers() as session:
-            oldest = session.scalar(
-                select(func.min(Outbox.recorded_at)).where(Outbox.position.is_(None))
-            )
-            counts = parked.counts(session)
-    except SQLAlchemyError as error:
-        raise Ill(f"cannot be counted: {_first_line(error)}") from error
-    finally:
-        database.close()
+    with _opened(settings, "cannot be counted: {}") as database, database.readers() as session:
+        oldest = session.scalar(
+            select(func.min(Outbox.recorded_at)).where(Outbox.position.is_(None))
+        )
+        counts = parked.counts(session)
     if counts:
         found = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         raise Ill(f"{found} parked; see why: farmgate parked list")
@@ -209,17 +212,12 @@ def _events(settings: Settings) -> str:
 
 
 def _clock(settings: Settings) -> str:
-    database = Database(settings.database_url, statement_seconds=10)
-    try:
+    with _opened(settings, "cannot be asked: {}") as database:
         if database.is_sqlite:
             return "the machine's own"
         with database.readers() as session:
             asked_at = clock.now()
             theirs = session.scalars(select(func.clock_timestamp())).one()
-    except SQLAlchemyError as error:
-        raise Ill(f"cannot be asked: {_first_line(error)}") from error
-    finally:
-        database.close()
     apart = (theirs.astimezone(UTC) - asked_at).total_seconds()
     if abs(apart) > CLOCK_SECONDS:
         raise Ill(
@@ -230,14 +228,8 @@ def _clock(settings: Settings) -> str:
 
 
 def _stalled(settings: Settings) -> str:
-    database = Database(settings.database_url, statement_seconds=10)
-    try:
-        with database.readers() as session:
-            counts = stalled.counts(session)
-    except SQLAlchemyError as error:
-        raise Ill(f"cannot be counted: {_first_line(error)}") from error
-    finally:
-        database.close()
+    with _opened(settings, "cannot be counted: {}") as database, database.readers() as session:
+        counts = stalled.counts(session)
     if counts:
         found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
         raise Ill(
