@@ -26,7 +26,6 @@ class AtTheDesk(Story):
             return self.centre.call("POST", "catalog", path, body)
         except Refused as problem:
             assert problem.status == 409, problem.message
-            self.refusal = problem.message
             return None
 
     def _operate(self, chance: Chance) -> None:
