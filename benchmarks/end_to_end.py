@@ -26,8 +26,8 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from farmgate.client import connect
-from shared.testing import processes, servers
-from shared.testing.processes import SERVICES, Processes
+from tests.support import processes, servers
+from tests.support.processes import SERVICES, Processes
 
 
 class Buyer(threading.Thread):
@@ -200,7 +200,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="farmgate-bench-")))
         postgres = stack.enter_context(servers.postgres(fsync=True))
-        broker = stack.enter_context(servers.rabbitmq())
+        broker = stack.enter_context(servers.rabbitmq(management=False))
         databases = {service: postgres.create(service) for service in SERVICES}
         system = stack.enter_context(
             processes.distributed(folder, databases, broker, "bench", stack)

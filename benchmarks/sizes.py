@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 
-from shared.testing import processes, servers
-from shared.testing.processes import SERVICES, Processes
-from shared.testing.servers import Postgres, RabbitMQ
+from tests.support import processes, servers
+from tests.support.processes import SERVICES, Processes
+from tests.support.servers import Postgres, RabbitMQ
 
 #: Orders before the first look: no table is at its smallest size then.
 FIRST = 200
@@ -76,7 +76,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="farmgate-sizes-") as name, ExitStack() as stack:
         folder = Path(name)
         postgres = stack.enter_context(servers.postgres())
-        broker = stack.enter_context(servers.rabbitmq())
+        broker = stack.enter_context(servers.rabbitmq(management=False))
         databases = {service: postgres.create(f"sizes_{service}") for service in SERVICES}
         # Unpaid orders expire within the run: each is taken to its end.
         system = processes.distributed(

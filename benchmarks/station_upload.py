@@ -29,8 +29,8 @@ from benchmarks.end_to_end import Job, processor_seconds, send
 from farmgate.client import Client, connect
 from farmgate.failures import Refused
 from shared import api_keys, clock
-from shared.testing import processes, servers
-from shared.testing.processes import SERVICES, Processes
+from tests.support import processes, servers
+from tests.support.processes import SERVICES, Processes
 
 #: Sales of one upload, as the till sends them.
 PIECE = 500
@@ -225,7 +225,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="farmgate-bench-")))
         postgres = stack.enter_context(servers.postgres(fsync=True))
-        broker = stack.enter_context(servers.rabbitmq())
+        broker = stack.enter_context(servers.rabbitmq(management=False))
         databases = {service: postgres.create(service) for service in SERVICES}
         system = stack.enter_context(
             processes.distributed(folder, databases, broker, "bench", stack)

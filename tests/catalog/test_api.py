@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared.ids import new_id
-from shared.testing import UNKNOWN_ID
+from tests.support import UNKNOWN_ID
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 Token = Callable[..., dict[str, str]]

@@ -17,7 +17,7 @@ import pytest
 
 from farmgate.client import Client
 from farmgate.services import NAMES
-from shared.testing.servers import wait_until
+from tests.support.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "farmgate-tests"

@@ -14,7 +14,6 @@ import requests
 from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
 from farmgate.services import NAMES
-from shared.testing.servers import wait_until
 from tests.deployment.conftest import (
     AS_ROOT,
     PROCESSES,
@@ -25,6 +24,7 @@ from tests.deployment.conftest import (
     docker,
     listening,
 )
+from tests.support.servers import wait_until
 
 #: Bytes; what is shared is counted once. The goal is 600 MB, and machines differ by a few.
 MEMORY_AT_REST = 600 * 2**20

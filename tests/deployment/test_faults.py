@@ -13,7 +13,6 @@ from farmgate.client import Client
 from farmgate.demo.planning import PHONE
 from farmgate.failures import Refused
 from farmgate.services import NAMES
-from shared.testing.servers import wait_until
 from tests.deployment.conftest import (
     PROJECT,
     SERVERS,
@@ -22,6 +21,7 @@ from tests.deployment.conftest import (
     docker,
     orders_coming_in,
 )
+from tests.support.servers import wait_until
 
 #: Killed one after the other around one load: all of them by themselves would take half an hour.
 GROUPS = {

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from farmgate.services import NAMES
-from shared.testing.servers import wait_until
 from tests.deployment.conftest import (
     AS_ROOT,
     OWNER,
@@ -21,6 +20,7 @@ from tests.deployment.conftest import (
     orders_coming_in,
     orders_placed,
 )
+from tests.support.servers import wait_until
 
 
 def test_a_backup_made_under_load_is_restored_and_the_four_agree(deployment, passwords, backups):

@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from farmgate.cli import main
-from shared.testing.servers import RabbitMQ
 from tests.faults.bench import ROOT, Bench, bench_on
+from tests.support.servers import RabbitMQ
 
 PROGRAM = ROOT / "examples" / "subscriber" / "subscriber.py"
 
@@ -84,7 +84,7 @@ def operator(
     """Run `farmgate integrators …` against the broker; returns what it printed."""
     monkeypatch.setenv("FARMGATE_DATA", str(tmp_path / "var"))
     monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
-    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.manage())
+    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.management_url)
 
     def run(*arguments: str) -> str:
         done = CliRunner().invoke(main, ["integrators", *arguments])

@@ -12,9 +12,9 @@ from pika.exceptions import ChannelClosedByBroker, ProbableAccessDeniedError
 from sqlalchemy import select, update
 
 from shared.tables import Outbox
-from shared.testing.servers import RabbitMQ, stop, wait_until
 from tests.examples.conftest import Partner
 from tests.faults.bench import ORDERS, PAID, Bench, verdict
+from tests.support.servers import RabbitMQ, stop, wait_until
 
 #: Seconds in which everything must have arrived, also on a machine that does much else.
 DRAINED = 120
@@ -73,6 +73,7 @@ def test_an_event_that_is_published_again_is_known_by_its_id(
     everything_once(bench, partner)
 
 
+@pytest.mark.harms_broker
 def test_a_broker_that_restarts_is_waited_for(
     bench: Bench, partner: Partner, broker: RabbitMQ
 ) -> None:
@@ -212,7 +213,7 @@ def test_everything_else_is_refused(
     elsewhere = pika.URLParameters(broker.url(partner.told["user"], partner.told["password"]))
     with pytest.raises(ProbableAccessDeniedError):
         pika.BlockingConnection(elsewhere)
-    address = broker.manage().rpartition("@")[2]
+    address = broker.management_url.rpartition("@")[2]
     who = (partner.told["user"], partner.told["password"])
     assert requests.get(f"http://{address}/api/overview", auth=who, timeout=10).status_code == 401
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from farmgate.cli import main
 from farmgate.services import NAMES
 from shared import migrations
-from shared.testing.servers import RabbitMQ
+from tests.support.servers import RabbitMQ
 
 Farmgate = Callable[..., Result]
 
@@ -118,13 +118,13 @@ def integrators(
     """Run `farmgate integrators …`; what it made is removed in the end."""
     monkeypatch.setenv("FARMGATE_DATA", str(tmp_path))
     monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
-    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.manage())
+    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.management_url)
 
     def run(*arguments: str, **options: Any) -> Result:
         return CliRunner().invoke(main, ["integrators", *arguments], **options)
 
     yield run
-    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.manage())
+    monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.management_url)
     monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
     run("remove", name, "--yes")
 

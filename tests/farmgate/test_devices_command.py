@@ -17,9 +17,9 @@ from farmgate.demo.offline.device import Till
 from farmgate.demo.offline.link import Line
 from farmgate.stations import Yuan, quantities, yuan
 from shared import clock
-from shared.testing import UNKNOWN_ID, processes
-from shared.testing.processes import Processes
-from shared.testing.servers import wait_until
+from tests.support import UNKNOWN_ID, processes
+from tests.support.processes import Processes
+from tests.support.servers import wait_until
 
 NAMES = {"zh": "巴河镇"}
 PACK = 500

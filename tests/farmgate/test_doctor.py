@@ -19,7 +19,7 @@ from shared.database import Database
 from shared.ids import new_id
 from shared.migrations import upgrade
 from shared.tables import Outbox, Parked, StalledCase
-from shared.testing.servers import RabbitMQ, wait_until
+from tests.support.servers import RabbitMQ, wait_until
 
 Farmgate = Callable[..., Result]
 
@@ -178,6 +178,7 @@ def test_a_queue_without_a_consumer_and_dead_letters_are_told(
 
 
 @pytest.mark.broker
+@pytest.mark.harms_broker
 @pytest.mark.parametrize(
     ("limit", "alarming", "harmless", "flag", "told"),
     [
@@ -196,7 +197,7 @@ def test_an_alarm_of_the_broker_is_told(
     flag: str,
     told: str,
 ) -> None:
-    url = {"FARMGATE_BROKER_URL": vhost, "FARMGATE_BROKER_MANAGEMENT_URL": broker.manage()}
+    url = {"FARMGATE_BROKER_URL": vhost, "FARMGATE_BROKER_MANAGEMENT_URL": broker.management_url}
     management = management_of(url)
     broker.ctl(limit, alarming)
     try:

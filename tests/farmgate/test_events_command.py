@@ -18,8 +18,8 @@ from farmgate.services import NAMES
 from shared import clock
 from shared.database import Database
 from shared.tables import Outbox
-from shared.testing import probe
-from shared.testing.servers import RabbitMQ, wait_until
+from tests.support import probe
+from tests.support.servers import wait_until
 
 Farmgate = Callable[..., Result]
 
@@ -154,28 +154,21 @@ def test_the_counts_are_told_as_json(
 
 @pytest.mark.broker
 def test_after_topology_is_declared_the_lost_events_are_in_the_queues_again(
-    farmgate: Farmgate, monkeypatch: pytest.MonkeyPatch, broker: RabbitMQ, catalog: Database
+    farmgate: Farmgate, monkeypatch: pytest.MonkeyPatch, empty_vhost: str, catalog: Database
 ) -> None:
-    name = f"v{uuid4().hex[:8]}"
-    broker.ctl("add_vhost", name)
-    broker.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
-    url = broker.url().rpartition("/")[0] + "/" + name
-    monkeypatch.setenv("FARMGATE_BROKER_URL", url)
+    monkeypatch.setenv("FARMGATE_BROKER_URL", empty_vhost)
     add_published(catalog)
     republish = ("events", "republish", "--since", "2d", "--service", "catalog")
-    try:
-        refused = farmgate(*republish)
-        assert refused.exit_code == 1
-        assert "farmgate topology" in refused.output
+    refused = farmgate(*republish)
+    assert refused.exit_code == 1
+    assert "farmgate topology" in refused.output
 
-        assert farmgate("topology").exit_code == 0
-        done = farmgate(*republish)
+    assert farmgate("topology").exit_code == 0
+    done = farmgate(*republish)
 
-        assert done.exit_code == 0
-        assert "catalog: 1 published again" in done.output
-        wait_until(lambda: depth(url, "orders.events") == 1, 20, "the event is in the queue")
-    finally:
-        broker.ctl("delete_vhost", name)
+    assert done.exit_code == 0
+    assert "catalog: 1 published again" in done.output
+    wait_until(lambda: depth(empty_vhost, "orders.events") == 1, 20, "the event is in the queue")
 
 
 def depth(url: str, queue: str) -> int:

@@ -20,8 +20,8 @@ from shared import topology
 from shared.clock import now
 from shared.events import BY_TYPE
 from shared.healing import Whole
-from shared.testing.servers import RabbitMQ
 from tests.farmgate.conftest import Farmgate, added, connect
+from tests.support.servers import RabbitMQ
 
 PAID, PLACED = "orders.order_paid.v1", "orders.order_placed.v1"
 
@@ -29,7 +29,7 @@ PAID, PLACED = "orders.order_paid.v1", "orders.order_placed.v1"
 @pytest.fixture
 def api(broker: RabbitMQ, vhost: str) -> Callable[..., Any]:
     """Ask the management API, in this test's virtual host."""
-    base = broker.manage()
+    base = broker.management_url
 
     def get(path: str) -> Any:
         host = vhost.rpartition("/")[2]
@@ -325,7 +325,7 @@ def test_where_the_management_api_is(tmp_path: Path) -> None:
 def test_a_user_who_may_not_manage_is_told_what_it_lacks(
     integrators: Farmgate, name: str, broker: RabbitMQ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address = broker.manage().replace("guest:guest", "guest:wrong")
+    address = broker.management_url.replace("guest:guest", "guest:wrong")
     monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", address)
 
     done = integrators("add", name)
@@ -363,7 +363,7 @@ def test_a_deployments_own_users_suffice(
     (tmp_path / "definitions.json").write_text(json.dumps(told))
     broker.ctl("import_definitions", str(tmp_path / "definitions.json"))
     as_topology = vhost.replace("guest:guest", "topology:topology-password")
-    manage = broker.manage()
+    manage = broker.management_url
     monkeypatch.setenv("FARMGATE_BROKER_URL", as_topology)
     monkeypatch.setenv(
         "FARMGATE_BROKER_MANAGEMENT_URL",
@@ -405,7 +405,7 @@ def test_only_those_of_ones_own_virtual_host_are_seen(
     added(integrators, name)
     elsewhere = {
         "FARMGATE_BROKER_URL": broker.url(),
-        "FARMGATE_BROKER_MANAGEMENT_URL": broker.manage(),
+        "FARMGATE_BROKER_MANAGEMENT_URL": broker.management_url,
     }
 
     assert known(management_of(elsewhere)) == []

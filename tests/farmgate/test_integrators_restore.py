@@ -15,9 +15,9 @@ from farmgate.cli import main
 from farmgate.integrators import Account, known
 from farmgate.management import management_of
 from shared.clock import now
-from shared.testing.servers import RabbitMQ
 from shared.topology import Integrator
 from tests.farmgate.conftest import Farmgate, added, connect
+from tests.support.servers import RabbitMQ
 
 PAID = "orders.order_paid.v1"
 
@@ -75,7 +75,7 @@ def test_after_the_broker_s_loss_partners_log_in_with_the_passwords_they_have(
         assert connection.channel().basic_get(told["queue"]) == (None, None, None)
     environment = {
         "FARMGATE_BROKER_URL": vhost,
-        "FARMGATE_BROKER_MANAGEMENT_URL": broker.manage(),
+        "FARMGATE_BROKER_MANAGEMENT_URL": broker.management_url,
     }
     assert known(management_of(environment)) == [Integrator(name, (PAID,), 3_145_728)]
 

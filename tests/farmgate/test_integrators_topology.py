@@ -19,10 +19,10 @@ from farmgate.keeping import ByManagement
 from farmgate.management import management_of
 from shared import topology
 from shared.healing import Healer
-from shared.testing import probe
-from shared.testing.servers import RabbitMQ, stop, wait_until
 from shared.topology import Integrator
 from tests.faults.bench import ORDERS, PAID, Bench, bench_on
+from tests.support import probe
+from tests.support.servers import RabbitMQ, stop, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
@@ -42,7 +42,7 @@ def bench(vhost: str, postgres: Callable[[str], str], tmp_path: Path) -> Iterato
 def environment(broker: RabbitMQ, vhost: str, tmp_path: Path) -> dict[str, str]:
     return {
         "FARMGATE_BROKER_URL": vhost,
-        "FARMGATE_BROKER_MANAGEMENT_URL": broker.manage(),
+        "FARMGATE_BROKER_MANAGEMENT_URL": broker.management_url,
         "FARMGATE_DATA": str(tmp_path),
     }
 

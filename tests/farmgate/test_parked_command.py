@@ -17,9 +17,9 @@ from shared.database import Database
 from shared.envelope import decode
 from shared.events import OrderPaid
 from shared.tables import Parked
-from shared.testing import probe, processes
-from shared.testing.processes import Processes
-from shared.testing.servers import wait_until
+from tests.support import probe, processes
+from tests.support.processes import Processes
+from tests.support.servers import wait_until
 
 Run = Callable[..., Result]
 

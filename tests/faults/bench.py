@@ -24,9 +24,9 @@ from shared.ids import new_id
 from shared.relay import Relay
 from shared.supervision import Stopping, supervise
 from shared.tables import Outbox, Parked
-from shared.testing import probe
-from shared.testing.servers import wait_until
 from tests.faults.proxy import Proxy
+from tests.support import probe
+from tests.support.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
 PAID = OrderPaid.routing_key

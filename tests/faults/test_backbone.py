@@ -22,8 +22,6 @@ from shared.ids import new_id
 from shared.relay import Relay
 from shared.supervision import Stopping, supervise
 from shared.tables import Outbox
-from shared.testing import probe
-from shared.testing.servers import RabbitMQ, wait_until
 from tests.faults.bench import (
     DRAINED,
     ORDERS,
@@ -35,6 +33,8 @@ from tests.faults.bench import (
     all_kept,
     verdict,
 )
+from tests.support import probe
+from tests.support.servers import RabbitMQ, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
@@ -128,6 +128,7 @@ def test_without_the_wait_for_confirms_the_bench_tells_the_loss(
 # --- The broker's alarm, and connections that are cut ---------------------------------------------
 
 
+@pytest.mark.harms_broker
 @pytest.mark.parametrize(
     ("limit", "alarming", "harmless"),
     [

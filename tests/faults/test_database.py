@@ -19,9 +19,9 @@ from services.catalog.models import Enterprise
 from shared import keys, migrations
 from shared.config import Settings
 from shared.tables import Outbox
-from shared.testing import servers
-from shared.testing.servers import wait_until
 from tests.faults.bench import DRAINED, MORE_MEMORY, ORDERS, TIMES, Bench, all_kept, bench_on
+from tests.support import servers
+from tests.support.servers import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 

@@ -5,9 +5,9 @@ from sqlalchemy import select
 
 from shared import repairs
 from shared.tables import Outbox, Parked
-from shared.testing import probe
-from shared.testing.servers import wait_until
 from tests.faults.bench import DRAINED, ORDERS, PAID, Bench, all_kept
+from tests.support import probe
+from tests.support.servers import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 

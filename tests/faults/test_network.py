@@ -13,10 +13,10 @@ from shared.consumer import consume
 from shared.database import Database
 from shared.handling import Handling
 from shared.relay import Relay
-from shared.testing import probe, processes
-from shared.testing.servers import RabbitMQ, free_port, wait_until
 from tests.faults.bench import DRAINED, ORDERS, Bench, all_kept, running, target_of, through
 from tests.faults.proxy import Proxy
+from tests.support import probe, processes
+from tests.support.servers import RabbitMQ, free_port, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 

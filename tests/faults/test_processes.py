@@ -6,9 +6,9 @@ import urllib.request
 import pytest
 from sqlalchemy import text
 
-from shared.testing.servers import free_port, wait_until
 from tests.faults.bench import DRAINED, ORDERS, Bench, Worker, all_kept
 from tests.faults.worker import FREEZES, SPINS, WAITS
+from tests.support.servers import free_port, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 

@@ -9,8 +9,8 @@ from time import monotonic
 
 import pytest
 
-from shared.testing.servers import wait_until
 from tests.faults.proxy import Proxy
+from tests.support.servers import wait_until
 
 #: Seconds in which a passing byte has arrived, and in which one that is held back has not.
 SOON, QUIET = 10.0, 0.2

@@ -11,7 +11,6 @@ from shared.events import OrderPaid
 from shared.ids import new_id
 from shared.supervision import Stopping
 from shared.tables import Outbox
-from shared.testing.servers import RabbitMQ, wait_until
 from tests.faults.bench import (
     DRAINED,
     MORE_MEMORY,
@@ -21,6 +20,7 @@ from tests.faults.bench import (
     all_kept,
     running,
 )
+from tests.support.servers import RabbitMQ, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
@@ -54,6 +54,7 @@ def oldest_waiting_seconds(bench: Bench) -> float:
         return float(session.scalar(oldest) or 0)
 
 
+@pytest.mark.harms_broker
 def test_while_the_broker_is_away_for_long_events_wait_and_then_drain_in_order(
     bench: Bench, broker: RabbitMQ, long: bool
 ) -> None:

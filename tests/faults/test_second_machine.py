@@ -9,10 +9,10 @@ import pytest
 
 from farmgate.backup.programs import address_of
 from shared import topology
-from shared.testing import probe, servers
-from shared.testing.servers import Postgres, wait_until
 from tests.faults.bench import DRAINED, ORDERS, TIMES, all_kept, bench_on, through
 from tests.faults.proxy import Proxy
+from tests.support import probe, servers
+from tests.support.servers import Postgres, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 

@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
-from shared.testing.servers import RabbitMQ
 from tests.faults.soak.faults import FAULTS
 from tests.faults.soak.ledger import Ledger
 from tests.faults.soak.running import AT_ONCE, plan
+from tests.support.servers import RabbitMQ
 
 SEED, COUNT = "1", 8
 #: Seconds that it may take; it is over in about 80.

@@ -24,9 +24,9 @@ from shared.handling import Handling
 from shared.healing import EVER, MARGIN, PATIENCE, Healer
 from shared.supervision import Stopping, supervise
 from shared.tables import Parked
-from shared.testing import probe, servers
-from shared.testing.servers import RabbitMQ, stop, wait_until
 from tests.faults.bench import DRAINED, ORDERS, PAID, TIMES, Bench, all_kept, bench_on
+from tests.support import probe, servers
+from tests.support.servers import RabbitMQ, stop, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
@@ -112,7 +112,7 @@ def test_deleted_bindings_are_made_again(bench: Bench) -> None:
 @pytest.fixture
 def witness(bench: Bench, broker: RabbitMQ) -> ByManagement:
     return ByManagement(
-        {"FARMGATE_BROKER_URL": bench.url, "FARMGATE_BROKER_MANAGEMENT_URL": broker.manage()}
+        {"FARMGATE_BROKER_URL": bench.url, "FARMGATE_BROKER_MANAGEMENT_URL": broker.management_url}
     )
 
 

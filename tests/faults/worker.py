@@ -1,6 +1,6 @@
 """A worker as a process of its own: `python -m tests.faults.worker orders|notifications`.
 
-Its handler does what `shared.testing.probe` does, and harm at some amounts. `FREEZE_AT` names
+Its handler does what `tests.support.probe` does, and harm at some amounts. `FREEZE_AT` names
 a point at which the process stops itself, once, as SIGSTOP from outside would.
 """
 
@@ -22,7 +22,7 @@ from shared.envelope import Envelope
 from shared.events import OrderPaid
 from shared.service import Service
 from shared.store import Store, Waiting
-from shared.testing import probe
+from tests.support import probe
 
 #: Amounts whose handler waits for ever, never lets the interpreter go, or freezes its process.
 WAITS, SPINS, FREEZES = 7001, 7002, 7003

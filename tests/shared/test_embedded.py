@@ -16,8 +16,8 @@ from shared.events import EnterpriseRegistered, OrderPaid
 from shared.handling import Handling
 from shared.service import Service
 from shared.tables import Outbox, Parked
-from shared.testing import probe
-from shared.testing.servers import wait_until
+from tests.support import probe
+from tests.support.servers import wait_until
 
 #: The amount that the process below does not survive.
 KILLS = 13
@@ -33,8 +33,8 @@ from shared.handling import Handling
 from shared.service import Service
 from shared.store import Store
 from shared.tables import Outbox
-from shared.testing import probe
-from shared.testing.servers import wait_until
+from tests.support import probe
+from tests.support.servers import wait_until
 
 sender_url, receiver_url, point = sys.argv[1:]
 sender, receiver = Database(sender_url), Database(receiver_url)

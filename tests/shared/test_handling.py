@@ -21,7 +21,7 @@ from shared.handling import Handling
 from shared.ids import new_id
 from shared.service import Service
 from shared.tables import Inbox, Outbox, Parked
-from shared.testing import probe
+from tests.support import probe
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

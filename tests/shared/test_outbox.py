@@ -15,8 +15,8 @@ from shared.events import MessageSent
 from shared.ids import new_id
 from shared.rows import locked
 from shared.tables import Outbox
-from shared.testing import probe
-from shared.testing.probe import Effect
+from tests.support import probe
+from tests.support.probe import Effect
 
 
 @pytest.fixture(autouse=True)

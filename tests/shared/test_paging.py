@@ -16,7 +16,7 @@ from shared.ids import new_id
 from shared.paging import MalformedCursor, Page, page, page_of
 from shared.schemas import ResponseSchema
 from shared.tables import IdempotencyKey, Outbox
-from shared.testing.probe import Effect
+from tests.support.probe import Effect
 
 Headers = Callable[..., dict[str, str]]
 THINGS = "/api/things/v1/things"

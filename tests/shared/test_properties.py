@@ -19,7 +19,7 @@ from shared.events import OrderPaid
 from shared.handling import Handling
 from shared.ids import new_id
 from shared.tables import Inbox, Parked
-from shared.testing import probe
+from tests.support import probe
 
 SUBJECTS = 3
 

@@ -28,8 +28,8 @@ from shared.relay import Refused, Relay
 from shared.store import Store
 from shared.supervision import Stopping, supervise
 from shared.tables import Outbox, Parked, RelayState
-from shared.testing import probe
-from shared.testing.servers import RabbitMQ, wait_until
+from tests.support import probe
+from tests.support.servers import RabbitMQ, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 
@@ -206,6 +206,7 @@ def test_a_relay_that_lost_its_turn_cannot_mark(sender: Database) -> None:
     active.close()
 
 
+@pytest.mark.harms_broker
 def test_killing_the_broker_loses_nothing_that_was_committed(
     vhost: str, broker: RabbitMQ, sender: Database, receiver: Database
 ) -> None:
@@ -290,10 +291,8 @@ def test_what_the_broker_gave_up_is_parked_once_and_not_what_took_effect(
         given_up(vhost, body)
     publish(vhost, b"{}", headers={"compression": "application/x-surprise"})
 
-    with (
-        logged_in(vhost, broker, "notifications") as receiving,
-        running(draining(receiver, receiving), consuming(receiver, receiving)) as failures,
-    ):
+    receiving = logged_in(vhost, broker, "notifications")
+    with running(draining(receiver, receiving), consuming(receiver, receiving)) as failures:
         wait_until(lambda: len(parked_rows(receiver)) == 3, 20, "what was given up is parked")
         wait_until(lambda: depth(vhost, "notifications.events.dead") == 0, 10, "an empty queue")
 
@@ -312,37 +311,25 @@ def parked_rows(database: Database) -> list[Parked]:
         return list(session.scalars(select(Parked)))
 
 
-@contextmanager
-def logged_in(vhost: str, broker: RabbitMQ, service: str) -> Iterator[str]:
+def logged_in(vhost: str, broker: RabbitMQ, service: str) -> str:
     """Make a user with the name and rights of a service; gives the address with its name."""
     name, user = vhost.rpartition("/")[2], service
     rights = topology.permissions(service)
-    broker.ctl("add_user", user, "secret")
-    try:
-        broker.ctl(
-            "set_permissions",
-            *("-p", name, user, rights["configure"], rights["write"], rights["read"]),
-        )
-        broker.ctl(
-            "set_topic_permissions",
-            *("-p", name, user, "events", rights["topic_write"], rights["topic_read"]),
-        )
-        yield vhost.replace("guest:guest", f"{user}:secret")
-    finally:
-        broker.ctl("delete_user", user)
+    broker.create_user(user, "secret")
+    broker.permit(user, name, **{right: rights[right] for right in ("configure", "write", "read")})
+    broker.permit_keys(user, name, write=rights["topic_write"], read=rights["topic_read"])
+    return vhost.replace("guest:guest", f"{user}:secret")
 
 
 def test_services_relay_and_consume_without_any_right_to_configure(
     vhost: str, broker: RabbitMQ, sender: Database, receiver: Database
 ) -> None:
-    with (
-        logged_in(vhost, broker, "orders") as sending,
-        logged_in(vhost, broker, "notifications") as receiving,
-    ):
-        record(sender, [uuid4()], times=3)
+    sending = logged_in(vhost, broker, "orders")
+    receiving = logged_in(vhost, broker, "notifications")
+    record(sender, [uuid4()], times=3)
 
-        with running(relaying(sender, sending), consuming(receiver, receiving)) as failures:
-            wait_until(lambda: len(probe.effects(receiver)) == 3, 30, "all effects")
+    with running(relaying(sender, sending), consuming(receiver, receiving)) as failures:
+        wait_until(lambda: len(probe.effects(receiver)) == 3, 30, "all effects")
 
     assert failures == []
 
@@ -351,27 +338,24 @@ def test_what_a_service_says_in_the_name_of_another_is_parked_and_has_no_effect(
     vhost: str, broker: RabbitMQ, sender: Database, receiver: Database
 ) -> None:
     record(sender, [uuid4()])
-    with (
-        logged_in(vhost, broker, "orders") as theirs,
-        logged_in(vhost, broker, "catalog") as foreign,
-        logged_in(vhost, broker, "notifications") as receiving,
-    ):
-        with running(relaying(sender, theirs)):
-            wait_until(lambda: positions(sender) == [1], 20, "published")
-        with sender.readers() as session:
-            body = session.scalars(select(Outbox.body)).one()
-        forged = body.replace(b'"amount_fen":1', b'"amount_fen":2')
-        # A right to a key that the queue listens to: a wrong binding is enough.
-        key = "catalog.stock_reserved.v1"
-        connection = pika.BlockingConnection(pika.URLParameters(vhost))
-        connection.channel().queue_bind("notifications.events", "events", key)
-        connection.close()
-        publish(foreign, forged, key, user_id="catalog")
-        publish(foreign, forged.replace(b'"amount_fen":2', b'"amount_fen":3'), key)
+    theirs, foreign = logged_in(vhost, broker, "orders"), logged_in(vhost, broker, "catalog")
+    receiving = logged_in(vhost, broker, "notifications")
+    with running(relaying(sender, theirs)):
+        wait_until(lambda: positions(sender) == [1], 20, "published")
+    with sender.readers() as session:
+        body = session.scalars(select(Outbox.body)).one()
+    forged = body.replace(b'"amount_fen":1', b'"amount_fen":2')
+    # A right to a key that the queue listens to: a wrong binding is enough.
+    key = "catalog.stock_reserved.v1"
+    connection = pika.BlockingConnection(pika.URLParameters(vhost))
+    connection.channel().queue_bind("notifications.events", "events", key)
+    connection.close()
+    publish(foreign, forged, key, user_id="catalog")
+    publish(foreign, forged.replace(b'"amount_fen":2', b'"amount_fen":3'), key)
 
-        with running(consuming(receiver, receiving)) as failures:
-            wait_until(lambda: len(parked_rows(receiver)) == 2, 20, "both forgeries parked")
-            wait_until(lambda: len(probe.effects(receiver)) == 1, 20, "the true one's effect")
+    with running(consuming(receiver, receiving)) as failures:
+        wait_until(lambda: len(parked_rows(receiver)) == 2, 20, "both forgeries parked")
+        wait_until(lambda: len(probe.effects(receiver)) == 1, 20, "the true one's effect")
 
     assert failures == []
     assert {row.reason for row in parked_rows(receiver)} == {"unreadable"}
@@ -403,16 +387,8 @@ def test_topology_declared_again_adds_what_is_missing_and_prunes_what_nobody_ask
     assert depth(vhost, "orders.events") == 1
 
 
-def test_a_broker_with_nothing_declared_lacks_everything(broker: RabbitMQ) -> None:
-    name = f"v{uuid4().hex[:8]}"
-    broker.ctl("add_vhost", name)
-    broker.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
-    try:
-        url = broker.url().rpartition("/")[0] + "/" + name
-
-        absent = topology.missing(url, [probe.PUBLISHER])
-    finally:
-        broker.ctl("delete_vhost", name)
+def test_a_broker_with_nothing_declared_lacks_everything(empty_vhost: str) -> None:
+    absent = topology.missing(empty_vhost, [probe.PUBLISHER])
 
     assert absent == ["events", "orders.events", "orders.events.dead", topology.STREAM]
 
@@ -493,30 +469,30 @@ def test_a_consumer_with_nothing_to_do_keeps_its_connection(
 def test_a_service_user_may_publish_its_own_events_and_nothing_else(
     vhost: str, broker: RabbitMQ, sender: Database
 ) -> None:
-    with logged_in(vhost, broker, "orders") as url:
-        record(sender, [uuid4()])
+    url = logged_in(vhost, broker, "orders")
+    record(sender, [uuid4()])
 
-        with running(relaying(sender, url)) as failures:
-            wait_until(lambda: positions(sender) == [1], 20, "published with these rights")
-        assert failures == []
+    with running(relaying(sender, url)) as failures:
+        wait_until(lambda: positions(sender) == [1], 20, "published with these rights")
+    assert failures == []
 
-        for forbidden in (
-            lambda channel: channel.basic_publish("events", "catalog.stock_reserved.v1", b"{}"),
-            lambda channel: channel.basic_publish("", "catalog.events", b"{}"),
-            lambda channel: channel.queue_declare("mine"),
-            lambda channel: channel.queue_declare("", exclusive=True),
-            lambda channel: channel.queue_bind("orders.events", "events", "catalog.#"),
-            lambda channel: channel.basic_get("notifications.events"),
-            lambda channel: channel.exchange_declare("other"),
-            lambda channel: channel.queue_purge("notifications.events"),
-        ):
-            connection = pika.BlockingConnection(pika.URLParameters(url))
-            channel = connection.channel()
-            channel.confirm_delivery()
-            with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refusal:
-                forbidden(channel)
-            assert refusal.value.reply_code == 403
-            connection.close()
+    for forbidden in (
+        lambda channel: channel.basic_publish("events", "catalog.stock_reserved.v1", b"{}"),
+        lambda channel: channel.basic_publish("", "catalog.events", b"{}"),
+        lambda channel: channel.queue_declare("mine"),
+        lambda channel: channel.queue_declare("", exclusive=True),
+        lambda channel: channel.queue_bind("orders.events", "events", "catalog.#"),
+        lambda channel: channel.basic_get("notifications.events"),
+        lambda channel: channel.exchange_declare("other"),
+        lambda channel: channel.queue_purge("notifications.events"),
+    ):
+        connection = pika.BlockingConnection(pika.URLParameters(url))
+        channel = connection.channel()
+        channel.confirm_delivery()
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refusal:
+            forbidden(channel)
+        assert refusal.value.reply_code == 403
+        connection.close()
 
 
 WORKER = """
@@ -527,7 +503,7 @@ from shared.events import OrderPaid
 from shared.handling import Handling
 from shared.service import Service
 from shared.supervision import Stopping
-from shared.testing import probe
+from tests.support import probe
 
 def handler(session, event):
     if event.data["amount_fen"] == 13:

@@ -16,7 +16,7 @@ from shared.envelope import LARGEST, Envelope, decode, with_data
 from shared.events import ContactGiven, OrderPaid
 from shared.handling import Handling
 from shared.tables import Parked
-from shared.testing import probe
+from tests.support import probe
 
 Headers = Callable[..., dict[str, str]]
 Post = Callable[..., Any]

@@ -19,8 +19,8 @@ from shared.relay import Refused, Relay
 from shared.republish import republish
 from shared.supervision import Stopping, supervise
 from shared.tables import Outbox, RelayState
-from shared.testing import probe
-from shared.testing.servers import wait_until
+from tests.support import probe
+from tests.support.servers import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres]
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from shared.database import Database
 from shared.ids import new_id
 from shared.rows import lock_rows, locked, remember, take_turns
-from shared.testing import probe
-from shared.testing.probe import Effect
+from tests.support import probe
+from tests.support.probe import Effect
 
 Count = Callable[[], list[str]]
 

@@ -19,8 +19,8 @@ from shared.ids import new_id
 from shared.service import Timer
 from shared.supervision import Stopping, supervise
 from shared.tables import IdempotencyKey, Inbox, Outbox
-from shared.testing.servers import wait_until
 from shared.timers import prune, run_timers
+from tests.support.servers import wait_until
 
 NOW = clock.now()
 

@@ -13,7 +13,7 @@ from shared.envelope import Envelope
 from shared.events import Event, OrderCompleted, OrderPaid, ShipmentPacked
 from shared.ids import new_id
 from shared.tables import Outbox
-from shared.testing import probe
+from tests.support import probe
 
 Headers = Callable[..., dict[str, str]]
 V1 = "/api/things/v1/trace"

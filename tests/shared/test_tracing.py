@@ -19,8 +19,8 @@ from shared.handling import Handling
 from shared.ids import new_id
 from shared.store import BATCH, TRACED, Waiting, note_published
 from shared.tables import Outbox
-from shared.testing import probe
-from shared.testing.otlp import Receiver, Seen
+from tests.support import probe
+from tests.support.otlp import Receiver, Seen
 
 Headers = Callable[..., dict[str, str]]
 V1 = "/api/things/v1"

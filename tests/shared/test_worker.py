@@ -17,15 +17,14 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 
-from shared import outbox, topology
+from shared import outbox
 from shared.database import Database
 from shared.events import OrderPaid
 from shared.relay import Relay
-from shared.service import Service
 from shared.supervision import Stopping, supervise
 from shared.tables import Outbox
-from shared.testing import probe
-from shared.testing.servers import RabbitMQ, free_port, wait_until
+from tests.support import probe
+from tests.support.servers import RabbitMQ, free_port, wait_until
 
 #: Seconds that a process manager gives a process to end.
 ALLOWED = 10
@@ -38,8 +37,8 @@ from shared import worker
 from shared.config import Settings
 from shared.events import OrderPaid
 from shared.service import Service
-from shared.testing import probe
-from shared.testing.servers import wait_until
+from tests.support import probe
+from tests.support.servers import wait_until
 
 folder = pathlib.Path(sys.argv[1])
 
@@ -181,29 +180,23 @@ def test_a_broker_that_is_away_costs_one_line_an_attempt(tmp_path: Path) -> None
 @pytest.mark.broker
 @pytest.mark.postgres
 def test_a_worker_that_is_asked_to_end_commits_and_acknowledges_the_batch_in_hand(
-    tmp_path: Path, broker: RabbitMQ, postgres: Callable[[str], str]
+    tmp_path: Path, broker: RabbitMQ, vhost: str, postgres: Callable[[str], str]
 ) -> None:
     with ExitStack() as stack:
-        vhost = f"w{uuid4().hex[:8]}"
-        broker.ctl("add_vhost", vhost)
-        stack.callback(broker.ctl, "delete_vhost", vhost)
-        broker.ctl("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
-        url = broker.url().rpartition("/")[0] + "/" + vhost
-        topology.declare(url, [Service("orders", {}), probe.SERVICE])
         sender, receiver = Database(postgres("sender")), Database(postgres("receiver"))
         for database in (sender, receiver):
             stack.callback(database.close)
             probe.create_tables(database)
-        publish(sender, url)
+        publish(sender, vhost)
 
-        with running(tmp_path, receiver.url, url) as worker:
+        with running(tmp_path, receiver.url, vhost) as worker:
             wait_until((tmp_path / "begun").exists, 60, "the batch is in hand")
             worker.process.send_signal(signal.SIGTERM)
             (tmp_path / "go").touch()
             assert worker.process.wait(60) == 0
 
         assert len(probe.effects(receiver)) == 1
-        assert messages(broker, vhost, "notifications.events") == 0
+        assert messages(broker, vhost.rpartition("/")[2], "notifications.events") == 0
 
 
 def publish(database: Database, url: str) -> None:

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.testing import processes
-from shared.testing.processes import SERVICES, Processes
+from tests.support import processes
+from tests.support.processes import SERVICES, Processes
 
 #: Seconds an unpaid order keeps its stock in these tests.
 HOLD = "4"

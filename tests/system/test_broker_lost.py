@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from farmgate.client import Client, connect
-from shared.testing.processes import SERVICES, Processes
-from shared.testing.servers import RabbitMQ, wait_until
+from tests.support.processes import SERVICES, Processes
+from tests.support.servers import RabbitMQ, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.broker, pytest.mark.postgres]
 
@@ -32,9 +32,8 @@ def place(client: Client) -> list[str]:
 def forget_everything(broker: RabbitMQ, url: str) -> None:
     """Let the broker lose all it had of this system, as a new disk would."""
     name = url.rpartition("/")[2]
-    broker.ctl("delete_vhost", name)
-    broker.ctl("add_vhost", name)
-    broker.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+    broker.delete_vhost(name)
+    broker.create_vhost(name)
 
 
 def test_events_that_the_broker_lost_are_said_again_and_count_once(

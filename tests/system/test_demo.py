@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.testing.processes import Processes
+from tests.support.processes import Processes
 
 pytestmark = [pytest.mark.system, pytest.mark.broker, pytest.mark.postgres]
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from shared.testing.processes import SERVICES, Processes, get
-from shared.testing.servers import wait_until
+from tests.support.processes import SERVICES, Processes, get
+from tests.support.servers import wait_until
 
 StartSystem = Callable[[str], Processes]
 

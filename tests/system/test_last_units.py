@@ -11,8 +11,8 @@ import pytest
 from farmgate.client import Client, connect
 from farmgate.failures import Refused
 from shared import clock
-from shared.testing.processes import Processes
-from shared.testing.servers import wait_until
+from tests.support.processes import Processes
+from tests.support.servers import wait_until
 
 BUYERS, UNITS = 200, 10
 #: How they pay, how many they are, and how many of them ask at the same moment. Those who would

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.testing.processes import SERVICES, Processes, get
-from shared.testing.servers import wait_until
+from tests.support.processes import SERVICES, Processes, get
+from tests.support.servers import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.broker, pytest.mark.postgres]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from farmgate.client import connect
-from shared.testing.processes import SERVICES, Processes
-from shared.testing.servers import wait_until
+from tests.support.processes import SERVICES, Processes
+from tests.support.servers import wait_until
 
 LOTS = ("reservation_lots", "shipment_lots")
 #: Set-up, who is restored alone, what `verify` names then, and what it may name besides (None:

@@ -19,9 +19,9 @@ from sqlalchemy import select, update
 from shared import keys, parked
 from shared.database import Database
 from shared.tables import Parked
-from shared.testing import probe, processes
-from shared.testing.processes import Processes
-from shared.testing.servers import free_port, wait_until
+from tests.support import probe, processes
+from tests.support.processes import Processes
+from tests.support.servers import free_port, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.broker, pytest.mark.postgres]
 

@@ -15,7 +15,7 @@ from random import Random
 
 import pytest
 
-from shared.testing.processes import SERVICES, Processes
+from tests.support.processes import SERVICES, Processes
 
 #: Where chance begins, and how many stories each set-up tells.
 SEED = int(os.environ.get("SOAK_SEED", "1"))

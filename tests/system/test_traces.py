@@ -13,9 +13,9 @@ from uuid import uuid4
 import pytest
 
 from shared import keys
-from shared.testing.otlp import Receiver, Seen
-from shared.testing.processes import Processes, answers, get
-from shared.testing.servers import free_port, stop, wait_until
+from tests.support.otlp import Receiver, Seen
+from tests.support.processes import Processes, answers, get
+from tests.support.servers import free_port, stop, wait_until
 from tests.system.conftest import SETUPS
 
 #: Seconds until what must happen has happened; the machine may have other work.

@@ -11,8 +11,8 @@ from sqlalchemy import create_engine, text
 from farmgate.demo.offline.device import Till
 from farmgate.demo.offline.link import Line
 from shared.config import Settings
-from shared.testing.processes import Processes
-from shared.testing.servers import wait_until
+from tests.support.processes import Processes
+from tests.support.servers import wait_until
 
 SETUPS = [
     pytest.param("embedded", marks=pytest.mark.system),

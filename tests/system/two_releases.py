@@ -3,7 +3,7 @@
 `python -m tests.system.two_releases old|new web PORT`, `… worker orders|notifications`, or
 `… topology`. The old release says a weight in grams; the new one says a quantity and its unit, and
 goes on reading what the old one says. Orders weighs parcels and publishes, notifications notes the
-weights as `shared.testing.probe` does.
+weights as `tests.support.probe` does.
 """
 
 import sys
@@ -23,8 +23,8 @@ from shared.ids import new_id
 from shared.rows import locked, remember
 from shared.service import Service
 from shared.tables import NAMING
-from shared.testing import probe
 from shared.web import Blueprint, public, transaction
+from tests.support import probe
 
 GRAMS = {"g": 1, "kg": 1000}
 

@@ -30,9 +30,9 @@ import web
 from farmgate.answering import Answering
 from farmgate.client import Client, connect
 from shared import clock
-from shared.testing import processes
-from shared.testing.processes import Processes
-from shared.testing.servers import wait_until
+from tests.support import processes
+from tests.support.processes import Processes
+from tests.support.servers import wait_until
 
 #: Milliseconds a page has for what a test waits for.
 PATIENCE = 40_000

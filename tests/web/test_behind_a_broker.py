@@ -6,14 +6,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from farmgate.client import connect
 from farmgate.services import NAMES, port_of
-from shared.testing import processes
-from shared.testing.servers import RabbitMQ, wait_until
+from tests.support import processes
+from tests.support.servers import wait_until
 
 pytestmark = [
     pytest.mark.system,
@@ -41,17 +40,14 @@ def five_ports() -> int:
 
 def test_the_page_reaches_all_services_on_its_own_origin(
     tmp_path: Path,
-    broker: RabbitMQ,
+    empty_vhost: str,
     postgres: Callable[[str], str],
     open_centre: Any,
     make_till: Any,
 ) -> None:
-    vhost = f"w{uuid4().hex[:8]}"
-    broker.ctl("add_vhost", vhost)
-    broker.ctl("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
     system = processes.embedded(
         tmp_path,
-        FARMGATE_BROKER_URL=broker.url().rpartition("/")[0] + "/" + vhost,
+        FARMGATE_BROKER_URL=empty_vhost,
         **{f"FARMGATE_{name.upper()}_DATABASE_URL": postgres(name) for name in NAMES},
     )
     port = five_ports()
@@ -81,4 +77,3 @@ def test_the_page_reaches_all_services_on_its_own_origin(
         assert [e["status"] for e in centre.entries(device)] == ["accepted", "accepted"]
         centre.await_sold(device, lot, 750)
         assert centre.differences() == []
-    broker.ctl("delete_vhost", vhost)

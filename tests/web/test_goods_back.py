@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 from werkzeug.wrappers import Response
 
-from shared.testing.servers import wait_until
+from tests.support.servers import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.browser]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from shared.testing import processes
+from tests.support import processes
 
 pytestmark = [pytest.mark.system, pytest.mark.browser]
 

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from werkzeug.wrappers import Response
 
 from shared import clock
-from shared.testing.servers import wait_until
+from tests.support.servers import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.browser]
 

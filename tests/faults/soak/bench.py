@@ -21,10 +21,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from farmgate.client import Client, connect
-from shared.testing import processes, servers
-from shared.testing.processes import SERVICES, Processes
-from shared.testing.servers import Postgres, RabbitMQ
 from tests.faults.proxy import Proxy
+from tests.support import processes, servers
+from tests.support.processes import SERVICES, Processes
+from tests.support.servers import Postgres, RabbitMQ
 
 VHOST = "soak"
 #: Services that have a second worker, which stands by.
@@ -165,8 +165,7 @@ class Bench:
 
     def make_vhost(self) -> None:
         """Make the virtual host, as whoever installs the broker does."""
-        self.broker.ctl("add_vhost", VHOST)
-        self.broker.ctl("set_permissions", "-p", VHOST, "guest", ".*", ".*", ".*")
+        self.broker.create_vhost(VHOST)
 
 
 def through(url: str, proxy: Proxy) -> str:
@@ -190,7 +189,7 @@ def bench(folder: Path, **settings: str) -> Iterator[Bench]:
         system.environment |= {
             "SOAK_FOLDER": str(folder),
             "PYTHONPATH": os.getcwd(),
-            "FARMGATE_BROKER_MANAGEMENT_URL": broker.manage(),
+            "FARMGATE_BROKER_MANAGEMENT_URL": broker.management_url,
         }
         links = {}
         for service in SERVICES:

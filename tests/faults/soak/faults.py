@@ -19,10 +19,10 @@ import psycopg
 
 from shared import topology
 from shared.dead_letters import unreadable
-from shared.testing.processes import SERVICES
-from shared.testing.servers import wait_until
 from tests.faults.soak.bench import VHOST, Bench
 from tests.faults.soak.process import WEB_POINTS, WORKER_POINTS
+from tests.support.processes import SERVICES
+from tests.support.servers import wait_until
 
 Heal = Callable[[], None]
 #: Seconds that a process is stopped, longer than a database waits for an idle transaction.
@@ -147,7 +147,7 @@ def disk_alarm(bench: Bench, random: Random) -> Heal:
 def lose_broker(bench: Bench, random: Random) -> Heal:
     """Let the broker lose all that it had."""
     bench.lost_at = time.time()
-    bench.broker.ctl("delete_vhost", VHOST)
+    bench.broker.delete_vhost(VHOST)
 
     def heal() -> None:
         # As a deployment's definitions do at the broker's start; all else comes back by itself.

@@ -11,9 +11,9 @@ from typing import Any
 
 from farmgate.services import service_of
 from shared.envelope import contract_of
-from shared.testing.processes import SERVICES
 from tests.faults.soak.bench import Bench
 from tests.faults.soak.load import Load, Said
+from tests.support.processes import SERVICES
 
 #: Differences of one kind that are told in words.
 TOLD = 5

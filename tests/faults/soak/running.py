@@ -17,13 +17,13 @@ from farmgate.demo.offline.buyers import order_of
 from farmgate.demo.offline.scene import Goods, Scene
 from farmgate.demo.payments import provider
 from farmgate.failures import Refused
-from shared.testing.processes import SERVICES
-from shared.testing.servers import wait_until
 from tests.faults.soak import ledger as ledgers
 from tests.faults.soak.bench import Bench
 from tests.faults.soak.faults import FAULTS, Fault, Heal, deliver_again
 from tests.faults.soak.ledger import Ledger
 from tests.faults.soak.load import PLENTY, Load, receive
+from tests.support.processes import SERVICES
+from tests.support.servers import wait_until
 
 #: Faults of one round, by weight.
 AT_ONCE = {1: 30, 2: 40, 3: 30}

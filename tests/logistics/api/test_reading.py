@@ -10,8 +10,8 @@ from flask.testing import FlaskClient
 from shared.database import Database
 from shared.events import ContactGiven, OrderConfirmed
 from shared.ids import new_id
-from shared.testing import UNKNOWN_ID
 from tests.logistics.reading import BASE, Act, Headers
+from tests.support import UNKNOWN_ID
 
 
 def test_people_are_shown_only_to_those_who_operate(

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from shared.testing.servers import RabbitMQ, free_port, stop, wait_until
+from tests.support.servers import RabbitMQ, free_port, stop, wait_until
 
 SERVICES = ("catalog", "orders", "logistics", "notifications")
 #: Seconds until a process must answer.
@@ -164,12 +164,11 @@ def distributed(
 
     Eight processes, `<service>-web` and `<service>-worker`, in a virtual host of their own.
     """
-    broker.ctl("add_vhost", vhost)
-    stack.callback(broker.ctl, "delete_vhost", vhost)
-    broker.ctl("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
+    broker_url = broker.create_vhost(vhost)
+    stack.callback(broker.delete_vhost, vhost)
     environment = _environment(
         folder / "var",
-        FARMGATE_BROKER_URL=broker.url().rpartition("/")[0] + "/" + vhost,
+        FARMGATE_BROKER_URL=broker_url,
         **settings,
     )
     commands: dict[str, list[str]] = {}

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from shared.testing.servers import wait_until
+from tests.support.servers import wait_until
 
 
 @dataclass(frozen=True)
