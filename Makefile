@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run demo demo-offline test deployment-test soak soak-stations check format servers docs lock bench clean
+.PHONY: help run demo demo-offline test test-rest test-long deployment-test soak soak-stations check format servers docs lock bench clean
 
 help:           ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -28,8 +28,18 @@ demo-offline: .venv/done  ## 20 stations that sell while cut off, beside online 
 servers:            ## make sure that RabbitMQ's and PostgreSQL's programs are installed
 	@sh tests/install-servers
 
-test: .venv/done servers    ## everything, against a RabbitMQ and a PostgreSQL of its own
-	$(BIN)/pytest --servers $(ARGS)
+# One process more than processors: the tests wait about as long as they compute.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST = $(BIN)/pytest --servers -n $(WORKERS) --dist loadgroup
+
+test: .venv/done servers    ## every promise, against a RabbitMQ and a PostgreSQL of its own; 10 minutes
+	$(PYTEST) $(ARGS)
+
+test-rest: .venv/done servers  ## what CI runs besides: the rest of faults, system and pages
+	$(PYTEST) -m rest $(ARGS)
+
+test-long: .venv/done servers  ## by night: faults that last minutes, all restore drills
+	$(PYTEST) --long -m long $(ARGS)
 
 deployment-test: .venv/done  ## what docker-compose.yml promises, on a deployment of its own
 	@docker info >/dev/null 2>&1 || { echo "This needs a Docker engine that answers, and docker-compose."; exit 1; }

@@ -279,6 +279,10 @@ class Handling:
         with self._turn:
             if not self._upgraded:
                 self._try_what_is_understood_now()
+            # Asked every second for ever, and nearly always for nothing.
+            with self.database.readers() as session:
+                if not parked.any_due(session):
+                    return False
             with self.database.sessions.begin() as session:
                 take_turns(session, "consumer")
                 row = parked.next_due(session)

@@ -138,6 +138,12 @@ def _storable(error: str) -> str:
     return readable[:ERROR_LENGTH]
 
 
+def any_due(session: Session) -> bool:
+    """Return whether the pause of any parked event is over, by one look that locks nothing."""
+    due = select(Parked.event_id).where(Parked.next_attempt_at <= now()).limit(1)
+    return session.execute(due).first() is not None
+
+
 def next_due(session: Session) -> Parked | None:
     """Return the parked event to try next, if the pause of any is over."""
     return session.scalars(

@@ -28,8 +28,9 @@ from shared.watchdog import Limit, unlimited
 
 log = get(__name__)
 
-#: Seconds between looks at an outbox that held no full batch.
-POLL = 0.025
+#: Seconds between looks at an outbox that held no full batch, and at one that stays empty: a look
+#: is three round trips, and an idle system makes nothing else.
+POLL, IDLE_POLL = 0.025, 0.1
 #: Seconds between looks for the lock while another relay holds it.
 STAND_BY = 1.0
 #: Seconds a batch may wait for its confirms. A quorum queue that is just starting may never
@@ -143,6 +144,7 @@ class _Session:
         self.error: BaseException | None = None
         self.channel: Any = None
         self.stopped = False
+        self.pause = POLL
         self.sent_at, self.sent_at_ns = 0.0, 0
         self.asked_to_stop_at: float | None = None
         # No time-out while the broker's alarm blocks it: heartbeats tell a dead broker, and a new
@@ -234,6 +236,8 @@ class _Session:
             return
         self.rows = self.source.waiting(BATCH) if self.channel.is_open else []
         to_send = [row for row in self.rows if not _is_feed_only(row.type)]
+        if self.rows:
+            self.pause = POLL
         self.sent_at, self.sent_at_ns = monotonic(), time_ns()
         for row in to_send:
             self.tag += 1
@@ -244,7 +248,8 @@ class _Session:
         if self.rows and not to_send:
             self._mark()
         elif not self.rows:
-            self.connection.ioloop.call_later(POLL, self._guard(self._pump))
+            self.connection.ioloop.call_later(self.pause, self._guard(self._pump))
+            self.pause = min(2 * self.pause, IDLE_POLL)
 
     def _properties(self, row: Waiting) -> pika.BasicProperties:
         return pika.BasicProperties(

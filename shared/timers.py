@@ -38,7 +38,7 @@ SILENT_SECONDS = 660
 def upkeep(handling: Handling) -> Sequence[Timer]:
     """Return the timers every service has: retries of parked events, and pruning."""
     return (
-        Timer("retry_parked", 0.5, lambda database, settings: handling.retry_parked()),
+        Timer("retry_parked", 1.0, lambda database, settings: handling.retry_parked()),
         Timer("prune", 3600.0, prune),
     )
 

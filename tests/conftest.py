@@ -1,1 +1,5 @@
-pytest_plugins = ["tests.support.serving", "tests.support.fixtures"]
+pytest_plugins = [
+    "tests.support.serving",
+    "tests.support.fixtures",
+    "tests.support.systems",
+]

@@ -16,6 +16,7 @@ from farmgate.client import Client, connect
 from farmgate.console import err, out
 from farmgate.demo import books, running
 from farmgate.demo.living import Lived
+from farmgate.demo.offline import clerk
 from farmgate.demo.offline import running as offline_running
 from farmgate.demo.payments import provider
 from farmgate.demo.stories import WAITING
@@ -36,6 +37,13 @@ SHOWN = 20
 )
 @click.option("--offline", is_flag=True, help="Stations that sell while they are cut off.")
 @click.option(
+    "--steps",
+    type=click.IntRange(clerk.RESTORED_AT + 1),
+    default=clerk.STEPS,
+    show_default=True,
+    help="With --offline: how much each station does.",
+)
+@click.option(
     "--patience",
     type=click.FloatRange(min=0),
     default=running.SETTLING_SECONDS,
@@ -44,7 +52,9 @@ SHOWN = 20
     help="How long the balances may take to settle.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print outcomes, stock and balance as JSON.")
-def command(count: int, seed: int, offline: bool, patience: float, as_json: bool) -> None:
+def command(
+    count: int, seed: int, offline: bool, steps: int, patience: float, as_json: bool
+) -> None:
     """Send varied orders through the running services and check the books.
 
     Delivered and collected, paid before and in cash, out of stock, cancelled, never paid, not
@@ -67,7 +77,7 @@ def command(count: int, seed: int, offline: bool, patience: float, as_json: bool
     client = connect(os.environ, patience=PATIENCE)
     client.call("GET", "catalog", "/products", query={"limit": 1}, patience=BEGINNING_PATIENCE)
     if offline:
-        _run_offline(client, seed, as_json)
+        _run_offline(client, seed, steps, as_json)
         return
     with _progress() as bars:
         task = bars.add_task("orders", total=count)
@@ -171,14 +181,14 @@ def _stock(result: running.Result) -> Table:
 # --- Offline ---------------------------------------------------------------------------------
 
 
-def _run_offline(client: Client, seed: int, as_json: bool) -> None:
+def _run_offline(client: Client, seed: int, steps: int, as_json: bool) -> None:
     with _progress() as bars:
         task = bars.add_task("", total=None)
 
         def progress(what: str, done: int, total: int) -> None:
             bars.update(task, description=what, completed=done, total=total)
 
-        result = offline_running.run(client, seed, progress)
+        result = offline_running.run(client, seed, progress, steps=steps)
     if as_json:
         click.echo(json.dumps(result.as_json(), ensure_ascii=False, indent=2))
     else:

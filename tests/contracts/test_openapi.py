@@ -332,9 +332,10 @@ def _serving(app: Flask) -> Iterator[str]:
         server.server_close()
 
 
-def _configuration(world: World) -> SchemathesisConfig:
+def _configuration(world: World, whole: bool) -> SchemathesisConfig:
     return SchemathesisConfig.from_dict(
         {
+            "phases": {"coverage": {"enabled": whole}},
             "seed": SEED,
             "headers": {"Authorization": f"Bearer {world.token}"},
             "dictionaries": {name: {"values": ids} for name, ids in world.ids.items()},
@@ -343,7 +344,7 @@ def _configuration(world: World) -> SchemathesisConfig:
                 for name in world.ids
                 for place in ("path", "query", "body")
             },
-            "generation": {"max-examples": EXAMPLES, "database": "none"},
+            "generation": {"max-examples": EXAMPLES if whole else 3, "database": "none"},
             # A request that fits the document may still name what does not exist (404, 422), ask
             # for what the present state forbids (409), or bring an Idempotency-Key that another
             # request used (422): what a schema cannot say. That each route also accepts some
@@ -390,13 +391,15 @@ def _accepted(event: events.EngineEvent) -> set[str]:
 
 
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.rest)])
 @pytest.mark.parametrize("name", NAMES)
-def test_requests_made_from_the_document_find_nothing(world: World, name: str) -> None:
+def test_requests_made_from_the_document_find_nothing(world: World, name: str, whole: bool) -> None:
+    """Slow: some hundred requests at random; `whole` has thousands, each edge case among them."""
     findings = set()
     accepted = set()
     with _serving(world.apps[name]) as url:
         schema = schemathesis.openapi.from_url(
-            f"{url}/api/{name}/openapi.json", config=_configuration(world)
+            f"{url}/api/{name}/openapi.json", config=_configuration(world, whole)
         )
         if name == "orders":
             callbacks = "/api/orders/v1/payments/callbacks"
@@ -419,8 +422,9 @@ def test_requests_made_from_the_document_find_nothing(world: World, name: str) -
         routes = {result.ok().label for result in schema.get_all_operations()}
 
     assert not findings, "\n\n".join(sorted(findings))
-    # Refusals prove little about a route's answers: each was accepted, too.
-    assert routes - accepted == set()
+    if whole:
+        # Refusals prove little about a route's answers: each was accepted, too.
+        assert routes - accepted == set()
 
 
 @pytest.mark.parametrize("name", NAMES)

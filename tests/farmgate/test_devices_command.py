@@ -24,6 +24,9 @@ from tests.support.servers import wait_until
 NAMES = {"zh": "巴河镇"}
 PACK = 500
 
+# One system for all of them, so one worker.
+pytestmark = pytest.mark.xdist_group("devices_command")
+
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:

@@ -16,12 +16,15 @@ from shared.config import Settings
 from shared.database import Database
 from shared.envelope import decode
 from shared.events import OrderPaid
-from shared.tables import Parked
+from shared.tables import Parked, ParkedAction
 from tests.support import probe, processes
 from tests.support.processes import Processes
 from tests.support.servers import wait_until
 
 Run = Callable[..., Result]
+
+# One system for all of them, so one worker.
+pytestmark = pytest.mark.xdist_group("parked_command")
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +37,12 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 @pytest.fixture
 def logistics(system: Processes) -> Iterator[Database]:
-    """The database in which events are parked here; it ends with none."""
+    """The database in which events are parked here; it ends with none, and no deed."""
     database = Database(Settings.from_environment("logistics", system.environment).database_url)
     yield database
     with database.sessions.begin() as session:
         session.execute(delete(Parked))
+        session.execute(delete(ParkedAction))
     database.close()
 
 
@@ -68,7 +72,7 @@ def listed(run: Run, *options: str) -> list[dict[str, Any]]:
     return list(json.loads(run("list", "--json", *options).output))
 
 
-def test_nothing_parked_is_said_in_a_sentence(run: Run) -> None:
+def test_nothing_parked_is_said_in_a_sentence(run: Run, logistics: Database) -> None:
     assert "Nothing is parked" in run("list").output
     assert "Nobody has" in run("history").output
     assert listed(run) == []

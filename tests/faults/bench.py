@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from shared.supervision import Stopping, supervise
 from shared.tables import Outbox, Parked
 from tests.faults.proxy import Proxy
 from tests.support import probe
+from tests.support.forking import Program
 from tests.support.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -194,13 +194,7 @@ class Bench:
             **settings,
         }
         log_file = self.folder / f"{service}-{name}.log"
-        with log_file.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.worker", service],
-                env=environment,
-                cwd=ROOT,
-                stderr=output,
-            )
+        process = Program("tests.faults.worker", [service], environment, log_file)
         try:
             yield Worker(process, log_file)
         finally:
@@ -225,7 +219,7 @@ class Bench:
 class Worker:
     """A worker that runs as a process of its own."""
 
-    process: "subprocess.Popen[bytes]"
+    process: Program
     log_file: Path
 
     def log(self) -> str:

@@ -148,6 +148,7 @@ def test_a_worker_whose_database_never_answers_ends_and_the_next_one_goes_on(
     assert bench.parked() == []
 
 
+@pytest.mark.rest
 def test_a_web_process_whose_database_never_answers_says_so_and_goes_on_by_itself(
     proxies: Callable[[str], Proxy], postgres: Callable[[str], str], tmp_path: Path
 ) -> None:

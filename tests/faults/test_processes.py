@@ -166,6 +166,9 @@ def test_a_consumer_stopped_past_its_turn_changes_nothing_twice(
 
 
 def waits_for_a_turn(bench: Bench) -> bool:
-    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    waiting = text(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     with bench.receiver.readers() as session:
         return bool(session.scalar(waiting))

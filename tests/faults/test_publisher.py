@@ -54,6 +54,7 @@ def oldest_waiting_seconds(bench: Bench) -> float:
         return float(session.scalar(oldest) or 0)
 
 
+@pytest.mark.rest
 @pytest.mark.harms_broker
 def test_while_the_broker_is_away_for_long_events_wait_and_then_drain_in_order(
     bench: Bench, broker: RabbitMQ, long: bool
@@ -85,6 +86,7 @@ def test_while_the_broker_is_away_for_long_events_wait_and_then_drain_in_order(
     assert bench.verdict() == all_kept(everything + 1)
 
 
+@pytest.mark.rest
 def test_a_relay_killed_at_random_under_load_publishes_the_same_events_again(
     bench: Bench, long: bool
 ) -> None:

@@ -71,6 +71,7 @@ def test_programs_are_given_the_servers_of_an_address(url: str, address: str) ->
     assert given == psycopg.conninfo.conninfo_to_dict(address)
 
 
+@pytest.mark.rest
 def test_a_node_of_a_broker_of_three_that_is_lost_for_good_has_lost_nothing(
     postgres: Callable[[str], str], tmp_path: Path
 ) -> None:

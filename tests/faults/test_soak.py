@@ -18,6 +18,7 @@ SEED, COUNT = "1", 8
 SECONDS = 600
 
 
+@pytest.mark.rest
 @pytest.mark.system
 @pytest.mark.broker
 @pytest.mark.postgres

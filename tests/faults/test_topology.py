@@ -310,6 +310,7 @@ FORGET = (
 )
 
 
+@pytest.mark.rest
 def test_a_broker_killed_right_after_its_first_declaration_goes_on_after_what_operators_type(
     postgres: Callable[[str], str], tmp_path: Path
 ) -> None:

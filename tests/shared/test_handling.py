@@ -562,12 +562,12 @@ def test_what_is_due_among_10_000_parked_events_is_found_by_an_index(
         connection: object, cursor: object, statement: str, values: object, *_: object
     ) -> None:
         if "parked_events" in statement and not statement.startswith("EXPLAIN"):
-            with database.read_engine.connect() as other:
+            with database.engine.connect() as other:
                 plans.append(str(other.exec_driver_sql(explain + statement, values).all()))
 
-    sql_event.listen(database.engine, "before_cursor_execute", plan)
+    sql_event.listen(database.read_engine, "before_cursor_execute", plan)
     assert not handling.retry_parked()
-    sql_event.remove(database.engine, "before_cursor_execute", plan)
+    sql_event.remove(database.read_engine, "before_cursor_execute", plan)
 
     assert len(plans) == 1
     assert "ix_parked_events_next_attempt_at" in plans[0]

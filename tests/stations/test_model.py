@@ -26,7 +26,7 @@ from tests.stations.model.story import Machine
 from tests.stations.ought import Quota, plain
 
 #: Stories, and steps of each; where chance begins.
-ROUNDS = int(os.environ.get("SOAK_ROUNDS", "30"))
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "10"))
 STEPS = int(os.environ.get("SOAK_STEPS", "30"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 

@@ -34,6 +34,12 @@ from shared.service import Service
 from shared.tables import Outbox, Parked
 
 
+def run_folder(config: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all workers of the run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if hasattr(config, "workerinput") else base
+
+
 class Templates:
     """Databases of each service as its migrations make them, made once a run and then copied."""
 
@@ -122,9 +128,7 @@ def _templates(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Templates:
     """Databases to copy, the same ones for all workers of the run."""
-    base = tmp_path_factory.getbasetemp()
-    is_worker = hasattr(request.config, "workerinput")
-    return Templates((base.parent if is_worker else base) / "templates")
+    return Templates(run_folder(request.config, tmp_path_factory) / "templates")
 
 
 @pytest.fixture(scope="session")

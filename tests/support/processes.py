@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import subprocess
-import sys
+import tempfile
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
@@ -17,6 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from farmgate.services import service_of
+from shared import keys, migrations, topology
+from tests.support.forking import Program
 from tests.support.servers import RabbitMQ, free_port, stop, wait_until
 
 SERVICES = ("catalog", "orders", "logistics", "notifications")
@@ -34,7 +37,7 @@ class Processes:
     commands: dict[str, list[str]]
     #: Service → base address.
     urls: dict[str, str]
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    running: dict[str, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "Processes":
         return self
@@ -45,8 +48,7 @@ class Processes:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for name in list(self.running):
-            self.stop(name)
+        self.stop_all()
 
     def start(self, *names: str) -> None:
         """Start processes by name (all when none is named) and wait until webs answer."""
@@ -63,18 +65,12 @@ class Processes:
 
     def spawn(self, name: str) -> None:
         """Start a process and wait for nothing."""
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.running[name] = subprocess.Popen(
-                [*self.program(name), *self.commands[name]],
-                env=self.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        log = self.folder / f"{name}.log"
+        self.running[name] = Program(*self.program(name), self.environment, log)
 
-    def program(self, name: str) -> list[str]:
-        """Return what is run as this process, before its arguments."""
-        return [sys.executable, "-m", "farmgate"]
+    def program(self, name: str) -> tuple[str, list[str]]:
+        """Return which module is run as this process, with which arguments."""
+        return "farmgate", self.commands[name]
 
     def web_of(self, service: str) -> str:
         """Return the name of the process that answers for a service."""
@@ -95,16 +91,24 @@ class Processes:
         except ProcessLookupError:
             return
 
+    def stop_all(self) -> None:
+        """End all processes politely, all at once."""
+        for process in self.running.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for name in list(self.running):
+            self.stop(name)
+
+    def begin(self, *arguments: str) -> "Command":
+        """Start one `farmgate` command against the system."""
+        folder = Path(tempfile.mkdtemp(prefix="command-", dir=self.folder))
+        out, err = folder / "out", folder / "err"
+        return Command(Program("farmgate", arguments, self.environment, out, err), out, err)
+
     def command(self, *arguments: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """Run one `farmgate` command against the system."""
-        return subprocess.run(
-            [sys.executable, "-m", "farmgate", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        with self.begin(*arguments) as command:
+            return command.end(seconds)
 
     def log(self, name: str) -> str:
         """Return what a process wrote."""
@@ -113,6 +117,32 @@ class Processes:
     def ready(self, service: str) -> dict[str, Any]:
         """Return what a service says about its readiness."""
         return get(f"{self.urls[service]}/api/{service}/health/ready")
+
+
+@dataclass
+class Command:
+    """A `farmgate` command beside the test; a context manager that ends it."""
+
+    process: Program
+    _out: Path
+    _err: Path
+
+    def __enter__(self) -> "Command":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def end(self, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+        """Wait until it has ended; return what it printed.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not within `seconds`.
+        """
+        code = self.process.wait(seconds)
+        printed = [path.read_text(encoding="utf-8") for path in (self._out, self._err)]
+        return subprocess.CompletedProcess(self.process.args, code, *printed)
 
 
 def get(url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
@@ -163,6 +193,7 @@ def distributed(
     """Return the system behind RabbitMQ and PostgreSQL, migrated and declared, not started.
 
     Eight processes, `<service>-web` and `<service>-worker`, in a virtual host of their own.
+    Databases may be copies of migrated ones.
     """
     broker_url = broker.create_vhost(vhost)
     stack.callback(broker.delete_vhost, vhost)
@@ -180,13 +211,9 @@ def distributed(
         environment[f"FARMGATE_{service.upper()}_DATABASE_URL"] = databases[service]
         commands[f"{service}-web"] = ["web", service, "--port", str(port)]
         commands[f"{service}-worker"] = ["worker", service]
-    from shared import keys  # the keys that `farmgate up` would make
-
     keys.ensure(folder / "var")
     environment["FARMGATE_PAYMENT_SECRET_FILE"] = str(folder / "var" / "keys" / "payment_secret")
-    system = Processes(folder, environment, commands, urls)
-    for preparation in (["migrate"], ["topology"]):
-        done = system.command(*preparation)
-        if done.returncode != 0:
-            raise RuntimeError(f"farmgate {preparation[0]}: {done.stdout}{done.stderr}")
-    return system
+    for service, url in databases.items():
+        migrations.upgrade(service, url)
+    topology.declare(broker_url, [service_of(service) for service in SERVICES])
+    return Processes(folder, environment, commands, urls)

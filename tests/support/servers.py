@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -47,7 +48,7 @@ def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.05)
 
 
-def stop(process: subprocess.Popen[bytes], with_signal: int = signal.SIGTERM) -> None:
+def stop(process: Any, with_signal: int = signal.SIGTERM) -> None:
     """End a process we started: politely, and after 20 s for good."""
     if process.poll() is None:
         process.send_signal(with_signal)

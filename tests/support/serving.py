@@ -100,7 +100,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "system": "runs real processes of all four services",
         "browser": "drives a Chromium",
         "harms_broker": "kills, stops or alarms the broker, so it gets one that no other test uses",
-        "long": "takes minutes: make test-long and the nightly run, not make test",
+        "rest": "another form of what a faster test shows: `make test-rest`, and CI",
+        "long": "takes minutes: `make test-long`, by night",
     }.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}")
     worker = getattr(config, "workerinput", None)
@@ -129,6 +130,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     if item.get_closest_marker("harms_broker"):
         item.add_marker(pytest.mark.xdist_group("harms_broker"))
+    if item.config.getoption("--long") and "long" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.long)
 
 
 def pytest_collection_finish() -> None:
@@ -212,7 +215,9 @@ def long(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of the system's Chromium; none is downloaded."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
+    # Debian's wrapper switches on extensions and drawing by a graphics processor that tests lack;
+    # the program itself needs a fifth less of the processor.
+    for name in ("/usr/lib/chromium/chromium", "chromium", "chromium-browser", "google-chrome"):
         path = shutil.which(name)
         if path is not None:
             return path

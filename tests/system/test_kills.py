@@ -1,35 +1,21 @@
 """`kill -9` of any process during the demo: every order has its outcome, nothing counts twice."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
-from tests.support.processes import SERVICES, Processes, get
+from tests.support.processes import SERVICES, Command, Processes, get
 from tests.support.servers import wait_until
 
 StartSystem = Callable[[str], Processes]
+#: So many that each process is killed while they come in.
+ORDERS = "100"
 
 
-@contextmanager
-def demo(system: Processes) -> Iterator["subprocess.Popen[str]"]:
+def demo(system: Processes) -> Command:
     """Run the demo beside the test."""
-    running = subprocess.Popen(
-        [sys.executable, "-m", "farmgate", "demo", "--json"],
-        env=system.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield running
-    finally:
-        if running.poll() is None:
-            running.kill()
-        running.communicate()
+    return system.begin("demo", "--json", "--orders", ORDERS)
 
 
 def orders_recorded(system: Processes) -> int:
@@ -41,10 +27,10 @@ def orders_recorded(system: Processes) -> int:
     return sum(int(count) for count in answer["states"].values())
 
 
-def assert_settled_and_balanced(demo: "subprocess.Popen[str]", system: Processes) -> None:
-    out, err = demo.communicate(timeout=240)
-    assert demo.returncode == 0, err[-3000:]
-    assert json.loads(out)["balanced"]
+def assert_settled_and_balanced(demo: Command, system: Processes) -> None:
+    done = demo.end(240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["balanced"]
     for service in SERVICES:
         report = system.ready(service)
         assert report["parked"] == {}, f"{service}: {report}"
@@ -52,12 +38,13 @@ def assert_settled_and_balanced(demo: "subprocess.Popen[str]", system: Processes
     assert doctor.returncode == 0, doctor.stdout
 
 
+@pytest.mark.rest
 @pytest.mark.system
 def test_embedded_killed_three_times_during_the_demo(start_with_sample: StartSystem) -> None:
     system = start_with_sample("embedded")
 
     with demo(system) as running:
-        for orders in (20, 80, 140):
+        for orders in (15, 40, 65):
             wait_until(
                 lambda orders=orders: orders_recorded(system) >= orders,  # type: ignore[misc]
                 120,
@@ -78,7 +65,7 @@ def test_each_web_and_worker_killed_once_during_the_demo(start_with_sample: Star
     with demo(system) as running:
         for number, name in enumerate(names):
             wait_until(
-                lambda number=number: orders_recorded(system) >= 10 + 22 * number,  # type: ignore[misc]
+                lambda number=number: orders_recorded(system) >= 5 + 10 * number,  # type: ignore[misc]
                 120,
                 f"time to kill {name}",
             )

@@ -43,6 +43,7 @@ def processes_of(service: str) -> list[str]:
     return [f"{service}-web", f"{service}-worker"]
 
 
+@pytest.mark.rest
 def test_each_service_works_alone_and_the_others_catch_up(
     start_with_sample: Callable[[str], Processes],
 ) -> None:

@@ -1,7 +1,6 @@
 """A set is made beside running orders; it comes back whole, or as one service beside newer ones."""
 
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,25 @@ import pytest
 from farmgate.client import connect
 from tests.support.processes import SERVICES, Processes
 from tests.support.servers import wait_until
+from tests.support.systems import DISTRIBUTED, EMBEDDED
 
 LOTS = ("reservation_lots", "shipment_lots")
 #: Set-up, who is restored alone, what `verify` names then, and what it may name besides (None:
 #: anything).
 DRILLS = [
     # Orders is told by people: what they said after the backup is said by nobody again.
-    pytest.param("embedded", "orders", {"order_unknown"}, None, marks=pytest.mark.system),
+    pytest.param("embedded", "orders", {"order_unknown"}, None, marks=EMBEDDED),
     # Shipments are planned again; what was done with parcels since is not.
-    pytest.param("embedded", "logistics", set(), {"order_state"}, marks=pytest.mark.system),
+    pytest.param(
+        *("embedded", "logistics", set(), {"order_state"}), marks=[*EMBEDDED, pytest.mark.long]
+    ),
     # Stock is reserved again, perhaps of other lots; what was received since is not.
-    pytest.param("embedded", "catalog", set(), {"order_state", *LOTS}, marks=pytest.mark.system),
+    pytest.param(
+        *("embedded", "catalog", set(), {"order_state", *LOTS}), marks=[*EMBEDDED, pytest.mark.long]
+    ),
     # Notifications only listens: all that it forgot is said to it again.
     pytest.param(
-        *("distributed", "notifications", set(), set()),
-        marks=[pytest.mark.system, pytest.mark.broker, pytest.mark.postgres],
+        *("distributed", "notifications", set(), set()), marks=[*DISTRIBUTED, pytest.mark.long]
     ),
 ]
 StartSystem = Callable[[str], Processes]
@@ -38,8 +41,7 @@ def run(system: Processes, *arguments: str, code: int = 0) -> Any:
 
 
 def stop_all(system: Processes) -> None:
-    for name in list(system.running):
-        system.stop(name)
+    system.stop_all()
 
 
 def restore(system: Processes, folder: Path, *arguments: str) -> Any:
@@ -67,11 +69,10 @@ def test_a_backup_comes_back_for_one_service_beside_newer_ones_and_then_whole(
     run(system, "demo", "--orders", "10")
     older, newer = tmp_path / "older", tmp_path / "newer"
     made = run(system, "backup", str(older))
-    selling = threading.Thread(target=lambda: system.command("demo", "--orders", "40"))
-    selling.start()
-    wait_until(lambda: orders_of(system) >= 20, 60, "the demo has placed ten orders")
-    rows = {p["service"]: p["rows"] for p in run(system, "backup", str(newer))["parts"]}
-    selling.join()
+    with system.begin("demo", "--orders", "30") as selling:
+        wait_until(lambda: orders_of(system) >= 20, 60, "the demo has placed ten orders")
+        rows = {p["service"]: p["rows"] for p in run(system, "backup", str(newer))["parts"]}
+        selling.end()
     in_use = system.command("restore", str(older), "--yes")
     assert in_use.returncode == 1
     assert [part["service"] for part in made["parts"]] == list(SERVICES)

@@ -5,8 +5,6 @@ write into one outbox, and a worker of either publishes; see `two_releases`.
 """
 
 import json
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,12 +18,14 @@ from shared import keys, parked
 from shared.database import Database
 from shared.tables import Parked
 from tests.support import probe, processes
+from tests.support.forking import Program
 from tests.support.processes import Processes
 from tests.support.servers import free_port, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.broker, pytest.mark.postgres]
 
 ROOT = Path(__file__).parents[2]
+RELEASES = "tests.system.two_releases"
 #: Seconds in which what is not held back must have arrived.
 SOON = 30
 
@@ -53,8 +53,8 @@ class Releases(Processes):
         )
         super().__init__(folder, environment, commands, {})
 
-    def program(self, name: str) -> list[str]:
-        return [sys.executable, "-m", "tests.system.two_releases"]
+    def program(self, name: str) -> tuple[str, list[str]]:
+        return RELEASES, self.commands[name]
 
     def start(self, *names: str) -> None:
         """Start processes, and wait until each is at work, or stands by."""
@@ -71,8 +71,8 @@ class Releases(Processes):
 
     def declare(self, release: str) -> None:
         """Declare what a release binds, as `farmgate topology` does before it is deployed."""
-        command = [*self.program("topology"), release, "topology"]
-        subprocess.run(command, env=self.environment, check=True, timeout=60)
+        log = self.folder / "topology.log"
+        assert Program(RELEASES, [release, "topology"], self.environment, log).wait(60) == 0
 
     def weigh(self, release: str, *orders: UUID, kilograms: int = 2) -> None:
         """Note a weight of each order at the web process of a release."""
@@ -122,6 +122,7 @@ def releases(vhost: str, postgres: Callable[[str], str], tmp_path: Path) -> Iter
     receiver.close()
 
 
+@pytest.mark.rest
 def test_an_old_worker_keeps_what_a_new_web_says_until_the_new_worker_handles_it_in_order(
     releases: Releases,
 ) -> None:

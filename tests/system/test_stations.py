@@ -9,61 +9,44 @@ four services agree. `make soak-stations` tells more of these stories.
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from random import Random
 
 import pytest
 
 from tests.support.processes import SERVICES, Processes
+from tests.support.systems import EMBEDDED_FIRST
 
 #: Where chance begins, and how many stories each set-up tells.
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 STORIES = max(1, int(os.environ.get("SOAK_ROUNDS", "100")) // 100)
-#: Seconds between two kills, least and most; and kills of one story, at most.
-BETWEEN_KILLS, MOST_KILLS = (1.0, 4.0), 10
+#: How much each clerk does, and kills of one story: in `make soak-stations`, and otherwise.
+STEPS, MOST_KILLS = ("60", 10) if "SOAK_ROUNDS" in os.environ else ("30", 4)
+#: Seconds between two kills, least and most.
+BETWEEN_KILLS = (1.0, 4.0)
 #: Seconds that one story may take, however often processes were killed.
 STORY_SECONDS = 400
-
-SETUPS = [
-    pytest.param("embedded", marks=pytest.mark.system),
-    pytest.param(
-        "distributed", marks=[pytest.mark.system, pytest.mark.broker, pytest.mark.postgres]
-    ),
-]
 
 
 def live_and_kill(system: Processes, seed: int) -> subprocess.CompletedProcess[str]:
     """Run the demo while processes are killed; return how it ended."""
     random = Random(f"{seed}/kills")
     kills = 0
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "farmgate", "demo", "--offline", "--json", "--seed", str(seed)],
-        env=system.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    told = ("demo", "--offline", "--json", "--seed", str(seed), "--steps", STEPS)
+    with system.begin(*told) as demo:
         while True:
             seconds = random.uniform(*BETWEEN_KILLS) if kills < MOST_KILLS else STORY_SECONDS
             try:
-                out, err = demo.communicate(timeout=seconds)
+                return demo.end(seconds)
             except subprocess.TimeoutExpired:
                 assert kills < MOST_KILLS, f"not over after {STORY_SECONDS} s"
                 name = random.choice(list(system.commands))
                 system.kill(name)
                 system.start(name)
                 kills += 1
-            else:
-                return subprocess.CompletedProcess(demo.args, demo.returncode, out, err)
-    finally:
-        if demo.poll() is None:
-            demo.kill()
-            demo.communicate()
 
 
-@pytest.mark.parametrize("setup", SETUPS)
+@pytest.mark.parametrize("setup", EMBEDDED_FIRST)
 def test_devices_centre_and_services_agree_after_any_kill(
     start_with_sample: Callable[[str], Processes], setup: str
 ) -> None:

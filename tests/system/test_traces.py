@@ -16,7 +16,7 @@ from shared import keys
 from tests.support.otlp import Receiver, Seen
 from tests.support.processes import Processes, answers, get
 from tests.support.servers import free_port, stop, wait_until
-from tests.system.conftest import SETUPS
+from tests.support.systems import EMBEDDED_FIRST
 
 #: Seconds until what must happen has happened; the machine may have other work.
 SECONDS = 60
@@ -119,7 +119,7 @@ STORY = [
 ]
 
 
-@pytest.mark.parametrize("setup", SETUPS)
+@pytest.mark.parametrize("setup", EMBEDDED_FIRST)
 def test_an_order_is_one_trace_from_its_request_to_its_message(
     start_with_sample: Callable[[str], Processes], receiver: Receiver, setup: str
 ) -> None:

@@ -1,7 +1,6 @@
 """`farmgate verify` on a running system: it agrees while orders go on, and names what is wrong."""
 
 import json
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +12,8 @@ from farmgate.demo.offline.link import Line
 from shared.config import Settings
 from tests.support.processes import Processes
 from tests.support.servers import wait_until
+from tests.support.systems import DISTRIBUTED_FIRST
 
-SETUPS = [
-    pytest.param("embedded", marks=pytest.mark.system),
-    pytest.param(
-        "distributed", marks=[pytest.mark.system, pytest.mark.broker, pytest.mark.postgres]
-    ),
-]
 CLERK = "Dolma"
 
 
@@ -84,26 +78,20 @@ def sell_and_take_back(till: Till) -> None:
     till.upload()
 
 
-@pytest.mark.parametrize("setup", SETUPS)
+@pytest.mark.parametrize("setup", DISTRIBUTED_FIRST)
 def test_verify_agrees_beside_running_orders_and_names_what_was_tampered_with(
     start_with_sample: Callable[[str], Processes], setup: str
 ) -> None:
     system = start_with_sample(setup)
-    demos: list[Any] = []
-    demo = threading.Thread(
-        # Its balances never settle, because the till sells too; verify is who compares here.
-        target=lambda: demos.append(
-            system.command("demo", "--orders", "60", "--patience", "1", "--json")
-        )
-    )
-    demo.start()
-    sell_and_take_back(a_till(system))
-    beside = verify(system)
-    demo.join()
+    # Its balances never settle, because the till sells too; verify is who compares here.
+    with system.begin("demo", "--orders", "60", "--patience", "1", "--json") as demo:
+        sell_and_take_back(a_till(system))
+        beside = verify(system)
+        done = demo.end()
     after = verify(system)
 
     # Its balance of stock counts on nobody else selling, and the till did.
-    assert json.loads(demos[0].stdout)["troubles"] == []
+    assert json.loads(done.stdout)["troubles"] == []
     assert beside["agrees"]
     assert after["agrees"]
     assert after["checked"]["orders: orders"] == 60

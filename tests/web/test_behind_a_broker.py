@@ -38,6 +38,7 @@ def five_ports() -> int:
     raise AssertionError("no five ports are free")
 
 
+@pytest.mark.rest
 def test_the_page_reaches_all_services_on_its_own_origin(
     tmp_path: Path,
     empty_vhost: str,

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Playwright
 
 from services.orders.rules.prices import line_total_fen
 
-pytestmark = [pytest.mark.browser]
+pytestmark = [pytest.mark.xdist_group("till_rules"), pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")

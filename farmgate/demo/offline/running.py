@@ -142,8 +142,11 @@ def run(
     seed: int,
     progress: Callable[[str, int, int], None],
     weather: Weather | None = None,
+    steps: int = clerks.STEPS,
 ) -> Result:
     """Run the demo; `progress` is told what is done, how far, and of how many.
+
+    Each clerk lives through `steps` steps, more than `clerk.RESTORED_AT`.
 
     Raises:
         Failed: the sample is not loaded.
@@ -159,9 +162,9 @@ def run(
         link = Link(Line(client.addresses), random, weather or Weather())
         is_restored = desk.number == RESTORED
         working.append(Clerk(desk, link, random, operator.top_up, is_restored))
-    steps = len(working) * clerks.STEPS
-    day = Day(steps, lambda done: progress("stations sell, buyers order", done, steps))
-    parcels = _live(client, scene, operator, working, day, result)
+    every = len(working) * steps
+    day = Day(every, lambda done: progress("stations sell, buyers order", done, every))
+    parcels = _live(client, scene, operator, working, day, steps, result)
     result.endings = [clerk.ending for clerk in working]
     result.faults = {clerk.desk.number: clerk.link.counts for clerk in working}
     _come_home(operator, working, result, progress)
@@ -181,6 +184,7 @@ def _live(
     operator: Operator,
     working: list[Clerk],
     day: Day,
+    steps: int,
     result: Result,
 ) -> list[str]:
     """Let everybody do what they do, all at the same time; return the parcels' orders."""
@@ -199,7 +203,7 @@ def _live(
     ]
 
     def work(clerk: Clerk) -> None:
-        for step in range(clerks.STEPS):
+        for step in range(steps):
             clerk.live(step)
             if not day.tick():
                 return

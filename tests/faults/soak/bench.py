@@ -7,7 +7,6 @@ nobody who looks after it. Every service reaches broker and database by a link o
 import json
 import os
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -47,9 +46,9 @@ CREATE TABLE soak_effects (
 class HarmedProcesses(Processes):
     """Processes of the system that the bench can harm, each by its name."""
 
-    def program(self, name: str) -> list[str]:
-        """Return what is run as this process, before its arguments."""
-        return [sys.executable, "-m", "tests.faults.soak.process", name]
+    def program(self, name: str) -> tuple[str, list[str]]:
+        """Return which module is run as this process, with which arguments."""
+        return "tests.faults.soak.process", [name, *self.commands[name]]
 
 
 @dataclass
