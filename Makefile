@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run demo demo-offline test test-rest test-long deployment-test soak soak-stations check format servers docs lock bench clean
+.PHONY: help run demo demo-offline test test-rest test-long deployment-test deployment-smoke soak soak-stations check format servers docs lock bench clean
 
 help:           ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -41,9 +41,11 @@ test-rest: .venv/done servers  ## what CI runs besides: the rest of faults, syst
 test-long: .venv/done servers  ## by night: faults that last minutes, all restore drills
 	$(PYTEST) --long -m long $(ARGS)
 
-deployment-test: .venv/done  ## what docker-compose.yml promises, on a deployment of its own
+deployment-test deployment-smoke: .venv/done
 	@docker info >/dev/null 2>&1 || { echo "This needs a Docker engine that answers, and docker-compose."; exit 1; }
-	$(BIN)/pytest -q tests/deployment $(ARGS)
+	$(BIN)/pytest -q -p no:randomly tests/deployment $(if $(findstring smoke,$@),-m smoke) $(ARGS)
+deployment-test:    ## what docker-compose.yml promises, on a deployment of its own
+deployment-smoke:   ## the same in short: up, both demos, two kills, backup and restore, down
 
 # Another SEED begins elsewhere. The model of stations tells ROUNDS stories, and the running system
 # one for every hundred of them.

@@ -30,6 +30,7 @@ from tests.support.servers import wait_until
 MEMORY_AT_REST = 600 * 2**20
 
 
+@pytest.mark.smoke
 def test_only_the_gateway_can_be_reached_from_outside(deployment: Deployment):
     containers = docker(
         "ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}"
@@ -66,6 +67,7 @@ def test_memory_at_rest_is_what_was_asked_for(deployment: Deployment):
     assert sum(deployment.memory_at_rest.values()) < MEMORY_AT_REST, deployment.memory_at_rest
 
 
+@pytest.mark.smoke
 def test_the_demo_passes_through_the_gateway_and_the_doctor_finds_nothing(deployment: Deployment):
     deployment.demo(20)
 
@@ -73,8 +75,9 @@ def test_the_demo_passes_through_the_gateway_and_the_doctor_finds_nothing(deploy
     deployment.farmgate("doctor")
 
 
+@pytest.mark.smoke
 def test_stations_that_are_cut_off_sell_beside_buyers_through_the_gateway(deployment: Deployment):
-    deployment.farmgate("demo", "--offline")
+    deployment.farmgate("demo", "--offline", "--steps", "30")
 
     deployment.verify()
 

@@ -45,11 +45,15 @@ def test_every_container_is_in_a_group():
 def test_what_is_killed_under_load_loses_nothing(deployment, passwords, group):
     with orders_coming_in(deployment, passwords("database-orders"), orders=60):
         for victim in GROUPS[group]:
-            container = deployment.container(victim)
-            docker("kill", container)
-            docker("start", container)
-            wait_until(lambda name=victim: deployment.healthy(name), 90, f"{victim} is healthy")
+            kill_and_start(deployment, victim)
     deployment.verify()
+
+
+def kill_and_start(deployment: Deployment, victim: str) -> None:
+    container = deployment.container(victim)
+    docker("kill", container)
+    docker("start", container)
+    wait_until(lambda: deployment.healthy(victim), 90, f"{victim} is healthy")
 
 
 def test_what_is_stopped_under_load_ends_within_ten_seconds_and_loses_nothing(
@@ -102,6 +106,15 @@ def place(shop: Client, body: dict) -> dict:
 
 def decided(shop: Client, order_id: str) -> bool:
     return shop.get("orders", f"/orders/{order_id}")["state"] != "placed"
+
+
+@pytest.mark.smoke
+def test_a_process_and_a_server_killed_under_load_lose_nothing(deployment, passwords):
+    """The short form of what is done to all of them above."""
+    with orders_coming_in(deployment, passwords("database-orders")):
+        kill_and_start(deployment, "orders-worker")
+        kill_and_start(deployment, "rabbitmq")
+    deployment.verify()
 
 
 def test_a_request_in_flight_is_answered_before_its_process_ends(deployment):

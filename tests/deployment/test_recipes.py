@@ -23,6 +23,7 @@ from tests.deployment.conftest import (
 from tests.support.servers import wait_until
 
 
+@pytest.mark.smoke
 def test_a_backup_made_under_load_is_restored_and_the_four_agree(deployment, passwords, backups):
     password = passwords("database-orders")
     mounted = f"{backups}:/backups"

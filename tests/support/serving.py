@@ -100,6 +100,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "system": "runs real processes of all four services",
         "browser": "drives a Chromium",
         "harms_broker": "kills, stops or alarms the broker, so it gets one that no other test uses",
+        "smoke": "the few tests of a deployment that CI runs: make deployment-smoke",
         "rest": "another form of what a faster test shows: `make test-rest`, and CI",
         "long": "takes minutes: `make test-long`, by night",
     }.items():
