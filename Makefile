@@ -1,6 +1,8 @@
 # Every command of the project. Each sets up what it needs; where it cannot, it says what is missing.
 PYTHON ?= python3
 BIN = .venv/bin
+# Modules are compiled once, not by each of the some hundred processes that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run demo demo-offline test test-rest test-long deployment-test deployment-smoke soak soak-stations check format servers docs lock bench clean
 
