@@ -50,7 +50,6 @@ def test_a_new_clerk_follows_the_guide(start_with_sample: Any, make_till: Any) -
         # It opens once all is on disk; who goes elsewhere before is led to it.
         expect(page.locator(".till-receipt")).to_be_visible()
 
-
     # 1 登记
     page.get_by_label("登记码").fill(device["enrolment_code"])
     press("登记为收银台")
