@@ -65,11 +65,18 @@ def postgres_arguments(*options: str) -> dict[str, Any]:
     """Return how every connection to PostgreSQL is made; `options` are server settings `a=b`.
 
     A server that vanished is noticed within 25 s: by keepalives while we wait for its answer,
-    by the user time-out while we send.
+    by the user time-out while we send. So is a client by the server, which then lets go its locks.
     """
+    options = (
+        "timezone=UTC",
+        "tcp_keepalives_idle=10",
+        "tcp_keepalives_interval=5",
+        "tcp_keepalives_count=3",
+        *options,
+    )
     return {
         "connect_timeout": 5,
-        "options": " ".join(f"-c {option}" for option in ("timezone=UTC", *options)),
+        "options": " ".join(f"-c {option}" for option in options),
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
@@ -111,6 +118,10 @@ class Database:
                 hide_parameters=True,  # errors are logged, and parameters hold contact data
                 connect_args=postgres_arguments(*options),
             )
+            # psycopg sends the rows of an `executemany` without asking for an answer. A process
+            # that is stopped among them keeps its locks for good: its session waits for more of
+            # the statement, which no time-out of PostgreSQL 15 counts as idle.
+            self.engine.dialect.use_insertmanyvalues_wo_returning = True
             self.read_engine = self.engine
         self.sessions = make_sessions(self.engine, expire_on_commit=False)
         self.readers = make_sessions(self.read_engine, expire_on_commit=False)

@@ -37,7 +37,6 @@ def test_requests_made_from_the_document_find_nothing(
             max_examples=20,
             deadline=None,
             database=None,
-            derandomize=True,
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy(generation_mode=mode))

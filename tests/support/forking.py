@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from farmgate.services import NAMES
@@ -74,8 +75,10 @@ class Program:
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
+        # Who started it waits for it, and may have done so since we looked.
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it as a power cut would."""

@@ -171,14 +171,18 @@ class Clerk:
         self._cutter.disarm()
 
     def come_home(self) -> bool:
-        """Send everything, over a good link; return whether nothing is left to send."""
+        """Send everything, over a good link; return whether nothing is left to send.
+
+        A disputed return waits for an operator, not for the link.
+        """
         with suppress(NoAnswer, Refused):
             self.till.send_returns()
             while self.till.store.unsynced and self.till.upload():
                 self.ending.counts["uploads"] += 1
             self.till.contact()
         given = self.till.store.returns.values()
-        return not self.till.store.unsynced and all(each.counted for each in given)
+        settled = all(each.counted or each.status == "disputed" for each in given)
+        return not self.till.store.unsynced and settled
 
     def end_shift(self) -> None:
         """Count the drawer for the last time, and give back a part of what is left."""
