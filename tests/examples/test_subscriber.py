@@ -77,6 +77,7 @@ def test_an_event_that_is_published_again_is_known_by_its_id(
 def test_a_broker_that_restarts_is_waited_for(
     bench: Bench, partner: Partner, broker: RabbitMQ
 ) -> None:
+    """Slow: the broker starts again."""
     process = partner.start()
     publish(bench, 2)
     everything_once(bench, partner)

@@ -94,6 +94,7 @@ def test_a_bad_network_to_the_broker_loses_nothing_and_all_goes_on_by_itself(
 def test_a_bad_network_to_the_databases_loses_nothing_and_all_goes_on_by_itself(
     bench: Bench, proxies: Callable[[str], Proxy], fault: Callable[[Proxy], None]
 ) -> None:
+    """Slow: a bad network is slow."""
     to_sender, to_receiver = proxies(bench.sender.url), proxies(bench.receiver.url)
     sender = Database(through(to_sender, bench.sender.url))
     receiver = Database(through(to_receiver, bench.receiver.url))

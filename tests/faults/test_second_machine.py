@@ -75,7 +75,10 @@ def test_programs_are_given_the_servers_of_an_address(url: str, address: str) ->
 def test_a_node_of_a_broker_of_three_that_is_lost_for_good_has_lost_nothing(
     postgres: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """Services reach the cluster by one name, here a proxy that somebody points elsewhere."""
+    """Services reach the cluster by one name, here a proxy that somebody points elsewhere.
+
+    Slow: three brokers start and find each other.
+    """
     with ExitStack() as stack:
         first = stack.enter_context(servers.rabbitmq())
         others = [stack.enter_context(servers.rabbitmq(cluster=first)) for _ in range(2)]

@@ -23,6 +23,7 @@ SECONDS = 600
 @pytest.mark.broker
 @pytest.mark.postgres
 def test_a_few_faults_under_load_lose_nothing(tmp_path: Path, broker: RabbitMQ) -> None:
+    """Slow: eight processes under load, and each fault is recovered from before the next."""
     report = tmp_path / "report.json"
     arguments = [
         "--faults",

@@ -68,6 +68,7 @@ def is_whole(bench: Bench) -> bool:
 
 
 def test_a_deleted_queue_comes_back_with_what_it_held(bench: Bench) -> None:
+    """Slow: the keeper looks every 5 s, and learns it from two looks."""
     bench.pay_all()
     with bench.relaying():
         wait_until(lambda: bench.waiting() == 0, DRAINED, "all is in the queue")
@@ -133,6 +134,7 @@ def requests(bench: Bench) -> list[datetime]:
 def test_what_a_deleted_binding_would_have_carried_is_said_again(
     bench: Bench, witness: ByManagement
 ) -> None:
+    """Slow: the keeper looks every 5 s, and learns it from two looks."""
     publisher = Handling(probe.PUBLISHER, bench.sender)
     healer = Healer(bench.url, SERVICES, witness)
     with bench.relaying(), bench.listening(), broker_of(bench) as connection:
@@ -246,6 +248,7 @@ def test_the_request_is_there_before_the_queue_is(
 def test_what_meets_the_new_exchange_before_its_last_binding_is_said_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Slow: the keeper looks every 5 s, and learns it from two looks."""
     declare_on = topology.declare_on
 
     def slowly(channel: Any, services: Any) -> list[str]:

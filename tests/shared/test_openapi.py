@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import schemathesis
 from flask import Flask
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
@@ -41,6 +41,8 @@ def test_requests_made_from_the_document_find_nothing(
         )
         @given(case=operation.as_strategy(generation_mode=mode))
         def call(case: Any) -> None:
+            # An empty list is not there any more once it is written into a query.
+            assume([] not in (case.query or {}).values())
             case.call_and_validate(
                 headers={"Authorization": given_token},
                 excluded_checks=[CHECKS.get_one(FITTING_MAY_BE_REFUSED)],

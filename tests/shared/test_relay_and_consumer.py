@@ -210,7 +210,10 @@ def test_a_relay_that_lost_its_turn_cannot_mark(sender: Database) -> None:
 def test_killing_the_broker_loses_nothing_that_was_committed(
     vhost: str, broker: RabbitMQ, sender: Database, receiver: Database
 ) -> None:
-    """dotnet-architecture/eShopOnContainers#174, #279, #1340; medusajs/medusa#4089, #7156."""
+    """dotnet-architecture/eShopOnContainers#174, #279, #1340; medusajs/medusa#4089, #7156.
+
+    Slow: the broker starts again.
+    """
     declared = monotonic()
     orders = [uuid4() for _ in range(20)]
 

@@ -163,6 +163,7 @@ class Stories(WithMachines, Online, ComingHome):
 def test_no_gram_is_sold_twice_whatever_happens_to_stations(
     centre: Any, shop: Any, movable_clock: Any
 ) -> None:
+    """Slow: random stories, each step checked on a real database."""
     told: Counter[str] = Counter()
 
     run_state_machine_as_test(

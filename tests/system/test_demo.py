@@ -24,6 +24,7 @@ def demo(system: Processes) -> dict[str, Any]:
 def test_the_demo_balances_and_ends_alike_embedded_and_behind_a_broker(
     start_with_sample: Callable[[str], Processes],
 ) -> None:
+    """Slow: the demo runs twice, through nine processes."""
     embedded = start_with_sample("embedded")
     first = demo(embedded)
     embedded.stop("all")

@@ -41,6 +41,7 @@ def assert_settled_and_balanced(demo: Command, system: Processes) -> None:
 @pytest.mark.rest
 @pytest.mark.system
 def test_embedded_killed_three_times_during_the_demo(start_with_sample: StartSystem) -> None:
+    """Slow: the demo with three new starts in it."""
     system = start_with_sample("embedded")
 
     with demo(system) as running:
@@ -59,6 +60,7 @@ def test_embedded_killed_three_times_during_the_demo(start_with_sample: StartSys
 @pytest.mark.broker
 @pytest.mark.postgres
 def test_each_web_and_worker_killed_once_during_the_demo(start_with_sample: StartSystem) -> None:
+    """Slow: the demo with eight new starts in it."""
     system = start_with_sample("distributed")
     names = list(system.commands)
 

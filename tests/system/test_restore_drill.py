@@ -65,6 +65,7 @@ def test_a_backup_comes_back_for_one_service_beside_newer_ones_and_then_whole(
     named: set[str],
     more: set[str] | None,
 ) -> None:
+    """Slow: the system starts anew after each of two restores."""
     system = start_with_sample(setup)
     run(system, "demo", "--orders", "10")
     older, newer = tmp_path / "older", tmp_path / "newer"

@@ -50,6 +50,7 @@ def live_and_kill(system: Processes, seed: int) -> subprocess.CompletedProcess[s
 def test_devices_centre_and_services_agree_after_any_kill(
     start_with_sample: Callable[[str], Processes], setup: str
 ) -> None:
+    """Slow: 20 devices and 8 buyers live through a day while processes are killed."""
     system = start_with_sample(setup)
 
     for seed in range(SEED, SEED + STORIES):

@@ -82,6 +82,7 @@ def sell_and_take_back(till: Till) -> None:
 def test_verify_agrees_beside_running_orders_and_names_what_was_tampered_with(
     start_with_sample: Callable[[str], Processes], setup: str
 ) -> None:
+    """Slow: eight processes, orders, and verify after each tampering."""
     system = start_with_sample(setup)
     # Its balances never settle, because the till sells too; verify is who compares here.
     with system.begin("demo", "--orders", "60", "--patience", "1", "--json") as demo:

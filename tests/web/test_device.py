@@ -167,6 +167,7 @@ def test_an_old_copy_that_sold_under_a_used_number_is_found_out_and_stops(
 def test_an_old_copy_that_sold_nothing_yet_is_stopped_by_its_first_contact(
     centre: Any, station: Any, make_till: Any, tmp_path: Path
 ) -> None:
+    """Slow: two browsers, and a copy of one's profile."""
     till = station.till
     till.close()
     copy = tmp_path / "copy"
