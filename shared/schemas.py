@@ -5,13 +5,19 @@ fields pass.
 """
 
 import re
+from datetime import UTC, date, datetime
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
 from marshmallow.validate import Range
 
+from shared.text import normalised
+
 #: What a BIGINT column holds.
 LEAST, MOST = -(2**63), 2**63 - 1
+#: The dates that a client may name. No harvest, price or parcel lies outside, and whatever is
+#: added to such a date (a shelf life of 100 years) is still one that every database can hold.
+FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2199, 12, 31)
 
 
 def check_storable(value: Any) -> None:
@@ -33,6 +39,53 @@ def check_storable(value: Any) -> None:
             waiting += [*item.keys(), *item.values()]
         elif isinstance(item, (list, tuple)):
             waiting += item
+
+
+class Text(fields.String):
+    """Text for people, normalised (`shared.text`): 1 to `longest` characters, one of them visible.
+
+    The length counts what is kept: blanks fill no field, and outer spaces overfill none.
+    """
+
+    def __init__(self, longest: int, **options: Any) -> None:
+        says = f"1 to {longest} characters; outer, repeated and invisible ones are dropped."
+        metadata = dict(options.pop("metadata", {}))
+        metadata["description"] = f"{metadata['description']} {says}" if metadata else says
+        super().__init__(metadata=metadata, **options)
+        self.longest = longest
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
+        given = super()._deserialize(value, attr, data, **options)
+        check_storable(given)
+        text = normalised(given)
+        if not text:
+            raise ValidationError("Must not be blank.")
+        if len(text) > self.longest:
+            raise ValidationError(f"Must not be longer than {self.longest} characters.")
+        return text
+
+
+class Day(fields.Date):
+    """A calendar date from 2000 to 2199."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> date:
+        day = super()._deserialize(value, attr, data, **options)
+        if not FIRST_DAY <= day <= LAST_DAY:
+            raise ValidationError(f"Must be a date from {FIRST_DAY} to {LAST_DAY}.")
+        return day
+
+
+class Moment(fields.AwareDateTime):
+    """A moment of the years 2000 to 2199, with its offset from UTC; it is returned in UTC."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:
+        try:
+            moment = super()._deserialize(value, attr, data, **options).astimezone(UTC)
+        except OverflowError:
+            moment = datetime.min.replace(tzinfo=UTC)  # refused below
+        if not FIRST_DAY <= moment.date() <= LAST_DAY:
+            raise ValidationError(f"Must be a moment from {FIRST_DAY} to {LAST_DAY} in UTC.")
+        return moment
 
 
 def matching(expression: str, says: str, **options: Any) -> fields.String:

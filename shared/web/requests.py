@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.errors import BadRequest, Unprocessable
 from shared.idempotency import KEY_PATTERN
-from shared.schemas import check_storable
+from shared.schemas import Text, check_storable
 from shared.web.access import ACCESS, EVERYBODY
 
 #: OpenAPI's name of the bearer token.
@@ -130,9 +130,14 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def storable2properties(converter: Any, field: Any, ret: dict[str, Any], **_: Any) -> Any:
-    """Document that a request's text holds no NUL characters, unless a pattern says more."""
+    """Document that a request's text holds no NUL characters, unless a pattern says more.
+
+    Text for people also needs something besides white space.
+    """
     free = not ret.keys() & {"pattern", "format", "enum"}
     text = ret.get("type") in ("string", ["string", "null"])
+    if isinstance(field, Text):
+        return {"minLength": 1, "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
     if free and text and check_storable in field.validators:
         return {"pattern": r"^[^\u0000]*$"}
     return {}
