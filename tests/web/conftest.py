@@ -318,6 +318,8 @@ class Till:
 
     def go(self, screen: str, page: Page | None = None) -> None:
         """Open a screen by its place in the bar."""
+        if page is not None:
+            page.bring_to_front()  # a tab that nobody sees draws once a second
         (page or self.page).locator(f"nav a[href='#/{screen}']").click()
 
     def enrol(self, code: str) -> None:
