@@ -90,7 +90,11 @@ class ProductWithdrawn(Event):
 
 
 class PriceChanged(Event):
-    """From `valid_from` on a variant costs `price_fen` per `price_unit` in one channel."""
+    """From `valid_from` on a variant costs `price_fen` per `price_unit` in one channel.
+
+    Of the prices that have begun and not ended the last to begin holds: when a price with
+    `valid_to` ends, the one before it holds again.
+    """
 
     routing_key = "catalog.price_changed.v1"
     subject = "variant_id"

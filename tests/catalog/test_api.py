@@ -252,6 +252,22 @@ def test_a_price_can_be_corrected_and_followed_by_a_later_one(
     assert [price["price_fen"] for price in shown] == [68000, 60000]
 
 
+def test_setting_the_price_that_returned_after_a_dated_one_says_nothing(
+    post: Any, put: Any, recorded_events: Recorded
+) -> None:
+    variant_id = post("/products", a_product()).json["variants"][0]["variant_id"]
+    path = f"/variants/{variant_id}/prices/online"
+    base = {"price_fen": 68000, "price_unit": 500}
+    first = put(path, base | {"valid_from": "2025-01-01T00:00:00Z"})
+    offer = {"valid_from": "2025-07-01T00:00:00Z", "valid_to": "2025-07-02T00:00:00Z"}
+    put(path, base | offer | {"price_fen": 60000})
+
+    again = put(path, base)
+
+    assert again.json == first.json
+    assert [kind for kind, _ in recorded_events()].count("catalog.price_changed.v1") == 2
+
+
 @pytest.mark.parametrize(
     "changes",
     [

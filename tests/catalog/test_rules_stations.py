@@ -30,9 +30,9 @@ from services.catalog.rules import (
     outranks,
     overdrawn,
     plain_code,
-    present_and_next,
     reduced,
     sale_moves,
+    schedule,
     sold_of,
 )
 
@@ -312,22 +312,27 @@ def term(fen: int, begins: int, ends: int | None = None) -> Term:
 
 
 @pytest.mark.parametrize(
-    ("terms", "present", "later"),
+    ("terms", "spans"),
     [
-        ([], None, None),
-        ([term(1, -5)], 1, None),
-        ([term(1, -5), term(2, -1)], 2, None),
-        ([term(1, -5), term(2, 3), term(3, 4)], 1, 2),
-        ([term(1, 0)], 1, None),
-        ([term(1, -5, 0)], None, None),
-        # A price for an afternoon ended the one before it for good.
-        ([term(1, -5), term(2, -3, -1)], None, None),
-        ([term(1, 1)], None, 1),
+        ([], []),
+        ([term(1, -5)], [term(1, -5)]),
+        ([term(1, -5), term(2, -1)], [term(2, -1)]),
+        ([term(1, -5), term(2, 3), term(3, 4)], [term(1, -5, 3), term(2, 3, 4), term(3, 4)]),
+        ([term(1, 0)], [term(1, 0)]),
+        ([term(1, -5, 0)], []),
+        ([term(1, -5), term(2, -3, -1)], [term(1, -5)]),
+        ([term(1, -5), term(2, -3, 2)], [term(2, -3, 2), term(1, 2)]),
+        ([term(1, -5), term(2, 1, 2)], [term(1, -5, 1), term(2, 1, 2), term(1, 2)]),
+        ([term(1, -5, 4), term(2, 1, 2)], [term(1, -5, 1), term(2, 1, 2), term(1, 2, 4)]),
+        (
+            [term(1, -5), term(2, -4, 5), term(3, -3, 1)],
+            [term(3, -3, 1), term(2, 1, 5), term(1, 5)],
+        ),
+        ([term(1, -5, 1), term(2, 3)], [term(1, -5, 1), term(2, 3)]),
+        ([term(1, 1)], [term(1, 1)]),
     ],
 )
-def test_the_price_that_holds_is_the_last_that_began(
-    terms: list[Term], present: int | None, later: int | None
+def test_after_a_dated_price_the_one_before_it_holds_again(
+    terms: list[Term], spans: list[Term]
 ) -> None:
-    found = [None if each is None else each.price_fen for each in present_and_next(terms, NOON)]
-
-    assert found == [present, later]
+    assert schedule(terms, NOON) == spans

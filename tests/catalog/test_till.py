@@ -162,6 +162,26 @@ def test_a_till_hears_the_price_at_the_counter_and_the_next_one(
     assert variant["next_price"]["valid_from"] == soon.isoformat()
 
 
+def test_a_till_hears_that_the_price_before_a_dated_one_holds_again(
+    shop: Any, till: Any, database: Database
+) -> None:
+    now = clock.now()
+    ends = (now + timedelta(days=1)).replace(microsecond=0)
+    with database.sessions.begin() as session:
+        prices.set_price(session, shop.variant, "station", 6800, 500, now - timedelta(days=2))
+        prices.set_price(session, shop.variant, "station", 5000, 500, now, ends)
+
+    (variant,) = till.contact().json["variants"]
+
+    assert (variant["price_fen"], variant["valid_to"]) == (5000, ends.isoformat())
+    assert variant["next_price"]["price_fen"] == 6800
+    spans = [(p["price_fen"], p["valid_from"], p["valid_to"]) for p in variant["prices"]]
+    assert spans == [
+        (5000, now.isoformat(), ends.isoformat()),
+        (6800, ends.isoformat(), None),
+    ]
+
+
 def test_what_has_no_price_at_the_counter_is_told_without_one(shop: Any, till: Any) -> None:
     (variant,) = till.contact().json["variants"]
 

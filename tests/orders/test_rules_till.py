@@ -22,6 +22,7 @@ from services.orders.rules.till import (
     read_entry,
 )
 from services.orders.schemas.entries import ENTRIES, SALE_EXAMPLE
+from shared.validity import in_force
 
 ID = "0198d1f2-6a3b-7c4d-8e5f-0123456789ab"
 OTHER_ID = "0198d1f2-6a3b-7c4d-8e5f-0123456789ac"
@@ -422,18 +423,20 @@ NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
         (NOON, 1),
         (NOON + DAY - timedelta(seconds=1), 1),
         (NOON + DAY, 2),
-        (NOON + 2 * DAY, None),
+        (NOON + 2 * DAY, 1),
         (NOON + 3 * DAY, 3),
     ],
 )
-def test_the_price_in_force_is_the_last_that_had_begun(moment: datetime, fen: int | None) -> None:
+def test_the_price_in_force_is_the_last_that_began_and_has_not_ended(
+    moment: datetime, fen: int | None
+) -> None:
     history = [
         Price(1, 1, NOON, None),
         Price(2, 1, NOON + DAY, NOON + 2 * DAY),
         Price(3, 1, NOON + 3 * DAY, None),
     ]
 
-    found = prices.price_at(history, moment)
+    found = in_force(history, moment)
 
     assert (found and found.price_fen) == fen
 

@@ -223,6 +223,22 @@ def test_the_next_price_holds_from_its_moment(call: Callable[..., Any]) -> None:
     assert call("stock", "priceOf", variant | {"next_price": None}, clock, NOW + 3_600_000) is None
 
 
+def test_the_price_before_a_dated_one_holds_again_at_its_end(call: Callable[..., Any]) -> None:
+    def span(fen: int, begins: str, ends: str | None) -> dict[str, Any]:
+        return {"price_fen": fen, "price_unit": 1, "valid_from": begins, "valid_to": ends}
+
+    noon, one, two = (f"2026-08-02T{hour}:00:00Z" for hour in (12, 13, 14))
+    dated = span(80, noon, one)
+    variant = dated | {"next_price": None, "prices": [dated, span(100, one, None)]}
+    ending = variant | {"prices": [dated, span(100, one, two)]}
+    clock = {"offset": 0}
+
+    assert call("stock", "priceOf", variant, clock, NOW)["price_fen"] == 80
+    assert call("stock", "priceOf", variant, clock, NOW + 3_600_000)["price_fen"] == 100
+    assert call("stock", "priceOf", variant, clock, NOW + 7_200_000)["price_fen"] == 100
+    assert call("stock", "priceOf", ending, clock, NOW + 7_200_000) is None
+
+
 def test_every_text_is_there_in_all_languages_with_the_same_facts(page: Page) -> None:
     texts = page.evaluate("""async () => Object.fromEntries(await Promise.all(
       ["zh", "bo", "en"].map(async (code) =>

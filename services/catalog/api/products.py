@@ -73,7 +73,8 @@ def withdraw_product(product_id: UUID) -> Product:
 def set_price(price_in: dict[str, Any], variant_id: UUID, channel: str) -> Price:
     """Set what a variant costs in one channel, from now or from `valid_from` on.
 
-    It holds until `valid_to`, or until a later price begins.
+    Of the prices that have begun and not ended, the last to begin holds: a price with
+    `valid_to` holds until then, and the one before it holds again afterwards.
     """
     with transaction() as session:
         return prices.set_price(session, variant_id, channel, **price_in)

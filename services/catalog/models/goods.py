@@ -101,7 +101,7 @@ class Variant(Base):
 
 
 class Price(Base):
-    """What a variant costs in one channel from a moment on, until a later price or `valid_to`."""
+    """What a variant costs in one channel in a span of time; see `shared.validity`."""
 
     __tablename__ = "prices"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

@@ -36,7 +36,7 @@ from services.catalog.rules.lots import (
 )
 from services.catalog.rules.prices import (
     Term,
-    present_and_next,
+    schedule,
 )
 from services.catalog.rules.reservations import (
     BUCKET_OF,
@@ -146,11 +146,11 @@ __all__ = [
     "picking_key",
     "plain_code",
     "plan",
-    "present_and_next",
     "rate_of",
     "reduced",
     "reservation_step",
     "sale_moves",
+    "schedule",
     "share",
     "sold_of",
 ]

@@ -1,13 +1,15 @@
-"""Which of a variant's prices holds, and which is next."""
+"""Which of a variant's prices holds, and which holds after it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+
+from shared.validity import in_force
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A price in fen per `price_unit`, from a moment on until a later one begins or it ends."""
+    """A price in fen per `price_unit`, from a moment on, until another moment if it ends."""
 
     price_fen: int
     price_unit: int
@@ -15,14 +17,24 @@ class Term:
     valid_to: datetime | None
 
 
-def present_and_next(terms: Sequence[Term], moment: datetime) -> tuple[Term | None, Term | None]:
-    """Return the price that holds at `moment`, and the first one that begins later.
+def schedule(terms: Sequence[Term], moment: datetime) -> list[Term]:
+    """Return the prices that hold from `moment` on, one after the other.
 
-    `terms` are in the order of their beginning. Where a later price begins an earlier one is
-    over, also when the later one has ended since.
+    Each ends where the next begins; there is a gap while no price holds.
     """
-    begun = [term for term in terms if term.valid_from <= moment]
-    later = next((term for term in terms if term.valid_from > moment), None)
-    if not begun or (begun[-1].valid_to is not None and begun[-1].valid_to <= moment):
-        return None, later
-    return begun[-1], later
+    changes = {moment}
+    for each in terms:
+        changes.update(at for at in (each.valid_from, each.valid_to) if at and at > moment)
+    spans: list[Term] = []
+    source: Term | None = None
+    for at in sorted(changes):
+        term = in_force(terms, at)
+        if term is source:
+            continue
+        if source is not None:
+            spans[-1] = replace(spans[-1], valid_to=at)
+        if term is not None:
+            # The present one keeps its beginning: a till's clock may be a little behind.
+            spans.append(term if at == moment else replace(term, valid_from=at))
+        source = term
+    return spans

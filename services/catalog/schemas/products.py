@@ -110,7 +110,10 @@ PRICE_EXAMPLE = {"price_fen": 6800, "price_unit": 500, "valid_from": "2026-08-01
 
 
 class PriceResponse(ResponseSchema):
-    """What `price_unit` grams or pieces cost, in fen, until a later price begins or this ends."""
+    """What `price_unit` grams or pieces cost, in fen.
+
+    Of the prices begun and not ended, the last to begin holds.
+    """
 
     price_id = fields.UUID(attribute="id", required=True)
     variant_id = fields.UUID(required=True)

@@ -112,8 +112,8 @@ class ToldAllotmentResponse(ResponseSchema):
     proposed_return = fields.Integer(required=True)
 
 
-class NextPriceResponse(ResponseSchema):
-    """What a variant will cost."""
+class TillPriceResponse(ResponseSchema):
+    """What a variant costs in a span of time."""
 
     price_fen = fields.Integer(required=True)
     price_unit = fields.Integer(required=True)
@@ -122,7 +122,11 @@ class NextPriceResponse(ResponseSchema):
 
 
 class TillVariantResponse(ResponseSchema):
-    """A variant with what it costs over the counter; null while it has no price there."""
+    """A variant with what it costs over the counter; null while it has no price there.
+
+    `prices` has every span from now on, in order and without overlap. Where a span ends and no
+    other begins, the variant has no price.
+    """
 
     variant_id = fields.UUID(required=True)
     sku = fields.String(required=True)
@@ -135,7 +139,8 @@ class TillVariantResponse(ResponseSchema):
     price_fen = fields.Integer(required=True, allow_none=True)
     price_unit = fields.Integer(required=True, allow_none=True)
     valid_to = fields.AwareDateTime(required=True, allow_none=True)
-    next_price = fields.Nested(NextPriceResponse, required=True, allow_none=True)
+    next_price = fields.Nested(TillPriceResponse, required=True, allow_none=True)
+    prices = fields.List(fields.Nested(TillPriceResponse), required=True)
 
 
 class TillContactResponse(ResponseSchema):

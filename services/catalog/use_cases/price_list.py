@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Price, Product, Variant
-from services.catalog.rules import Term, present_and_next
+from services.catalog.rules import Term, schedule
 
 CHANNEL = "station"
 
@@ -17,10 +17,10 @@ CHANNEL = "station"
 def counter_prices(
     session: Session, moment: datetime, held: Collection[UUID] = ()
 ) -> list[dict[str, Any]]:
-    """Return every listed variant with what it costs over the counter now, and what comes next.
+    """Return every listed variant with what it costs over the counter from now on.
 
-    Both are None while no price is set. What is `held` is there too when it is withdrawn, but
-    without a price: it can be given back and not sold. In the order of their codes.
+    `prices` is empty while no price is set. What is `held` is there too when it is withdrawn,
+    but without a price: it can be given back and not sold. In the order of their codes.
     """
     terms: dict[Any, list[Term]] = {}
     for price in session.execute(
@@ -54,7 +54,8 @@ def counter_prices(
     shown = []
     for row in listed:
         on_sale = terms.get(row.id, ()) if row.status == "listed" else ()
-        present, later = present_and_next(on_sale, moment)
+        spans = schedule(on_sale, moment)
+        present = next((span for span in spans if span.valid_from <= moment), None)
         shown.append(
             {
                 "variant_id": row.id,
@@ -68,7 +69,8 @@ def counter_prices(
                 "price_fen": None if present is None else present.price_fen,
                 "price_unit": None if present is None else present.price_unit,
                 "valid_to": None if present is None else present.valid_to,
-                "next_price": later,
+                "next_price": next((span for span in spans if span is not present), None),
+                "prices": spans,
             }
         )
     return shown

@@ -14,6 +14,7 @@ from shared.errors import NotFound
 from shared.events import PriceChanged
 from shared.outbox import record
 from shared.rows import locked
+from shared.validity import in_force
 
 
 class VariantNotFound(NotFound):
@@ -31,7 +32,8 @@ def set_price(
 ) -> Price:
     """Set what `price_unit` grams or pieces cost in one channel, from `valid_from` (now) on.
 
-    An earlier price ends where a later one begins. Setting what holds already changes nothing.
+    Of the prices that have begun and not ended the last to begin holds; so after a dated price
+    the one before it holds again. Setting what holds already changes nothing.
 
     Raises:
         VariantNotFound: there is none with this id.
@@ -43,21 +45,21 @@ def set_price(
     begins = valid_from or clock.now()
     if valid_to is not None and valid_to <= begins:
         raise ImpossibleDates("The price ends before it begins; leave valid_to out or move it.")
-    earlier = session.scalars(
+    known = session.scalars(
         select(Price)
-        .where(Price.variant_id == variant_id, Price.channel == channel, Price.valid_from <= begins)
-        .order_by(Price.valid_from.desc())
-        .limit(1)
-    ).one_or_none()
+        .where(Price.variant_id == variant_id, Price.channel == channel)
+        .order_by(Price.valid_from)
+    ).all()
     terms = {"price_fen": price_fen, "price_unit": price_unit, "valid_to": valid_to}
-    if earlier is not None and (valid_from is None or earlier.valid_from == valid_from):
-        if all(getattr(earlier, name) == value for name, value in terms.items()):
-            return earlier
-        if earlier.valid_from == begins:
-            for name, value in terms.items():
-                setattr(earlier, name, value)
-            _say_price(session, variant, earlier)
-            return earlier
+    same_start = next((price for price in known if price.valid_from == begins), None)
+    present = same_start if valid_from is not None else in_force(known, begins)
+    if present is not None and all(getattr(present, name) == terms[name] for name in terms):
+        return present
+    if same_start is not None:
+        for name, value in terms.items():
+            setattr(same_start, name, value)
+        _say_price(session, variant, same_start)
+        return same_start
     price = Price(variant_id=variant_id, channel=channel, valid_from=begins, **terms)
     session.add(price)
     _say_price(session, variant, price)

@@ -233,7 +233,7 @@ class VariantCopy(Base):
 class PriceCopy(Base):
     """What a variant costs in one channel from `valid_from` on, as catalog last said.
 
-    It holds until `valid_to`, or until a later one begins. The id is made from variant, channel
+    Of those begun and not ended the last to begin holds. The id is made from variant, channel
     and beginning, which together are unique.
     """
 

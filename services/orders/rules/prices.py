@@ -1,6 +1,5 @@
 """What a line costs, and which quantities are sold at all. Money is integer fen."""
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,18 +63,6 @@ def check_total(total_fen: int) -> None:
     """
     if total_fen > MOST_TOTAL_FEN:
         raise TotalTooLarge(f"The order would cost {total_fen} fen; split it into several.")
-
-
-def price_at(history: Sequence[Price], moment: datetime) -> Price | None:
-    """Return the price in force at a moment: of those that had begun the last, unless it is over.
-
-    `history` is one variant's in one channel, in the order of its beginnings.
-    """
-    index = bisect_right(history, moment, key=lambda price: price.valid_from)
-    if index == 0:
-        return None
-    price = history[index - 1]
-    return price if price.valid_to is None or price.valid_to > moment else None
 
 
 def sums_up(lines: Sequence[Mapping[str, Any]], total_fen: int) -> bool:

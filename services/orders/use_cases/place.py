@@ -201,6 +201,7 @@ def _offers(
             PriceCopy.variant_id == VariantCopy.id,
             PriceCopy.channel == channel,
             PriceCopy.valid_from <= moment,
+            or_(PriceCopy.valid_to.is_(None), PriceCopy.valid_to > moment),
         )
         .correlate(VariantCopy)
         .scalar_subquery()
@@ -220,7 +221,6 @@ def _offers(
                 PriceCopy.variant_id == VariantCopy.id,
                 PriceCopy.channel == channel,
                 PriceCopy.valid_from == begun,
-                or_(PriceCopy.valid_to.is_(None), PriceCopy.valid_to > moment),
             ),
         )
         .where(VariantCopy.id.in_(variant_ids), VariantCopy.on_sale)

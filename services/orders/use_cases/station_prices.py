@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from services.orders.models import PriceCopy, TillEntry
 from services.orders.rules import prices
 from services.orders.rules.prices import Price
+from shared.validity import in_force
 
 CHANNEL = "station"
 
@@ -36,7 +37,7 @@ def flag(session: Session, sales: Sequence[TillEntry]) -> None:
 
 def _price(lists: dict[str, list[Price]], variant_id: str, moment: datetime | None) -> Price | None:
     history = lists.get(variant_id)
-    return prices.price_at(history, moment) if history and moment else None
+    return in_force(history, moment) if history and moment else None
 
 
 def _is_price(line: dict[str, int], price: Price | None) -> bool:
@@ -59,12 +60,15 @@ def _lists(session: Session, sales: Sequence[TillEntry]) -> dict[str, list[Price
     variants = {UUID(line["variant_id"]) for sale in sales for line in sale.body["lines"]}
     moments = [sale.device_time for sale in sales if sale.device_time is not None]
     earlier = aliased(PriceCopy)
-    in_force = (
+    first, last = min(moments), max(moments)
+    # Nothing that began before a price that covers all the moments can hold at one of them.
+    covering = (
         select(func.max(earlier.valid_from))
         .where(
             earlier.variant_id == PriceCopy.variant_id,
             earlier.channel == CHANNEL,
-            earlier.valid_from <= min(moments),
+            earlier.valid_from <= first,
+            or_(earlier.valid_to.is_(None), earlier.valid_to > last),
         )
         .scalar_subquery()
     )
@@ -79,8 +83,9 @@ def _lists(session: Session, sales: Sequence[TillEntry]) -> dict[str, list[Price
         .where(
             PriceCopy.variant_id.in_(variants),
             PriceCopy.channel == CHANNEL,
-            PriceCopy.valid_from <= max(moments),
-            or_(PriceCopy.valid_from >= min(moments), PriceCopy.valid_from == in_force),
+            PriceCopy.valid_from <= last,
+            or_(PriceCopy.valid_to.is_(None), PriceCopy.valid_to > first),
+            or_(covering.is_(None), PriceCopy.valid_from >= covering),
         )
         .order_by(PriceCopy.variant_id, PriceCopy.valid_from)
     )

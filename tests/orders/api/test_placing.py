@@ -249,7 +249,7 @@ def test_a_price_that_changed_is_named_with_the_present_one(
     assert answer.json["lines"] == [present]
 
 
-def test_a_price_holds_from_its_beginning_to_its_end(
+def test_a_price_holds_to_its_end_and_then_the_one_before_it_holds_again(
     client: FlaskClient,
     token: Token,
     an_order: Builder,
@@ -266,8 +266,31 @@ def test_a_price_holds_from_its_beginning_to_its_end(
     deliver(PriceChanged, **a_price(variant_id, price_fen=7000, valid_from=before, valid_to=soon))
     running = client.post(ORDERS, json=an_order(), headers=token("orders:place"))
 
-    assert ended.json["type"] == "/problems/no-price"
+    assert ended.json["total_fen"] == 13_600
     assert running.json["total_fen"] == 14_000
+
+
+def test_without_a_price_before_it_nothing_is_sold_after_a_dated_price(
+    client: FlaskClient,
+    token: Token,
+    an_order: Builder,
+    a_product: Builder,
+    a_price: Builder,
+    deliver: Callable[..., Any],
+) -> None:
+    product = a_product()
+    variant_id = product["variants"][0]["variant_id"]
+    now = clock.now()
+    deliver(ProductListed, **product)
+    deliver(PriceChanged, **a_price(variant_id, valid_from=now - timedelta(hours=1), valid_to=now))
+
+    answer = client.post(
+        ORDERS,
+        json=_with_line(an_order(), variant_id=str(variant_id)),
+        headers=token("orders:place"),
+    )
+
+    assert answer.json["type"] == "/problems/no-price"
 
 
 def test_a_withdrawn_product_is_not_sold_until_it_is_listed_again(

@@ -125,6 +125,23 @@ def test_a_sale_at_another_price_is_marked_with_what_it_should_have_cost(
     assert second["expected_fen"] == 14_000
 
 
+def test_a_sale_after_a_dated_price_costs_what_held_before_it(
+    till: Till, an_entry: Builder, deliver: Deliver, a_price: Builder, variant_id: UUID, ask: Ask
+) -> None:
+    ended = clock.now() - timedelta(days=1)
+    began = ended - timedelta(days=2)
+    offer = a_price(variant_id, channel="station", price_fen=7000, valid_from=began, valid_to=ended)
+    deliver(PriceChanged, **offer)
+    during, after = rfc3339(ended - timedelta(hours=1)), rfc3339(ended + timedelta(hours=1))
+
+    till.upload(an_entry("sale", 1, device_time=during))
+    till.upload(an_entry("sale", 2, device_time=after))
+
+    second, first = ask("station-sales")["items"]
+    assert (first["flags"], first["expected_fen"]) == (["price_differs"], 14_000)
+    assert (second["flags"], second["expected_fen"]) == ([], None)
+
+
 def test_a_sale_of_what_had_no_price_is_marked(till: Till, an_entry: Builder, ask: Ask) -> None:
     till.upload(an_entry("sale", 1, device_time="1999-01-01T00:00:00Z"))
 

@@ -65,14 +65,17 @@ export function divide(allotments, quantity, held = {}) {
   return left === 0 ? parts : null;
 }
 
-/** The price that holds now: {price_fen, price_unit}, or null where the centre set none. */
+/**
+ * The price that holds now: {price_fen, price_unit}, or null where the centre set none.
+ *
+ * `prices` are spans without overlap. A till whose last contact was with an older centre has
+ * the present price and the next one instead.
+ */
 export function priceOf(variant, clock, now) {
   const centre = atCentre(clock, now);
-  const next = variant.next_price;
-  if (next && centre >= Date.parse(next.valid_from)) return holds(next, centre);
-  return variant.price_fen === null ? null : holds(variant, centre);
-}
-
-function holds(price, centre) {
-  return price.valid_to && centre >= Date.parse(price.valid_to) ? null : price;
+  const { price_fen, next_price: next } = variant;
+  const older = [next, price_fen === null ? null : variant].filter(Boolean);
+  const holds = ({ valid_from: from, valid_to: to }) =>
+    (!from || centre >= Date.parse(from)) && (!to || centre < Date.parse(to));
+  return (variant.prices ?? older).find(holds) ?? null;
 }
