@@ -2,11 +2,13 @@
 
 One registry: in the embedded run four services share a process. With several processes of one
 service, `PROMETHEUS_MULTIPROC_DIR` (set before this is imported) names the folder where they
-add up; it must be empty at the start.
+add up; it must be empty at the start. Every label's value comes from a closed set, never from a
+client: a new one is a new series, which stays until the process ends.
 """
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
@@ -20,13 +22,35 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
     start_http_server,
+    values,
 )
 
 from shared.events.stalled import KINDS, RELAY
+from shared.logs import get
+from shared.metric_files import Numbers
+
+log = get(__name__)
+
+
+def _share(folder: Path) -> None:
+    try:
+        values.ValueClass = values.MultiProcessValue(Numbers(folder))  # type: ignore[no-untyped-call]
+    except OSError as error:
+        # A process without a place for its metrics still has its work to do.
+        log.error("metrics are of this process only", error=repr(error))
+        values.ValueClass = values.MutexValue
+
+
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    _share(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 #: States of parked events, shown as 0 when there are none: an alarm needs a line that can rise.
 PARKED_STATES = ("waiting", "behind", "suspect", "dead")
+#: HTTP's methods (RFC 9110 and 5789); a client may invent others.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: Stands for all other methods, also in spans and in the log: OpenTelemetry's word for them.
+OTHER_METHOD = "_OTHER"
 
 _requests = Counter(
     "farmgate_http_requests", "Requests answered.", ["service", "method", "route", "status"]
@@ -74,8 +98,14 @@ _stalled = Gauge(
 )
 
 
+def known_method(method: str) -> str:
+    """Return `method` if it is one of HTTP's, else `OTHER_METHOD`."""
+    return method if method in METHODS else OTHER_METHOD
+
+
 def count_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
     """Count one answered request; `route` is a pattern, so that there are few of them."""
+    method = known_method(method)
     _requests.labels(service, method, route, status).inc()
     _seconds.labels(service, method, route).observe(seconds)
 
@@ -111,7 +141,7 @@ def set_working(service: str, seconds: float) -> None:
 
 def expose() -> bytes:
     """Return all metrics in Prometheus's text format, of all processes that share a folder."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    if not values.ValueClass._multiprocess:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -121,9 +151,3 @@ def expose() -> bytes:
 def serve(port: int, host: str) -> tuple[WSGIServer, Thread]:
     """Answer scrapes on `port`, for a process without HTTP of its own; return server and thread."""
     return start_http_server(port, host)
-
-
-def child_exit(pid: int) -> None:
-    """Forget the live gauges of a gunicorn worker that ended."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

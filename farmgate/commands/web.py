@@ -45,13 +45,6 @@ def pre_fork(server: Any, worker: Any) -> None:
     gc.freeze()
 
 
-def child_exit(server: Any, worker: Any) -> None:
-    """Drop the live gauges of a worker that ended."""
-    from shared import metrics  # reads PROMETHEUS_MULTIPROC_DIR when it is imported
-
-    metrics.child_exit(worker.pid)
-
-
 @click.command("web")
 @click.argument("service", type=click.Choice(NAMES))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -85,6 +78,5 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
             "keepalive": 30,
             "loglevel": "warning",
             "pre_fork": pre_fork,
-            "child_exit": child_exit,
         },
     ).run()

@@ -105,10 +105,11 @@ def _begin() -> None:
     g.cause.enter_context(tracing.caused_by(tracing.Cause(g.request_id, traceparent=traceparent)))
     route = _route()
     if not _is_probe(route):
-        facts = {"http.request.method": request.method, "http.route": route}
+        method = metrics.known_method(request.method)
+        facts = {"http.request.method": method, "http.route": route}
         facts["farmgate.correlation_id"] = logs.scrub(g.request_id)
         g.span = g.cause.enter_context(
-            tracing.span(state().settings.service, f"{request.method} {route}", "server", facts)
+            tracing.span(state().settings.service, f"{method} {route}", "server", facts)
         )
 
 
@@ -119,7 +120,8 @@ def _end(response: Response) -> Response:
     seconds = perf_counter() - g.started
     service = state().settings.service
     route = _route()
-    metrics.count_request(service, request.method, route, response.status_code, seconds)
+    method = metrics.known_method(request.method)
+    metrics.count_request(service, method, route, response.status_code, seconds)
     span = g.pop("span", None)
     if span is not None:
         span.set("http.response.status_code", response.status_code)
@@ -129,7 +131,7 @@ def _end(response: Response) -> Response:
         log.info(
             "request",
             service=service,
-            method=request.method,
+            method=method,
             route=route,
             status=response.status_code,
             milliseconds=round(seconds * 1000, 1),

@@ -1,9 +1,11 @@
 """Dashboards and alarms ask for what the services really tell."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ import yaml
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
-from farmgate.services import NAMES
+from farmgate.services import NAMES, application_of
 from services.catalog import gauges as catalog_gauges
 from services.orders import gauges as orders_gauges
 from shared import metrics
+from shared.config import Settings
+from shared.metric_files import ROOM
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 #: What a sample's name may have more than its metric's.
@@ -128,3 +132,91 @@ def test_the_operators_guide_names_every_alarm() -> None:
 
     assert alarms
     assert [alarm for alarm in alarms if f"`{alarm}`" not in guide] == []
+
+
+ASK = """
+import sys
+from pathlib import Path
+from farmgate.services import application_of
+from prometheus_client.mmap_dict import MmapedDict
+from shared import metrics
+from shared.config import Settings
+
+name, data, folder = sys.argv[1:]
+settings = Settings.from_environment(name, {"FARMGATE_DATA": data})
+client = application_of(name)(settings).test_client()
+path = f"/api/{name}/openapi.json"
+
+
+def look():
+    files = sorted(Path(folder).glob("*.db"))
+    series = [key for file in files for key, *_ in MmapedDict.read_all_values_from_file(str(file))]
+    return series, [(file.name, file.stat().st_size) for file in files]
+
+
+for number in range(10_001):
+    client.open(path if number % 2 else "/nowhere", method=f"INVENTED{number}")
+    if number == 1:
+        before = look()
+assert look() == before, look()
+assert "INVENTED" not in metrics.expose().decode()
+assert metrics.OTHER_METHOD in metrics.expose().decode()
+"""
+
+
+def test_ten_thousand_invented_methods_leave_metrics_and_their_folder_as_they_were(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, "orders", str(tmp_path), str(folder)],
+        env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+#: More statuses than any one route answers with.
+STATUSES = 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_series_that_a_service_could_ever_have_fit_into_its_files(
+    name: str, tmp_path: Path
+) -> None:
+    from prometheus_client.mmap_dict import mmap_key
+
+    app = application_of(name)(Settings.from_environment(name, {"FARMGATE_DATA": str(tmp_path)}))
+    routes = {(m, rule.rule) for rule in app.url_map.iter_rules() for m in rule.methods or ()}
+    routes |= {(method, "(none)") for method in (*metrics.METHODS, metrics.OTHER_METHOD)}
+
+    def size(metric: MetricWrapperBase, sample: str, **labels: str) -> int:
+        # Length, padding, value and moment.
+        return 32 + len(
+            mmap_key(
+                metric._name,
+                sample,
+                list(labels),
+                list(labels.values()),
+                metric._documentation,
+            ).encode()
+        )
+
+    counters = sum(
+        size(metrics._requests, "farmgate_http_requests_total", **labels)
+        for method, route in routes
+        for labels in [{"service": name, "method": method, "route": route, "status": "200"}]
+    )
+    buckets = sum(
+        size(metrics._seconds, "farmgate_http_request_seconds_bucket", le=str(bound), **labels)
+        for method, route in routes
+        for bound in (*metrics._seconds._upper_bounds, "sum")
+        for labels in [{"service": name, "method": method, "route": route}]
+    )
+
+    # Besides requests only events are counted, by a handful of outcomes.
+    assert counters * STATUSES + 4096 < ROOM["counter"]
+    assert buckets < ROOM["histogram"]

@@ -1,9 +1,6 @@
 """A service says whether it is alive, whether it is ready, and what it has counted."""
 
-import os
 import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -133,34 +130,6 @@ def test_events_are_counted_by_what_became_of_them() -> None:
 
     assert 'farmgate_events_total{outcome="handled",service="counted"} 5.0' in scraped
     assert 'farmgate_events_total{outcome="parked",service="counted"} 1.0' in scraped
-
-
-def test_metrics_of_several_processes_add_up(tmp_path: Path) -> None:
-    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-
-    def run(code: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", f"from shared import metrics\n{code}"],
-            env=environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout
-
-    for number in (1, 2):
-        run(
-            "metrics.count_request('things', 'GET', '/x', 200, 0.1)\n"
-            f"metrics.set_backlog('things', {number}.0, {{}})\n"
-            "import os; metrics.child_exit(os.getpid())"
-        )
-    scraped = run("print(metrics.expose().decode())")
-
-    assert (
-        'farmgate_http_requests_total{method="GET",route="/x",service="things",status="200"} 2.0'
-        in scraped
-    )
-    assert 'farmgate_oldest_unpublished_seconds{service="things"} 2.0' in scraped
 
 
 def test_a_process_without_http_can_be_scraped() -> None:
