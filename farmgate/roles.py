@@ -1,13 +1,17 @@
 """What a token may do, by the role of its bearer. Services check scopes and know no roles."""
 
-#: Every scope that a route of any service asks for; a test compares.
+#: Scopes of tokens that order over other channels than online, which needs none.
+CHANNEL_SCOPES = ("channel:online", "channel:station", "channel:company", "channel:cooperative")
+#: Every scope that a route of any service asks for (a test compares), or that a rule looks at.
 SCOPES = (
     "catalog:write",
     "stock:read",
     "stock:write",
     "orders:place",
+    "orders:place_for",
     "orders:read",
     "orders:operate",
+    *CHANNEL_SCOPES,
     "sites:write",
     "shipments:read",
     "shipments:operate",
@@ -25,13 +29,16 @@ DEVICE_SCOPES = ("till", "till:upload")
 ROLES: dict[str, tuple[str, ...]] = {
     #: Deploys, watches, repairs.
     "operator": tuple(scope for scope in SCOPES if scope not in DEVICE_SCOPES),
-    #: A shop, marketplace or ERP that places orders for its buyers and reads those.
-    "channel": ("orders:place", "orders:read"),
-    #: A person who orders for themselves.
+    #: A shop, marketplace or ERP that places orders for its buyers and reads those; online,
+    #: unless scopes of other channels are given besides.
+    "channel": ("orders:place", "orders:place_for", "orders:read"),
+    #: A person who orders for themselves; a company or cooperative with its channel's scope.
     "buyer": ("orders:place", "orders:read", "messages:read"),
     #: Sells at a station, receives parcels and hands them out.
     "clerk": (
         "orders:place",
+        "orders:place_for",
+        "channel:station",
         "orders:read",
         "stock:read",
         "shipments:read",

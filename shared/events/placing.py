@@ -18,7 +18,11 @@ class PlacedLine(Schema):
 
 
 class OrderPlaced(Event):
-    """A buyer ordered; stock is asked for, nothing is promised yet."""
+    """A buyer ordered; stock is asked for, nothing is promised yet.
+
+    `buyer_id` is opaque and says nothing of a person: orders refuses telephone numbers. That of
+    a shop's own buyer begins with the shop's subject and a colon.
+    """
 
     routing_key = "orders.order_placed.v1"
     subject = "order_id"

@@ -138,7 +138,7 @@ def place(
     """Place an order over HTTP and return the answer's body; `_subject` places it."""
 
     def do(_subject: str = "shop", **changes: Any) -> dict[str, Any]:
-        headers = token("orders:place", subject=_subject)
+        headers = token("orders:place", "orders:operate", subject=_subject)
         answer = client.post("/api/orders/v1/orders", json=an_order(**changes), headers=headers)
         assert answer.status_code == 202, answer.text
         return dict(answer.json)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from services.orders.rules import people, prices, standing
+from services.orders.rules.callers import names_a_phone
 from services.orders.rules.standing import (
     NEXT,
     PAYMENT_NEXT,
@@ -461,3 +462,29 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
+
+
+# --- Whose order it is ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "is_phone"),
+    [
+        ("13800138000", True),
+        ("008613800138000", True),
+        ("86.138.0013.8000", True),
+        ("buyer-13800138000", True),
+        ("0894-5801234", True),
+        ("85291234567", True),
+        ("447911123456", True),
+        ("buyer-1", False),
+        ("1234567890", False),
+        ("2026113012", False),
+        ("order-2026113012", False),
+        ("card-447911123456", False),
+        ("550e8400-e29b-41d4-a716-446655440000", False),
+        ("auth0|64fd13800138000ab", False),
+    ],
+)
+def test_ids_that_ring_are_told_from_those_that_do_not(text: str, is_phone: bool) -> None:
+    assert names_a_phone(text) is is_phone

@@ -133,7 +133,7 @@ def test_the_last_hold_allowed_is_given_once_when_asked_for_many_times_at_once(
 
     def place() -> int:
         answer = app.test_client().post(
-            "/api/orders/v1/orders", json=body, headers=token("orders:place")
+            "/api/orders/v1/orders", json=body, headers=token("orders:place", subject="buyer-1")
         )
         return answer.status_code
 

@@ -8,6 +8,7 @@ from flask import url_for
 
 from services.orders.api.waiting import decided_if_preferred
 from services.orders.models import Order
+from services.orders.rules import callers
 from services.orders.schemas import orders as schemas
 from services.orders.use_cases import decide, find, place
 from shared.config import read_integer
@@ -54,7 +55,7 @@ def limits(environment: Mapping[str, str]) -> place.Limits:
 
 def _owner() -> str | None:
     """Return whose orders the caller may see; None: everybody's."""
-    return None if caller().may("orders:operate") else caller().subject
+    return None if caller().may(callers.ANY_BUYER) else caller().subject
 
 
 @blp.post("/orders")
@@ -73,7 +74,14 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]
     `Prefer: wait=5` the decided order is answered (200) if that takes no longer. Prices are
     those of the channel at this moment; give `line_total_fen` to make sure of what the buyer
     was shown. A prepaid order's goods are held until `expires_at`.
+
+    The token says for whom and over which channel. A buyer's orders for its subject, and online
+    unless it has scopes such as `channel:company`. With `orders:place_for` the order is a
+    guest's, or of a buyer of the caller's own: `buyer_id` `b-17` of the caller `shop` is kept
+    and published as `shop:b-17`. With `orders:operate` both may be anything.
     """
+    order_in["buyer_id"] = callers.buyer_of(caller(), order_in["buyer_id"])
+    order_in["channel"] = callers.channel_of(caller(), order_in["channel"])
     with transaction() as session:
         placed = place.place_order(
             session,
@@ -91,6 +99,8 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]
 def list_orders(query: dict[str, Any]) -> Page[Order]:
     """List orders, the newest first: your own, or all with the scope orders:operate."""
     paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    if "buyer_id" in query and _owner() and caller().may(callers.OWN_BUYERS):
+        query["buyer_id"] = callers.own_buyer(caller(), query["buyer_id"])
     with reading() as session:
         chosen = find.select_orders(_owner(), **query)
         return page(session, chosen, Order.arrival, descending=True, **paging)

@@ -70,9 +70,14 @@ class ContactRequest(RequestSchema):
 
 
 class PlaceOrderRequest(RequestSchema):
-    """An order. Without buyer_id it is a guest's, who reads it by the secret answered once."""
+    """An order. Without a buyer it is a guest's, who reads it by the secret answered once."""
 
-    channel = _one_of(CHANNELS, required=True)
+    channel = _one_of(
+        CHANNELS,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "One that the token is for; left out: its only one, or online."},
+    )
     payment_method = _one_of(PAYMENT_METHODS, required=True)
     site_id = fields.UUID(
         required=True,
@@ -88,6 +93,7 @@ class PlaceOrderRequest(RequestSchema):
         validate=validate.Length(1, prices.MOST_LINES),
     )
     contact = fields.Nested(ContactRequest, required=True)
+    #: Whose it is follows from the token too: see `rules.callers`.
     buyer_id = _buyer_id(load_default=None, allow_none=True)
 
     @validates_schema

@@ -36,7 +36,7 @@ from tests.orders.reading import (
 def test_an_order_is_stored_priced_and_asks_for_its_stock(
     client: FlaskClient, token: Token, an_order: Builder, recorded_events: Recorded
 ) -> None:
-    answer = client.post(ORDERS, json=an_order(), headers=token("orders:place"))
+    answer = client.post(ORDERS, json=an_order(), headers=token("orders:place", subject="buyer-1"))
 
     assert answer.status_code == 202
     order = answer.json
@@ -82,7 +82,7 @@ def test_a_repeated_placement_is_answered_again_and_places_nothing(
     database: Database,
     recorded_events: Recorded,
 ) -> None:
-    headers, body = token("orders:place"), an_order(buyer_id=None)
+    headers, body = token("orders:place", subject="buyer-1"), an_order(buyer_id=None)
     first = client.post(ORDERS, json=body, headers=headers)
 
     again = client.post(ORDERS, json=body, headers=headers)
@@ -96,7 +96,7 @@ def test_a_repeated_placement_is_answered_again_and_places_nothing(
 def test_a_key_used_for_another_order_is_refused(
     client: FlaskClient, token: Token, an_order: Builder, database: Database
 ) -> None:
-    headers = token("orders:place")
+    headers = token("orders:place", subject="buyer-1")
     client.post(ORDERS, json=an_order(), headers=headers)
 
     other = client.post(ORDERS, json=an_order(buyer_id="buyer-2"), headers=headers)
@@ -188,7 +188,8 @@ def test_a_bad_placement_is_refused_with_its_own_answer_and_leaves_nothing(
 ) -> None:
     change, status, problem = BAD_PLACEMENTS[name]
 
-    answer = client.post(ORDERS, json=change(an_order()), headers=token("orders:place"))
+    headers = token("orders:place", "orders:operate")
+    answer = client.post(ORDERS, json=change(an_order()), headers=headers)
 
     assert (answer.status_code, answer.json["type"]) == (status, f"/problems/{problem}")
     assert answer.content_type == "application/problem+json"
@@ -197,7 +198,7 @@ def test_a_bad_placement_is_refused_with_its_own_answer_and_leaves_nothing(
 
 
 def test_broken_json_is_refused(client: FlaskClient, token: Token) -> None:
-    headers = token("orders:place") | {"Content-Type": "application/json"}
+    headers = token("orders:place", subject="buyer-1") | {"Content-Type": "application/json"}
 
     answer = client.post(ORDERS, data='{"channel": ', headers=headers)
 
@@ -210,7 +211,7 @@ def test_a_body_over_the_limit_is_refused(
 ) -> None:
     order = _with_contact(an_order(), name="x" * 1_100_000)
 
-    answer = client.post(ORDERS, json=order, headers=token("orders:place"))
+    answer = client.post(ORDERS, json=order, headers=token("orders:place", subject="buyer-1"))
 
     assert answer.status_code == 413
 
@@ -226,7 +227,7 @@ def test_an_order_of_200_lines_takes_as_many_statements_as_one_of_one_line(
         order = an_order()
         body = order | {"lines": order["lines"] * lines}
         statements.clear()
-        answer = client.post(ORDERS, json=body, headers=token("orders:place"))
+        answer = client.post(ORDERS, json=body, headers=token("orders:place", subject="buyer-1"))
         assert answer.status_code == 202
         return dict(answer.json), len(statements)
 
@@ -243,7 +244,7 @@ def test_a_price_that_changed_is_named_with_the_present_one(
 ) -> None:
     order = _with_line(an_order(), line_total_fen=12_000)
 
-    answer = client.post(ORDERS, json=order, headers=token("orders:place"))
+    answer = client.post(ORDERS, json=order, headers=token("orders:place", subject="buyer-1"))
 
     present = {"line_no": 1, "line_total_fen": 13_600, "price_fen": 6800, "price_unit": 500}
     assert answer.json["lines"] == [present]
@@ -262,9 +263,9 @@ def test_a_price_holds_to_its_end_and_then_the_one_before_it_holds_again(
     deliver(PriceChanged, **a_price(variant_id, price_fen=1, valid_from=soon))
     deliver(PriceChanged, **a_price(variant_id, price_fen=7000, valid_from=before, valid_to=now))
 
-    ended = client.post(ORDERS, json=an_order(), headers=token("orders:place"))
+    ended = client.post(ORDERS, json=an_order(), headers=token("orders:place", subject="buyer-1"))
     deliver(PriceChanged, **a_price(variant_id, price_fen=7000, valid_from=before, valid_to=soon))
-    running = client.post(ORDERS, json=an_order(), headers=token("orders:place"))
+    running = client.post(ORDERS, json=an_order(), headers=token("orders:place", subject="buyer-1"))
 
     assert ended.json["total_fen"] == 13_600
     assert running.json["total_fen"] == 14_000
@@ -308,9 +309,9 @@ def test_a_withdrawn_product_is_not_sold_until_it_is_listed_again(
     order = _with_line(an_order(), variant_id=str(variant_id))
 
     deliver(ProductWithdrawn, product_id=product["product_id"])
-    withdrawn = client.post(ORDERS, json=order, headers=token("orders:place"))
+    withdrawn = client.post(ORDERS, json=order, headers=token("orders:place", subject="buyer-1"))
     deliver(ProductListed, **product)
-    listed = client.post(ORDERS, json=order, headers=token("orders:place"))
+    listed = client.post(ORDERS, json=order, headers=token("orders:place", subject="buyer-1"))
 
     assert withdrawn.json["type"] == "/problems/unknown-variant"
     assert listed.status_code == 202
@@ -326,7 +327,7 @@ def test_a_closed_site_takes_no_orders(
     order = an_order()
     deliver(SiteClosed, site_id=site_id)
 
-    answer = client.post(ORDERS, json=order, headers=token("orders:place"))
+    answer = client.post(ORDERS, json=order, headers=token("orders:place", subject="buyer-1"))
 
     assert (answer.status_code, answer.json["type"]) == (422, "/problems/site-is-closed")
 
@@ -343,7 +344,8 @@ def test_open_holds_per_buyer_limited(
 
     def place(**changes: Any) -> Any:
         order = an_order(payment_method="prepaid") | changes
-        return client.post(ORDERS, json=order, headers=token("orders:place"))
+        headers = token("orders:place", subject=order["buyer_id"])
+        return client.post(ORDERS, json=order, headers=headers)
 
     first, second, third = place(), place(), place()
     assert [first.status_code, second.status_code, third.status_code] == [202, 202, 409]

@@ -41,7 +41,8 @@ def test_who_prefers_to_wait_gets_the_decided_order(
     reserve: Callable[..., Any],
     in_threads: Callable[..., list[Any]],
 ) -> None:
-    body, headers = an_order(buyer_id=None), token("orders:place") | {"Prefer": "wait=20"}
+    headers = token("orders:place", "orders:place_for") | {"Prefer": "wait=20"}
+    body = an_order(buyer_id=None)
 
     def catalog_answers() -> None:
         deadline = monotonic() + 10
@@ -67,7 +68,7 @@ def test_who_prefers_to_wait_gets_the_decided_order(
 def test_who_waits_in_vain_gets_the_placed_order(
     client: FlaskClient, token: Token, an_order: Builder
 ) -> None:
-    headers = token("orders:place") | {"Prefer": "wait=1"}
+    headers = token("orders:place", subject="buyer-1") | {"Prefer": "wait=1"}
 
     answer = client.post(ORDERS, json=an_order(), headers=headers)
 

@@ -1,0 +1,124 @@
+"""For whom and over which channel a caller may order. The token says it, never the body.
+
+Most callers order for themselves. Who holds `ANY_BUYER` orders for anybody, and who holds
+`OWN_BUYERS` (a marketplace, a shop, a clerk) for guests and for buyers of its own, whose ids
+begin with the caller's own: so one caller's "dolma" is never another's.
+"""
+
+import re
+
+import phonenumbers
+
+from shared.callers import Caller
+from shared.errors import Forbidden, Unprocessable
+from shared.events import CHANNELS
+
+#: Scopes: order for anybody over any channel; for guests and one's own buyers.
+ANY_BUYER, OWN_BUYERS = "orders:operate", "orders:place_for"
+#: Begins the scope for one channel; a token with none of them orders over `DEFAULT_CHANNEL`.
+CHANNEL_SCOPE, DEFAULT_CHANNEL = "channel:", "online"
+LONGEST_ID = 64
+_ID = re.compile(f"[A-Za-z0-9][A-Za-z0-9._:|-]{{0,{LONGEST_ID - 1}}}")
+#: Digits that could be a telephone number, bare or behind a word such as `tel:`.
+_NUMBER = re.compile("([A-Za-z._:|-]*)([0-9][0-9._:|-]*)")
+#: Fewer digits than this ring nobody outside of their town.
+_FEWEST_DIGITS = 10
+
+
+class NotYourBuyer(Forbidden):
+    """Raised when a token orders or asks in the name of a buyer who is not its bearer's."""
+
+
+class NotYourChannel(Forbidden):
+    """Raised when a token orders over a channel that it is not for."""
+
+
+class UnfitBuyer(Unprocessable):
+    """Raised when a buyer's id must not be published, or is none."""
+
+
+def buyer_of(caller: Caller, buyer_id: str | None) -> str | None:
+    """Return the id of the buyer for whom `caller` orders; None: a guest.
+
+    Raises:
+        NotYourBuyer: the caller orders for itself alone, and named somebody else.
+        UnfitBuyer: the id is malformed or too long, or is a telephone number.
+    """
+    if caller.may(ANY_BUYER):
+        return None if buyer_id is None else _checked(buyer_id)
+    if caller.may(OWN_BUYERS):
+        return None if buyer_id is None else own_buyer(caller, buyer_id)
+    if buyer_id not in (None, caller.subject):
+        raise NotYourBuyer(
+            "This token orders for its own bearer; leave buyer_id out. A shop that orders for "
+            f"its buyers needs a token with the scope {OWN_BUYERS}."
+        )
+    return _checked(caller.subject)
+
+
+def own_buyer(caller: Caller, buyer_id: str) -> str:
+    """Return the id under which a caller's own buyer is kept: the caller's, a colon, the buyer's.
+
+    Raises:
+        UnfitBuyer: the id is malformed or too long, or is a telephone number.
+    """
+    prefix = f"{_checked(caller.subject)}:"
+    return _checked(prefix + _checked(buyer_id.removeprefix(prefix)))
+
+
+def channel_of(caller: Caller, channel: str | None) -> str:
+    """Return the channel over which `caller` orders; `channel` None: its token's only one.
+
+    Raises:
+        NotYourChannel: the token is for others.
+    """
+    may = CHANNELS if caller.may(ANY_BUYER) else _channels(caller)
+    chosen = channel or (may[0] if len(may) == 1 else DEFAULT_CHANNEL)
+    if chosen not in may:
+        raise NotYourChannel(
+            f"This token orders over {' or '.join(may)}, not over {chosen}; another channel "
+            f"needs a token with the scope {CHANNEL_SCOPE}{chosen}."
+        )
+    return chosen
+
+
+def _channels(caller: Caller) -> tuple[str, ...]:
+    given = tuple(name for name in CHANNELS if caller.may(CHANNEL_SCOPE + name))
+    return given or (DEFAULT_CHANNEL,)
+
+
+def _checked(buyer_id: str) -> str:
+    if _ID.fullmatch(buyer_id) is None:
+        raise UnfitBuyer(
+            f"A buyer's id has 1 to {LONGEST_ID} letters, digits or . _ : | - and begins with a "
+            "letter or digit; of a buyer's own token it is the subject."
+        )
+    if names_a_phone(buyer_id):
+        raise UnfitBuyer(
+            "A buyer's id is published with each order, and this one is a telephone number; "
+            "give the buyer an id that says nothing of their person."
+        )
+    return buyer_id
+
+
+def names_a_phone(text: str) -> bool:
+    """Tell whether an id is a telephone number, with or without signs and a word before it."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return False
+    digits = re.sub("[^0-9]", "", match[2])
+    if len(digits) < _FEWEST_DIGITS:
+        return False
+    # Behind a word, as in "card-447911123456", only what rings in China counts.
+    return _rings(digits, "CN") or (not match[1] and _rings(f"+{digits}", None))
+
+
+def _rings(digits: str, region: str | None) -> bool:
+    try:
+        number = phonenumbers.parse(digits, region)
+    except phonenumbers.NumberParseException:
+        return False
+    # Land lines are dialled with a 0 or the country's code: else "2026113012" would be one.
+    dialled = digits[0] in "+0" or digits.startswith("86") or number.country_code != 86
+    mobile = phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.MOBILE
+    return phonenumbers.is_valid_number(number) and (dialled or mobile)
