@@ -288,7 +288,7 @@ def test_without_a_price_before_it_nothing_is_sold_after_a_dated_price(
     answer = client.post(
         ORDERS,
         json=_with_line(an_order(), variant_id=str(variant_id)),
-        headers=token("orders:place"),
+        headers=token("orders:place", subject="buyer-1"),
     )
 
     assert answer.json["type"] == "/problems/no-price"
