@@ -5,6 +5,9 @@ from zoneinfo import ZoneInfo
 
 #: Calendar dates (harvest, best before, promises) are dates of this place.
 LOCAL = ZoneInfo("Asia/Shanghai")
+#: The dates (in UTC) that anybody may name. A clock that lost its battery (1970) lies within;
+#: whatever is added (a shelf life of 100 years) is still a date that every database can hold.
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 
 
 def now() -> datetime:

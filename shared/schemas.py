@@ -11,13 +11,11 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
 from marshmallow.validate import Range
 
+from shared.clock import FIRST_DAY, LAST_DAY
 from shared.text import normalised
 
 #: What a BIGINT column holds.
 LEAST, MOST = -(2**63), 2**63 - 1
-#: The dates that a client may name. No harvest, price or parcel lies outside, and whatever is
-#: added to such a date (a shelf life of 100 years) is still one that every database can hold.
-FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2199, 12, 31)
 
 
 def check_storable(value: Any) -> None:
@@ -66,7 +64,7 @@ class Text(fields.String):
 
 
 class Day(fields.Date):
-    """A calendar date from 2000 to 2199."""
+    """A calendar date from 1900 to 2199."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> date:
         day = super()._deserialize(value, attr, data, **options)
@@ -76,7 +74,7 @@ class Day(fields.Date):
 
 
 class Moment(fields.AwareDateTime):
-    """A moment of the years 2000 to 2199, with its offset from UTC; it is returned in UTC."""
+    """A moment of the years 1900 to 2199, with its offset from UTC; it is returned in UTC."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:
         try:

@@ -26,6 +26,8 @@ What is the same for all routes:
 - **Problems.** Every refusal is `application/problem+json` (RFC 9457). Decide by `type`, which
   is stable; show `detail`, which says what to do next.
 - **Lists** come in pages: pass `next` as `cursor` until it is null.
+- **Text** is kept in Unicode's NFC, without invisible characters, outer and repeated spaces; its
+  length is that of what is kept. **Dates** are from 1900 to 2199.
 - **Unknown fields and query parameters are refused**, so a misspelt one does no silent harm.
 - **Tracing.** Each answer names its request in `X-Request-Id`; a client may choose the name.
 """

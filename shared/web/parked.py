@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from shared import repairs
 from shared.paging import Page, PageRequest, page, page_of
-from shared.schemas import RequestSchema, ResponseSchema
+from shared.schemas import RequestSchema, ResponseSchema, Text
 from shared.tables import Parked, ParkedAction
 from shared.trace import ParkedResponse
 from shared.web.access import caller, scope
@@ -32,7 +32,7 @@ class ListParkedRequest(PageRequest):
 class ReplayRequest(RequestSchema):
     """Why it should work now."""
 
-    why = fields.String(load_default=None, validate=validate.Length(min=1, max=LONGEST_WHY))
+    why = Text(LONGEST_WHY, load_default=None)
 
 
 class ReplayAllRequest(ReplayRequest):
@@ -45,7 +45,7 @@ class ReplayAllRequest(ReplayRequest):
 class DiscardRequest(RequestSchema):
     """Why it may be given up; it is kept."""
 
-    why = fields.String(required=True, validate=validate.Length(min=1, max=LONGEST_WHY))
+    why = Text(LONGEST_WHY, required=True)
 
 
 class EditRequest(RequestSchema):
@@ -54,7 +54,7 @@ class EditRequest(RequestSchema):
     Either all of `data`, or `changes`: values by path, such as `lines.0.quantity`.
     """
 
-    why = fields.String(required=True, validate=validate.Length(min=1, max=LONGEST_WHY))
+    why = Text(LONGEST_WHY, required=True)
     data = fields.Dict(keys=fields.String())
     changes = fields.Dict(keys=fields.String(), validate=validate.Length(min=1))
 

@@ -5,8 +5,9 @@ from typing import Any
 import phonenumbers
 from marshmallow import ValidationError, fields, post_load, validate
 
-from services.catalog.schemas.values import NamesRequest, NamesResponse, code, whole, words
+from services.catalog.schemas.values import NamesRequest, NamesResponse, code, whole
 from shared.paging import PageRequest
+from shared.schemas import Day, Text
 from shared.web import RequestSchema, ResponseSchema
 
 ROLES = ("producer", "cooperative", "company", "centre", "station")
@@ -16,7 +17,7 @@ LANGUAGES = ("zh", "bo", "en")
 class ContactRequest(RequestSchema):
     """How to reach an enterprise; passed on, never shown again."""
 
-    phone = words(40, load_default=None, allow_none=True)
+    phone = Text(40, load_default=None, allow_none=True)
     language = fields.String(required=True, validate=validate.OneOf(LANGUAGES))
 
     @post_load
@@ -44,8 +45,8 @@ class RegisterEnterpriseRequest(RequestSchema):
         required=True,
         validate=validate.Length(min=1, max=len(ROLES)),
     )
-    region_code = words(20, load_default=None, allow_none=True)
-    licence_no = words(60, load_default=None, allow_none=True)
+    region_code = Text(20, load_default=None, allow_none=True)
+    licence_no = Text(60, load_default=None, allow_none=True)
     contact = fields.Nested(ContactRequest, load_default=None, allow_none=True)
 
 
@@ -64,14 +65,14 @@ class AddMemberRequest(RequestSchema):
 
     member_id = fields.UUID(required=True)
     share_bp = whole(1, 10_000, required=True)
-    valid_from = fields.Date(required=True)
-    valid_to = fields.Date(load_default=None, allow_none=True)
+    valid_from = Day(required=True)
+    valid_to = Day(load_default=None, allow_none=True)
 
 
 class ListEnterprisesRequest(PageRequest):
     """Which enterprises to show."""
 
-    code = words(40)
+    code = Text(40)
 
 
 class MembershipResponse(ResponseSchema):

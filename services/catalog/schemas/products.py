@@ -9,11 +9,10 @@ from services.catalog.schemas.values import (
     code,
     quantity,
     whole,
-    words,
 )
 from shared.events import UNITS
 from shared.paging import PageRequest
-from shared.schemas import matching
+from shared.schemas import Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 
@@ -21,7 +20,7 @@ class VariantRequest(RequestSchema):
     """One way in which a product is sold."""
 
     sku = code(required=True)
-    grade = words(60, required=True)
+    grade = Text(60, required=True)
     unit = fields.String(required=True, validate=validate.OneOf(UNITS))
     pack_quantity = quantity(required=True)
     min_life_days = whole(0, 36_500, load_default=0)
@@ -33,10 +32,10 @@ class ListProductRequest(RequestSchema):
 
     code = code(required=True)
     names = fields.Nested(NamesRequest, required=True)
-    category = words(60, required=True)
+    category = Text(60, required=True)
     perishable = fields.Boolean(required=True, truthy={True}, falsy={False})
     shelf_life_days = whole(1, 36_500, load_default=None, allow_none=True)
-    storage = words(60, load_default=None, allow_none=True)
+    storage = Text(60, load_default=None, allow_none=True)
     variants = fields.List(
         fields.Nested(VariantRequest), required=True, validate=validate.Length(min=1, max=200)
     )
@@ -65,8 +64,8 @@ PRODUCT_EXAMPLE = {
 class ListProductsRequest(PageRequest):
     """Which products to show."""
 
-    code = words(40)
-    category = words(60)
+    code = Text(40)
+    category = Text(60)
     status = fields.String(validate=validate.OneOf(("listed", "withdrawn")))
 
 
@@ -101,8 +100,8 @@ class SetPriceRequest(RequestSchema):
 
     price_fen = whole(1, MOST_FEN, required=True)
     price_unit = quantity(required=True)
-    valid_from = fields.AwareDateTime(load_default=None, allow_none=True)
-    valid_to = fields.AwareDateTime(load_default=None, allow_none=True)
+    valid_from = Moment(load_default=None, allow_none=True)
+    valid_to = Moment(load_default=None, allow_none=True)
 
 
 #: 68 yuan for 500 g, as the document shows it.

@@ -5,8 +5,9 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from services.catalog.rules import AllotmentStatus
-from services.catalog.schemas.values import MOST_QUANTITY, NamesResponse, quantity, whole, words
+from services.catalog.schemas.values import MOST_QUANTITY, NamesResponse, quantity, whole
 from shared.paging import PageRequest
+from shared.schemas import Text
 from shared.web import RequestSchema, ResponseSchema
 
 
@@ -14,7 +15,7 @@ class RegisterDeviceRequest(RequestSchema):
     """A counter where a till will stand."""
 
     site_id = fields.UUID(required=True)
-    name = words(60, required=True)
+    name = Text(60, required=True)
 
 
 #: The counter of a township's station, as the document shows it.
@@ -24,7 +25,7 @@ DEVICE_EXAMPLE = {"site_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789ab", "name": "æŸ
 class RevokeDeviceRequest(RequestSchema):
     """Why a device must not speak any more."""
 
-    reason = words(500, load_default=None, allow_none=True)
+    reason = Text(500, load_default=None, allow_none=True)
 
 
 class ListDevicesRequest(PageRequest):
@@ -196,14 +197,14 @@ class ReturnAllottedRequest(RequestSchema):
 class SuspendAllotmentRequest(RequestSchema):
     """Why a device must stop selling from an allotment."""
 
-    reason = words(500, required=True)
+    reason = Text(500, required=True)
 
 
 class WriteOffRequest(RequestSchema):
     """What was counted of an allotment; the rest of what should be left is lost."""
 
     counted = whole(0, MOST_QUANTITY, required=True)
-    reason = words(500, required=True)
+    reason = Text(500, required=True)
 
 
 class HolderResponse(ResponseSchema):
@@ -287,7 +288,7 @@ class SettleOverdraftRequest(RequestSchema):
     """What covers a sale: stock, or nothing but the loss; and why that was decided."""
 
     resolution = fields.String(required=True, validate=validate.OneOf(("cover", "lose")))
-    reason = words(500, required=True)
+    reason = Text(500, required=True)
 
 
 class SiteResponse(ResponseSchema):

@@ -8,10 +8,10 @@ from services.catalog.schemas.values import (
     NamesResponse,
     code,
     quantity,
-    words,
 )
 from shared.events import SITE_LEVELS
 from shared.paging import PageRequest
+from shared.schemas import Day, Text
 from shared.web import RequestSchema, ResponseSchema
 
 
@@ -21,8 +21,8 @@ class RecordLotRequest(RequestSchema):
     code = code(required=True)
     variant_id = fields.UUID(required=True)
     producer_id = fields.UUID(required=True)
-    harvest_date = fields.Date(required=True)
-    best_before = fields.Date(load_default=None, allow_none=True)
+    harvest_date = Day(required=True)
+    best_before = Day(load_default=None, allow_none=True)
     origin_site_id = fields.UUID(load_default=None, allow_none=True)
 
 
@@ -39,13 +39,13 @@ LOT_EXAMPLE = {
 class StopLotRequest(RequestSchema):
     """Why a lot must not be sold."""
 
-    reason = words(500, required=True)
+    reason = Text(500, required=True)
 
 
 class ListLotsRequest(PageRequest):
     """Which lots to show."""
 
-    code = words(40)
+    code = Text(40)
     variant_id = fields.UUID()
     producer_id = fields.UUID()
     status = fields.String(validate=validate.OneOf([status.value for status in LotStatus]))

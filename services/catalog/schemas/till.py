@@ -1,34 +1,21 @@
 """Requests and answers of a station's till."""
 
-from datetime import UTC, datetime
-
-from marshmallow import ValidationError, fields, validate
+from marshmallow import fields, validate
 
 from services.catalog.schemas.stations import SiteResponse
-from services.catalog.schemas.values import NamesResponse, quantity, whole, words
+from services.catalog.schemas.values import NamesResponse, quantity, whole
 from shared.api_keys import SECRET_PATTERN
-from shared.schemas import matching
+from shared.schemas import Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: Returns of one request.
 MOST_RETURNS = 100
-_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-
-
-def _check_moment(moment: datetime) -> None:
-    """Refuse what no clock shows, however wrong it is, and what has no UTC form.
-
-    Raises:
-        ValidationError: it is before 1900 or after 2199.
-    """
-    if not _EARLIEST <= moment < _LATEST:
-        raise ValidationError("Must be between 1900 and 2199.")
 
 
 class EnrolRequest(RequestSchema):
     """The code that an operator gave, and the secret of the key, made by the device itself."""
 
-    code = words(40, required=True)
+    code = Text(40, required=True)
     secret = matching(
         SECRET_PATTERN, "Must be 32 random bytes in base64url: 43 characters.", required=True
     )
@@ -63,12 +50,10 @@ class TillContactRequest(RequestSchema):
 
     seen_revision = whole(0, 2**53, required=True)
     unsynced = whole(0, 1_000_000_000, required=True)
-    oldest_unsynced_at = fields.AwareDateTime(
-        load_default=None, allow_none=True, validate=_check_moment
-    )
+    oldest_unsynced_at = Moment(load_default=None, allow_none=True)
     last_number = whole(0, 2**53, required=True)
-    device_time = fields.AwareDateTime(required=True, validate=_check_moment)
-    app_version = words(60, required=True)
+    device_time = Moment(required=True)
+    app_version = Text(60, required=True)
     remaining = fields.Dict(
         keys=fields.UUID(),
         values=fields.Integer(strict=True, validate=validate.Range(-(2**53), 2**53)),

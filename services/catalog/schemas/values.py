@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-from shared.schemas import matching
+from shared.schemas import Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: Grams or pieces: a thousand tonnes, more than any one place holds.
@@ -17,11 +17,6 @@ def code(**options: Any) -> fields.String:
     """Return a field for a code that people read: ASCII, at most 40 characters."""
     says = "Must be up to 40 letters, digits, '.', '_', '/' or '-'."
     return matching("[A-Za-z0-9][A-Za-z0-9._/-]{0,39}", says, **options)
-
-
-def words(most: int = 200, **options: Any) -> fields.String:
-    """Return a field for a text of 1 to `most` characters."""
-    return fields.String(validate=validate.Length(min=1, max=most), **options)
 
 
 def whole(least: int, most: int, **options: Any) -> fields.Integer:
@@ -37,9 +32,9 @@ def quantity(**options: Any) -> fields.Integer:
 class NamesRequest(RequestSchema):
     """A name in the languages that are known."""
 
-    zh = words(required=True)
-    bo = words()
-    en = words()
+    zh = Text(200, required=True)
+    bo = Text(200)
+    en = Text(200)
 
 
 class NamesResponse(ResponseSchema):

@@ -5,10 +5,9 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from services.logistics.rules import EVERY_DAY
-from services.logistics.schemas import text
 from shared.events import SITE_LEVELS
 from shared.paging import PageRequest
-from shared.schemas import matching
+from shared.schemas import Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: Sites opened by one call.
@@ -31,9 +30,9 @@ def _all_different(values: list[int]) -> None:
 class NamesRequest(RequestSchema):
     """A site's name; zh is required."""
 
-    zh = text(100, required=True)
-    bo = text(100)
-    en = text(100)
+    zh = Text(100, required=True)
+    bo = Text(100)
+    en = Text(100)
 
 
 class OpenSiteRequest(RequestSchema):
@@ -46,7 +45,7 @@ class OpenSiteRequest(RequestSchema):
     names = fields.Nested(NamesRequest, required=True)
     latitude = fields.Float(allow_none=True, validate=validate.Range(-90, 90))
     longitude = fields.Float(allow_none=True, validate=validate.Range(-180, 180))
-    opening_hours = text(200, allow_none=True)
+    opening_hours = Text(200, allow_none=True)
 
 
 #: A township's station, as the document shows it.
@@ -75,7 +74,7 @@ class ChangeSiteRequest(RequestSchema):
     names = fields.Nested(NamesRequest)
     latitude = fields.Float(allow_none=True, validate=validate.Range(-90, 90))
     longitude = fields.Float(allow_none=True, validate=validate.Range(-180, 180))
-    opening_hours = text(200, allow_none=True)
+    opening_hours = Text(200, allow_none=True)
 
 
 class ListSitesRequest(PageRequest):

@@ -1,18 +1,13 @@
 """Shipments and their tracking over HTTP."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import fields, validate
 
 from services.logistics.rules import FAILURE_REASONS, ShipmentState, TrackingStatus
-from services.logistics.schemas import text
 from shared.paging import PageRequest
-from shared.schemas import matching
+from shared.schemas import Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
-
-#: Moments a report may name: carriers' clocks are wrong, but not by centuries.
-BELIEVABLE = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def _fen(**options: Any) -> fields.Integer:
@@ -112,18 +107,18 @@ class ArriveRequest(RequestSchema):
 class DeliverRequest(RequestSchema):
     """Who took the shipment, and what they paid."""
 
-    received_by = text(100, required=True)
+    received_by = Text(100, required=True)
     collected_fen = _fen(required=True)
-    difference_reason = text(200, load_default=None, allow_none=True)
+    difference_reason = Text(200, load_default=None, allow_none=True)
 
 
 class CollectRequest(RequestSchema):
     """The buyer's code, or, without it, who took the shipment; and what they paid."""
 
     code = matching("[0-9]{6}", "6 digits.", load_default=None, allow_none=True)
-    received_by = text(100, load_default=None, allow_none=True)
+    received_by = Text(100, load_default=None, allow_none=True)
     collected_fen = _fen(required=True)
-    difference_reason = text(200, load_default=None, allow_none=True)
+    difference_reason = Text(200, load_default=None, allow_none=True)
 
 
 class FailRequest(RequestSchema):
@@ -143,12 +138,11 @@ class TrackRequest(RequestSchema):
 
     status = fields.Enum(TrackingStatus, by_value=True, required=True)
     site_id = fields.UUID(load_default=None, allow_none=True)
-    carrier = text(40, load_default=None, allow_none=True)
-    carrier_code = text(80, load_default=None, allow_none=True)
-    happened_at = fields.AwareDateTime(
+    carrier = Text(40, load_default=None, allow_none=True)
+    carrier_code = Text(80, load_default=None, allow_none=True)
+    happened_at = Moment(
         load_default=None,
         allow_none=True,
-        validate=validate.Range(*BELIEVABLE),
         metadata={"description": "Now, when left out."},
     )
 

@@ -8,12 +8,8 @@ from services.orders.rules import people, prices
 from services.orders.rules.standing import FulfilmentState, OrderState, PaymentState
 from shared.events import CHANNELS, PAYMENT_METHODS
 from shared.paging import PageRequest
-from shared.schemas import matching
+from shared.schemas import Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
-
-
-def _text(longest: int, **options: Any) -> fields.String:
-    return fields.String(validate=validate.Length(1, longest), **options)
 
 
 def _one_of(choices: tuple[str, ...], **options: Any) -> fields.String:
@@ -56,9 +52,9 @@ class PlaceLineRequest(RequestSchema):
 class ContactRequest(RequestSchema):
     """How to reach the buyer. It is passed on to those who deliver and write, and not kept."""
 
-    name = _text(100, required=True)
-    phone = _text(40, required=True)
-    address = _text(300, load_default=None, allow_none=True)
+    name = Text(100, required=True)
+    phone = Text(40, required=True)
+    address = Text(300, load_default=None, allow_none=True)
     language = _one_of(people.LANGUAGES, load_default="zh")
 
     @post_load
@@ -132,8 +128,8 @@ class ListOrdersRequest(PageRequest):
     state = fields.Enum(OrderState, by_value=True)
     channel = _one_of(CHANNELS)
     buyer_id = _buyer_id()
-    placed_from = fields.AwareDateTime(metadata={"description": "At this moment or later."})
-    placed_to = fields.AwareDateTime(metadata={"description": "Before this moment."})
+    placed_from = Moment(metadata={"description": "At this moment or later."})
+    placed_to = Moment(metadata={"description": "Before this moment."})
     q = matching("[A-Za-z0-9-]{1,20}", "The beginning of a reference, such as ORD-7K.")
 
 

@@ -9,18 +9,11 @@ from services.orders.rules.till import MOST_NUMBER, EntryKind, EntryStatus
 from services.orders.schemas.entries import SALE_EXAMPLE
 from services.orders.schemas.till import Entries
 from shared.paging import PageRequest
+from shared.schemas import Text
 from shared.web import RequestSchema, ResponseSchema
 
 #: Entries of one exported file: what a body of a megabyte holds. A larger one comes in pieces.
 MOST_IMPORTED = 2000
-
-
-def _clerk(**options: Any) -> fields.String:
-    return fields.String(validate=validate.Length(1, 60), **options)
-
-
-def _reason(**options: Any) -> fields.String:
-    return fields.String(validate=validate.Length(1, 300), **options)
 
 
 def _fen(least: int, **options: Any) -> fields.Integer:
@@ -43,7 +36,7 @@ class ListStationSalesRequest(PageRequest):
     site_id = fields.UUID()
     status = fields.Enum(EntryStatus, by_value=True)
     kind = fields.Enum(EntryKind, by_value=True)
-    clerk = _clerk()
+    clerk = Text(60)
 
 
 class ImportEntriesRequest(RequestSchema):
@@ -67,7 +60,7 @@ IMPORT_EXAMPLE = {
 class AcknowledgeEntryRequest(RequestSchema):
     """What an operator says of a dispute."""
 
-    note = fields.String(required=True, validate=validate.Length(1, 500))
+    note = Text(500, required=True)
     book_cash = fields.Boolean(
         load_default=False,
         metadata={"description": "True: what was given back leaves the clerk's custody."},
@@ -176,7 +169,7 @@ class ListCustodyRequest(PageRequest):
     """Whose custody is listed; all filters given must hold."""
 
     site_id = fields.UUID()
-    clerk = _clerk()
+    clerk = Text(60)
 
 
 class CustodyResponse(ResponseSchema):
@@ -199,7 +192,7 @@ class ListShiftsRequest(PageRequest):
 
     site_id = fields.UUID()
     device_id = fields.UUID()
-    clerk = _clerk()
+    clerk = Text(60)
     closed = fields.Boolean()
 
 
@@ -243,10 +236,11 @@ class RemitCashRequest(RequestSchema):
     """Cash that a clerk handed on to the centre, counted twice."""
 
     site_id = fields.UUID(required=True)
-    clerk = _clerk(required=True)
+    clerk = Text(60, required=True)
     sent_fen = _fen(1, required=True)
     counted_fen = _fen(0, required=True)
-    reason = _reason(
+    reason = Text(
+        300,
         load_default=None,
         allow_none=True,
         metadata={"description": "Why the counts differ; needed if they do."},
@@ -270,7 +264,7 @@ class WriteOffCashRequest(RequestSchema):
     """Cash that a clerk should hold and does not."""
 
     site_id = fields.UUID(required=True)
-    clerk = _clerk(required=True)
+    clerk = Text(60, required=True)
     amount_fen = fields.Integer(
         required=True,
         strict=True,
@@ -280,7 +274,7 @@ class WriteOffCashRequest(RequestSchema):
         ],
         metadata={"description": "Below 0: there is more than there should be."},
     )
-    reason = _reason(required=True)
+    reason = Text(300, required=True)
 
 
 class CashEntryResponse(ResponseSchema):

@@ -86,6 +86,7 @@ def test_a_site_without_its_right_parent_is_refused(
         {"level": "province"},
         {"names": {"en": "no zh"}},
         {"names": {"zh": ""}},
+        {"names": {"zh": "\u00a0"}},
         {"latitude": 91},
         {"longitude": "east"},
         {"unknown": 1},

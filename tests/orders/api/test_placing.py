@@ -165,6 +165,12 @@ BAD_PLACEMENTS: dict[str, tuple[Callable[[dict[str, Any]], Any], int, str]] = {
     "a phone nobody has": (lambda o: _with_contact(o, phone="12345"), 422, "validation-failed"),
     "an unknown language": (lambda o: _with_contact(o, language="fr"), 422, "validation-failed"),
     "no name": (lambda o: _with_contact(o, name=""), 422, "validation-failed"),
+    "a name of spaces": (lambda o: _with_contact(o, name="   "), 422, "validation-failed"),
+    "an invisible address": (
+        lambda o: _with_contact(o, address="\u200b\u3000"),
+        422,
+        "validation-failed",
+    ),
     "a NUL in the name": (lambda o: _with_contact(o, name="a\0b"), 422, "validation-failed"),
     "delivery without address": (
         lambda o: _with_contact(o, address=None),
