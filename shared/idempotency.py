@@ -2,9 +2,14 @@
 
 Source: IETF draft-ietf-httpapi-idempotency-key-header-07. Missing key 400, the same key with
 another request 422, the first one still running 409, otherwise the stored answer again.
+
+An answer can hold a secret that is given out once, or an address. So neither answers nor keys are
+stored as they are: the key and the request give the name under which an answer is found and the
+key that opens it (docs/decisions/0014). Who reads the table or a backup has neither.
 """
 
 import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,9 +33,14 @@ KEY_PATTERN = r'^(?:[!#-~]{1,255}|"[ !#-\[\]-~]{1,255}")$'
 
 
 _TABLE = cast(Table, IdempotencyKey.__table__)
-_LOOK = select(*_TABLE.c["fingerprint", "status", "headers", "body"]).where(
-    _TABLE.c.client == bindparam("client"), _TABLE.c.key == bindparam("key")
+# Version 0.1 stored keys and answers as they are, and a client may repeat a request to the next
+# version: an upgrade must not do its work twice. These rows are gone after `KEPT`.
+_FOUND = and_(
+    _TABLE.c.client == bindparam("client"),
+    _TABLE.c.key.in_([bindparam("key"), bindparam("plain")]),
 )
+_COLUMNS = _TABLE.c["key", "fingerprint", "status", "headers", "body"]
+_LOOK = select(*_COLUMNS).where(_FOUND)
 # One statement, because each costs a journey to the database: so its view of the table may be a
 # moment older than its lock. `keep` notices an answer that was stored in that moment.
 _LOCK_AND_LOOK = (
@@ -38,13 +48,10 @@ _LOCK_AND_LOOK = (
         func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("lock"), 0)).label(
             "claimed"
         ),
-        *_TABLE.c["fingerprint", "status", "headers", "body"],
+        *_COLUMNS,
     )
     .select_from(select(literal(1).label("one")).subquery("always"))
-    .outerjoin(
-        _TABLE,
-        and_(_TABLE.c.client == bindparam("client"), _TABLE.c.key == bindparam("key")),
-    )
+    .outerjoin(_TABLE, _FOUND)
 )
 # How many rows an INSERT wrote is not told unless asked for.
 _COUNTED = {"preserve_rowcount": True}
@@ -82,12 +89,36 @@ class Request:
     key: str
     fingerprint: str
 
+    @property
+    def name(self) -> str:
+        """The name under which its answer is stored: 64 hexadecimal digits."""
+        return self._derive("name", "").hex()
+
+    @property
+    def mark(self) -> str:
+        """What is stored of the fingerprint: of a short request that alone could be guessed."""
+        return self._derive("fingerprint", self.fingerprint).hex()
+
+    @property
+    def sealing_key(self) -> bytes:
+        """The key of its answer, 32 bytes."""
+        return self._derive("answer", self.fingerprint)
+
+    def _derive(self, purpose: str, text: str) -> bytes:
+        # RFC 5869's Expand with one block: a key gives values that tell nothing of each other.
+        return hmac.digest(self.key.encode(), f"{purpose}\n{text}".encode(), "sha256")
+
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered, to be given again."""
+    """What was answered, to be given again.
+
+    `sealed` opens with the request's key and holds headers and body; None: a row of a version
+    that stored both as they are.
+    """
 
     status: int
+    sealed: bytes | None
     headers: Mapping[str, str]
     body: bytes
 
@@ -123,10 +154,10 @@ def claim(session: Session, request: Request) -> Answer | None:
         RequestInProgress: another process is answering a request with this key.
         IdempotencyKeyReused: the stored answer belongs to another request.
     """
-    names = {"client": request.client, "key": request.key}
+    names = {"client": request.client, "key": request.name, "plain": request.key}
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        lock = f"{request.client}\n{request.key}"
+        lock = f"{request.client}\n{request.name}"
         row = connection.execute(_LOCK_AND_LOOK, {"lock": lock, **names}).one_or_none()
         if row is None or not row.claimed:
             raise RequestInProgress(
@@ -136,17 +167,18 @@ def claim(session: Session, request: Request) -> Answer | None:
         row = connection.execute(_LOOK, names).one_or_none()
     if row is None or row.fingerprint is None:
         return None
-    if row.fingerprint != request.fingerprint:
+    plain = row.key == request.key
+    if row.fingerprint != (request.fingerprint if plain else request.mark):
         raise IdempotencyKeyReused(
             "This Idempotency-Key was used for another request; take a new one."
         )
-    return Answer(row.status, row.headers, row.body)
+    if plain:
+        return Answer(row.status, None, row.headers, row.body)
+    return Answer(row.status, row.body, {}, b"")
 
 
-def keep(
-    session: Session, request: Request, status: int, headers: Mapping[str, str], body: bytes
-) -> None:
-    """Keep an answer under its key, in the transaction of what it tells.
+def keep(session: Session, request: Request, status: int, sealed: bytes) -> None:
+    """Keep an answer, sealed with its request's key, in the transaction of what it tells.
 
     Raises:
         Overtaken: another answer was stored since the key was claimed; roll back.
@@ -157,11 +189,11 @@ def keep(
         _KEEP[connection.dialect.name],
         {
             "client": request.client,
-            "key": request.key,
-            "fingerprint": request.fingerprint,
+            "key": request.name,
+            "fingerprint": request.mark,
             "status": status,
-            "headers": dict(headers),
-            "body": body,
+            "headers": {},
+            "body": sealed,
             "answered_at": now(),
         },
     )

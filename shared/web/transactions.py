@@ -1,5 +1,6 @@
 """Where HTTP opens transactions; with an Idempotency-Key, one around the whole answer."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared import errors, idempotency
 from shared.database import Trouble, trouble_of
+from shared.sealing import seal, unseal
 from shared.web.access import caller
 from shared.web.problems import answer_of, status_of
 from shared.web.requests import IDEMPOTENT, ValidationFailed
@@ -123,7 +125,7 @@ def _answer(asked: idempotency.Request, work: Callable[[], Response]) -> Respons
         with here.limit("request"), here.sessions() as session:
             stored = idempotency.claim(session, asked)
             if stored is not None:
-                return _again(stored)
+                return _again(asked, stored)
             g.session = session
             answer = work()
             if answer.status_code < 500:
@@ -139,15 +141,20 @@ def _answer(asked: idempotency.Request, work: Callable[[], Response]) -> Respons
     with here.limit("request"), here.sessions.begin() as session:
         stored = idempotency.claim(session, asked)
         if stored is not None:  # another process was quicker, and its answer is the one that counts
-            return _again(stored)
+            return _again(asked, stored)
         _keep(session, asked, refusal)
     return refusal
 
 
 def _keep(session: Session, asked: idempotency.Request, answer: Response) -> None:
     headers = {name: value for name, value in answer.headers.items() if name != "Content-Length"}
-    idempotency.keep(session, asked, answer.status_code, headers, answer.get_data())
+    plain = json.dumps(headers).encode() + b"\n" + answer.get_data()
+    idempotency.keep(session, asked, answer.status_code, seal(asked.sealing_key, plain))
 
 
-def _again(stored: idempotency.Answer) -> Response:
-    return Response(stored.body, stored.status, {**stored.headers, REPLAYED: "true"})
+def _again(asked: idempotency.Request, stored: idempotency.Answer) -> Response:
+    headers, body = stored.headers, stored.body
+    if stored.sealed is not None:
+        text, _, body = unseal(asked.sealing_key, stored.sealed).partition(b"\n")
+        headers = json.loads(text)
+    return Response(body, stored.status, {**headers, REPLAYED: "true"})

@@ -78,6 +78,20 @@ def test_a_machine_that_shows_the_code_becomes_the_device(
     assert secret not in str(recorded_events())
 
 
+def test_an_enrolment_code_is_readable_nowhere_in_what_is_stored(
+    shop: Any, operate: Any, stored: Callable[[], str]
+) -> None:
+    invited = register(operate, shop).json
+    again = operate(f"/devices/{invited['device_id']}/enrolment", {})
+    assert again.status_code == 200, again.json
+
+    everything = stored()
+
+    assert invited["device_id"] in everything or invited["code"] in everything
+    for code in (invited["enrolment_code"], again.json["enrolment_code"]):
+        assert code not in everything
+
+
 @pytest.mark.parametrize(
     "write",
     [str.lower, lambda code: code.replace("-", ""), lambda code: f" {code[:3]} {code[3:]} "],

@@ -12,13 +12,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidTag
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import func, select, text
+from sqlalchemy import func, insert, select, text
 
 from shared import clock, idempotency
 from shared.config import Settings
 from shared.database import Database
+from shared.sealing import seal, unseal
 from shared.tables import IdempotencyKey, Outbox
 
 Headers = Callable[..., dict[str, str]]
@@ -275,7 +277,8 @@ def test_an_answer_stored_meanwhile_is_the_one_that_counts(
     def elsewhere() -> None:
         other = Database(settings.database_url)
         with other.sessions.begin() as session:
-            idempotency.keep(session, asked, 201, {"Content-Type": "text/plain"}, b"theirs")
+            plain = b'{"Content-Type": "text/plain"}\ntheirs'
+            idempotency.keep(session, asked, 201, seal(asked.sealing_key, plain))
         other.close()
 
     door.meanwhile = elsewhere
@@ -333,3 +336,72 @@ def test_requests_that_differ_only_in_where_a_part_ends_differ() -> None:
 
     assert one != two
     assert len(one) == 64
+
+
+def test_what_is_stored_of_an_answer_tells_neither_the_answer_nor_its_key(
+    client: FlaskClient, token: Headers, database: Database
+) -> None:
+    headers, body = token("things:write"), json.dumps(THING | {"name": "planted"}).encode()
+    answer = client.post(THINGS, data=body, content_type="application/json", headers=headers)
+    assert answer.status_code == 201
+
+    with database.readers() as session:
+        row = session.execute(select(IdempotencyKey.__table__)).one()
+
+    stored = repr(row._asdict()) + row.body.decode("latin-1")
+    fingerprint = idempotency.fingerprint_of("POST", THINGS, b"", body)
+    for secret in ("planted", answer.headers["Location"], headers["Idempotency-Key"], fingerprint):
+        assert secret not in stored
+
+
+def test_an_answer_opens_only_with_the_key_and_the_request_that_made_it(
+    client: FlaskClient, token: Headers, database: Database
+) -> None:
+    headers = token("things:write", subject="dolma") | {"Idempotency-Key": "1"}
+    body = json.dumps(THING).encode()
+    answer = client.post(THINGS, data=body, content_type="application/json", headers=headers)
+    with database.readers() as session:
+        sealed = session.scalars(select(IdempotencyKey.body)).one()
+    fingerprint = idempotency.fingerprint_of("POST", THINGS, b"", body)
+    right = idempotency.Request("dolma", "1", fingerprint)
+    wrong = [
+        idempotency.Request("dolma", "2", fingerprint),
+        idempotency.Request("dolma", "1", "0" * 64),
+    ]
+
+    assert unseal(right.sealing_key, sealed).endswith(answer.data)
+    for other in wrong:
+        with pytest.raises(InvalidTag):
+            unseal(other.sealing_key, sealed)
+
+
+def test_an_answer_that_the_version_before_stored_is_given_again(
+    client: FlaskClient, token: Headers, names: Callable[[], list[str]], database: Database
+) -> None:
+    headers = token("things:write", subject="dolma") | {"Idempotency-Key": "k-1"}
+    body = json.dumps(THING).encode()
+    with database.sessions.begin() as session:
+        session.execute(
+            insert(IdempotencyKey),
+            {
+                "client": "dolma",
+                "key": "k-1",
+                "fingerprint": idempotency.fingerprint_of("POST", THINGS, b"", body),
+                "status": 201,
+                "headers": {"Location": "/there"},
+                "body": b"before",
+                "answered_at": clock.now(),
+            },
+        )
+
+    def post(data: bytes) -> Any:
+        return client.post(THINGS, data=data, content_type="application/json", headers=headers)
+
+    answer, other = post(body), post(body + b" ")
+
+    assert (answer.status_code, answer.text, answer.headers["Location"]) == (
+        *(201, "before"),
+        "/there",
+    )
+    assert other.json["type"] == "/problems/idempotency-key-reused"
+    assert names() == []

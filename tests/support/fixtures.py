@@ -20,7 +20,7 @@ import pytest
 from filelock import FileLock
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event, inspect, select
+from sqlalchemy import MetaData, event, inspect, select
 from sqlalchemy.orm import Session
 
 from shared import clock, keys, migrations
@@ -204,6 +204,28 @@ def token(app_settings: Settings) -> Callable[..., dict[str, str]]:
         return {"Authorization": f"Bearer {signed}", "Idempotency-Key": str(uuid4())}
 
     return issue
+
+
+@pytest.fixture
+def stored(database: Database) -> Callable[[], str]:
+    """Return all that the service's database holds, as text: where a planted secret is looked for.
+
+    Bytes are in it as Latin-1, so that text inside them is found as well.
+    """
+
+    def read() -> str:
+        with database.read_engine.connect() as connection:
+            tables = MetaData()
+            tables.reflect(connection)
+            cells = [
+                cell.decode("latin-1") if isinstance(cell, bytes) else str(cell)
+                for table in tables.sorted_tables
+                for row in connection.execute(select(table))
+                for cell in row
+            ]
+        return "\n".join(cells)
+
+    return read
 
 
 @pytest.fixture

@@ -96,6 +96,17 @@ def test_an_operator_sees_every_order(client: FlaskClient, token: Token, place: 
     assert answer.status_code == 200
 
 
+def test_a_guests_secret_is_readable_nowhere_in_what_is_stored(
+    place: Place, stored: Callable[[], str]
+) -> None:
+    order = place(buyer_id=None)
+
+    everything = stored()
+
+    assert order["order_ref"] in everything
+    assert order["guest_secret"] not in everything
+
+
 def test_a_guests_order_is_read_with_its_secret_and_not_by_its_id(
     client: FlaskClient, place: Place
 ) -> None:
