@@ -7,11 +7,15 @@ is needed cannot be reached.
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from io import StringIO
+from typing import Any, NoReturn
 
 import click
 
 from farmgate.failures import Failed
+from farmgate.printing import unfailing
 from shared.errors import Misconfigured
+from shared.plain import plain_lines
 
 #: In the order in which a newcomer meets them.
 COMMANDS = (
@@ -58,6 +62,21 @@ class Commands(click.Group):
         command = import_module(f"farmgate.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Run the command and exit; nothing that is printed can change the exit code."""
+        with unfailing():
+            try:
+                code = super().main(*args, **options | {"standalone_mode": False})
+            except click.ClickException as error:
+                shown = StringIO()
+                error.show(shown)
+                print(plain_lines(shown.getvalue()), end="", file=sys.stderr)
+                code = error.exit_code
+            except click.Abort:
+                print("Aborted!", file=sys.stderr)
+                code = 1
+        sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the subcommand; a wrong setting is told, not shown as a stack trace."""

@@ -4,6 +4,8 @@ from typing import Any
 
 import click
 
+from shared.plain import plain
+
 
 class Failed(click.ClickException):
     """A check failed or the work could not be done: exit code 1."""
@@ -26,7 +28,7 @@ class Refused(Failed):
         self.problem = problem
         errors = problem.get("errors")
         super().__init__(
-            f"{service} answered {status}: {problem.get('detail') or problem.get('title')}"
+            plain(f"{service} answered {status}: {problem.get('detail') or problem.get('title')}")
             + (f" {errors}" if errors else "")
         )
 

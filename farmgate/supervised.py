@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-import click
-
 from farmgate import pages, run_file
 from farmgate.answering import Answering
 from farmgate.failures import Failed
 from farmgate.locking import alone_in
 from farmgate.preparing import declare_topology, migrate
+from farmgate.printing import say
 from farmgate.services import NAMES, port_of
 from shared import keys
 from shared.config import Settings, read
@@ -134,7 +133,7 @@ def run(
         while not stopping.is_set():
             lines = [line for process in processes if (line := process.look())]
             for line in lines:
-                click.echo(line)
+                say(line)
             if lines:
                 pids = {p.name: p.running.pid for p in processes if p.running is not None}
                 run_file.write(data, run_file.Run(os.getpid(), url, urls, pids))

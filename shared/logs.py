@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from shared import tracing
+from shared.plain import plain
 
 #: Fields that may be shown. Ids and counts only: no names, phones, addresses, bodies or tokens.
 SHOWN = frozenset(
@@ -75,9 +76,8 @@ class _AddService:
 
 
 def _dump(line: Any, **_: Any) -> str:
-    text = json.dumps(line, ensure_ascii=False, default=str)
-    # Half a character, which somebody's bytes can hold, is written the way JSON escapes it.
-    return text.encode("utf-8", "backslashreplace").decode()
+    # Plain, since a person reads it in a terminal too, and half a character cannot be encoded.
+    return plain(json.dumps(line, ensure_ascii=False, default=str))
 
 
 class _Stderr:

@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TimeElapsedColumn
 
 from farmgate.backup.manifest import Show
 from farmgate.backup.saving import Watch
-from farmgate.console import err
+from farmgate.console import Label, err
 
 
 @contextmanager
 def progress() -> Iterator[Watch]:
     """Show a bar for each service and step that is watched."""
     with Progress(
-        TextColumn("{task.description:<24}"),
+        Label(24),
         BarColumn(),
         TimeElapsedColumn(),
         console=err,

@@ -1,17 +1,15 @@
 """`farmgate backup`: the four databases as one set."""
 
-import json
 import os
 from pathlib import Path
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from farmgate.backup import manifest, saving
 from farmgate.backup.manifest import Manifest
 from farmgate.backup.watching import progress
-from farmgate.console import err, out
+from farmgate.console import err, out, say, say_json
 from farmgate.failures import Failed, Unreachable
 from farmgate.integrators import Account, accounts
 from farmgate.management import management_of
@@ -51,9 +49,9 @@ def command(folder: Path, only_check: bool, as_json: bool) -> None:
             every = [Settings.from_environment(name) for name in NAMES]
             found = saving.save(every, folder, watch, known)
     if unknown is not None:
-        err.print(f"[yellow]![/] Integrators are not in the set: {escape(unknown)}")
+        say(("!", "yellow"), f" Integrators are not in the set: {unknown}", console=err)
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=2))
+        say_json(found.as_json(), indent=2)
         return
     _show(folder, found)
 
@@ -71,8 +69,7 @@ def _integrators() -> tuple[list[Account] | None, str | None]:
 
 def _show(folder: Path, found: Manifest) -> None:
     table = Table(
-        title=f"{escape(str(folder))}: of {found.made_at:%Y-%m-%d %H:%M:%S} UTC, "
-        f"Farmgate {escape(found.farmgate)}",
+        title=f"{folder!s}: of {found.made_at:%Y-%m-%d %H:%M:%S} UTC, Farmgate {found.farmgate}",
         title_justify="left",
     )
     for column in ("service", "kind", "revision"):
@@ -81,11 +78,11 @@ def _show(folder: Path, found: Manifest) -> None:
         table.add_column(column, justify="right")
     for part in found.parts:
         table.add_row(
-            *(part.service, part.kind, escape(part.revision)),
+            *(part.service, part.kind, part.revision),
             *(f"{sum(part.rows.values()):,}", f"{part.position:,}", f"{part.bytes:,}"),
         )
     out.print(table)
     if found.integrators:
         names = ", ".join(account.integrator.name for account in found.integrators)
-        out.print(f"Integrators: {escape(names)}")
-    out.print("[green]✓[/] The set is whole. The keys are not in it: keep them elsewhere.")
+        say(f"Integrators: {names}")
+    say(("✓", "green"), " The set is whole. The keys are not in it: keep them elsewhere.")

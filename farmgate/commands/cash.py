@@ -1,6 +1,5 @@
 """`farmgate cash`: the money that stations' clerks hold for the centre."""
 
-import json
 import os
 from typing import Any
 
@@ -8,7 +7,7 @@ import click
 from rich.table import Table
 
 from farmgate.client import Client, connect
-from farmgate.console import out
+from farmgate.console import say, say_json, show_json, show_table
 from farmgate.stations import Yuan, find_site, moment, site_codes, yuan
 
 
@@ -31,7 +30,7 @@ def custody(site_code: str | None, clerk: str | None, as_json: bool) -> None:
     query = _site(client, site_code) | ({"clerk": clerk} if clerk else {})
     rows = list(client.pages("orders", "/cash/custody", **query))
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        show_json(rows)
         return
     sites = site_codes(client)
     table = Table(title="Cash in custody", title_justify="left")
@@ -46,7 +45,7 @@ def custody(site_code: str | None, clerk: str | None, as_json: bool) -> None:
     table.add_section()
     totals = [yuan(sum(row[f"{name}_fen"] for row in rows)) for name in names]
     table.add_row("all", "", *totals)
-    out.print(table)
+    show_table(table)
 
 
 @command.command("shifts")
@@ -57,7 +56,7 @@ def shifts(site_code: str | None, as_json: bool) -> None:
     client = connect(os.environ)
     rows = list(client.pages("orders", "/cash/shifts", **_site(client, site_code)))
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        show_json(rows)
         return
     table = Table(title="Shifts (times by the device's clock)", title_justify="left")
     for title in ("device", "clerk", "opened", "closed"):
@@ -75,7 +74,7 @@ def shifts(site_code: str | None, as_json: bool) -> None:
                 for name in ("float_fen", "expected_fen", "counted_fen", "difference_fen")
             ),
         )
-    out.print(table)
+    show_table(table)
 
 
 @command.command("remit")
@@ -127,6 +126,6 @@ def _site(client: Client, site_code: str | None) -> dict[str, Any]:
 
 def _say(answer: Any, as_json: bool, done: str) -> None:
     if as_json:
-        click.echo(json.dumps(answer, ensure_ascii=False))
+        say_json(answer)
     else:
-        click.echo(f"{done}. See what is held: farmgate cash custody")
+        say(f"{done}. See what is held: farmgate cash custody")

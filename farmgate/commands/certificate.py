@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from farmgate import certificates
+from farmgate.printing import say
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -52,6 +53,6 @@ def command(
     if owner is not None:
         for path in gateway.iterdir():
             os.chown(path, owner, owner)
-    click.echo(f"The gateway's certificate is good until {until:%Y-%m-%d}.")
+    say(f"The gateway's certificate is good until {until:%Y-%m-%d}.")
     if (gateway / certificates.AUTHORITY).exists():
-        click.echo("Its authority, for tills to trust: GET /ca.crt at the gateway's HTTP port.")
+        say("Its authority, for tills to trust: GET /ca.crt at the gateway's HTTP port.")

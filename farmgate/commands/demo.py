@@ -1,6 +1,5 @@
 """`farmgate demo`: orders of every kind, or stations that are cut off, and proof that it holds."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -8,12 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
 from farmgate.client import Client, connect
-from farmgate.console import err, out
+from farmgate.console import WELL, WRONG, Label, err, out, say, say_json
 from farmgate.demo import books, running
 from farmgate.demo.living import Lived
 from farmgate.demo.offline import clerk
@@ -92,7 +90,7 @@ def command(
             client, provider(client, os.environ), seed, count, lived, waiting, patience
         )
     if as_json:
-        click.echo(json.dumps(result.as_json(), ensure_ascii=False, indent=2))
+        say_json(result.as_json(), indent=2)
     else:
         _show(result)
     if result.troubled or not result.balanced:
@@ -102,7 +100,7 @@ def command(
 @contextmanager
 def _progress() -> Iterator[Progress]:
     with Progress(
-        TextColumn("{task.description:<40}"),
+        Label(40),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -120,20 +118,20 @@ def _show(result: running.Result) -> None:
     ]
     troubles += result.wrong
     for trouble in troubles[:SHOWN]:
-        out.print(f"[red]✗[/] {escape(trouble)}", soft_wrap=True)
+        say(("✗", "red"), f" {trouble}")
     if len(troubles) > SHOWN:
-        out.print(f"… and {len(troubles) - SHOWN} more; --json lists all.")
+        say(f"… and {len(troubles) - SHOWN} more; --json lists all.")
     waiting = sum(life.story is WAITING for life in result.lives)
     if waiting:
-        out.print(
+        say(
             f"{waiting} orders are unpaid and still hold their stock; `farmgate up --hold 20` "
             "would let them expire."
         )
     if not result.troubled and result.balanced:
-        out.print("[green]✓[/] Every order has its outcome, and the books balance.")
+        say(("✓", "green"), " Every order has its outcome, and the books balance.")
     example = next((life for life in result.lives if life.state == "completed"), None)
     if example is not None:
-        out.print(f"See one of them: farmgate trace {example.order_ref}")
+        say(f"See one of them: farmgate trace {example.order_ref}")
 
 
 def _outcomes(lives: list[Lived]) -> Table:
@@ -148,7 +146,7 @@ def _outcomes(lives: list[Lived]) -> Table:
         for life in lives
     )
     for (title, state, payment, well), count in sorted(rows.items(), key=lambda row: -row[1]):
-        mark = "[green]✓[/]" if well else "[red]✗[/]"
+        mark = WELL if well else WRONG
         table.add_row(title, str(count), state, payment, mark)
     table.add_section()
     table.add_row("all", str(len(lives)))
@@ -173,7 +171,7 @@ def _stock(result: running.Result) -> Table:
             now["reserved"],
             now["committed"],
         )
-        mark = "[red]✗[/]" if product in wrong else "[green]✓[/]"
+        mark = WRONG if product in wrong else WELL
         table.add_row(product, *(f"{number:,}" for number in numbers), mark)
     return table
 
@@ -190,7 +188,7 @@ def _run_offline(client: Client, seed: int, steps: int, as_json: bool) -> None:
 
         result = offline_running.run(client, seed, progress, steps=steps)
     if as_json:
-        click.echo(json.dumps(result.as_json(), ensure_ascii=False, indent=2))
+        say_json(result.as_json(), indent=2)
     else:
         _show_offline(result)
     if not result.agrees:
@@ -226,34 +224,37 @@ def _show_offline(result: offline_running.Result) -> None:
     sums = (str(sum(device[key] for device in devices)) for key in DEVICE_COLUMNS.values())
     table.add_row("all", "", *sums, "")
     out.print(table)
-    out.print(
-        "sent: uploads; down: times the link was; lost: answers that never came; cuts: of the "
-        "power; e2: a second machine, in the place of one that was restored from a backup.",
-        style="dim",
+    say(
+        (
+            "sent: uploads; down: times the link was; lost: answers that never came; cuts: of the "
+            "power; e2: a second machine, in the place of one that was restored from a backup.",
+            "dim",
+        )
     )
     out.print(_products(result.products))
     if result.disputed:
         out.print(_disputed(result.disputed))
     for note in result.notes:
-        out.print(escape(note), soft_wrap=True)
+        say(note)
     placed = ", ".join(f"{count} {state}" for state, count in sorted(result.orders.items()))
-    out.print(f"Online orders beside them: {placed}.")
+    say(f"Online orders beside them: {placed}.")
     parcels = ", ".join(f"{count} {state}" for state, count in sorted(result.parcels.items()))
-    out.print(f"Parcels that tills handed to their buyers: {parcels}.")
+    say(f"Parcels that tills handed to their buyers: {parcels}.")
     cash = ", ".join(
         f"{name.replace('_', ' ')} ¥{fen / 100:,.2f}" for name, fen in result.cash.items()
     )
-    out.print(f"Cash of the stations: {cash}.")
+    say(f"Cash of the stations: {cash}.")
     troubles = result.wrong + [each.detail for each in result.verified.differences]
     for trouble in troubles[:SHOWN]:
-        out.print(f"[red]✗[/] {escape(trouble)}", soft_wrap=True)
+        say(("✗", "red"), f" {trouble}")
     if len(troubles) > SHOWN:
-        out.print(f"… and {len(troubles) - SHOWN} more; --json lists all.")
+        say(f"… and {len(troubles) - SHOWN} more; --json lists all.")
     if result.agrees:
         compared = sum(result.verified.checked.values())
-        out.print(
-            "[green]✓[/] Devices and centre agree on all that is left, and the four services on "
-            f"all they hold: {compared:,} things compared, as farmgate verify does."
+        say(
+            WELL,
+            " Devices and centre agree on all that is left, and the four services on "
+            f"all they hold: {compared:,} things compared, as farmgate verify does.",
         )
 
 

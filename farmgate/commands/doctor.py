@@ -1,14 +1,12 @@
 """`farmgate doctor`: is everything in place?"""
 
-import json
 import os
 from dataclasses import asdict
 
 import click
-from rich.markup import escape
 
 from farmgate import doctor
-from farmgate.console import out
+from farmgate.console import WELL, WRONG, say, show_json
 
 
 @click.command("doctor")
@@ -24,9 +22,9 @@ def command(as_json: bool) -> None:
     for finding in doctor.examine(os.environ):
         findings.append(finding)
         if not as_json:
-            mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-            out.print(f"{mark} {escape(finding.check)}: {escape(finding.detail)}", soft_wrap=True)
+            mark = WELL if finding.ok else WRONG
+            say(mark, f" {finding.check}: {finding.detail}")
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        show_json([asdict(finding) for finding in findings])
     if not all(finding.ok for finding in findings):
         raise SystemExit(1)

@@ -1,6 +1,5 @@
 """`farmgate events`: what the services published."""
 
-import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,10 +7,10 @@ from typing import NoReturn
 
 import click
 from pika.exceptions import AMQPError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID
 from sqlalchemy.exc import SQLAlchemyError
 
-from farmgate.console import err
+from farmgate.console import Label, err, say, say_json
 from farmgate.failures import Failed, Unreachable
 from farmgate.services import NAMES
 from shared.clock import now
@@ -100,16 +99,14 @@ def republish(since: datetime, services: tuple[str, ...], as_json: bool) -> None
             "lose events, so there is nothing to publish again. Else set FARMGATE_BROKER_URL."
         )
     counts: dict[str, int] = {}
-    with Progress(
-        TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), console=err
-    ) as bars:
+    with Progress(Label(24), BarColumn(), MofNCompleteColumn(), console=err) as bars:
         for settings in chosen:
             counts[settings.service] = _republish(settings, since, _bar(bars, settings.service))
     if as_json:
-        click.echo(json.dumps(counts))
+        say_json(counts)
         return
     for name, count in counts.items():
-        click.echo(f"{name}: {count} published again")
+        say(f"{name}: {count} published again")
 
 
 def _bar(bars: Progress, name: str) -> Show:

@@ -1,6 +1,5 @@
 """`farmgate integrators`: who outside gets order events, in a queue and with a user of its own."""
 
-import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from farmgate import integrators
 from farmgate.backup import manifest
 from farmgate.broker_users import hashed, integrator_user
-from farmgate.console import out
+from farmgate.console import ask, say, say_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.management import management_of
 from farmgate.preparing import topology_url
@@ -115,17 +113,21 @@ def add(
         told["password"] = password
     else:
         told["password_file"] = str(password_file)
-    click.echo(json.dumps(told, indent=2) if as_json else _shown(told))
+    if as_json:
+        say_json(told, indent=2)
+    else:
+        _say(told)
 
 
-def _shown(told: dict[str, Any]) -> str:
+def _say(told: dict[str, Any]) -> None:
     secret = f"in {told['password_file']}" if "password_file" in told else told["password"]
     lines = [f"{label:<10}{told[label]}" for label in ("queue", "user", "vhost")]
     lines.append(f"{'password':<10}{secret}")
     lines += [f"{'events':<10}{type_}" for type_ in told["events"]]
     if "password" in told:
         lines.append("The password is shown only now.")
-    return "\n".join(lines)
+    for line in lines:
+        say(line)
 
 
 @command.command("list")
@@ -146,11 +148,11 @@ def list_(as_json: bool) -> None:
         for state in states
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        show_json(rows)
     elif not rows:
-        click.echo("There are none. Make one: farmgate integrators add NAME")
+        say("There are none. Make one: farmgate integrators add NAME")
     else:
-        out.print(_table(rows))
+        show_table(_table(rows))
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -158,9 +160,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         missing = row["messages"] is None
         table.add_row(
-            escape(row["name"]),
-            escape(row["queue"]),
-            escape(" ".join(row["events"])),
+            row["name"],
+            row["queue"],
+            " ".join(row["events"]),
             "no queue: farmgate topology" if missing else str(row["messages"]),
             "" if missing else str(row["consumers"]),
             f"{row['max_bytes'] // MEGABYTE} MB",
@@ -181,13 +183,13 @@ def remove(name: str, yes: bool) -> None:
         raise Failed(f"There is no integrator {name}: see farmgate integrators list.")
     waiting = state.seen.messages if state.seen else 0
     if not yes:
-        click.confirm(
+        ask(
             f"{waiting} messages that wait in {state.integrator.queue} are dropped, and user "
             f"{integrator_user(name)} is cut off. Remove it?",
             abort=True,
         )
     integrators.remove(management, url, name)
-    click.echo(f"Removed {name}, with {waiting} messages that waited for it.")
+    say(f"Removed {name}, with {waiting} messages that waited for it.")
 
 
 @command.command("restore")
@@ -222,11 +224,11 @@ def restore(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
             integrators.put(management, url, integrator, password_hash)
         rows.append({"name": name, "queue": integrator.queue, "done": done})
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        say_json(rows, indent=2)
     elif not rows:
-        click.echo("There were none when the backup was made.")
+        say("There were none when the backup was made.")
     for row in () if as_json else rows:
-        click.echo(f"{row['name']}: {row['done']}")
+        say(f"{row['name']}: {row['done']}")
 
 
 @contextmanager

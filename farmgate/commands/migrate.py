@@ -3,6 +3,7 @@
 import click
 
 from farmgate.preparing import migrate
+from farmgate.printing import say
 from farmgate.services import NAMES
 from shared.config import Settings
 
@@ -15,4 +16,4 @@ def command(services: tuple[str, ...]) -> None:
     Safe to repeat, and to run from several machines at the same time.
     """
     for name in services or NAMES:
-        click.echo(f"{name}: revision {migrate(Settings.from_environment(name))}")
+        say(f"{name}: revision {migrate(Settings.from_environment(name))}")

@@ -7,11 +7,10 @@ from typing import Any, TextIO
 from uuid import UUID
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from farmgate.client import Client, connect
-from farmgate.console import out
+from farmgate.console import ask, say, say_json, show_json, show_table
 from farmgate.failures import Failed, Refused
 from farmgate.services import NAMES
 from farmgate.stations import moment
@@ -47,13 +46,13 @@ def list_(services: tuple[str, ...], each: bool, as_json: bool) -> None:
     client = connect(os.environ)
     rows = list(_events(client, services) if each else _groups(client, services))
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        show_json(rows)
     elif not rows:
-        click.echo("Nothing is parked: every event took effect.")
+        say("Nothing is parked: every event took effect.")
     else:
-        out.print(_table_of_events(rows) if each else _table_of_groups(rows))
+        show_table(_table_of_events(rows) if each else _table_of_groups(rows))
         if not each:
-            click.echo("Each by itself: farmgate parked list --all")
+            say("Each by itself: farmgate parked list --all")
 
 
 @command.command("show")
@@ -64,17 +63,17 @@ def show(event_id: UUID, services: tuple[str, ...], as_json: bool) -> None:
     """Show why EVENT_ID is parked, its payload without personal data, and what waits behind it."""
     service, shown = _find(connect(os.environ), event_id, services)
     if as_json:
-        click.echo(json.dumps({"service": service} | shown, ensure_ascii=False, indent=2))
+        show_json({"service": service} | shown)
         return
     event = shown["event"]
     for label in ("event_id", "type", "subject", "state", "reason", "error", "attempts"):
-        click.echo(f"{label.replace('_', ' '):<16}{event[label]}")
-    click.echo(f"{'service':<16}{service}")
-    click.echo(f"{'first failed':<16}{moment(event['first_failed_at'])}")
-    click.echo(f"{'next attempt':<16}{moment(event['next_attempt_at'])}")
-    click.echo(f"{'wait behind it':<16}{shown['behind']}")
-    click.echo("payload")
-    click.echo(json.dumps(shown["payload"], ensure_ascii=False, indent=2))
+        say(f"{label.replace('_', ' '):<16}{event[label]}")
+    say(f"{'service':<16}{service}")
+    say(f"{'first failed':<16}{moment(event['first_failed_at'])}")
+    say(f"{'next attempt':<16}{moment(event['next_attempt_at'])}")
+    say(f"{'wait behind it':<16}{shown['behind']}")
+    say("payload")
+    show_json(shown["payload"])
 
 
 @command.command("replay")
@@ -115,12 +114,12 @@ def replay(
             client.post(service, f"/parked/{event_id}/replay", {"why": why})
             counts[service] += 1
     if as_json:
-        click.echo(json.dumps(counts))
+        say_json(counts)
     elif not any(counts.values()):
-        click.echo("Nothing that failed matches; see what is parked: farmgate parked list")
+        say("Nothing that failed matches; see what is parked: farmgate parked list")
     else:
         told = ", ".join(f"{count} in {name}" for name, count in counts.items() if count)
-        click.echo(f"Tried again now: {told}. See what became of them: farmgate parked list")
+        say(f"Tried again now: {told}. See what became of them: farmgate parked list")
 
 
 @command.command("edit")
@@ -155,21 +154,18 @@ def edit(
     service, shown = _find(client, event_id, services)
     event = shown["event"]
     if not yes:
-        click.confirm(
+        ask(
             f"{event['type']} of {event['subject']} will take effect in {service} with other data "
             f"than {event['publisher']} published. Edit?",
             abort=True,
-            err=True,
         )
     edited = client.post(service, f"/parked/{event_id}/edit", body)
     if as_json:
-        click.echo(json.dumps({"service": service} | edited, ensure_ascii=False))
+        say_json({"service": service} | edited)
     elif edited["state"] == "behind":
-        click.echo(
-            "Edited; it is tried after older ones of its subject: farmgate parked list --all"
-        )
+        say("Edited; it is tried after older ones of its subject: farmgate parked list --all")
     else:
-        click.echo(
+        say(
             f"Edited and tried again now, with {shown['behind']} that waited behind it. "
             "See what became of it: farmgate parked list"
         )
@@ -187,16 +183,15 @@ def discard(event_id: UUID, why: str, yes: bool, services: tuple[str, ...], as_j
     service, shown = _find(client, event_id, services)
     event = shown["event"]
     if not yes:
-        click.confirm(
+        ask(
             f"{event['type']} of {event['subject']} will never take effect in {service}. Discard?",
             abort=True,
-            err=True,
         )
     gone = client.post(service, f"/parked/{event_id}/discard", {"why": why})
     if as_json:
-        click.echo(json.dumps({"service": service} | gone, ensure_ascii=False))
+        say_json({"service": service} | gone)
     else:
-        click.echo(
+        say(
             f"Discarded; {shown['behind']} that waited behind it go on. "
             "What differs now: farmgate verify"
         )
@@ -218,20 +213,20 @@ def history(services: tuple[str, ...], as_json: bool) -> None:
     ]
     rows.sort(key=lambda row: str(row["done_at"]), reverse=True)
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        show_json(rows)
         return
     if not rows:
-        click.echo("Nobody has replayed, edited or discarded anything.")
+        say("Nobody has replayed, edited or discarded anything.")
         return
     table = Table(title="What was done about parked events", title_justify="left")
     for title in ("when", "who", "what", "service", "event", "why"):
         table.add_column(title)
     for row in rows:
-        why = escape(row["why"] or "")
+        why = row["why"] or ""
         event = f"{row['type']} {row['event_id']}"
-        cells = (moment(row["done_at"]), escape(row["actor"]), row["action"], row["service"])
+        cells = (moment(row["done_at"]), row["actor"], row["action"], row["service"])
         table.add_row(*cells, event, why)
-    out.print(table)
+    show_table(table)
 
 
 def _groups(client: Client, services: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -303,7 +298,7 @@ def _table_of_groups(rows: list[dict[str, Any]]) -> Table:
     for title in ("service", "count", "oldest", "reason", "type", "error"):
         table.add_column(title, justify="right" if title == "count" else "left")
     for row in rows:
-        error = escape((row["error"] or "")[:SHORT])
+        error = (row["error"] or "")[:SHORT]
         cells = (row["service"], str(row["count"]), moment(row["oldest"]), row["reason"])
         table.add_row(*cells, row["type"], error)
     return table

@@ -1,18 +1,16 @@
 """`farmgate restore`: a set in the databases' place."""
 
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from farmgate.backup import restoring
 from farmgate.backup.restoring import Plan, Restored
 from farmgate.backup.watching import progress
-from farmgate.console import err, out
+from farmgate.console import ask, err, say, say_json
 from farmgate.failures import Failed
 from farmgate.locking import alone_in
 from farmgate.preparing import broker_of
@@ -64,7 +62,7 @@ def command(folder: Path, services: tuple[str, ...], yes: bool, keep: bool, as_j
         with progress() as watch:
             done = restoring.restore(plan, broker_of(os.environ), keep, watch)
     if as_json:
-        click.echo(json.dumps(asdict(done), indent=2))
+        say_json(asdict(done), indent=2)
     else:
         _show(done, plan)
 
@@ -83,21 +81,24 @@ def _ask(plan: Plan) -> None:
             f"{sum(part.rows.values()):,}",
             "" if present is None else f"{present['position']:,}",
             f"{part.position:,}",
-            escape(part.revision),
+            part.revision,
         )
     err.print(table)
     if not plan.is_whole:
-        err.print("The others stay newer: what this forgets, they remember. See `farmgate verify`.")
-    if not click.confirm("Replace what is there now?", err=True):
+        say(
+            "The others stay newer: what this forgets, they remember. See `farmgate verify`.",
+            console=err,
+        )
+    if not ask("Replace what is there now?"):
         raise Failed("Nothing was replaced.")
 
 
 def _show(done: Restored, plan: Plan) -> None:
     for each in plan.replacements:
         name = each.settings.service
-        out.print(f"[green]✓[/] {name}: as of {plan.found.made_at:%Y-%m-%d %H:%M:%S} UTC")
+        say(("✓", "green"), f" {name}: as of {plan.found.made_at:%Y-%m-%d %H:%M:%S} UTC")
     for name, kept in done.kept.items():
-        out.print(f"  what {name} held before: {escape(kept)}", soft_wrap=True)
+        say(f"  what {name} held before: {kept}")
     for name, count in done.again.items():
-        out.print(f"  {name} publishes {count:,} events again when it starts")
-    out.print("Keys were not in the set. Next: start the services, then run farmgate verify")
+        say(f"  {name} publishes {count:,} events again when it starts")
+    say("Keys were not in the set. Next: start the services, then run farmgate verify")

@@ -1,14 +1,13 @@
 """`farmgate sample`: the made world of Nyingchi."""
 
-import json
 import os
 from datetime import datetime
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID
 
 from farmgate.client import connect
-from farmgate.console import err
+from farmgate.console import Label, err, say, say_json
 from farmgate.sample import loading
 from farmgate.sample.making import SEED
 
@@ -40,9 +39,7 @@ def load(seed: int, day: datetime | None, as_json: bool) -> None:
     brings the newer harvest.
     """
     tasks: dict[str, TaskID] = {}
-    with Progress(
-        TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), console=err
-    ) as bars:
+    with Progress(Label(24), BarColumn(), MofNCompleteColumn(), console=err) as bars:
 
         def show(what: str, done: int, total: int) -> None:
             if what not in tasks:
@@ -50,4 +47,7 @@ def load(seed: int, day: datetime | None, as_json: bool) -> None:
             bars.update(tasks[what], completed=done, total=total)
 
         new = loading.load(connect(os.environ), seed, day.date() if day else None, show)
-    click.echo(json.dumps(new) if as_json else f"Sample: {loading.describe(new)}")
+    if as_json:
+        say_json(new)
+    else:
+        say(f"Sample: {loading.describe(new)}")

@@ -7,6 +7,7 @@ import click
 
 from farmgate import deployment_secrets
 from farmgate.deployment_secrets import Servers
+from farmgate.printing import say
 
 
 def _places(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -56,4 +57,4 @@ def command(
     if len(broker) > 1:
         raise click.UsageError("--broker is one name, which leads to a living node.")
     made = deployment_secrets.ensure(folder, owner, Servers(databases, broker[0]))
-    click.echo(f"Made: {', '.join(made)}." if made else "All secrets are there.")
+    say(f"Made: {', '.join(made)}." if made else "All secrets are there.")

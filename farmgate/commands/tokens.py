@@ -1,12 +1,12 @@
 """`farmgate tokens`: bearer tokens for people and programs."""
 
-import json
 import os
 from pathlib import Path
 
 import click
 
 from farmgate.client import make_token
+from farmgate.console import say, say_json
 from farmgate.roles import ROLES, SCOPES
 from shared import keys
 from shared.config import read
@@ -45,6 +45,6 @@ def issue(
     keys.ensure(Path(read(os.environ, "FARMGATE_DATA", "var")))
     token = make_token(os.environ, subject, granted, days * DAY)
     if as_json:
-        click.echo(json.dumps({"subject": subject, "scopes": granted, "token": token}))
+        say_json({"subject": subject, "scopes": granted, "token": token})
     else:
-        click.echo(token)
+        say(token)

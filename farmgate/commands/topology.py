@@ -7,6 +7,7 @@ import click
 
 from farmgate import preparing, subscriptions
 from farmgate.keeping import ByManagement
+from farmgate.printing import say
 from shared import logs
 from shared.healing import Healer
 from shared.supervision import Stopping, supervise
@@ -38,7 +39,7 @@ def command(prune: bool, watch: bool, every: float) -> None:
     """
     if not watch:
         for line in preparing.declare_topology(os.environ, prune=prune):
-            click.echo(line)
+            say(line)
         return
     if prune:
         raise click.UsageError("--prune is done once, after a deployment: leave out --watch.")

@@ -1,16 +1,15 @@
 """`farmgate trace`: one order's way across the four services."""
 
-import json
 import os
 from datetime import datetime
 
 import click
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from farmgate import trace
 from farmgate.client import connect
-from farmgate.console import out
+from farmgate.console import painted, say, show_json, show_table
 from farmgate.failures import Unreachable
 from shared import clock
 from shared.clock import LOCAL
@@ -34,7 +33,7 @@ def command(order: str, as_json: bool) -> None:
     client = connect(os.environ, patience=PATIENCE)
     found = trace.gather(client, trace.find_order(client, order))
     if as_json:
-        click.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=2))
+        show_json(found.as_json())
     else:
         _show(found)
     if found.silent:
@@ -43,39 +42,34 @@ def command(order: str, as_json: bool) -> None:
 
 def _show(found: trace.Trace) -> None:
     for name, state in found.states.items():
-        out.print(f"[bold]{name}[/]")
+        say((name, "bold"))
         for line in trace.lines_of(state, "  "):
-            out.print(escape(line), soft_wrap=True)
+            say(line)
     table = Table(title="Events (Asia/Shanghai)", title_justify="left")
     for title in ("recorded", "event", "published", "handled by"):
         table.add_column(title, overflow="fold")
     for fact in found.timeline:
-        handled = [f"{each.service} {each.milliseconds} ms" for each in fact.handled]
-        handled += [
-            f"[red]{each.service}: parked, {escape(each.reason)}, {each.attempts} attempts, "
-            f"{_next(each.next_attempt_at)}[/]"
-            for each in fact.parked
-        ]
+        handled = [painted(f"{each.service} {each.milliseconds} ms") for each in fact.handled]
+        for each in fact.parked:
+            after = f"{each.attempts} attempts, {_next(each.next_attempt_at)}"
+            handled.append(painted((f"{each.service}: parked, {each.reason}, {after}", "red")))
         published = fact.published_after_ms
         table.add_row(
             f"{fact.recorded_at.astimezone(LOCAL):%m-%d %H:%M:%S.%f}"[:-3],
             fact.type,
-            "[yellow]not yet[/]" if published is None else f"{published} ms",
-            "\n".join(handled) or "–",
+            painted(("not yet", "yellow")) if published is None else f"{published} ms",
+            Text("\n").join(handled) if handled else "–",
         )
-    out.print(table)
+    show_table(table)
     if not found.waiting_for:
-        out.print("It waits for nothing.")
+        say("It waits for nothing.")
     for name, waits in found.waiting_for.items():
         for wait in waits:
-            out.print(
-                f"[yellow]waits[/] for {escape(wait['what'])} ({name}){_since(wait['since'])}"
-            )
-    for each in found.held_up:
-        out.print(
-            f"[red]held up[/] at {each.service}{_since(each.since)}: {each.event} is "
-            f"{escape(each.why)}",
-            soft_wrap=True,
+            say(("waits", "yellow"), f" for {wait['what']} ({name}){_since(wait['since'])}")
+    for held in found.held_up:
+        say(
+            ("held up", "red"),
+            f" at {held.service}{_since(held.since)}: {held.event} is {held.why}",
         )
 
 

@@ -9,6 +9,7 @@ import click
 
 from farmgate import embedded, supervised
 from farmgate.client import connect
+from farmgate.printing import say
 from farmgate.sample import loading
 from farmgate.services import NAMES, PORT
 from shared.config import Settings, read
@@ -61,7 +62,7 @@ def command(host: str, port: int, sample: bool, hold: int | None, workers: int) 
     data = Path(read(environment, "FARMGATE_DATA", "var"))
 
     def ready(url: str) -> None:
-        click.echo(f"Farmgate is on {url} (data in {data.resolve()}); Ctrl-C stops it.")
+        say(f"Farmgate is on {url} (data in {data.resolve()}); Ctrl-C stops it.")
         if sample:
             threading.Thread(target=_load, args=(environment,), daemon=True).start()
 
@@ -69,14 +70,14 @@ def command(host: str, port: int, sample: bool, hold: int | None, workers: int) 
         supervised.run(environment, host, port, workers, stopping, ready)
     else:
         embedded.run(environment, host, port, stopping, ready)
-    click.echo("Stopped.")
+    say("Stopped.")
 
 
 def _load(environment: dict[str, str]) -> None:
     try:
         counts = loading.load(connect(environment, patience=60))
     except click.ClickException as error:
-        click.echo(f"The sample could not be loaded: {error.message}")
+        say(f"The sample could not be loaded: {error.message}")
     else:
-        click.echo(f"Sample: {loading.describe(counts)}")
-        click.echo("Next, in another terminal: farmgate demo   (or `make demo`)")
+        say(f"Sample: {loading.describe(counts)}")
+        say("Next, in another terminal: farmgate demo   (or `make demo`)")

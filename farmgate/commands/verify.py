@@ -1,15 +1,13 @@
 """`farmgate verify`: do the four services agree, order by order and sale by sale?"""
 
-import json
 import os
 
 import click
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from farmgate.client import connect
-from farmgate.console import err, out
+from farmgate.console import Label, err, say, show_json, show_table
 from farmgate.verify.rules import Difference
 from farmgate.verify.running import Result, Verifier
 
@@ -45,7 +43,7 @@ def command(patience: float, as_json: bool) -> None:
     client = connect(os.environ, patience=REACHING)
     tasks: dict[str, TaskID] = {}
     with Progress(
-        TextColumn("{task.description:<32}"),
+        Label(32),
         BarColumn(),
         TextColumn("{task.completed:,.0f}"),
         TimeElapsedColumn(),
@@ -63,7 +61,7 @@ def command(patience: float, as_json: bool) -> None:
 
         result = Verifier(client, show).run(patience)
     if as_json:
-        click.echo(json.dumps(result.as_json(), ensure_ascii=False, indent=2))
+        show_json(result.as_json())
     else:
         _show(result)
     if not result.agrees:
@@ -76,17 +74,17 @@ def _show(result: Result) -> None:
     table.add_column("how many", justify="right")
     for what, count in result.checked.items():
         table.add_row(what, f"{count:,}")
-    out.print(table)
+    show_table(table)
     for note in result.notes:
-        out.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True)
+        say(("note", "yellow"), f" {note}")
     if result.vanished:
-        out.print(f"{result.vanished} differences were only events on their way: they are gone.")
+        say(f"{result.vanished} differences were only events on their way: they are gone.")
     for difference in result.differences:
         _show_difference(difference)
     if result.agrees:
-        out.print("[green]✓[/] All four services agree.")
+        say(("✓", "green"), " All four services agree.")
         return
-    out.print(f"[red]✗[/] {len(result.differences)} differences.")
+    say(("✗", "red"), f" {len(result.differences)} differences.")
     for name, waiting in result.waiting.items():
         _show_waiting(name, waiting)
 
@@ -94,13 +92,13 @@ def _show(result: Result) -> None:
 def _show_difference(difference: Difference) -> None:
     where = f"{difference.service}: " if difference.service else ""
     ids = ", ".join(f"{name} {value}" for name, value in difference.ids.items())
-    out.print(f"[red]✗[/] {escape(where + difference.detail)}", soft_wrap=True)
+    say(("✗", "red"), f" {where + difference.detail}")
     for label, text in (
         (difference.check, ids),
         ("expected", f"{difference.expected}; found {difference.found}"),
         ("next", difference.todo),
     ):
-        out.print(f"    [dim]{escape(label)}:[/] {escape(text)}", soft_wrap=True)
+        say((f"    {label}:", "dim"), f" {text}")
 
 
 def _show_waiting(name: str, waiting: dict[str, object]) -> None:
@@ -115,4 +113,4 @@ def _show_waiting(name: str, waiting: dict[str, object]) -> None:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(parked.items()))
         said.append(f"events parked: {counts}; farmgate trace ORDER shows why")
     if said:
-        out.print(f"[yellow]{name}[/]: {escape('; '.join(said))}", soft_wrap=True)
+        say((name, "yellow"), f": {'; '.join(said)}")

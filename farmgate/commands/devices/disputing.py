@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from farmgate.client import connect
-from farmgate.console import out
+from farmgate.console import WRONG, say, say_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.stations import find_device, moment, yuan
 
@@ -34,10 +33,10 @@ def list_disputes(as_json: bool) -> None:
     }
     if as_json:
         found = {"entries": entries, "overdrafts": list(overdrafts.values())}
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        show_json(found)
         return
     if not entries and not overdrafts:
-        click.echo("Nothing is disputed.")
+        say("Nothing is disputed.")
         return
     table = Table(title="Disputed (times by the device's clock)", title_justify="left", padding=0)
     # Whole: it is what the next command takes.
@@ -52,7 +51,7 @@ def list_disputes(as_json: bool) -> None:
             entry["kind"],
             moment(entry["device_time"]) if entry["device_time"] else "?",
             "" if entry["total_fen"] is None else yuan(entry["total_fen"]),
-            escape(entry["reason"] or ""),
+            entry["reason"] or "",
             "settle" if overdraft else "acknowledge",
         )
     for overdraft in overdrafts.values():
@@ -66,7 +65,7 @@ def list_disputes(as_json: bool) -> None:
             overdraft["reason"],
             "settle",
         )
-    out.print(table)
+    show_table(table)
 
 
 @click.command("settle")
@@ -83,9 +82,9 @@ def settle(sale: str, resolution: str, reason: str, as_json: bool) -> None:
     body = {"resolution": resolution, "reason": reason}
     settled = connect(os.environ).post("catalog", f"/overdrafts/{sale}/settle", body)
     if as_json:
-        click.echo(json.dumps(settled, ensure_ascii=False))
+        say_json(settled)
     else:
-        click.echo(f"Sale {sale} is {settled['status']}; orders hears of it within seconds.")
+        say(f"Sale {sale} is {settled['status']}; orders hears of it within seconds.")
 
 
 @click.command("acknowledge")
@@ -98,9 +97,9 @@ def acknowledge(entry: str, note: str, book_cash: bool, as_json: bool) -> None:
     body = {"note": note, "book_cash": book_cash}
     done = connect(os.environ).post("orders", f"/station-sales/{entry}/acknowledge", body)
     if as_json:
-        click.echo(json.dumps(done, ensure_ascii=False))
+        say_json(done)
     else:
-        click.echo(f"Entry {entry} is {done['status']}.")
+        say(f"Entry {entry} is {done['status']}.")
 
 
 @click.command("import")
@@ -121,7 +120,7 @@ def import_file(code: str, file: Path, as_json: bool) -> None:
     for body in _parts(file, device):
         answers += client.post("orders", "/station-sales/import", body)["answers"]
     if as_json:
-        click.echo(json.dumps(answers, ensure_ascii=False, indent=2))
+        say_json(answers, indent=2)
     else:
         _show_answers(file, answers)
     if any(answer["status"] == "refused" for answer in answers):
@@ -162,13 +161,10 @@ def _show_answers(file: Path, answers: list[dict[str, Any]]) -> None:
     for answer in answers:
         counts[answer["status"]] = counts.get(answer["status"], 0) + 1
     said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    click.echo(f"{file}: {said or 'no entries'}.")
+    say(f"{file}: {said or 'no entries'}.")
     for answer in answers:
         if answer["status"] in ("disputed", "refused"):
             detail = answer["detail"] or answer["reason"] or ""
-            out.print(
-                f"[red]✗[/] entry {answer['number']}: {answer['status']}, {escape(detail)}",
-                soft_wrap=True,
-            )
+            say(WRONG, f" entry {answer['number']}: {answer['status']}, {detail}")
     if counts.get("disputed"):
-        click.echo("Decide what is disputed: farmgate devices disputes")
+        say("Decide what is disputed: farmgate devices disputes")

@@ -1,6 +1,5 @@
 """Devices come, are replaced, and go."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import click
 
 from farmgate import run_file
 from farmgate.client import DEFAULT_URL, connect
+from farmgate.console import ask, say, say_json
 from farmgate.stations import find_device, find_site, moment
 from shared.config import read
 
@@ -58,25 +58,25 @@ def revoke(code: str, reason: str | None, yes: bool, as_json: bool) -> None:
     client = connect(os.environ)
     device = find_device(client, code)
     if not yes:
-        click.confirm(f"Revoke {code} ({device['name']})? It cannot upload afterwards", abort=True)
+        ask(f"Revoke {code} ({device['name']})? It cannot upload afterwards", abort=True)
     path = f"/devices/{device['device_id']}/revoke"
     revoked = client.post("catalog", path, {"reason": reason})
     if as_json:
-        click.echo(json.dumps(revoked, ensure_ascii=False))
+        say_json(revoked)
         return
-    click.echo(f"{code} is revoked. See what it holds: farmgate devices show {code}")
+    say(f"{code} is revoked. See what it holds: farmgate devices show {code}")
 
 
 def _show_code(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(answer | {"till": _page()}, ensure_ascii=False))
+        say_json(answer | {"till": _page()})
         return
-    click.echo(f"Device {answer['code']}, enrolment code {answer['enrolment_code']}")
-    click.echo(
+    say(f"Device {answer['code']}, enrolment code {answer['enrolment_code']}")
+    say(
         f"On the device, open {_page()} and type the code; it is good until "
         f"{moment(answer['enrolment_expires_at'])} (Asia/Shanghai) and for one device."
     )
-    click.echo(f"Then give it goods to sell: farmgate devices grant {answer['code']} SKU QUANTITY")
+    say(f"Then give it goods to sell: farmgate devices grant {answer['code']} SKU QUANTITY")
 
 
 def _page() -> str:

@@ -1,6 +1,5 @@
 """What devices may sell: granted, taken back, counted, stopped; by hand or by a standing rule."""
 
-import json
 import os
 from typing import Any
 
@@ -8,7 +7,7 @@ import click
 from rich.table import Table
 
 from farmgate.client import Client, connect
-from farmgate.console import out
+from farmgate.console import say, say_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.stations import (
     Variant,
@@ -50,10 +49,10 @@ def grant(code: str, sku_or_lot: str, quantity: int, packs: bool, as_json: bool)
     body["quantity"] = quantity * variant.pack_quantity if packs else quantity
     granted = client.post("catalog", "/allotments", body)["items"]
     if as_json:
-        click.echo(json.dumps(granted, ensure_ascii=False))
+        say_json(granted)
         return
     for allotment in granted:
-        click.echo(
+        say(
             f"{code} may sell {quantities({variant.unit: allotment['remaining']})} of lot "
             f"{allotment['lot_code']} ({variant.sku}). It hears of it when it next calls."
         )
@@ -135,9 +134,9 @@ def _act(
     path = f"/allotments/{allotment['allotment_id']}/{action}"
     now = client.post("catalog", path, body)
     if as_json:
-        click.echo(json.dumps(now, ensure_ascii=False))
+        say_json(now)
         return
-    click.echo(
+    say(
         f"{code}, lot {lot_code}: {now['status']}, {now['remaining']:,} remaining of "
         f"{now['granted']:,} granted ({now['sold']:,} sold, {now['returned']:,} returned, "
         f"{now['written_off']:,} written off)."
@@ -175,13 +174,11 @@ def rule(site_code: str, sku: str, packs: int) -> None:
     path = f"/standing-rules/{site['location_id']}/{variant.variant_id}"
     if packs == 0:
         client.call("DELETE", "catalog", path)
-        click.echo(f"No rule keeps {sku} at {site_code} any more; what is granted stays.")
+        say(f"No rule keeps {sku} at {site_code} any more; what is granted stays.")
         return
     keep = packs * variant.pack_quantity
     client.put("catalog", path, {"keep": keep})
-    click.echo(
-        f"{quantities({variant.unit: keep})} ({packs} packs) of {sku} are kept at {site_code}."
-    )
+    say(f"{quantities({variant.unit: keep})} ({packs} packs) of {sku} are kept at {site_code}.")
 
 
 @click.command("rules")
@@ -191,7 +188,7 @@ def list_rules(as_json: bool) -> None:
     client = connect(os.environ)
     rules = list(client.pages("catalog", "/standing-rules"))
     if as_json:
-        click.echo(json.dumps(rules, ensure_ascii=False, indent=2))
+        show_json(rules)
         return
     sites, known = site_codes(client), variants(client)
     table = Table(title="Kept at sites while the centre has some", title_justify="left")
@@ -205,4 +202,4 @@ def list_rules(as_json: bool) -> None:
     for site, variant, keep in sorted(rows, key=lambda row: (row[0], row[1].sku)):
         packs = f"{keep / variant.pack_quantity:g}"
         table.add_row(site, variant.sku, packs, quantities({variant.unit: keep}))
-    out.print(table)
+    show_table(table)

@@ -1,16 +1,15 @@
 """How the devices stand: when they last called, what they hold, what is wrong."""
 
-import json
 import os
 from collections import defaultdict
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from farmgate.client import Client, connect
-from farmgate.console import out
+from farmgate.console import Part, painted, say, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.stations import Variant, find_device, find_lot, moment, quantities, variants
 
@@ -37,11 +36,11 @@ def list_devices(site_code: str | None, as_json: bool) -> None:
     journals = _journals(client)
     if as_json:
         rows = [device | {"journals": journals[device["device_id"]]} for device in devices]
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        show_json(rows)
         return
     if not devices:
         where = site_code or "SITE_CODE"
-        click.echo(f"There is no device yet. Add one: farmgate devices add {where}")
+        say(f"There is no device yet. Add one: farmgate devices add {where}")
         return
     left = _left(client)
     table = Table(title="Devices (times in Asia/Shanghai)", title_justify="left", padding=0)
@@ -66,7 +65,7 @@ def list_devices(site_code: str | None, as_json: bool) -> None:
             _wrong(sum(journal["disputed"] for journal in journals[device["device_id"]])),
             _wrong(len(device["unheard"])),
         )
-    out.print(table)
+    show_table(table)
 
 
 @click.command("holding")
@@ -83,10 +82,10 @@ def holding(lot_code: str, as_json: bool) -> None:
         raise Failed(f"There is no lot {lot_code}.")
     holders = client.get("catalog", f"/lots/{lot['lot_id']}/devices")["items"]
     if as_json:
-        click.echo(json.dumps(holders, ensure_ascii=False, indent=2))
+        show_json(holders)
         return
     if not holders:
-        click.echo(f"No device holds lot {lot_code}, which is {lot['status']}.")
+        say(f"No device holds lot {lot_code}, which is {lot['status']}.")
         return
     table = Table(title=f"Lot {lot_code} is {lot['status']}", title_justify="left")
     table.add_column("device", no_wrap=True)
@@ -98,10 +97,10 @@ def holding(lot_code: str, as_json: bool) -> None:
             f"{holder['device_code']} epoch {holder['epoch']}",
             f"{holder['remaining']:,}",
             holder["status"] + (f", {holder['reason']}" if holder["reason"] else ""),
-            "yes" if holder["heard"] else "[red]no[/]",
+            "yes" if holder["heard"] else painted(("no", "red")),
             moment(holder["last_contact_at"]),
         )
-    out.print(table)
+    show_table(table)
 
 
 @click.command("show")
@@ -115,9 +114,9 @@ def show(code: str, as_json: bool) -> None:
     journals = _journals(client)[device_id]
     if as_json:
         whole = device | {"journals": journals}
-        click.echo(json.dumps(whole, ensure_ascii=False, indent=2))
+        show_json(whole)
         return
-    out.print(f"[bold]{escape(device['code'])}[/] {escape(device['name'])}")
+    say((device["code"], "bold"), f" {device['name']}")
     for label, text in (
         ("site", device["site_code"]),
         ("status", f"{device['status']}, epoch {device['epoch']}"),
@@ -127,8 +126,8 @@ def show(code: str, as_json: bool) -> None:
         ("till version", device["app_version"] or "unknown"),
         ("clock", _clock(device["clock_offset_seconds"])),
     ):
-        out.print(f"  {label}: {text}")
-    out.print(_allotments(device, variants(client)))
+        say(f"  {label}: ", text)
+    show_table(_allotments(device, variants(client)))
     for journal in journals:
         _show_journal(journal)
 
@@ -152,13 +151,13 @@ def _left(client: Client) -> defaultdict[str, defaultdict[str, int]]:
     return left
 
 
-def _status(status: str) -> str:
+def _status(status: str) -> Text:
     colour = {"active": "green", "new": "yellow", "revoked": "red"}.get(status, "white")
-    return f"[{colour}]{status}[/]"
+    return painted((status, colour))
 
 
-def _wrong(count: int) -> str:
-    return f"[red]{count}[/]" if count else "0"
+def _wrong(count: int) -> Text:
+    return painted((str(count), "red" if count else ""))
 
 
 def _unsynced(device: dict[str, Any]) -> str:
@@ -172,19 +171,18 @@ def _unsynced_since(device: dict[str, Any]) -> str:
     return f"{device['unsynced']} entries" + (f", the oldest of {moment(since)}" if since else "")
 
 
-def _lease(device: dict[str, Any]) -> str:
+def _lease(device: dict[str, Any]) -> Text:
     if device["lease_until"] is None:
-        return "–"
-    over = " [red]over[/]" if device["lease_over"] else ""
-    return moment(device["lease_until"]) + over
+        return painted("–")
+    return painted(moment(device["lease_until"]), (" over" if device["lease_over"] else "", "red"))
 
 
-def _clock(seconds: int | None) -> str:
+def _clock(seconds: int | None) -> Text:
     if seconds is None:
-        return "unknown"
+        return painted("unknown")
     if abs(seconds) < 60:
-        return "right"
-    return f"[yellow]{abs(seconds)} s {'ahead' if seconds > 0 else 'behind'}[/]"
+        return painted("right")
+    return painted((f"{abs(seconds)} s {'ahead' if seconds > 0 else 'behind'}", "yellow"))
 
 
 def _allotments(device: dict[str, Any], known: dict[str, Variant]) -> Table:
@@ -196,11 +194,14 @@ def _allotments(device: dict[str, Any], known: dict[str, Variant]) -> Table:
         table.add_column(title, justify="right")
     table.add_column("status")
     for allotment in device["allotments"]:
-        status = allotment["status"] + (f", {allotment['reason']}" if allotment["reason"] else "")
+        status: list[Part] = [allotment["status"]]
+        if allotment["reason"]:
+            status.append(f", {allotment['reason']}")
         if not allotment["heard"]:
-            status += ", [red]not heard[/]"
+            status += [", ", ("not heard", "red")]
         if allotment["proposed_return"]:
-            status += f", [yellow]{allotment['proposed_return']:,} should come back[/]"
+            back = f"{allotment['proposed_return']:,} should come back"
+            status += [", ", (back, "yellow")]
         variant = known.get(allotment["variant_id"])
         table.add_row(
             allotment["lot_code"],
@@ -210,16 +211,16 @@ def _allotments(device: dict[str, Any], known: dict[str, Variant]) -> Table:
                 f"{allotment[name]:,}"
                 for name in ("granted", "sold", "returned", "written_off", "remaining")
             ),
-            status,
+            painted(*status),
         )
     return table
 
 
 def _show_journal(journal: dict[str, Any]) -> None:
-    said = [f"{journal['entries']} entries up to number {journal['highest']}"]
+    said: list[Part] = [f"{journal['entries']} entries up to number {journal['highest']}, "]
     if journal["holes"]:
-        said.append(f"[yellow]{journal['holes']} missing: not uploaded yet[/]")
+        said += [(f"{journal['holes']} missing: not uploaded yet", "yellow"), ", "]
     if journal["disputed"]:
-        said.append(f"[red]{journal['disputed']} disputed[/] (farmgate devices disputes)")
+        said += [(f"{journal['disputed']} disputed", "red"), " (farmgate devices disputes), "]
     said.append(f"last upload {moment(journal['last_upload_at'])}")
-    out.print(f"Journal of epoch {journal['epoch']}: {', '.join(said)}", soft_wrap=True)
+    say(f"Journal of epoch {journal['epoch']}: ", *said)
