@@ -68,6 +68,7 @@ check: .venv/done  ## format, lint, types, architecture, generated pages
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m farmgate.catalogue --check
 	$(BIN)/python -m farmgate.contracts --check
+	$(BIN)/python -m farmgate.numbering --check
 
 format: .venv/done  ## put the code in shape
 	$(BIN)/ruff format .
@@ -76,6 +77,7 @@ format: .venv/done  ## put the code in shape
 docs: .venv/done  ## write the generated pages again
 	$(BIN)/python -m farmgate.catalogue
 	$(BIN)/python -m farmgate.contracts
+	$(BIN)/python -m farmgate.numbering
 
 lock: .venv/done  ## choose the newest versions that fit, and write them down with their hashes
 	$(BIN)/pip-compile -q -U --generate-hashes --no-emit-index-url --no-emit-trusted-host \

@@ -21,11 +21,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote
 
-import phonenumbers
-
 from services.notifications.rules import CHANNELS, Result
 from services.notifications.use_cases import Outgoing
-from shared import clock
+from shared import clock, phones
 from shared.config import Settings, read
 from shared.errors import Misconfigured
 
@@ -140,7 +138,9 @@ def _line(message: Outgoing) -> bytes:
 
 def masked(phone: str | None) -> str | None:
     """Return a phone number with only its ends: enough to recognise one's own."""
-    return None if phone is None else f"{phone[:-8]}****{phone[-4:]}"
+    if phone is None:
+        return None
+    return f"{phone[:-8]}****{phone[-4:]}" if phone.startswith("+") else f"****{phone[-2:]}"
 
 
 class AppriseChannel:
@@ -168,7 +168,7 @@ class AppriseChannel:
 
         # It logs addresses, which hold secrets and phone numbers.
         logging.getLogger("apprise").disabled = True
-        phone = e164(message.phone)
+        phone = _e164(message.phone)
         if phone is None and self.needs_phone:
             return Result("phone_malformed", final=True)
         gateways: Any = apprise.Apprise()
@@ -190,17 +190,12 @@ class AppriseChannel:
         return TAKEN if taken else Result("gateway_refused")
 
 
-def e164(phone: str | None) -> str | None:
-    """Return a phone number in E.164, read as a Chinese one unless it says otherwise."""
-    if phone is None:
-        return None
+def _e164(phone: str | None) -> str | None:
     try:
-        number = phonenumbers.parse(phone, "CN")
-    except phonenumbers.NumberParseException:
+        return None if phone is None else phones.e164(phone)
+    except phones.NotAPhone:
+        # A till took it offline: its order carries a flag for the operator.
         return None
-    if not phonenumbers.is_possible_number(number):
-        return None
-    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
 
 def channels_of(settings: Settings) -> list[Channel]:

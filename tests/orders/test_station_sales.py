@@ -208,7 +208,7 @@ def test_a_void_whose_sale_is_lost_for_ever_can_be_decided_and_stays_so(
 def test_what_is_unreadable_is_acknowledged(
     till: Any, an_entry: Builder, tell: Tell, ask: Ask, kind: str
 ) -> None:
-    till.upload(an_entry(kind, 1, clerk=""))
+    till.upload(an_entry(kind, 1, colour="red"))
 
     answer = tell(f"station-sales/{till.id_of(1)}/acknowledge", note="seen", book_cash=True)
 

@@ -1,14 +1,25 @@
 """The till's rules as its browser computes them: money, weights, stock, clock."""
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import phonenumbers
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from phonenumbers import PhoneNumberFormat
 from playwright.sync_api import Page, Playwright
 
 from services.orders.rules.prices import line_total_fen
+from shared import phones
+from shared.text import normalised
+
+#: What the till and the centre must read alike.
+_TABLES = Path(__file__).parents[1] / "shared"
+TEXTS = json.loads((_TABLES / "texts.json").read_text("utf-8"))
+PHONES = json.loads((_TABLES / "phones.json").read_text("utf-8"))
 
 pytestmark = [pytest.mark.xdist_group("till_rules"), pytest.mark.browser]
 
@@ -252,3 +263,88 @@ def test_every_text_is_there_in_all_languages_with_the_same_facts(page: Page) ->
     assert texts["zh"].keys() == texts["en"].keys() == texts["bo"].keys()
     for name, text in texts["zh"].items():
         assert facts(text) == facts(texts["en"][name]) == facts(texts["bo"][name]), name
+
+
+# --- Text and telephone numbers ------------------------------------------------------------------
+
+
+def _together(page: Page, module: str, function: str, texts: list[str]) -> list[Any]:
+    """Call a function of the till with each of many texts."""
+    found: list[Any] = page.evaluate(
+        """async ([module, name, texts]) => {
+          const { [name]: called } = await import(`/till/static/js/${module}.js`);
+          return JSON.parse(texts).map((text) => called(text));
+        }""",
+        # As JSON, which can spell half of a surrogate pair.
+        [module, function, json.dumps(texts)],
+    )
+    return found
+
+
+def test_the_till_gives_text_the_form_of_the_centres_table(page: Page) -> None:
+    kept = _together(page, "text", "normalised", [case["typed"] for case in TEXTS])
+
+    assert kept == [case["kept"] for case in TEXTS]
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    texts=st.lists(
+        st.text(
+            st.sampled_from("ae\u0301\u0f56\u0f71\u0f84 \u3000\u200b\u200d\ufe0f\u094d\u0915👩🌾\t")
+            | st.characters(max_codepoint=0x2FFF, exclude_categories=["Cn", "Cs"]),
+            max_size=12,
+        ),
+        min_size=20,
+        max_size=60,
+    )
+)
+def test_the_till_gives_any_text_the_form_that_the_centre_gives_it(
+    page: Page, texts: list[str]
+) -> None:
+    assert _together(page, "text", "normalised", texts) == [normalised(text) for text in texts]
+
+
+def test_the_till_reads_telephone_numbers_as_the_centres_table_says(page: Page) -> None:
+    read = _together(page, "phones", "readPhone", [case["typed"] for case in PHONES])
+
+    assert read == [
+        {"phone": case["kept"]} if "kept" in case else {"problem": case["problem"]}
+        for case in PHONES
+    ]
+
+
+def _as_the_till_says(text: str) -> dict[str, str]:
+    try:
+        return {"phone": phones.e164(text)}
+    except phones.NotAPhone as error:
+        return {"problem": error.problem}
+
+
+def _near(region: str) -> st.SearchStrategy[str]:
+    """A number of a country, or one that differs from it by a figure."""
+    number = phonenumbers.example_number(region)
+    assert number is not None
+    written = phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL)
+    place = st.integers(1, len(written) - 1)
+    figure = st.sampled_from([*"0123456789", "", "-", " 0", "00"])
+    return st.builds(lambda at, new: written[:at] + new + written[at + 1 :], place, figure)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    texts=st.lists(
+        st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS)).flatmap(_near)
+        | st.from_regex(r"\A(\+|00|0|86|)[0-9]{3,4}[ -]?[0-9]{4,8}([ -]|转|x)?[0-9]{0,4}\Z"),
+        min_size=50,
+        max_size=100,
+    )
+)
+def test_the_till_and_the_centre_read_any_telephone_number_alike(
+    page: Page, texts: list[str]
+) -> None:
+    assert _together(page, "phones", "readPhone", texts) == [_as_the_till_says(t) for t in texts]

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import phonenumbers
 from marshmallow import ValidationError, fields, post_load, validate
 
 from services.catalog.schemas.values import NamesRequest, NamesResponse, code, whole
+from shared import phones
 from shared.paging import PageRequest
 from shared.schemas import Day, Text
 from shared.web import RequestSchema, ResponseSchema
@@ -26,13 +26,9 @@ class ContactRequest(RequestSchema):
         if contact["phone"] is None:
             return contact
         try:
-            number = phonenumbers.parse(contact["phone"], "CN")
-        except phonenumbers.NumberParseException:
-            number = None
-        if number is None or not phonenumbers.is_valid_number(number):
-            raise ValidationError("Not a phone number.", "phone")
-        written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-        return contact | {"phone": written}
+            return contact | {"phone": phones.e164(contact["phone"])}
+        except phones.NotAPhone as error:
+            raise ValidationError(str(error), "phone") from error
 
 
 class RegisterEnterpriseRequest(RequestSchema):

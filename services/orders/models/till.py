@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.orders.models.base import Base, one_of
-from services.orders.rules.till import UNREADABLE, EntryKind, EntryStatus
+from services.orders.rules.till import CLOCK_OFF, UNREADABLE, EntryKind, EntryStatus
 from shared.events import COUNTER_PAYMENTS
 
 _OPEN = "status IN ('waiting', 'disputed', 'settled', 'acknowledged')"
@@ -71,7 +71,7 @@ class TillEntry(Base):
     #: Who acknowledged it, and what they said.
     resolved_by: Mapped[str | None] = mapped_column(String(255))
     note: Mapped[str | None]
-    #: What is odd about it and no reason to refuse it: price_differs, total_differs, clock_off.
+    #: What is odd about it and no reason to dispute it, as codes.
     flags: Mapped[list[str]] = mapped_column(JSON)
     #: What the sale would have cost by the list of that time, if that differs.
     expected_fen: Mapped[int | None]
@@ -131,6 +131,13 @@ class TillEntry(Base):
             postgresql_where=text("of_entry_id IS NOT NULL"),
         ),
     )
+
+    @property
+    def happened_at(self) -> datetime:
+        """When it was, as far as anybody knows: when it came, if the device's clock was off."""
+        if self.device_time is None or CLOCK_OFF in self.flags:
+            return self.received_at
+        return self.device_time
 
     @property
     def lines(self) -> list[dict[str, Any]]:

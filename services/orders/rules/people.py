@@ -3,33 +3,17 @@
 import hashlib
 import secrets
 
-import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumberFormat
-
 LANGUAGES = ("zh", "bo", "en")
-
-
-def phone_e164(text: str) -> str:
-    """Return a phone number in E.164; without a country code it is one of mainland China.
-
-    Raises:
-        ValueError: no such number can exist.
-    """
-    try:
-        number = phonenumbers.parse(text, "CN")
-    except NumberParseException as error:
-        raise ValueError("Not a phone number.") from error
-    if not phonenumbers.is_valid_number(number):
-        raise ValueError("No phone has this number; check its digits.")
-    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
 
 
 def masked(phone: str) -> str:
     """Return an E.164 number with all but its beginning and its last two digits hidden.
 
-    Enough for a clerk to tell two buyers apart, too little to call either.
+    Enough for a clerk to tell two buyers apart, too little to call either. Of what a till took
+    for a number, and is none, only the last two characters are shown.
     """
-    return f"{phone[:6]}{'*' * (len(phone) - 8)}{phone[-2:]}"
+    begins = phone[:6] if phone.startswith("+") and len(phone) > 8 else ""
+    return f"{begins}{'*' * (len(phone) - len(begins) - 2)}{phone[-2:]}"
 
 
 def new_guest_secret() -> str:

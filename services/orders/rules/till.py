@@ -2,11 +2,14 @@
 
 Read by hand and not by schemas, since a station that was away for a day brings thousands at
 once. What fits nothing is not refused: it happened at a counter, so it is kept as unreadable.
+A flaw in a label (a name, a note, a telephone number, a clock) is no reason for that: goods and
+money are as they are, so the entry is read, and a flag tells the operator of the flaw.
 """
 
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +17,9 @@ from enum import StrEnum
 from typing import Any
 
 from services.orders.rules import people, prices
+from shared import phones
 from shared.events import COUNTER_PAYMENTS
+from shared.text import normalised
 
 #: Entries of one upload.
 MOST_ENTRIES = 500
@@ -26,6 +31,10 @@ MOST_LINES = 50
 MOST_RAW = 20_000
 #: What concerns a buyer's person: neither kept here nor part of what tells two copies apart.
 PERSONAL = frozenset(("contact", "name", "phone", "address", "received_by", "code"))
+#: Characters of a clerk's name, and of the words that a clerk writes.
+MOST_CLERK, MOST_WORDS, MOST_NOTE = 60, 200, 500
+#: Who holds the cash of entries whose clerk has no name that can be read.
+NO_NAME = "无名 (no name)"
 #: How a buyer who orders at a till may pay.
 PAYMENT_METHODS = ("cash_on_delivery", "cash_at_station")
 _UUID = re.compile("[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -56,6 +65,9 @@ class EntryStatus(StrEnum):
     ACKNOWLEDGED = "acknowledged"
 
 
+#: What is odd about an entry and no reason to dispute it; an operator looks at it.
+CLERK_UNCLEAR, WORDS_UNCLEAR, CONTACT_UNCLEAR = "clerk_unclear", "words_unclear", "contact_unclear"
+PHONE_UNCLEAR, CODE_UNCLEAR, CLOCK_OFF = "phone_unclear", "code_unclear", "clock_off"
 #: Why orders itself disputes an entry; other reasons are catalog's and logistics' words.
 UNREADABLE, OTHER_CONTENT, BEYOND_SALE = "unreadable", "other_content", "beyond_sale"
 #: Kinds that take back what a sale sold, and all that move goods over the counter.
@@ -76,10 +88,15 @@ class Read:
     kind: EntryKind = EntryKind.UNKNOWN
     problem: str | None = None
     digest: str = ""
+    #: What is odd about its labels.
+    flags: list[str] = field(default_factory=list)
+    #: False: a label is not in the form in which labels are kept.
+    plain: bool = True
     #: What is kept, without what concerns a buyer's person.
     body: dict[str, Any] = field(default_factory=dict)
     #: What passes through and is not kept: an order's contact, who took a parcel by which code.
     passing: dict[str, Any] = field(default_factory=dict)
+    #: None: no clock shows such a moment.
     device_time: datetime | None = None
     clerk: str | None = None
     shift: int | None = None
@@ -87,6 +104,11 @@ class Read:
     voided: bool = False
     total_fen: int | None = None
     payment: str | None = None
+
+    def flag(self, flag: str) -> None:
+        """Note that something is odd, once."""
+        if flag not in self.flags:
+            self.flags.append(flag)
 
 
 def read_entry(raw: Any) -> Read:
@@ -119,12 +141,19 @@ def _read(number: int, raw: dict[str, Any]) -> Read:
     if raw.keys() != keys:
         _check_keys(raw, keys, optional)
     entry = Read(number, kind, body=raw)
-    entry.device_time = _moment(raw, "device_time")
-    entry.clerk = clerk = raw["clerk"]
-    if not isinstance(clerk, str) or not 0 < len(clerk) <= 60 or not clerk.isprintable():
-        raise Misfit("clerk must be printable text of 1 to 60 characters.")
+    entry.device_time = _moment(_plain(entry, raw["device_time"], 40))
+    if entry.device_time is None:
+        entry.flag(CLOCK_OFF)
+    entry.clerk = _label(entry, raw["clerk"], MOST_CLERK, CLERK_UNCLEAR)
+    if entry.clerk is None:
+        entry.clerk = NO_NAME
+        entry.flag(CLERK_UNCLEAR)
     entry.shift = _integer(raw, "shift", 1, number)
     read(raw, entry)
+    if not entry.plain:
+        entry.body = _without_person(raw)
+        if len(_canonical(entry.body)) > MOST_RAW:
+            entry.body |= {name: words(raw[name], MOST_NOTE) for name in raw.keys() & _LABELS}
     return entry
 
 
@@ -155,7 +184,7 @@ def _read_void(raw: dict[str, Any], entry: Read) -> None:
     entry.of = _integer(raw, "of", 1, entry.number - 1 if entry.number else 0)
     entry.total_fen = _integer(raw, "refund_fen", 0, prices.MOST_TOTAL_FEN)
     entry.payment = _one_of(raw, "payment", COUNTER_PAYMENTS)
-    _words(raw, "reason", 200)
+    _label(entry, raw.get("reason"), MOST_WORDS, WORDS_UNCLEAR)
 
 
 def _read_return(raw: dict[str, Any], entry: Read) -> None:
@@ -175,14 +204,14 @@ def _read_return(raw: dict[str, Any], entry: Read) -> None:
 
 def _read_hand_over(raw: dict[str, Any], entry: Read) -> None:
     _uuid(raw, "shipment_id")
-    code = raw.get("code")
-    if code is not None and (not isinstance(code, str) or _CODE.fullmatch(code) is None):
-        raise Misfit("code must be 6 digits, or null.")
-    _words(raw, "received_by", 100)
-    _words(raw, "difference_reason", 200)
     entry.total_fen = _integer(raw, "collected_fen", 0, prices.MOST_TOTAL_FEN)
     entry.payment = _one_of(raw, "payment", COUNTER_PAYMENTS)
-    entry.passing = {"code": code, "received_by": raw.get("received_by")}
+    reason = raw.get("difference_reason")
+    entry.passing = {
+        "code": _code(entry, raw.get("code")),
+        "received_by": _label(entry, raw.get("received_by"), 100, WORDS_UNCLEAR),
+        "difference_reason": _label(entry, reason, MOST_WORDS, WORDS_UNCLEAR),
+    }
     entry.body = _without_person(raw)
 
 
@@ -202,26 +231,29 @@ def _read_order(raw: dict[str, Any], entry: Read) -> None:
     if not isinstance(contact, dict):
         raise Misfit("contact must be an object.")
     _check_keys(contact, _CONTACT, frozenset(("address", "language")))
-    _text(contact, "name", 100)
-    _text(contact, "phone", 40)
-    _words(contact, "address", 300)
-    language = contact.get("language", "zh")
-    if language not in people.LANGUAGES:
-        raise Misfit(f"language must be one of {', '.join(people.LANGUAGES)}.")
-    try:
-        phone = people.phone_e164(contact["phone"])
-    except ValueError as error:
-        raise Misfit(f"phone: {error}") from error
-    address = contact.get("address")
-    if not order["collect"] and not address:
-        raise Misfit("An order that is delivered needs an address.")
-    entry.passing = {
-        "name": contact["name"],
-        "phone": phone,
-        "address": address,
-        "language": language,
-    }
+    entry.passing = _contact(entry, contact)
+    if not order["collect"] and entry.passing["address"] is None:
+        entry.flag(CONTACT_UNCLEAR)
     entry.body = _without_person(raw)
+
+
+def _contact(entry: Read, contact: dict[str, Any]) -> dict[str, Any]:
+    """Read how a buyer is reached, who has gone home: what is no number is passed on as it is."""
+    name = _label(entry, contact["name"], 100, CONTACT_UNCLEAR)
+    address = _label(entry, contact.get("address"), 300, CONTACT_UNCLEAR)
+    phone, language = words(contact["phone"], 40), contact.get("language", "zh")
+    try:
+        phone = phones.e164(phone or "")
+    except phones.NotAPhone:
+        entry.flag(PHONE_UNCLEAR)
+    if name is None or language not in people.LANGUAGES:
+        entry.flag(CONTACT_UNCLEAR)
+    return {
+        "name": name or NO_NAME,
+        "phone": phone or "?",
+        "address": address,
+        "language": language if language in people.LANGUAGES else people.LANGUAGES[0],
+    }
 
 
 def _read_shift_open(raw: dict[str, Any], entry: Read) -> None:
@@ -234,7 +266,7 @@ def _read_shift_close(raw: dict[str, Any], entry: Read) -> None:
     if entry.shift == entry.number:
         raise Misfit("A closing's shift is the number of the opening.")
     _integer(raw, "counted_fen", 0, prices.MOST_TOTAL_FEN)
-    _words(raw, "note", 500)
+    _label(entry, raw.get("note"), MOST_NOTE, WORDS_UNCLEAR)
 
 
 # --- Fields ----------------------------------------------------------------------------------
@@ -271,19 +303,32 @@ def _one_of(raw: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-def _text(raw: Mapping[str, Any], name: str, longest: int) -> None:
-    value = raw[name]
-    if not isinstance(value, str) or not 0 < len(value) <= longest or value != _storable(value):
-        raise Misfit(f"{name} must be text of 1 to {longest} characters.")
+def words(value: Any, longest: int) -> str | None:
+    """Return what somebody typed as it is kept: normalised, cut to `longest`; None: nothing."""
+    return normalised(value)[:longest].rstrip() or None if isinstance(value, str) else None
 
 
-def _words(raw: Mapping[str, Any], name: str, longest: int) -> None:
-    """Let a clerk say something, or nothing: that is no reason to dispute what was done."""
-    value = raw.get(name)
-    if value is None:
-        return
-    if not isinstance(value, str) or len(value) > longest or value != _storable(value):
-        raise Misfit(f"{name} must be text of up to {longest} characters, or null.")
+def _label(entry: Read, value: Any, longest: int, flag: str) -> str | None:
+    text = _plain(entry, value, longest)
+    if not isinstance(value, str | None) or text != words(value, MOST_RAW):
+        entry.flag(flag)
+    return text
+
+
+def _plain(entry: Read, value: Any, longest: int) -> str | None:
+    text = words(value, longest)
+    entry.plain &= text == value
+    return text
+
+
+def _code(entry: Read, value: Any) -> str | None:
+    """Return a collection code as its six figures; what is none proves nothing."""
+    figures = re.sub("[ -]", "", unicodedata.normalize("NFKC", words(value, 40) or ""))
+    if _CODE.fullmatch(figures):
+        return figures
+    if value is not None:
+        entry.flag(CODE_UNCLEAR)
+    return None
 
 
 def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
@@ -293,14 +338,14 @@ def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
     return value
 
 
-def _moment(raw: Mapping[str, Any], name: str) -> datetime:
+def _moment(value: str | None) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(raw[name])
-    except (TypeError, ValueError):
-        moment = None
+        moment = datetime.fromisoformat(value or "")
+    except ValueError:
+        return None
     # A clock that lost its battery says 1970; what is beyond these years no zone can shift.
-    if moment is None or moment.tzinfo is None or not 1970 <= moment.year <= 9000:
-        raise Misfit(f"{name} must be a moment such as 2026-11-25T08:30:00Z.")
+    if moment.tzinfo is None or not 1970 <= moment.year <= 9000:
+        return None
     return moment.astimezone(UTC)
 
 
@@ -337,6 +382,7 @@ def _without_person(value: Any, depth: int = 0) -> Any:
     return _storable(value) if isinstance(value, str) else value
 
 
+_LABELS = frozenset(("clerk", "device_time", "reason", "note", "difference_reason"))
 _COMMON = frozenset(("number", "kind", "device_time", "clerk", "shift"))
 _SALE_LINE = frozenset(
     ("line_no", "variant_id", "lot_id", "quantity", "price_fen", "price_unit", "line_total_fen")

@@ -159,7 +159,8 @@ ANY_ENTRY: Json = {
         {
             "title": "anything else",
             "description": "With a usable number it is kept as disputed, unreadable; without "
-            "one it is refused. It stops none of the others.",
+            "one it is refused. It stops none of the others. A flaw in a label (a name, a note, a "
+            "telephone number, the clock) is no reason for it: the entry is flagged instead.",
         },
     ]
 }

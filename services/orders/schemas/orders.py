@@ -6,6 +6,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from services.orders.rules import people, prices
 from services.orders.rules.standing import FulfilmentState, OrderState, PaymentState
+from shared import phones
 from shared.events import CHANNELS, PAYMENT_METHODS
 from shared.paging import PageRequest
 from shared.schemas import Moment, Text, matching
@@ -60,7 +61,7 @@ class ContactRequest(RequestSchema):
     @post_load
     def _normal(self, contact: dict[str, Any], **_: Any) -> dict[str, Any]:
         try:
-            return contact | {"phone": people.phone_e164(contact["phone"])}
+            return contact | {"phone": phones.e164(contact["phone"])}
         except ValueError as error:
             raise ValidationError(str(error), "phone") from error
 

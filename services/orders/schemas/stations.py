@@ -99,8 +99,9 @@ class StationSaleResponse(ResponseSchema):
         fields.String(),
         required=True,
         metadata={
-            "description": "Odd, but no reason to dispute it: price_differs, "
-            "total_differs, clock_off."
+            "description": "Odd, but no reason to dispute it: price_differs, total_differs; a "
+            "clock that is off (clock_off); a label that cannot be as it came (clerk_unclear, "
+            "words_unclear, contact_unclear, phone_unclear, code_unclear)."
         },
     )
     expected_fen = fields.Integer(

@@ -59,7 +59,7 @@ def say_recorded(session: Session, entry: TillEntry) -> None:
         lines=_sold(entry),
         total_fen=entry.total_fen,
         payment=entry.payment,
-        device_time=entry.device_time,
+        device_time=entry.device_time or entry.received_at,
     )
 
 

@@ -27,7 +27,7 @@ def flag(session: Session, sales: Sequence[TillEntry]) -> None:
     lists = _lists(session, sales)
     for sale in sales:
         lines = sale.body["lines"]
-        found = [_price(lists, line["variant_id"], sale.device_time) for line in lines]
+        found = [_price(lists, line["variant_id"], sale.happened_at) for line in lines]
         if not all(map(_is_price, lines, found)):
             sale.flags = [*sale.flags, "price_differs"]
             sale.expected_fen = _expected_fen(lines, found)
@@ -35,9 +35,9 @@ def flag(session: Session, sales: Sequence[TillEntry]) -> None:
             sale.flags = [*sale.flags, "total_differs"]
 
 
-def _price(lists: dict[str, list[Price]], variant_id: str, moment: datetime | None) -> Price | None:
+def _price(lists: dict[str, list[Price]], variant_id: str, moment: datetime) -> Price | None:
     history = lists.get(variant_id)
-    return in_force(history, moment) if history and moment else None
+    return in_force(history, moment) if history else None
 
 
 def _is_price(line: dict[str, int], price: Price | None) -> bool:
@@ -58,7 +58,7 @@ def _expected_fen(lines: Sequence[dict[str, int]], found: Sequence[Price | None]
 def _lists(session: Session, sales: Sequence[TillEntry]) -> dict[str, list[Price]]:
     """Return the station's prices that were in force at any time of the sales, by variant."""
     variants = {UUID(line["variant_id"]) for sale in sales for line in sale.body["lines"]}
-    moments = [sale.device_time for sale in sales if sale.device_time is not None]
+    moments = [sale.happened_at for sale in sales]
     earlier = aliased(PriceCopy)
     first, last = min(moments), max(moments)
     # Nothing that began before a price that covers all the moments can hold at one of them.

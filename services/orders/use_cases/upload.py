@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from services.orders.models import Journal, TillEntry
 from services.orders.rules import journal as runs
 from services.orders.rules.till import (
+    CLOCK_OFF,
     OTHER_CONTENT,
     SELLING,
     TAKING,
@@ -165,7 +166,7 @@ class _Batch:
             digest=entry.digest,
             kind=entry.kind,
             status=EntryStatus.ACCEPTED,
-            flags=[],
+            flags=[*entry.flags],
             clerk=entry.clerk,
             shift=entry.shift,
             site_id=device.site_id,
@@ -181,7 +182,7 @@ class _Batch:
             version=0,
         )
         if entry.device_time is not None and entry.device_time > self.now + CLOCK_AHEAD:
-            row.flags = ["clock_off"]
+            row.flags.append(CLOCK_OFF)
         return row
 
     def _note_numbers(self, numbers: Iterable[int]) -> None:
@@ -216,8 +217,8 @@ class _Batch:
             code=entry.passing["code"],
             received_by=entry.passing["received_by"],
             collected_fen=row.total_fen,
-            difference_reason=row.body.get("difference_reason"),
-            device_time=row.device_time,
+            difference_reason=entry.passing["difference_reason"],
+            device_time=row.device_time or row.received_at,
         )
 
     def _place_order(self, row: TillEntry, entry: Read) -> None:

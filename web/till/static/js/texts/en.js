@@ -154,8 +154,10 @@ export const TEXTS = {
   "order.nothing": "The till knows no goods yet. Reach the centre once under Status.",
   "order.none_chosen": "Choose at least one kind of goods.",
   "order.missing": "Fill in what is missing.",
-  "order.phone_wrong":
-    "That is no telephone number: 11 figures of a mobile, or area code and number.",
+  "phone.letters": "A telephone number has figures only: write it without letters or signs.",
+  "phone.extension": "An extension gets no messages: leave it out, or take a mobile number.",
+  "phone.unknown":
+    "No telephone has this number: a mobile has 11 figures, a land line its area code, a foreign number its country, such as +977.",
   "order.how": "How the buyer gets it",
   "order.deliver": "Delivered",
   "order.collect": "Collected here",

@@ -3,6 +3,7 @@
 import { Refusal } from "../journal.js";
 import { Away, Refused, newId } from "../api.js";
 import { has, languageOf, nameOf, t } from "../i18n.js";
+import { normalised } from "../text.js";
 
 /** Make an element: `h("button.btn", {onclick}, "text", child)`; null children are left out. */
 export function h(what, ...rest) {
@@ -182,6 +183,9 @@ export function figures(value = "", more = {}) {
   const touch = matchMedia("(pointer: coarse)").matches;
   return h("input", { type: "text", inputMode: touch ? "none" : "decimal", value, ...more });
 }
+
+/** What was typed into an input, in the form in which it is kept; "" where nothing is seen. */
+export const typed = (input) => normalised(input.value);
 
 /** A name for one act of the clerk: the same act twice is written once. */
 export const newDraft = newId;

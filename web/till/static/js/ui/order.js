@@ -3,10 +3,11 @@
 import { current, gradeOf, LANGUAGES, t } from "../i18n.js";
 import { takeOrder } from "../journal.js";
 import { lineTotal, yuan } from "../money.js";
+import { readPhone } from "../phones.js";
 import { now, refresh } from "../state.js";
 import { priceOf } from "../stock.js";
 import { soon } from "../sync.js";
-import { choice, field, form, h, named, newDraft } from "./dom.js";
+import { choice, field, form, h, named, newDraft, typed } from "./dom.js";
 import { colourOf, signOf } from "./category.js";
 import { amount, price, title } from "./words.js";
 
@@ -69,10 +70,11 @@ export function screen(main) {
       async () => {
         const deliver = how.value() === "deliver";
         const first = [name, phone, ...(deliver ? [address] : [])].find((one) =>
-          !one.value.trim());
+          !typed(one));
+        const { problem } = readPhone(phone.value);
         if (wanted.size === 0) missing.textContent = t("order.none_chosen");
         else if (first) missing.textContent = t("order.missing");
-        else if (!isPhone(phone.value)) missing.textContent = t("order.phone_wrong");
+        else if (problem) missing.textContent = t(`phone.${problem}`);
         else missing.textContent = "";
         if (missing.textContent) return (first ?? phone).focus();
         const chosen = [...wanted.values()];
@@ -82,9 +84,9 @@ export function screen(main) {
           collect: !deliver,
           payment_method: payment.value(),
           contact: {
-            name: name.value.trim(),
-            phone: phone.value.trim(),
-            address: deliver ? address.value.trim() : null,
+            name: typed(name),
+            phone: typed(phone),
+            address: deliver ? typed(address) : null,
             language: language.value,
           },
         }, chosen.map(({ variant: { names, grade, unit }, total_fen }) => ({ names, grade, unit,
@@ -99,14 +101,4 @@ export function screen(main) {
       h("button.btn.btn-success.btn-lg.w-100", { type: "submit" }, t("order.do")),
     )));
   return null;
-}
-
-/**
- * Whether the centre will know this for a telephone: a mobile of 11 figures, a land line with its
- * area code, or a foreign number with its country. An order with another one would be lost.
- */
-function isPhone(text) {
-  const figures = text.replace(/[\s()-]/g, "").replace(/^(\+|00)86/, "");
-  if (/^(\+|00)/.test(figures)) return /^(\+|00)\d{7,15}$/.test(figures);
-  return /^(1[3-9]\d{9}|0\d{9,11})$/.test(figures);
 }

@@ -6,7 +6,7 @@ import { parseYuan, yuan } from "../money.js";
 import { TRIES, tryCode } from "../parcels.js";
 import { now, refresh } from "../state.js";
 import { soon } from "../sync.js";
-import { ask, choice, field, figures, form, h, newDraft, tell } from "./dom.js";
+import { ask, choice, field, figures, form, h, newDraft, tell, typed } from "./dom.js";
 import { moment } from "../clock.js";
 
 export function screen(main) {
@@ -47,6 +47,8 @@ async function give(parcel) {
     let how = codes ? "code" : "name";
     const code = h("input", { type: "text", inputMode: "numeric", maxLength: 6,
       autocomplete: "off", autofocus: true });
+    // A keyboard for Chinese may write full-width figures.
+    const shown = () => typed(code).normalize("NFKC");
     const name = h("input", { type: "text", maxLength: 100 });
     const taken = figures((parcel.due_fen / 100).toFixed(2), { maxLength: 10 });
     const why = h("input", { type: "text", maxLength: 200 });
@@ -66,11 +68,11 @@ async function give(parcel) {
       async () => {
         const collected = parseYuan(taken.value);
         if (collected === null) return tell(t("amount.wrong"), "danger");
-        if (collected !== parcel.due_fen && !why.value.trim()) return why.focus();
-        if (how === "name" && !name.value.trim()) return name.focus();
+        if (collected !== parcel.due_fen && !typed(why)) return why.focus();
+        if (how === "name" && !typed(name)) return name.focus();
         if (how === "code") {
-          if (!/^\d{6}$/.test(code.value)) return tell(t("parcels.six"), "danger");
-          const left = await tryCode(parcel.shipment_id, code.value);
+          if (!/^\d{6}$/.test(shown())) return tell(t("parcels.six"), "danger");
+          const left = await tryCode(parcel.shipment_id, shown());
           if (left !== null) {
             await refresh();
             code.value = "";
@@ -78,11 +80,11 @@ async function give(parcel) {
           }
         }
         close(await handOver(draft, parcel, {
-          code: how === "code" ? code.value : null,
-          received_by: how === "name" ? name.value.trim() : null,
+          code: how === "code" ? shown() : null,
+          received_by: how === "name" ? typed(name) : null,
           collected_fen: collected,
           payment: money.value(),
-          difference_reason: collected === parcel.due_fen ? null : why.value.trim(),
+          difference_reason: collected === parcel.due_fen ? null : typed(why),
         }));
       },
       choice(t("parcels.shown"), [["code", t("parcels.by_code"), !codes],

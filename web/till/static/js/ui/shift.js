@@ -6,7 +6,7 @@ import { closeShift, drawerOf, openShift } from "../journal.js";
 import { parseYuan, yuan } from "../money.js";
 import { now, refresh, rowsOfShift } from "../state.js";
 import { soon } from "../sync.js";
-import { ask, field, figures, form, h, newDraft } from "./dom.js";
+import { ask, field, figures, form, h, newDraft, typed } from "./dom.js";
 
 /** Notes and coins, in fen. */
 const CASH = [10000, 5000, 2000, 1000, 500, 100, 50, 10];
@@ -36,9 +36,9 @@ function opening(place) {
       async () => {
         const fen = parseYuan(cash.value);
         wrong.textContent = fen === null ? t("amount.wrong") : "";
-        if (!clerk.value.trim()) return clerk.focus();
+        if (!typed(clerk)) return clerk.focus();
         if (fen === null) return cash.focus();
-        await openShift(draft, clerk.value.trim(), fen);
+        await openShift(draft, typed(clerk), fen);
         await refresh();
         soon();
         location.hash = "#/sell";
@@ -110,7 +110,7 @@ async function close(shift, unsent) {
     total.addEventListener("input", look);
     return form(
       async () => done(await closeShift(draft, parseYuan(total.value),
-        note.value.trim() || null, expected)),
+        typed(note) || null, expected)),
       h("div.till-pair.fs-5", h("span", t("shift.expected")), h("strong", yuan(expected))),
       h("details.mb-3", h("summary.btn.btn-outline-secondary.till-big", t("shift.by_notes")),
         h("div.till-notes.mt-2", counts.map(({ fen, input }) =>
