@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.orm import sessionmaker as make_sessions
 
-from shared import outbox
+from shared import database_errors, outbox  # noqa: F401 (hides values)
 from shared.watchdog import Limit, unlimited
 
 #: Seconds without a word after which a transaction is rolled back: its process was stopped.

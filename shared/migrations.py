@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, create_engine, text
 from sqlalchemy.engine import make_url
 
+from shared import database_errors  # noqa: F401 (hides values)
 from shared.tables import MessagingBase, UtcDateTime
 
 TEMPLATE = '''"""${message}"""

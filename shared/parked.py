@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from shared.clock import now
 from shared.envelope import Envelope, decode
+from shared.logs import scrub
 from shared.tables import Parked
 
 #: Tries before an event is given to the operator: with the pauses below, after about 4 hours.
@@ -133,9 +134,12 @@ def _said_later(session: Session, event: Envelope) -> list[Parked]:
 
 
 def _storable(error: str) -> str:
-    """Return the text as every database takes it: no NUL, no half characters, not too long."""
+    """Return the text as every database takes it: no NUL, no half characters, not too long.
+
+    An error of any code may quote what it was given: no phone, card or address is kept of it.
+    """
     readable = error.encode(errors="backslashreplace").decode().replace("\0", "\\0")
-    return readable[:ERROR_LENGTH]
+    return scrub(readable)[:ERROR_LENGTH]
 
 
 def any_due(session: Session) -> bool:

@@ -1,13 +1,24 @@
 """What a failed transaction calls for, told from its error; how rows and connections are made."""
 
 import socket
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, event, func, insert, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    Table,
+    event,
+    func,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from shared.database import Database, Trouble, trouble_of
 
@@ -60,3 +71,44 @@ def test_the_server_asks_whether_a_silent_client_is_still_there(
     with database.readers() as session:
         assert session.scalar(text("SHOW tcp_keepalives_idle")) == "10"
     database.close()
+
+
+PLANTED = "6f0a4b5e-0d57-4e2b-9c43-1f8f5b3a9c11"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("statement", "left"),
+    [
+        (f"INSERT INTO people VALUES ('{PLANTED}', 'Tashi Dolma', 'Lulang 7', 1)", "pk_people"),
+        ("INSERT INTO people VALUES (gen_random_uuid(), 'Tashi Dolma', NULL, 1)", "place"),
+        ("INSERT INTO people VALUES (gen_random_uuid(), 'Tashi Dolma', 'x', -1)", "ck_grams"),
+        ("SELECT CAST('Tashi Dolma' AS uuid)", "invalid input syntax"),
+        ("SELECT CAST(CAST('99999999999 Tashi Dolma' AS text) AS integer)", "integer"),
+    ],
+)
+def test_an_error_of_postgresql_names_what_refused_and_no_value_of_the_row(
+    postgres: Callable[..., str], statement: str, left: str
+) -> None:
+    database = Database(postgres("probe"))
+    with database.sessions.begin() as session:
+        session.execute(
+            text(
+                "CREATE TABLE people (id uuid CONSTRAINT pk_people PRIMARY KEY, name text, "
+                "place text NOT NULL, grams int CONSTRAINT ck_grams CHECK (grams > 0))"
+            )
+        )
+        session.execute(text(f"INSERT INTO people VALUES ('{PLANTED}', 'a', 'b', 1)"))
+
+    with pytest.raises(DBAPIError) as raised, database.sessions() as session:
+        session.execute(text(statement))
+    database.close()
+
+    error = raised.value
+    told = f"{error.orig}{error.orig!r}{error.args}" + "".join(
+        line.replace(statement, "") for line in traceback.format_exception(error)
+    )
+    assert left in told
+    for word in (PLANTED, "DETAIL", "Lulang", "99999999999"):
+        assert word not in told
+    assert "Tashi" not in f"{error.orig}{error.args}"

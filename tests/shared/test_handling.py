@@ -186,6 +186,32 @@ def test_a_failing_event_is_parked_with_what_follows_on_its_subject_and_all_othe
         assert session.scalar(select(func.count()).select_from(Inbox)) == 7
 
 
+def test_what_is_kept_and_logged_of_an_error_holds_no_values_of_the_row_it_was_about(
+    database: Database,
+    handling: Handling,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def insert_twice(session: Session, event: Envelope) -> None:
+        # The name is in PostgreSQL's DETAIL, the phone in an error of our own.
+        row = {**dict.fromkeys(("effect_id", "event_id"), event.event_id), "subject": "Tashi Dolma"}
+        row |= {"sequence": 1, "amount_fen": 1, "version": 0}
+        if event.data["amount_fen"] == 1:
+            session.execute(insert(probe.Effect), row | {"sequence": None})
+        raise ValueError("13889041234 is no quantity")
+
+    service = Service("notifications", {OrderPaid: insert_twice})
+    other = Handling(service, database)
+
+    other.settle([paid(uuid4(), 1, 1), paid(uuid4(), 1, 2)], never_away)
+
+    errors = " ".join(str(row.error) for row in parked_rows(database))
+    assert "IntegrityError" in errors
+    assert "is no quantity" in errors
+    for planted in ("Tashi", "13889041234", "DETAIL"):
+        assert planted not in errors + capsys.readouterr().err
+
+
 def test_after_the_fix_a_parked_subject_takes_effect_in_order(
     database: Database, handling: Handling
 ) -> None:
