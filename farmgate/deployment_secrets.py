@@ -23,8 +23,15 @@ from shared import keys
 #: The database server's own administrator.
 SUPERUSER = "postgres"
 OPERATOR = "operator"
+#: What only one of a service's processes has: its web process publishes nothing, its worker takes
+#: no payments. Beside the folder that both have.
+WORKER, WEB = "{}-worker", "{}-web"
 #: Folders of our own containers.
-OURS = (OPERATOR, broker_users.TOPOLOGY, *NAMES)
+OURS = (
+    *(OPERATOR, broker_users.TOPOLOGY, *NAMES),
+    *(WORKER.format(name) for name in NAMES),
+    WEB.format("orders"),
+)
 #: Folders of containers that are not ours: they run as a user whose number we do not know.
 SERVERS = ("postgres", "rabbitmq")
 
@@ -92,13 +99,16 @@ def _ensure(folder: Path, owner: int | None, servers: Servers) -> list[str]:
     for name in NAMES:
         database = servers.database_url(name, databases[name])
         _write(folder / name / "database_url", database)
-        _write(folder / name / "broker_url", servers.broker_url(name, broker[name]))
+        _write(folder / WORKER.format(name) / "broker_url", servers.broker_url(name, broker[name]))
         _write(folder / name / "jwks.json", jwks)
+        # Where version 0.1 wrote them, for all of a service's processes.
+        for moved in ("broker_url", "payment_secret"):
+            (folder / name / moved).unlink(missing_ok=True)
         _write(operator / f"{name}_database_url", database)
         # To publish its events again, and to see that its user can log in.
         _write(operator / f"{name}_broker_url", servers.broker_url(name, broker[name]))
     payment = (operator / "keys" / "payment_secret").read_text(encoding="utf-8")
-    _write(folder / "orders" / "payment_secret", payment)
+    _write(folder / WEB.format("orders") / "payment_secret", payment)
     topology = broker_users.TOPOLOGY
     for name in (OPERATOR, topology):
         _write(folder / name / "broker_url", servers.broker_url(topology, broker[topology]))

@@ -47,7 +47,10 @@ def test_a_service_is_given_its_own_secrets_only(tmp_path):
     ensure(tmp_path)
     for service in NAMES:
         own = " ".join(
-            path.read_text() for path in (tmp_path / service).rglob("*") if path.is_file()
+            path.read_text()
+            for folder in (service, f"{service}-worker")
+            for path in (tmp_path / folder).rglob("*")
+            if path.is_file()
         )
         assert password(tmp_path, f"database-{service}") in own
         assert password(tmp_path, f"broker-{service}") in own
@@ -91,7 +94,7 @@ def test_only_the_operator_can_manage_the_brokers_users(tmp_path):
 def test_the_operator_can_publish_again_what_a_service_published(tmp_path):
     ensure(tmp_path)
     for service in NAMES:
-        theirs = (tmp_path / service / "broker_url").read_text()
+        theirs = (tmp_path / f"{service}-worker" / "broker_url").read_text()
         assert (tmp_path / "operator" / f"{service}_broker_url").read_text() == theirs
 
 
@@ -106,7 +109,7 @@ def test_addresses_follow_the_servers_and_the_passwords_stay(tmp_path):
     given = psycopg.conninfo.conninfo_to_dict(address_of(url))
     assert (given["host"], given["port"]) == ("db1.lan,db2.lan", "5432,5433")
     assert given["target_session_attrs"] == "read-write"
-    assert "@mq.lan:5672/%2F" in (tmp_path / "orders" / "broker_url").read_text()
+    assert "@mq.lan:5672/%2F" in (tmp_path / "orders-worker" / "broker_url").read_text()
     assert "@mq.lan:15672" in (tmp_path / "operator" / "broker_management_url").read_text()
 
     ensure(tmp_path)
@@ -143,7 +146,7 @@ def test_an_empty_password_is_none(tmp_path):
 
 def test_only_the_owner_can_read_what_is_for_our_own_containers(tmp_path):
     ensure(tmp_path, os.getuid())
-    for folder in ("operator", "topology", *NAMES):
+    for folder in ("operator", "topology", *NAMES, "orders-worker", "orders-web"):
         for path in [tmp_path / folder, *(tmp_path / folder).rglob("*")]:
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     # The servers run as users whose numbers we do not know.
