@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a check failed or something was refused, 2 wrong usage, 3 
 is needed cannot be reached.
 """
 
+import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,6 +18,8 @@ from farmgate.printing import unfailing
 from shared.errors import Misconfigured
 from shared.plain import plain_lines
 
+#: What is taken from the mode of each file that is made.
+PRIVATE = 0o077
 #: In the order in which a newcomer meets them.
 COMMANDS = (
     "up",
@@ -79,7 +82,12 @@ class Commands(click.Group):
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the subcommand; a wrong setting is told, not shown as a stack trace."""
+        """Run the subcommand; a wrong setting is told, not shown as a stack trace.
+
+        Its files are for its user only: databases, logs, messages and backups hold names,
+        addresses and secrets.
+        """
+        os.umask(PRIVATE)
         try:
             return super().invoke(ctx)
         except Misconfigured as error:

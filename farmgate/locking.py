@@ -1,4 +1,7 @@
-"""One `farmgate up` per data folder: two processes on the same SQLite files would both relay."""
+"""One `farmgate up` per data folder: two processes on the same SQLite files would both relay.
+
+What is in the folder is for its user only.
+"""
 
 import fcntl
 import os
@@ -18,6 +21,7 @@ def alone_in(data: Path) -> Iterator[None]:
     """
     try:
         data.mkdir(parents=True, exist_ok=True)
+        _close_to_others(data)
         opened = (data / "up.lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise Failed(
@@ -37,3 +41,11 @@ def alone_in(data: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _close_to_others(data: Path) -> None:
+    """Take from others what the version before let them read: databases with names and phones."""
+    if not (data / "keys").exists():
+        return  # Not made by us yet: it may be a folder with other things in it.
+    for path in (data, *data.glob("*.db*")):
+        path.chmod(path.stat().st_mode & ~0o077)

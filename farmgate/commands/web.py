@@ -8,6 +8,7 @@ from typing import Any
 import click
 from gunicorn.app.base import BaseApplication
 
+from farmgate.cli import PRIVATE
 from farmgate.services import NAMES, application_of, port_of
 from shared import watchdog
 from shared.config import Settings
@@ -78,5 +79,7 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
             "keepalive": 30,
             "loglevel": "warning",
             "pre_fork": pre_fork,
+            # It sets its own, and would else make files that everybody may write.
+            "umask": PRIVATE,
         },
     ).run()

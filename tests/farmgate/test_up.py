@@ -16,6 +16,7 @@ from farmgate import run_file, start_page
 from farmgate.embedded import by_prefix
 from farmgate.services import NAMES
 from farmgate.supervised import FIRST_PAUSE, Process
+from shared import keys
 from tests.support.servers import free_port, wait_until
 
 Start = Callable[[], subprocess.Popen[str]]
@@ -85,6 +86,64 @@ def test_after_a_kill_it_starts_again_with_the_same_keys(up: Start, tmp_path: Pa
 
     assert second.poll() is None
     assert (tmp_path / "keys" / "signing.json").read_bytes() == key
+
+
+def _open_to_others(folder: Path) -> list[str]:
+    found = [folder, *folder.rglob("*")]
+    return [str(path.relative_to(folder)) for path in found if path.stat().st_mode & 0o077]
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """Let files be as readable as a process of ours makes them."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_nobody_else_can_read_what_it_keeps(up: Start, tmp_path: Path, open_umask: None) -> None:
+    process = up()
+    tmp_path.chmod(0o755)
+    for name in NAMES:
+        (tmp_path / f"{name}.db").chmod(0o644)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    # As the version before left it.
+    assert "orders.db" in _open_to_others(tmp_path)
+
+    up()
+
+    assert {f"{name}.db" for name in NAMES} <= {path.name for path in tmp_path.iterdir()}
+    assert _open_to_others(tmp_path) == []
+
+
+def test_nobody_else_can_read_what_a_services_own_processes_keep(
+    tmp_path: Path, open_umask: None
+) -> None:
+    port, data = free_port(), tmp_path / "data"
+    environment = {**os.environ, "FARMGATE_DATA": str(data)}
+    data.mkdir(mode=0o700)
+    keys.ensure(data)
+    subprocess.run(
+        [sys.executable, "-m", "farmgate", "migrate", "catalog"], env=environment, check=True
+    )
+    command = [sys.executable, "-m", "farmgate", "web", "catalog", "--port", str(port)]
+    web = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: _answers(port), 30, "it answers")
+        made = {path.name for path in data.rglob("*")}
+        assert {"catalog.db", "counter_0.db"} <= made
+        assert [path for path in _open_to_others(data) if path != "keys/jwks.json"] == []
+    finally:
+        web.terminate()
+        web.wait(30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=2).ok
+    except requests.ConnectionError:
+        return False
 
 
 def test_a_second_one_on_the_same_data_is_refused(up: Start) -> None:
