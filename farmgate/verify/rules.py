@@ -91,7 +91,10 @@ FITTING: Mapping[str, Fitting] = {
     "collected": Fitting(_OVER, "order_confirmed"),
     "completed": Fitting(_OVER, "order_confirmed"),
     "returned": Fitting(_pairs(("returned", "returned")), "order_returned"),
-    "rejected": Fitting(_pairs(("refused", NONE)), "order_rejected", has_goods=False),
+    # With a shipment: its lots were recalled before it left, and no others were found.
+    "rejected": Fitting(
+        _pairs(("refused", NONE), ("refused", "cancelled")), "order_rejected", has_goods=False
+    ),
     "expired": Fitting(_pairs(("released", NONE)), "order_expired", has_goods=False),
     "cancelled": Fitting(
         _pairs(

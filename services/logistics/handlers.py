@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from services.logistics.models import DeliveryAddress, Shipment, Site, Variant
-from services.logistics.use_cases import contacts, goods, planning, till
+from services.logistics.use_cases import contacts, goods, planning, recalls, stopped, till
 from services.logistics.use_cases.known import read
 from shared import devices
 from shared.envelope import Envelope
 from shared.events import (
     ContactGiven,
     DeviceKeyGiven,
+    LotHeld,
+    LotRecalled,
+    LotReleased,
     OrderCancelled,
     OrderConfirmed,
     OrderRejected,
@@ -77,6 +80,10 @@ def prepare_order_confirmed(session: Session, events: Sequence[Envelope]) -> Non
         (line["variant_id"] for event in events for line in event.data["lines"]),
     )
     lock_rows(session, Shipment.order_id, (event.data["order_id"] for event in events))
+    stopped.lock_lots(
+        session,
+        [lot["lot_id"] for event in events for line in event.data["lines"] for lot in line["lots"]],
+    )
     collected = (event.data["order_id"] for event in events if event.data["collect"])
     lock_rows(session, DeliveryAddress.order_id, collected)
 
@@ -86,15 +93,38 @@ def on_order_cancelled(session: Session, event: Envelope) -> None:
     planning.stop_shipment(session, event.data["order_id"])
 
 
-def prepare_order_cancelled(session: Session, events: Sequence[Envelope]) -> None:
+def prepare_ended(session: Session, events: Sequence[Envelope]) -> None:
     """Lock the shipments and contacts of all the orders."""
     lock_rows(session, Shipment.order_id, (event.data["order_id"] for event in events))
     prepare_contacts(session, events)
 
 
 def on_order_rejected(session: Session, event: Envelope) -> None:
-    """Erase the contact of an order that will never be delivered."""
-    contacts.forget_contact(session, event.data["order_id"])
+    """Erase the contact of an order that will never be delivered; cancel what was planned of it.
+
+    Only one that had asked once more, since its lot was recalled, has a shipment.
+    """
+    planning.stop_shipment(session, event.data["order_id"])
+
+
+def on_lot_held(session: Session, event: Envelope) -> None:
+    """Stop all shipments that carry the lot."""
+    recalls.hold_lot(session, event.data["lot_id"])
+
+
+def on_lot_released(session: Session, event: Envelope) -> None:
+    """Let shipments go on that the lot has stopped."""
+    recalls.release_lot(session, event.data["lot_id"])
+
+
+def on_lot_recalled(session: Session, event: Envelope) -> None:
+    """Stop or call back all shipments that carry the lot."""
+    recalls.recall_lot(session, event.data["lot_id"])
+
+
+def prepare_lots(session: Session, events: Sequence[Envelope]) -> None:
+    """Lock what is known of all the lots."""
+    stopped.lock_lots(session, [event.data["lot_id"] for event in events])
 
 
 def on_device_key_given(session: Session, event: Envelope) -> None:
@@ -128,6 +158,9 @@ SUBSCRIPTIONS: Subscriptions = {
     OrderConfirmed: on_order_confirmed,
     OrderCancelled: on_order_cancelled,
     OrderRejected: on_order_rejected,
+    LotHeld: on_lot_held,
+    LotReleased: on_lot_released,
+    LotRecalled: on_lot_recalled,
     DeviceKeyGiven: on_device_key_given,
     ParcelHandedOver: on_parcel_handed_over,
 }
@@ -136,7 +169,10 @@ PREPARE: Prepare = {
     ProductListed: prepare_product_listed,
     ContactGiven: prepare_contacts,
     OrderConfirmed: prepare_order_confirmed,
-    OrderCancelled: prepare_order_cancelled,
-    OrderRejected: prepare_contacts,
+    OrderCancelled: prepare_ended,
+    OrderRejected: prepare_ended,
+    LotHeld: prepare_lots,
+    LotReleased: prepare_lots,
+    LotRecalled: prepare_lots,
     ParcelHandedOver: prepare_parcel_handed_over,
 }

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from services.logistics.rules import ShipmentState, TrackingStatus
+from services.logistics.rules import LotStatus, ShipmentState, TrackingStatus
 from shared.events import SITE_LEVELS
 from shared.ids import new_id
 from shared.tables import NAMING, UtcDateTime
@@ -109,6 +109,14 @@ class Variant(Base):
     listed_in: Mapped[int]
 
 
+class StoppedLot(Base):
+    """A lot that was held or recalled, as catalog last said. A lot that never was has no row."""
+
+    __tablename__ = "stopped_lots"
+    lot_id: Mapped[UUID] = mapped_column(primary_key=True)
+    status: Mapped[LotStatus] = mapped_column(_one_of(LotStatus, "status"))
+
+
 class Shipment(Base):
     """The goods of one confirmed order, from the shelf to the buyer or back to the shelf."""
 
@@ -131,7 +139,7 @@ class Shipment(Base):
     collected_fen: Mapped[int | None]
     #: Where it was last seen by a site.
     at_site_id: Mapped[UUID | None] = mapped_column(ForeignKey("sites.id"))
-    #: One of `rules.FAILURE_REASONS`, or `order_cancelled`.
+    #: One of `rules.FAILURE_REASONS`, or `order_cancelled`, or `lot_recalled`.
     refusal: Mapped[str | None] = mapped_column(String(24))
     #: The goods went back on sale (True) or were written off (False).
     restocked: Mapped[bool | None]
@@ -166,7 +174,8 @@ class ShipmentLine(Base):
     __tablename__ = "shipment_lines"
     shipment_id: Mapped[UUID] = mapped_column(ForeignKey("shipments.id"), primary_key=True)
     line_no: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    lot_id: Mapped[UUID] = mapped_column(primary_key=True)
+    #: Whoever asks which shipments carry a lot finds them by it.
+    lot_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
     location_id: Mapped[UUID] = mapped_column(primary_key=True)
     variant_id: Mapped[UUID]
     lot_code: Mapped[str]

@@ -36,7 +36,12 @@ class ShipmentState(StrEnum):
 #: From each state, the states that may follow. Anything else is refused.
 NEXT: Mapping[ShipmentState, tuple[ShipmentState, ...]] = {
     ShipmentState.PLANNED: (ShipmentState.PACKED, ShipmentState.CANCELLED),
-    ShipmentState.PACKED: (ShipmentState.HANDED_OVER, ShipmentState.CANCELLED),
+    # One of its lots was recalled: it is packed again, with others.
+    ShipmentState.PACKED: (
+        ShipmentState.HANDED_OVER,
+        ShipmentState.PLANNED,
+        ShipmentState.CANCELLED,
+    ),
     ShipmentState.HANDED_OVER: (
         ShipmentState.DELIVERED,
         ShipmentState.COLLECTED,
@@ -71,6 +76,18 @@ class TrackingStatus(StrEnum):
 #: Why a shipment was not taken. A list, not free text: the reason is published, and free text
 #: would sooner or later name a person.
 FAILURE_REASONS = ("absent", "refused", "address_unknown", "unpaid", "damaged", "lost", "other")
+
+
+#: Why a shipment comes back that nobody refused.
+LOT_RECALLED = "lot_recalled"
+
+
+class LotStatus(StrEnum):
+    """What catalog last said of a lot that it has ever stopped."""
+
+    HELD = "held"
+    RECALLED = "recalled"
+    RELEASED = "released"
 
 
 class WrongShipmentState(Conflict):

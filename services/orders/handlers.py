@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from services.orders.models import PriceCopy, SiteCopy, TillEntry
 from services.orders.rules.standing import FulfilmentState
-from services.orders.use_cases import copies, decide, entries, follow
+from services.orders.use_cases import copies, decide, entries, follow, recalls
 from services.orders.use_cases.advance import lock_orders
 from shared import devices
 from shared.envelope import Envelope
@@ -15,6 +15,7 @@ from shared.events import (
     DeliveryFailed,
     DeviceKeyGiven,
     HandOverRefused,
+    LotRecalled,
     OverdraftSettled,
     PriceChanged,
     ProductListed,
@@ -25,6 +26,7 @@ from shared.events import (
     ShipmentDispatched,
     ShipmentPacked,
     ShipmentPlanned,
+    ShipmentRecalled,
     ShipmentReturned,
     SiteClosed,
     SiteOpened,
@@ -124,8 +126,20 @@ def on_shipment_returned(session: Session, event: Envelope) -> None:
 
 
 def on_shipment_cancelled(session: Session, event: Envelope) -> None:
-    """Note that the goods of a cancelled order never left."""
+    """Note that the goods of a cancelled or rejected order never left."""
     follow.note_stopped(session, event.data["order_id"])
+
+
+def on_lot_recalled(session: Session, event: Envelope) -> None:
+    """Ask for other stock for the orders that wait for their money."""
+    recalls.note_lot_recalled(session, event.data["lot_id"])
+
+
+def on_shipment_recalled(session: Session, event: Envelope) -> None:
+    """Ask for other stock for an order whose parcel did not leave."""
+    data = event.data
+    lot_ids = [lot["lot_id"] for lot in data["lots"]]
+    recalls.note_shipment_recalled(session, data["order_id"], data["where"], lot_ids)
 
 
 # --- What stations' tills said they did ----------------------------------------------------------
@@ -207,6 +221,7 @@ PREPARE: Prepare = {
     DeliveryFailed: prepare_orders,
     ShipmentReturned: prepare_orders,
     ShipmentCancelled: prepare_orders,
+    ShipmentRecalled: prepare_orders,
     DeviceKeyGiven: prepare_keys,
     AllotmentOverdrawn: prepare_sales,
     OverdraftSettled: prepare_sales,
@@ -229,6 +244,8 @@ SUBSCRIPTIONS: Subscriptions = {
     DeliveryFailed: on_delivery_failed,
     ShipmentReturned: on_shipment_returned,
     ShipmentCancelled: on_shipment_cancelled,
+    LotRecalled: on_lot_recalled,
+    ShipmentRecalled: on_shipment_recalled,
     DeviceKeyGiven: on_device_key_given,
     AllotmentOverdrawn: on_allotment_overdrawn,
     OverdraftSettled: on_overdraft_settled,

@@ -99,6 +99,7 @@ from shared.events.travel import (
     ShipmentDispatched,
     ShipmentPacked,
     ShipmentPlanned,
+    ShipmentRecalled,
     ShipmentReturned,
 )
 
@@ -136,6 +137,7 @@ EVENTS: tuple[type[Event], ...] = (
     CollectionCodeIssued,
     ShipmentDelivered,
     ShipmentCollected,
+    ShipmentRecalled,
     DeliveryFailed,
     ShipmentCancelled,
     ShipmentReturned,

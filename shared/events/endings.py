@@ -17,7 +17,7 @@ class OrderExpired(Event):
 
 
 class OrderReinstated(Event):
-    """Money came after the order had expired: its stock is asked for once more."""
+    """An order's stock is asked for once more: it was paid after all, or a lot is recalled."""
 
     routing_key = "orders.order_reinstated.v1"
     subject = "order_id"

@@ -113,7 +113,6 @@ class LotReleased(Event):
 
     routing_key = "catalog.lot_released.v1"
     subject = "lot_id"
-    feed_only = True
 
     lot_id = fields.UUID(required=True)
     lot_code = fields.String(required=True)
@@ -127,7 +126,6 @@ class LotHeld(Event):
 
     routing_key = "catalog.lot_held.v1"
     subject = "lot_id"
-    feed_only = True
 
     lot_id = fields.UUID(required=True)
     reason = fields.String(required=True)
@@ -138,7 +136,6 @@ class LotRecalled(Event):
 
     routing_key = "catalog.lot_recalled.v1"
     subject = "lot_id"
-    feed_only = True
 
     lot_id = fields.UUID(required=True)
     reason = fields.String(required=True)

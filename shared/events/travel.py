@@ -1,9 +1,12 @@
 """The goods travel, from packing to the hand-over or the return."""
 
-from marshmallow import EXCLUDE, Schema, fields
+from marshmallow import EXCLUDE, Schema, fields, validate
 
 from shared.events.base import Event, fen
 from shared.events.placing import TakenLot
+
+#: Where a shipment is when a lot that it carries is recalled.
+RECALLED_WHERE = ("here", "on_its_way", "with_buyer")
 
 
 class ShippedLine(Schema):
@@ -110,6 +113,21 @@ class DeliveryFailed(Event):
     shipment_id = fields.UUID(required=True)
     order_id = fields.UUID(required=True)
     reason = fields.String(required=True)
+
+
+class ShipmentRecalled(Event):
+    """A shipment carries goods of a recalled lot; `where` says what that means for it."""
+
+    routing_key = "logistics.shipment_recalled.v1"
+    subject = "shipment_id"
+
+    shipment_id = fields.UUID(required=True)
+    order_id = fields.UUID(required=True)
+    #: `here`: it has not left, and does not leave with these lots. `on_its_way`: it comes back
+    #: (`delivery_failed` follows). `with_buyer`: the buyer has the goods.
+    where = fields.String(required=True, validate=validate.OneOf(RECALLED_WHERE))
+    #: What it carries of recalled lots.
+    lots = fields.List(fields.Nested(TakenLot), required=True)
 
 
 class ShipmentCancelled(Event):

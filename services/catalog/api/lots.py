@@ -80,7 +80,8 @@ def release_lot(lot_id: UUID) -> Lot:
 def hold_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
     """Stop selling a lot at all locations until it is released again.
 
-    What orders have reserved stays with them.
+    What orders have reserved stays with them and waits: no parcel with goods of the lot is
+    packed, dispatched or handed over until then.
     """
     with transaction() as session:
         return lots.hold_lot(session, lot_id, actor=caller().subject, **stop_in)
@@ -94,7 +95,8 @@ def hold_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
 def recall_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
     """Stop selling a lot for good.
 
-    What orders have reserved stays with them, and goods on their way are not called back.
+    Orders that have reserved it and have not left get other lots, or are rejected and refunded.
+    Parcels on their way come back, and their goods are not for sale.
     """
     with transaction() as session:
         return lots.recall_lot(session, lot_id, actor=caller().subject, **stop_in)

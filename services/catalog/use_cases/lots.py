@@ -136,8 +136,8 @@ def release_lot(session: Session, lot_id: UUID, actor: str) -> Lot:
 def hold_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
     """Stop selling a lot, at all locations, until it is released again.
 
-    What orders have reserved stays with them. Devices that hold it stop at their next contact.
-    Repeating it changes nothing.
+    What orders have reserved stays with them and waits: logistics lets no parcel go on that
+    carries it. Devices that hold it stop at their next contact. Repeating it changes nothing.
 
     Raises:
         LotNotFound: there is none with this id.
@@ -154,7 +154,8 @@ def recall_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
     """Stop selling a lot for good. Repeating it changes nothing.
 
     Free stock is stopped, and devices that hold it stop at their next contact. What orders have
-    reserved stays with them, and goods on their way are not called back.
+    reserved stays set aside until they ask for other stock (`reserve_again`): only orders and
+    logistics know what has left. Goods that come back are not for sale.
 
     Raises:
         LotNotFound: there is none with this id.

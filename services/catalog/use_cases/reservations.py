@@ -19,6 +19,7 @@ from services.catalog.rules import (
     BUCKET_OF,
     Account,
     Bucket,
+    LotStatus,
     Reason,
     ReservationStatus,
     WrongReservationState,
@@ -105,13 +106,23 @@ def give_up_stock(session: Session, order_id: UUID, reason: str) -> None:
 def release_stopped(session: Session, order_id: UUID) -> None:
     """Free the goods of a shipment that was stopped before they left.
 
+    Nothing is left to do when they are free already, or when a recall had taken them and no
+    other lots were found.
+
     Raises:
         UnknownReservation: the order never asked for stock.
         WrongReservationState: the goods had left.
     """
     reservation = locked_reservation(session, order_id)
-    if reservation.status != ReservationStatus.RELEASED:
+    if reservation.status not in (ReservationStatus.RELEASED, ReservationStatus.REFUSED):
         _release(session, reservation, "cancelled", LOGISTICS)
+
+
+def release_recalled(session: Session, reservation: Reservation) -> None:
+    """Free what is set aside under a locked reservation, if a lot of it is recalled."""
+    lots = (locked_lot(session, line.lot_id) for line in held_by(session, reservation.order_id))
+    if reservation.status in BUCKET_OF and any(lot.status == LotStatus.RECALLED for lot in lots):
+        _release(session, reservation, "recalled", ORDERS)
 
 
 def consume_stock(session: Session, order_id: UUID, shipped: Sequence[Mapping[str, Any]]) -> None:

@@ -19,7 +19,11 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.held import Held, hold
 from services.catalog.use_cases.ledger import move
-from services.catalog.use_cases.reservations import ORDERS, locked_reservation
+from services.catalog.use_cases.reservations import (
+    ORDERS,
+    locked_reservation,
+    release_recalled,
+)
 from services.catalog.use_cases.shelves import shelf, stock_shelves
 from shared import clock
 from shared.events import StockRefused, StockReserved
@@ -64,13 +68,16 @@ def reserve_stock(
 
 
 def reserve_again(session: Session, order_id: UUID, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Ask once more for the stock of an order that had expired, since it is paid now.
+    """Ask once more for the stock of an order that is paid late, or whose lot is recalled.
+
+    In the second case all that it had set aside is free first, so that it may take that again.
 
     Raises:
         UnknownReservation: the order never asked before.
         WrongReservationState: its stock is set aside, or gone.
     """
     reservation = locked_reservation(session, order_id)
+    release_recalled(session, reservation)
     reservation_step(reservation.status, ReservationStatus.HELD)
     taken, shortfalls = _plan(session, reservation.channel, reservation.site_id, lines)
     status = ReservationStatus.REFUSED if shortfalls else ReservationStatus.HELD

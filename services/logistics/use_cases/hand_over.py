@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from services.logistics import rules
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment
 from services.logistics.rules import ShipmentState
+from services.logistics.use_cases.stopped import check_lots
 from services.logistics.use_cases.travelling import advance, drop_code, lock_shipment
 from shared import clock
 from shared.errors import Conflict, Unprocessable
@@ -49,6 +50,7 @@ def deliver(
         ShipmentNotFound, WrongShipmentState
         WrongHandOver: its buyer wants to collect it.
         WrongAmount: the money taken is not the money due, without a reason.
+        LotStopped: one of its lots is held or recalled.
     """
     shipment = lock_shipment(session, shipment_id)
     if shipment.collect:
@@ -57,6 +59,8 @@ def deliver(
         )
     if shipment.state == ShipmentState.DELIVERED:
         return shipment
+    rules.check_transition(shipment.shipment_ref, shipment.state, ShipmentState.DELIVERED)
+    check_lots(session, shipment)
     rules.check_collected(shipment.due_fen, collected_fen, difference_reason)
     advance(shipment, ShipmentState.DELIVERED)
     _prove(session, shipment, "name", received_by, collected_fen, difference_reason, by)
@@ -85,7 +89,8 @@ def collect(
     """Note that a buyer took a shipment at its site, shown by the code or else by a name.
 
     A wrong code is returned, not raised: the try counts, so it has to be committed. `entry_id`
-    names the entry of a till's journal that says so.
+    names the entry of a till's journal that says so: it has happened, so a lot that is held
+    does not stop it any more.
 
     Raises:
         ShipmentNotFound, WrongShipmentState
@@ -94,6 +99,7 @@ def collect(
         NoProof: neither a code nor a name is given.
         CodeLocked: the code was tried wrongly `rules.CODE_TRIES` times.
         WrongAmount: the money taken is not the money due, without a reason.
+        LotStopped: one of its lots is held or recalled.
     """
     shipment = lock_shipment(session, shipment_id)
     if not shipment.collect:
@@ -102,6 +108,8 @@ def collect(
         )
     if shipment.state == ShipmentState.COLLECTED:
         return shipment
+    if entry_id is None or shipment.refusal == rules.LOT_RECALLED:
+        check_lots(session, shipment)
     rules.check_transition(shipment.shipment_ref, shipment.state, ShipmentState.COLLECTED)
     if shipment.arrived_at is None:
         raise NotArrived(

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from services.logistics import rules
@@ -13,7 +14,9 @@ from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, S
 from services.logistics.rules import ShipmentState, Way
 from services.logistics.use_cases.contacts import forget_contact
 from services.logistics.use_cases.known import known, read
+from services.logistics.use_cases.recalls import call_off
 from services.logistics.use_cases.site_tree import SiteIsClosed, UnknownSite
+from services.logistics.use_cases.stopped import recalled
 from services.logistics.use_cases.ways import way_to
 from shared import clock
 from shared.errors import Unprocessable
@@ -43,6 +46,9 @@ def plan_shipment(
 ) -> Shipment:
     """Plan the shipment of a confirmed order; an order that has one keeps it.
 
+    One that was stopped for a recalled lot is confirmed once more, with other lots: these take
+    the place of the ones before.
+
     The order stands, so it is planned also where it would not be accepted any more: to a site
     closed in the meantime, and, marked `cold_gap`, over a way that is not cold throughout.
 
@@ -51,6 +57,7 @@ def plan_shipment(
     """
     present: Shipment | None = locked(session, Shipment.order_id, order_id)
     if present is not None:
+        _replace_lots(session, present, lines)
         return present
     site: Site | None = known(session, Site.id, site_id)
     if site is None:
@@ -87,11 +94,31 @@ def plan_shipment(
         site_id=site_id,
         promised_on=shipment.promised_on,
     )
+    _call_off_recalled(session, shipment, shipment.lines)
     return shipment
 
 
+def _replace_lots(session: Session, shipment: Shipment, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Let a shipment that is not packed carry these lots; one that is packed stays as it is."""
+    if shipment.state != ShipmentState.PLANNED:
+        return
+    session.execute(delete(ShipmentLine).where(ShipmentLine.shipment_id == shipment.id))
+    rows = [_line(line, lot) for line in lines for lot in line["lots"]]
+    for row in rows:
+        row.shipment_id = shipment.id
+    session.add_all(rows)
+    _call_off_recalled(session, shipment, rows)
+
+
+def _call_off_recalled(session: Session, shipment: Shipment, lines: Sequence[ShipmentLine]) -> None:
+    """Publish at once that a shipment cannot leave: the recall came before the confirmation."""
+    gone = recalled(session, {line.lot_id for line in lines})
+    if gone:
+        call_off(session, shipment, [line for line in lines if line.lot_id in gone])
+
+
 def stop_shipment(session: Session, order_id: UUID) -> None:
-    """Undo the shipment of a cancelled order: cancel it, or call it back when it has left.
+    """Undo the shipment of an order that ended: cancel it, or call it back when it has left.
 
     A shipment that is over, or an order that never had one, leaves nothing to undo.
     """

@@ -12,6 +12,7 @@ from services.logistics import rules
 from services.logistics.models import CollectionCode, Shipment, Site, TrackingEvent
 from services.logistics.rules import ShipmentState, TrackingStatus, WrongShipmentState
 from services.logistics.use_cases.site_tree import UnknownSite
+from services.logistics.use_cases.stopped import check_lots, stopped_lots
 from shared import clock
 from shared.errors import NotFound
 from shared.events import (
@@ -65,10 +66,12 @@ def pack(session: Session, shipment_id: UUID) -> Shipment:
 
     Raises:
         ShipmentNotFound, WrongShipmentState
+        LotStopped: one of its lots is held or recalled.
     """
     shipment = lock_shipment(session, shipment_id)
     packed_at = advance(shipment, ShipmentState.PACKED)
     if packed_at is not None:
+        check_lots(session, shipment)
         shipment.packed_at = packed_at
         record(
             session,
@@ -85,10 +88,12 @@ def dispatch(session: Session, shipment_id: UUID) -> Shipment:
 
     Raises:
         ShipmentNotFound, WrongShipmentState
+        LotStopped: one of its lots is held or recalled.
     """
     shipment = lock_shipment(session, shipment_id, selectinload(Shipment.lines))
     handed_over_at = advance(shipment, ShipmentState.HANDED_OVER)
     if handed_over_at is not None:
+        check_lots(session, shipment)
         shipment.handed_over_at = handed_over_at
         record(
             session,
@@ -105,7 +110,8 @@ def dispatch(session: Session, shipment_id: UUID) -> Shipment:
 def arrive(session: Session, shipment_id: UUID, site_id: UUID) -> Shipment:
     """Note that a shipment on its way, or on its way back, reached a site.
 
-    At its own site a shipment that is to be collected gets the code its buyer will show.
+    At its own site a shipment that is to be collected gets the code its buyer will show. While
+    one of its lots is held nobody is told that it is there (`go_on` tells them).
 
     Raises:
         ShipmentNotFound: there is none.
@@ -127,7 +133,8 @@ def arrive(session: Session, shipment_id: UUID, site_id: UUID) -> Shipment:
     shipment.at_site_id = site_id
     on_its_way = shipment.state == ShipmentState.HANDED_OVER
     final = on_its_way and site_id == shipment.site_id
-    waits = final and shipment.collect
+    is_stopped = final and bool(stopped_lots(session, shipment))
+    waits = final and shipment.collect and not is_stopped
     session.add(
         TrackingEvent(
             id=new_id(),
@@ -138,9 +145,21 @@ def arrive(session: Session, shipment_id: UUID, site_id: UUID) -> Shipment:
             recorded_at=now,
         )
     )
-    if not on_its_way:
-        # Nobody waits for it at the sites it passes on its way back.
-        return shipment
+    # Nobody waits for it at the sites it passes on its way back.
+    if on_its_way and not is_stopped:
+        _tell_arrival(session, shipment, site_id)
+    return shipment
+
+
+def go_on(session: Session, shipment: Shipment) -> None:
+    """Let a locked shipment be handed over that waited at its site for a held lot."""
+    waited = shipment.state == ShipmentState.HANDED_OVER and shipment.arrived_at is None
+    if waited and shipment.at_site_id == shipment.site_id and not stopped_lots(session, shipment):
+        _tell_arrival(session, shipment, shipment.site_id)
+
+
+def _tell_arrival(session: Session, shipment: Shipment, site_id: UUID) -> None:
+    final = site_id == shipment.site_id
     record(
         session,
         ShipmentArrived,
@@ -152,10 +171,9 @@ def arrive(session: Session, shipment_id: UUID, site_id: UUID) -> Shipment:
         collect=shipment.collect,
     )
     if final and shipment.arrived_at is None:
-        shipment.arrived_at = now
+        shipment.arrived_at = clock.now()
         if shipment.collect:
             _issue_code(session, shipment)
-    return shipment
 
 
 def _issue_code(session: Session, shipment: Shipment) -> None:
@@ -186,6 +204,16 @@ def fail(session: Session, shipment_id: UUID, reason: str) -> Shipment:
         ShipmentNotFound, WrongShipmentState
     """
     shipment = lock_shipment(session, shipment_id)
+    call_back(session, shipment, reason)
+    return shipment
+
+
+def call_back(session: Session, shipment: Shipment, reason: str) -> None:
+    """Let a locked shipment come back, for a reason that is published.
+
+    Raises:
+        WrongShipmentState: it is not on its way.
+    """
     refused_at = advance(shipment, ShipmentState.REFUSED)
     if refused_at is not None:
         shipment.refused_at, shipment.refusal = refused_at, reason
@@ -197,7 +225,6 @@ def fail(session: Session, shipment_id: UUID, reason: str) -> Shipment:
             order_id=shipment.order_id,
             reason=reason,
         )
-    return shipment
 
 
 def take_back(session: Session, shipment_id: UUID, restock: bool) -> Shipment:

@@ -74,7 +74,8 @@ class Order(Base):
     #: How long its goods are held for the money, fixed when it was placed.
     hold_seconds: Mapped[int]
     expires_at: Mapped[datetime | None]
-    #: Why it was rejected or cancelled, as a code.
+    #: Why it was rejected or cancelled, why its stock is asked for once more, or why its goods
+    #: come back, as a code.
     reason: Mapped[str | None] = mapped_column(String(40))
     shortfalls: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     shipment_id: Mapped[UUID | None]

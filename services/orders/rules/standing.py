@@ -18,7 +18,7 @@ PREPAID = "prepaid"
 class OrderState(StrEnum):
     """What was promised to the buyer, and what became of the promise."""
 
-    #: Asked for; catalog has not answered yet.
+    #: Asked for, perhaps once more; catalog has not answered yet.
     PLACED = "placed"
     #: Its goods are set aside; a prepaid order waits here for its money.
     RESERVED = "reserved"
@@ -41,9 +41,15 @@ class OrderState(StrEnum):
 #: From each state, the states that may follow. Anything else is refused.
 NEXT: Mapping[OrderState, tuple[OrderState, ...]] = {
     OrderState.PLACED: (OrderState.RESERVED, OrderState.REJECTED, OrderState.CANCELLED),
-    OrderState.RESERVED: (OrderState.CONFIRMED, OrderState.EXPIRED, OrderState.CANCELLED),
-    OrderState.CONFIRMED: (OrderState.IN_FULFILMENT, OrderState.CANCELLED),
-    OrderState.IN_FULFILMENT: (OrderState.SHIPPED, OrderState.CANCELLED),
+    # Back to placed: a lot that was set aside is recalled, and the stock is asked for once more.
+    OrderState.RESERVED: (
+        OrderState.CONFIRMED,
+        OrderState.EXPIRED,
+        OrderState.CANCELLED,
+        OrderState.PLACED,
+    ),
+    OrderState.CONFIRMED: (OrderState.IN_FULFILMENT, OrderState.CANCELLED, OrderState.PLACED),
+    OrderState.IN_FULFILMENT: (OrderState.SHIPPED, OrderState.CANCELLED, OrderState.PLACED),
     OrderState.SHIPPED: (OrderState.DELIVERED, OrderState.COLLECTED, OrderState.RETURNED),
     OrderState.DELIVERED: (OrderState.COMPLETED,),
     OrderState.COLLECTED: (OrderState.COMPLETED,),
@@ -191,6 +197,17 @@ def refuse(standing: Standing) -> Standing:
     if standing.state == OrderState.CANCELLED:
         return standing
     return _close_money(_advance(standing, OrderState.REJECTED))
+
+
+def ask_again(standing: Standing) -> Standing:
+    """Ask for the stock of an order once more, since a lot that was set aside is recalled.
+
+    Its money stays as it is: a refusal gives it back. Of an order that has nothing set aside, or
+    whose goods have left, this changes nothing.
+    """
+    if standing.state == OrderState.EXPIRED or OrderState.PLACED not in NEXT[standing.state]:
+        return standing
+    return _advance(standing, OrderState.PLACED)
 
 
 # --- Money ------------------------------------------------------------------------------------

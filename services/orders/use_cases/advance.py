@@ -95,8 +95,9 @@ def advance(
 ) -> None:
     """Write a locked order's new standing and record what follows from it; equal changes nothing.
 
-    `reason` and `shortfalls` say why it is rejected or cancelled. `refund_cause` says why money
-    goes back when the order's own end does not, and `refunded_payment_id` which payment it was.
+    `reason` and `shortfalls` say why it is rejected, cancelled or asked for once more.
+    `refund_cause` says why money goes back when the order's own end does not, and
+    `refunded_payment_id` which payment it was.
     """
     before = order.standing
     if after == before:
@@ -143,6 +144,7 @@ def _say_state(
         case OrderState.EXPIRED:
             _say(session, OrderExpired, order)
         case OrderState.PLACED:
+            order.reason = reason
             lines = [
                 {
                     "line_no": line.line_no,

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.orders.models import Order
 from services.orders.rules import standing
+from services.orders.rules.standing import OrderState
 from services.orders.use_cases.advance import advance, lock_order
 from shared import clock
 
@@ -26,6 +27,8 @@ def note_reserved(session: Session, order_id: UUID, lines: Sequence[Mapping[str,
     order = lock_order(session, order_id)
     hold_until = clock.now() + timedelta(seconds=order.hold_seconds)
     after = standing.reserve(order.standing, hold_until)
+    if order.state == OrderState.PLACED:
+        order.reason = None
     lots = {line["line_no"]: [_kept(lot) for lot in line["lots"]] for line in lines}
     for row in order.lines:
         row.lots = lots.get(row.line_no, [])
@@ -39,7 +42,14 @@ def note_refused(session: Session, order_id: UUID, shortfalls: Sequence[dict[str
         OrderNotFound, WrongOrderState
     """
     order = lock_order(session, order_id)
-    advance(session, order, standing.refuse(order.standing), shortfalls=shortfalls)
+    advance(
+        session,
+        order,
+        standing.refuse(order.standing),
+        # Of one that had been set aside before: why it was asked for once more.
+        reason=order.reason if order.state == OrderState.PLACED else None,
+        shortfalls=shortfalls,
+    )
 
 
 def expire_unpaid(session: Session, now: datetime) -> int:

@@ -82,7 +82,7 @@ def note_returned(session: Session, order_id: UUID) -> None:
 
 
 def note_stopped(session: Session, order_id: UUID) -> None:
-    """Keep that the shipment of a cancelled order was stopped before its goods left.
+    """Keep that the shipment of a cancelled or rejected order was stopped before its goods left.
 
     Raises:
         OrderNotFound
