@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import Table, and_, bindparam, delete, func, literal, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
@@ -165,6 +165,20 @@ def claim(session: Session, request: Request) -> Answer | None:
             )
     else:
         row = connection.execute(_LOOK, names).one_or_none()
+    return _answer_in(row, request)
+
+
+def look(session: Session, request: Request) -> Answer | None:
+    """Return the stored answer to a request, if there is one; claim nothing.
+
+    Raises:
+        IdempotencyKeyReused: the stored answer belongs to another request.
+    """
+    names = {"client": request.client, "key": request.name, "plain": request.key}
+    return _answer_in(session.execute(_LOOK, names).one_or_none(), request)
+
+
+def _answer_in(row: Any, request: Request) -> Answer | None:
     if row is None or row.fingerprint is None:
         return None
     plain = row.key == request.key

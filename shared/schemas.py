@@ -5,11 +5,12 @@ fields pass.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
-from marshmallow.validate import Range
+from marshmallow.validate import Length, Range
 
 from shared.clock import FIRST_DAY, LAST_DAY
 from shared.text import normalised
@@ -107,6 +108,9 @@ class RequestSchema(Schema):
     class Meta:
         unknown = RAISE
 
+    #: Whether the body has parts that count by themselves, so that a flaw in one voids no other.
+    KEEPS_FLAWED = False
+
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         """Add the checks that every field needs; a field's own come first."""
         # A new list each time: bound fields share theirs with the declaration.
@@ -116,6 +120,24 @@ class RequestSchema(Schema):
             field_obj.validators = [*field_obj.validators, check_storable]
         elif isinstance(field_obj, fields.List):
             self.on_bind_field(field_name, field_obj.inner)
+
+    @pre_load
+    def check_sizes(self, data: Any, **_: Any) -> Any:
+        """Refuse a list or an object of too many parts before any part is read."""
+        if isinstance(data, Mapping):
+            wrong = {}
+            for name, field in self.load_fields.items():
+                parts = data.get(field.data_key or name)
+                if isinstance(field, (fields.List, fields.Dict)) and isinstance(parts, list | dict):
+                    try:
+                        for check in field.validators:
+                            if isinstance(check, Length):
+                                check(parts)
+                    except ValidationError as error:
+                        wrong[field.data_key or name] = error.messages
+            if wrong:
+                raise ValidationError(wrong)
+        return data
 
     @pre_load
     def refuse_words_for_booleans(self, data: Any, **_: Any) -> Any:

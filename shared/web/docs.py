@@ -28,7 +28,8 @@ What is the same for all routes:
 - **Lists** come in pages: pass `next` as `cursor` until it is null.
 - **Text** is kept in Unicode's NFC, without invisible characters, outer and repeated spaces; its
   length is that of what is kept. **Dates** are from 1900 to 2199.
-- **Unknown fields and query parameters are refused**, so a misspelt one does no silent harm.
+- **Unknown fields and query parameters are refused**, so a misspelt one does no silent harm; so
+  is a key or a query parameter that comes twice, unless it is a list.
 - **Tracing.** Each answer names its request in `X-Request-Id`; a client may choose the name.
 """
 #: Scripts and styles of our own only; Swagger UI sets styles on elements and has `data:` images.

@@ -1,20 +1,20 @@
 """How requests are read and documented: JSON that is JSON, fields that are known, and why not."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, NoReturn
 
 import flask_smorest
 from flask import Request, request
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
 from webargs.core import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from shared import strict_json
 from shared.errors import BadRequest, Unprocessable
 from shared.idempotency import KEY_PATTERN
-from shared.schemas import Text, check_storable
+from shared.schemas import RequestSchema, Text, check_storable
 from shared.web.access import ACCESS, EVERYBODY
 
 #: OpenAPI's name of the bearer token.
@@ -23,6 +23,11 @@ SECURITY = "bearer"
 IDEMPOTENT = "idempotent"
 NAMING = "naming"
 NAME = "name"
+
+#: Flaws that one answer lists: a body of a megabyte can have a hundred thousand.
+MOST_ERRORS = 100
+#: Characters of a key that is shown to be wrong.
+_LONGEST_KEY = 100
 
 _KEY_PARAMETER = {
     "in": "header",
@@ -65,7 +70,8 @@ class Parser(FlaskParser):
 
         Raises:
             UnsupportedBody: the body is of another type.
-            UnreadableBody: it is no JSON in UTF-8; or there is none, and no field must be there.
+            UnreadableBody: it is no JSON in UTF-8, or says something twice; or there is none, and
+                no field must be there.
         """
         body = req.get_data(cache=True)
         if not body:
@@ -74,12 +80,30 @@ class Parser(FlaskParser):
             return missing
         if not req.is_json:
             raise UnsupportedBody("Send the body with `Content-Type: application/json`.")
+        flaws_are_kept = isinstance(schema, RequestSchema) and schema.KEEPS_FLAWED
         try:
-            return json.loads(
-                body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_number
-            )
-        except (ValueError, RecursionError) as error:
-            raise UnreadableBody(f"The body is no JSON in UTF-8: {error}") from error
+            found = (strict_json.read_flawed if flaws_are_kept else strict_json.read)(body)
+            if flaws_are_kept and isinstance(found, dict):
+                strict_json.refuse_repeated(found)
+            return found
+        except ValueError as error:
+            raise UnreadableBody(f"The body is no JSON in UTF-8: {error}.") from error
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        """Return the query's parameters, of which only lists may be repeated.
+
+        Raises:
+            ValidationFailed: another one is there twice; taking either would be a guess.
+        """
+        lists = {
+            field.data_key or name
+            for name, field in schema.load_fields.items()
+            if isinstance(field, fields.List)
+        }
+        twice = [name for name, values in req.args.lists() if len(values) > 1 and name not in lists]
+        if twice:
+            raise _validation_failed({name: ["Is there twice; give it once."] for name in twice})
+        return super().load_querystring(req, schema)
 
     def handle_error(
         self,
@@ -98,35 +122,52 @@ class Parser(FlaskParser):
         found = error.messages
         if isinstance(found, dict) and len(found) == 1:
             (found,) = found.values()  # webargs puts the place (json, query) above the fields
-        raise ValidationFailed(
-            "Some fields are not as they must be; `errors` says which and why.", errors=found
-        ) from error
+        raise _validation_failed(found) from error
 
 
 def refuse_long_stream() -> None:
-    """Refuse a body that comes in chunks, without a length, and is over the limit.
+    """Refuse a body over the limit before anything else is done with it.
 
-    Werkzeug would cut it at the limit and pass the first part on as if it were the whole: an
-    import would then take half a file.
+    Werkzeug would cut a body that comes in chunks, without a length, at the limit and pass the
+    first part on as if it were the whole: an import would then take half a file.
 
     Raises:
         RequestEntityTooLarge: there is more of it.
     """
     limit = request.max_content_length
-    if limit is None or request.content_length is not None:
-        return  # Werkzeug looks at a length itself
-    if len(request.get_data()) >= limit and request.environ["wsgi.input"].read(1):
-        raise RequestEntityTooLarge
+    if limit is None:
+        return
+    if request.content_length is not None:
+        too_long = request.content_length > limit
+    else:
+        too_long = len(request.get_data()) >= limit and bool(request.environ["wsgi.input"].read(1))
+    if too_long:
+        raise RequestEntityTooLarge(
+            f"The body is larger than the limit of {limit} bytes; send it in parts."
+        )
 
 
-def _number(text: str) -> float | int:
-    """Return 5 for 5.0: JSON has one kind of number, and JSON Schema calls both whole."""
-    value = float(text)
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+def _validation_failed(found: Any) -> ValidationFailed:
+    left = [MOST_ERRORS]
+    shown = _first_of(found, left)
+    more = " There are more than are listed." if left[0] < 0 else ""
+    return ValidationFailed(
+        f"Some fields are not as they must be; `errors` says which and why.{more}", errors=shown
+    )
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+def _first_of(found: Any, left: list[int]) -> Any:
+    """Return the first messages of a tree of them; `left` counts down what may still be shown."""
+    if not isinstance(found, dict):
+        left[0] -= 1
+        return found
+    shown = {}
+    for key, inner in found.items():
+        if left[0] <= 0:
+            left[0] = -1
+            break
+        shown[str(key)[:_LONGEST_KEY]] = _first_of(inner, left)
+    return shown
 
 
 def storable2properties(converter: Any, field: Any, ret: dict[str, Any], **_: Any) -> Any:

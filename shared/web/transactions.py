@@ -1,8 +1,11 @@
-"""Where HTTP opens transactions; with an Idempotency-Key, one around the whole answer."""
+"""Where HTTP opens transactions; with an Idempotency-Key, one for the work and its answer.
+
+No transaction is open while a request is read: on SQLite it would keep all other writers waiting.
+"""
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -37,18 +40,51 @@ NOT_KEPT = (
 )
 
 
+class _AnsweredBefore(Exception):
+    """Raised where a repeated request would begin its work; it has the stored answer."""
+
+    def __init__(self, stored: idempotency.Answer) -> None:
+        self.stored = stored
+
+
+class _Work:
+    """The work of a request with an Idempotency-Key: one transaction, which begins when asked."""
+
+    def __init__(self, asked: idempotency.Request, until: ExitStack) -> None:
+        self.asked = asked
+        self.session: Session | None = None
+        self._until = until
+
+    def begin(self) -> Session:
+        """Return the transaction that holds the key; the first call opens it.
+
+        Raises:
+            _AnsweredBefore: the request was answered before; nothing is to be done.
+        """
+        if self.session is None:
+            here = database()
+            self._until.enter_context(here.limit("request"))
+            self.session = self._until.enter_context(here.sessions())
+            stored = idempotency.claim(self.session, self.asked)
+            if stored is not None:
+                raise _AnsweredBefore(stored)
+        return self.session
+
+
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """Open a transaction that commits at the end; under `@idempotent`, join the one that is open.
+    """Open a transaction that commits at the end; under `@idempotent`, join the request's one.
 
-    An error rolls it back, and with it all that the request has done.
+    Read and check the request before: what it brought must not be parsed in here. An error rolls
+    the transaction back, and with it all that the request has done.
     """
-    joined: Session | None = g.get("session")
-    if joined is None:
+    work: _Work | None = g.get("work")
+    if work is None:
         here = database()
         with here.limit("request"), here.sessions.begin() as session:
             yield session
         return
+    joined = work.begin()
     try:
         yield joined
     except BaseException:
@@ -72,6 +108,8 @@ def idempotent(view: View) -> View:
 
     The work, its answer and the key commit together, so a client that heard nothing learns by
     repeating what became of it. A refusal by a use case undoes the work and is kept as well.
+    The key is claimed where the view opens its transaction; what the view does before, it does
+    again for each repetition.
     """
 
     @wraps(view)
@@ -119,31 +157,47 @@ def _alone_in_process(asked: idempotency.Request) -> Iterator[None]:
             here.running.discard(name)
 
 
-def _answer(asked: idempotency.Request, work: Callable[[], Response]) -> Response:
-    here = database()
-    try:
-        with here.limit("request"), here.sessions() as session:
-            stored = idempotency.claim(session, asked)
-            if stored is not None:
-                return _again(asked, stored)
-            g.session = session
-            answer = work()
+def _answer(asked: idempotency.Request, view: Callable[[], Response]) -> Response:
+    with ExitStack() as until:
+        work = g.work = _Work(asked, until)
+        until.callback(g.pop, "work", None)
+        try:
+            answer = view()
+            session = work.begin()  # also for a view that had nothing to do
             if answer.status_code < 500:
                 _keep(session, asked, answer)
                 session.commit()
             return answer
-    except errors.FarmgateError as error:
-        if isinstance(error, NOT_KEPT) or status_of(error) >= 500:
-            raise
-        refusal = answer_of(error)
-    finally:
-        g.pop("session", None)
+        except _AnsweredBefore as before:
+            return _again(asked, before.stored)
+        except errors.FarmgateError as error:
+            if isinstance(error, NOT_KEPT) or status_of(error) >= 500:
+                stored = None if work.session else _stored_before(asked, error)
+                if stored is None:
+                    raise
+                return _again(asked, stored)
+            refusal = answer_of(error)
+    here = database()
     with here.limit("request"), here.sessions.begin() as session:
         stored = idempotency.claim(session, asked)
         if stored is not None:  # another process was quicker, and its answer is the one that counts
             return _again(asked, stored)
         _keep(session, asked, refusal)
     return refusal
+
+
+def _stored_before(
+    asked: idempotency.Request, refusal: errors.FarmgateError
+) -> idempotency.Answer | None:
+    """Return the answer to a request that would not be taken today, but was when it first came.
+
+    Raises:
+        IdempotencyKeyReused: the stored answer belongs to another request.
+    """
+    if isinstance(refusal, errors.Unavailable):
+        return None
+    with reading() as session:
+        return idempotency.look(session, asked)
 
 
 def _keep(session: Session, asked: idempotency.Request, answer: Response) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from marshmallow import ValidationError, fields
+from marshmallow.validate import Length
 
 from farmgate.services import NAMES, application_of
 from shared.schemas import RequestSchema, Text
@@ -36,7 +37,7 @@ def _fields(kind: type[fields.Field[Any]]) -> list[Any]:
         if not schema.__module__.startswith(("services.", "shared.")):
             continue
         for name, field in schema._declared_fields.items():
-            while isinstance(field, fields.List):
+            while isinstance(field, fields.List) and not issubclass(kind, fields.List):
                 field = field.inner
             owner = next(c for c in reversed(schema.__mro__) if name in _declared(c))
             if isinstance(field, kind) and (owner.__name__, name) not in EXACT:
@@ -84,3 +85,11 @@ def test_moments_that_no_time_zone_can_bear_are_refused(field: fields.DateTime) 
     ):
         with pytest.raises(ValidationError):
             field.deserialize(moment)
+
+
+@pytest.mark.parametrize("field", [*_fields(fields.List), *_fields(fields.Dict)])
+def test_a_list_or_an_object_says_how_many_parts_it_may_have(field: fields.Field[Any]) -> None:
+    if isinstance(field, fields.Dict) and field.value_field is None:
+        return  # free JSON, such as the data of an event, of which no part is looked at
+
+    assert any(isinstance(check, Length) and check.max for check in field.validators)

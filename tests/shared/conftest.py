@@ -101,12 +101,12 @@ def blueprint_of(door: Door) -> Blueprint:
 
         It may not weigh more than 1000 grams.
         """
-        door.entered += 1
-        if door.meanwhile is not None:
-            door.meanwhile()
-            door.meanwhile = None
         thing = Thing(id=new_id(), name=thing_in["name"], grams=thing_in["grams"], version=0)
         with transaction() as session:
+            door.entered += 1
+            if door.meanwhile is not None:
+                door.meanwhile()
+                door.meanwhile = None
             session.add(thing)
             session.flush()
             outbox.record(

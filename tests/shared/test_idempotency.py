@@ -15,11 +15,13 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from flask import Flask
 from flask.testing import FlaskClient
+from marshmallow import ValidationError
 from sqlalchemy import func, insert, select, text
 
 from shared import clock, idempotency
 from shared.config import Settings
 from shared.database import Database
+from shared.schemas import RequestSchema
 from shared.sealing import seal, unseal
 from shared.tables import IdempotencyKey, Outbox
 
@@ -151,6 +153,30 @@ def test_what_may_be_mended_is_not_kept(
 
     assert (kept(database), names()) == (0, [])
     assert client.post(THINGS, json=THING, headers=headers).status_code == 201
+
+
+def test_a_request_that_would_be_refused_today_is_answered_as_it_was(
+    client: FlaskClient,
+    token: Headers,
+    names: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An upgrade may bring stricter fields; a client that heard nothing still repeats."""
+    headers = token("things:write")
+    first = client.post(THINGS, json=THING, headers=headers)
+
+    def stricter(*_: Any, **__: Any) -> Any:
+        raise ValidationError("No longer.")
+
+    monkeypatch.setattr(RequestSchema, "load", stricter)
+    again = client.post(THINGS, json=THING, headers=headers)
+    other = client.post(THINGS, json=THING | {"grams": 6}, headers=headers)
+    new = client.post(THINGS, json=THING, headers=token("things:write"))
+
+    assert (again.data, again.headers["Idempotency-Replayed"]) == (first.data, "true")
+    assert other.json["type"] == "/problems/idempotency-key-reused"
+    assert new.json["type"] == "/problems/validation-failed"
+    assert names() == ["stone"]
 
 
 def test_a_missing_scope_uses_up_no_key(

@@ -3,13 +3,17 @@
 import io
 import json
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from marshmallow import fields
+from marshmallow.validate import Length
 from sqlalchemy import select
+from sqlalchemy import text as sql
 
 from shared import clock, errors, web
 from shared.config import Settings
@@ -17,6 +21,7 @@ from shared.database import Database
 from shared.schemas import RequestSchema
 from shared.tables import Outbox
 from shared.web import Blueprint, problems, public
+from shared.web.requests import MOST_ERRORS
 
 Headers = Callable[..., dict[str, str]]
 V1 = "/api/things/v1"
@@ -162,8 +167,12 @@ def test_a_body_that_is_no_object_is_refused(
         b'{"name": "\xff", "grams": 1}',
         b"[" * 100_000,
         b'{"grams": ' + b"9" * 5000 + b"}",
+        b'{"name": "stone", "grams": 1e400}',
+        b'{"name": "stone", "grams": 1, "labels": ' + b"[" * 65 + b"]" * 65 + b"}",
+        b'{"name": "stone", "grams": 1',
+        b'{"name": "stone", "grams": 1, "labels": {"a": 1, "a": 1}}',
     ],
-    ids=["cut", "nan", "infinity", "latin", "deep", "digits"],
+    ids=["cut", "nan", "infinity", "latin", "deep", "digits", "huge", "deeper", "open", "twice"],
 )
 def test_a_body_that_is_no_json_is_refused(
     client: FlaskClient, token: Headers, body: bytes
@@ -175,6 +184,58 @@ def test_a_body_that_is_no_json_is_refused(
     assert (answer.status_code, answer.json["type"]) == (400, "/problems/unreadable-body")
 
 
+def test_a_repeated_key_is_refused_by_its_name(
+    client: FlaskClient, token: Headers, names: Callable[[], list[str]]
+) -> None:
+    headers = token("things:write") | {"Content-Type": "application/json"}
+    body = b'{"name": "stone", "grams": 5, "grams": 500}'
+
+    answer = client.post(f"{V1}/things", data=body, headers=headers)
+
+    assert (answer.status_code, answer.json["type"]) == (400, "/problems/unreadable-body")
+    assert "the key 'grams' is there twice" in answer.json["detail"]
+    assert names() == []
+
+
+def test_a_body_with_a_byte_order_mark_is_read(client: FlaskClient, token: Headers) -> None:
+    headers = token("things:write") | {"Content-Type": "application/json"}
+    body = b"\xef\xbb\xbf" + json.dumps(THING).encode()
+
+    assert client.post(f"{V1}/things", data=body, headers=headers).status_code == 201
+
+
+def test_a_body_with_a_hundred_thousand_flaws_is_answered_with_the_first_hundred(
+    client: FlaskClient, token: Headers
+) -> None:
+    answer = add(client, token("things:write"), **{f"{n:06}" * 3: 1 for n in range(40_000)})
+
+    assert answer.status_code == 422
+    assert len(answer.json["errors"]) == MOST_ERRORS
+    assert "more than are listed" in answer.json["detail"]
+
+
+def test_a_long_key_is_shown_in_short(client: FlaskClient, token: Headers) -> None:
+    answer = add(client, token("things:write"), **{"k" * 900_000: 1})
+
+    assert (answer.status_code, len(answer.data) < 1000) == (422, True)
+
+
+def test_a_request_that_is_refused_for_its_body_waits_for_no_other_writer(
+    client: FlaskClient, token: Headers, database: Database
+) -> None:
+    with database.sessions.begin() as session:
+        session.execute(
+            sql("INSERT INTO things (id, name, grams, version) VALUES ('0', 'a', 1, 0)")
+            if database.is_sqlite
+            else sql("LOCK TABLE things")
+        )
+        begun = monotonic()
+        answer = add(client, token("things:write"), grams=0)
+
+    assert answer.status_code == 422
+    assert monotonic() - begun < 1
+
+
 def test_a_body_of_another_type_is_refused(client: FlaskClient, token: Headers) -> None:
     headers = token("things:write") | {"Content-Type": "text/plain"}
 
@@ -183,10 +244,13 @@ def test_a_body_of_another_type_is_refused(client: FlaskClient, token: Headers) 
     assert (answer.status_code, answer.json["type"]) == (415, "/problems/unsupported-body")
 
 
-def test_a_body_over_the_limit_is_refused(client: FlaskClient, token: Headers) -> None:
+def test_a_body_over_the_limit_is_refused_with_the_limit(
+    client: FlaskClient, token: Headers, settings: Settings
+) -> None:
     answer = add(client, token("things:write"), name="x" * 2_000_000)
 
     assert (answer.status_code, answer.json["type"]) == (413, "/problems/request-entity-too-large")
+    assert f"limit of {settings.max_body_bytes} bytes" in answer.json["detail"]
 
 
 @pytest.mark.parametrize(("over", "status"), [(0, 201), (1, 413), (1_000_000, 413)])
@@ -217,6 +281,21 @@ def test_an_unknown_word_in_a_query_is_refused(client: FlaskClient, token: Heade
 
     assert answer.status_code == 422
     assert answer.json["errors"] == {"colour": ["Unknown field."]}
+
+
+def test_a_word_that_comes_twice_in_a_query_is_refused(client: FlaskClient, token: Headers) -> None:
+    answer = client.get(
+        f"{V1}/things?heavier_than=900&heavier_than=0", headers=token("things:read")
+    )
+
+    assert answer.status_code == 422
+    assert answer.json["errors"] == {"heavier_than": ["Is there twice; give it once."]}
+
+
+def test_a_list_in_a_query_may_have_several_words(client: FlaskClient, token: Headers) -> None:
+    trace = f"{V1}/trace/{UUID(int=1)}?subject=lot/1&subject=lot/2"
+
+    assert client.get(trace, headers=token("operate")).status_code == 200
 
 
 def test_a_path_nobody_knows_is_a_problem(client: FlaskClient) -> None:
@@ -413,6 +492,26 @@ def test_a_schema_bounds_every_whole_number_it_reads() -> None:
         numbers = fields.List(fields.Integer())
 
     assert set(Request().validate({"numbers": [1, 2**63]})["numbers"]) == {1}
+
+
+def test_a_list_or_an_object_of_too_many_parts_is_refused_before_a_part_is_read() -> None:
+    read = []
+
+    class Part(fields.String):
+        def _deserialize(self, value: Any, *rest: Any, **options: Any) -> Any:
+            read.append(value)
+            return super()._deserialize(value, *rest, **options)
+
+    class Request(RequestSchema):
+        parts = fields.List(Part(), validate=Length(max=2))
+        named = fields.Dict(fields.String(), Part(), validate=Length(max=2))
+
+    few = {"parts": ["a", "b"], "named": {"a": "c"}}
+    assert Request().load(few) == few
+    assert read == ["a", "b", "c"]
+    many = {"parts": ["d"] * 3, "named": dict.fromkeys("abc", "d")}
+    assert set(Request().validate(many)) == {"parts", "named"}
+    assert "d" not in read
 
 
 def test_moments_in_a_problem_are_written_as_everywhere(app: Flask) -> None:

@@ -42,6 +42,8 @@ class ListStationSalesRequest(PageRequest):
 class ImportEntriesRequest(RequestSchema):
     """A till's exported file: entries of the journal of one epoch of a device."""
 
+    KEEPS_FLAWED = True
+
     device_id = fields.UUID(required=True)
     epoch = _epoch(required=True, strict=True)
     format = fields.Integer(load_default=1, strict=True, validate=validate.OneOf((1,)))

@@ -26,6 +26,8 @@ class Entries(fields.Field[list[Any]]):
 class UploadEntriesRequest(RequestSchema):
     """Entries of a till's journal, in any order."""
 
+    KEEPS_FLAWED = True
+
     format = fields.Integer(
         required=True,
         strict=True,
