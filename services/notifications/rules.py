@@ -100,6 +100,7 @@ TEMPLATES: Mapping[str, Template] = {
         ),
         Template("order_confirmed", "orders.order_confirmed.v1", "buyer", 2 * _DAY),
         Template("goods_sold", "orders.order_confirmed.v1", "producer", 3 * _DAY),
+        Template("sale_replaced", "orders.order_confirmed.v1", "producer", 3 * _DAY),
         Template("order_rejected", "orders.order_rejected.v1", "buyer", 3 * _DAY),
         Template("order_expired", "orders.order_expired.v1", "buyer", 3 * _DAY),
         Template("order_cancelled", "orders.order_cancelled.v1", "buyer", 3 * _DAY),
@@ -117,6 +118,15 @@ TEMPLATES: Mapping[str, Template] = {
         Template("shipment_delivered", "logistics.shipment_delivered.v1", "buyer", 3 * _DAY),
         Template("shipment_collected", "logistics.shipment_collected.v1", "buyer", 3 * _DAY),
         Template("delivery_failed", "logistics.delivery_failed.v1", "buyer", 3 * _DAY),
+        # The same fact with the reason `lot_recalled`.
+        Template("parcel_recalled", "logistics.delivery_failed.v1", "buyer", 14 * _DAY),
+        Template(
+            "goods_recalled",
+            "logistics.shipment_recalled.v1",
+            "buyer",
+            30 * _DAY,
+            urgent=True,
+        ),
         Template("goods_returned", "logistics.shipment_returned.v1", "producer", 7 * _DAY),
         Template("order_returned", "orders.order_returned.v1", "buyer", 7 * _DAY),
         Template("sale_completed", "orders.order_completed.v1", "producer", 7 * _DAY),

@@ -34,6 +34,7 @@ from shared.events import (
     ShipmentDelivered,
     ShipmentDispatched,
     ShipmentPlanned,
+    ShipmentRecalled,
     ShipmentReturned,
     StockReserved,
 )
@@ -79,7 +80,11 @@ def test_a_confirmed_order_is_told_to_the_buyer_and_to_each_producer_once(
 
 
 CASES: list[tuple[type[Event], dict[str, Any], list[tuple[str, str]]]] = [
-    (OrderRejected, {"reason": "stock", "shortfalls": []}, [("order_rejected", "order")]),
+    (
+        OrderRejected,
+        {"reason": "lot_recalled", "shortfalls": []},
+        [("order_rejected", "order"), ("sale_cancelled", "enterprise")],
+    ),
     (OrderExpired, {}, [("order_expired", "order")]),
     (
         OrderCancelled,
@@ -128,6 +133,11 @@ SHIPMENT_CASES: list[tuple[type[Event], dict[str, Any], list[tuple[str, str]]]] 
     (ShipmentDelivered, {"collected_fen": 204000}, [("shipment_delivered", "order")]),
     (ShipmentCollected, {"collected_fen": 204000}, [("shipment_collected", "order")]),
     (DeliveryFailed, {"reason": "nobody home"}, [("delivery_failed", "order")]),
+    (DeliveryFailed, {"reason": "lot_recalled"}, [("parcel_recalled", "order")]),
+    (ShipmentRecalled, {"where": "with_buyer", "lots": []}, [("goods_recalled", "order")]),
+    # Facts that follow say what becomes of the order.
+    (ShipmentRecalled, {"where": "here", "lots": []}, []),
+    (ShipmentRecalled, {"where": "on_its_way", "lots": []}, []),
 ]
 
 
@@ -140,6 +150,77 @@ def test_each_fact_of_logistics_tells_those_concerned(
     deliver(contract, **confirmed.shipment(**facts))
 
     assert told(messages)[before:] == expected
+
+
+def test_an_order_confirmed_again_is_news_for_those_producers_only_whose_share_changed(
+    deliver, placed, messages
+):
+    """The buyer gets the same goods, and was told that the order stands."""
+    other, stranger = new_id(), new_id()
+    first = placed.confirmed()
+    first["lines"][0]["lots"][1]["producer_id"] = other
+    again = placed.confirmed()
+    again["lines"][0]["lots"][1]["producer_id"] = stranger
+    deliver(OrderConfirmed, **first)
+    before = len(messages())
+
+    deliver(OrderConfirmed, **again)
+
+    new = {(each.template, each.recipient): each.facts["lines"] for each in messages()[before:]}
+    assert new == {
+        ("goods_sold", f"enterprise:{stranger}"): [[str(placed.variant_id), 500]],
+        ("sale_replaced", f"enterprise:{other}"): [[str(placed.variant_id), 500]],
+    }
+    deliver(OrderCompleted, **placed.ref(total_fen=204000))
+    assert {each.recipient for each in messages("sale_completed")} == {
+        f"enterprise:{placed.producer_id}",
+        f"enterprise:{stranger}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [("out_of_stock", "库存不足"), ("lot_recalled", "已被召回，没有其他批次")]
+)
+def test_a_rejected_buyer_is_told_whether_the_goods_were_short_or_recalled(
+    client, token, deliver, placed, reason, words
+):
+    deliver(OrderRejected, **placed.ref(reason=reason, shortfalls=[]))
+
+    inbox = client.get(
+        "/api/notifications/v1/inbox", headers=token("messages:read", subject="dolma")
+    )
+
+    assert words in inbox.json["items"][0]["body"]
+
+
+def test_a_buyer_who_has_recalled_goods_is_warned_of_the_lot_at_any_hour(
+    client, token, deliver, confirmed, messages
+):
+    deliver(OrderCompleted, **confirmed.ref(total_fen=204000))
+    (taken,) = confirmed.taken()
+    lots = [lot | {"lot_code": f"L-{3 - number}"} for number, lot in enumerate(taken["lots"], 1)]
+
+    deliver(ShipmentRecalled, **confirmed.shipment(where="with_buyer", lots=lots))
+
+    (message,) = messages("goods_recalled")
+    assert (message.facts["lots"], TEMPLATES[message.template].urgent) == (["L-1", "L-2"], True)
+    inbox = client.get(
+        "/api/notifications/v1/inbox", headers=token("messages:read", subject="dolma")
+    )
+    assert "批次 L-1, L-2 的货物已被召回。请勿食用" in inbox.json["items"][0]["body"]
+
+
+def test_a_contact_is_kept_longer_when_its_buyer_must_be_warned(deliver, database, confirmed):
+    def unused_since():
+        with database.readers() as reader:
+            return reader.get_one(OrderCopy, confirmed.order_id).contact_unused_since
+
+    deliver(OrderCompleted, **confirmed.ref(total_fen=204000))
+    before = unused_since()
+
+    deliver(ShipmentRecalled, **confirmed.shipment(where="with_buyer", lots=[]))
+
+    assert unused_since() > before
 
 
 def test_producers_learn_what_came_back(deliver, confirmed, messages):

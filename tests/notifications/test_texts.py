@@ -13,6 +13,8 @@ from services.notifications.texts import Facts, Incomplete, Line
 KEYS = {f"{name}.{part}" for name in TEMPLATES for part in ("title", "body")} | {
     "note.collect",
     "note.deliver",
+    "note.out_of_stock",
+    "note.recalled",
     "note.due",
     "note.promise",
 }
@@ -32,6 +34,7 @@ def some_facts(**changes: Any) -> Facts:
             "site": {"zh": "巴河镇", "bo": "སྤ་ཧོ།", "en": "Bahe Town"},
             "promised_on": date(2026, 8, 22),
             "code": "123456",
+            "lots": ["L-1"],
         }
         | changes
     )

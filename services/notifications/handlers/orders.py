@@ -74,24 +74,33 @@ def on_payment_refunded(session: Session, event: Envelope) -> None:
 
 
 def on_order_confirmed(session: Session, event: Envelope) -> None:
-    """Tell the buyer, and everyone whose lots were taken."""
+    """Tell the buyer, and everyone whose lots were taken.
+
+    An order that is confirmed once more, since a lot was recalled, is news for producers only.
+    """
     order, confirmed = order_of(session, event), event.data
+    before, after = order.sales, use_cases.sales_of(confirmed["lines"])
     order.order_ref = confirmed["order_ref"]
     order.site_id = confirmed["site_id"]
     order.collect = confirmed["collect"]
     order.due_fen = confirmed["due_fen"]
     order.settled = True
     order.contact_unused_since = None  # an expired order can be paid late, and stand again
-    order.sales = use_cases.sales_of(confirmed["lines"])
-    tell_buyer(session, event, order, "order_confirmed")
-    tell_producers(session, event, order, "goods_sold", order.sales)
+    order.sales = after
+    if before is None:
+        tell_buyer(session, event, order, "order_confirmed")
+    tell_producers(session, event, order, "goods_sold", use_cases.sales_beyond(after, before or ()))
+    tell_producers(
+        session, event, order, "sale_replaced", use_cases.sales_beyond(before or (), after)
+    )
 
 
 def on_order_rejected(session: Session, event: Envelope) -> None:
-    """Tell the buyer."""
+    """Tell the buyer why, and the producers if they had been told of a sale."""
     order = order_of(session, event)
     _end(order, event.time)
-    tell_buyer(session, event, order, "order_rejected")
+    tell_buyer(session, event, order, "order_rejected", reason=event.data["reason"])
+    tell_producers(session, event, order, "sale_cancelled", order.sales)
 
 
 def on_order_expired(session: Session, event: Envelope) -> None:

@@ -48,9 +48,22 @@ def on_shipment_collected(session: Session, event: Envelope) -> None:
     tell_buyer(session, event, order_of(session, event), "shipment_collected")
 
 
+def on_shipment_recalled(session: Session, event: Envelope) -> None:
+    """Warn the buyer who has the goods; what becomes of others is told by facts that follow."""
+    if event.data["where"] == "with_buyer":
+        order = order_of(session, event)
+        if order.contact_unused_since is not None:
+            # The contact is of use once more.
+            order.contact_unused_since = event.time
+        lots = sorted({lot["lot_code"] for lot in event.data["lots"]})
+        tell_buyer(session, event, order, "goods_recalled", lots=lots)
+
+
 def on_delivery_failed(session: Session, event: Envelope) -> None:
     """Tell the buyer."""
-    tell_buyer(session, event, order_of(session, event), "delivery_failed")
+    is_recalled = event.data["reason"] == "lot_recalled"
+    template = "parcel_recalled" if is_recalled else "delivery_failed"
+    tell_buyer(session, event, order_of(session, event), template)
 
 
 def on_shipment_returned(session: Session, event: Envelope) -> None:

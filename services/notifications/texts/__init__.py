@@ -46,6 +46,10 @@ class Facts:
     site: Mapping[str, str] | None = None
     promised_on: date | None = None
     code: str | None = None
+    #: Why an order was rejected, as a code.
+    reason: str | None = None
+    #: Codes of recalled lots.
+    lots: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,11 @@ def _promise(facts: Facts, language: str) -> str:
     return _fill("note.promise", language, facts) if facts.promised_on else ""
 
 
+def _refusal(facts: Facts, language: str) -> str:
+    note = "note.recalled" if facts.reason == "lot_recalled" else "note.out_of_stock"
+    return _fill(note, language, facts)
+
+
 #: Placeholder in the catalogues → how its value is written.
 PLACEHOLDERS: Mapping[str, Callable[[Facts, str], str]] = {
     "ref": lambda facts, language: str(_known(facts.order_ref, "order_ref")),
@@ -192,6 +201,8 @@ PLACEHOLDERS: Mapping[str, Callable[[Facts, str], str]] = {
     "site": lambda facts, language: name(_known(facts.site, "site"), language),
     "date": lambda facts, language: day(_known(facts.promised_on, "promised_on"), language),
     "code": lambda facts, language: str(_known(facts.code, "code")),
+    "lots": lambda facts, language: ", ".join(_known(facts.lots, "lots")),
+    "refusal": _refusal,
     "handover": _handover,
     "payment": _payment,
     "promise": _promise,

@@ -24,7 +24,13 @@ from services.notifications.use_cases.inbox import (
 from services.notifications.use_cases.outgoing import Outgoing
 from services.notifications.use_cases.preferences import read_preferences, set_preferences
 from services.notifications.use_cases.record import record_attempts
-from services.notifications.use_cases.tell import know_told, sales_of, tell_buyer, tell_producers
+from services.notifications.use_cases.tell import (
+    know_told,
+    sales_beyond,
+    sales_of,
+    tell_buyer,
+    tell_producers,
+)
 from services.notifications.use_cases.verify import compare, order_facts
 
 __all__ = [
@@ -50,6 +56,7 @@ __all__ = [
     "read_message",
     "read_preferences",
     "record_attempts",
+    "sales_beyond",
     "sales_of",
     "set_preferences",
     "shown",

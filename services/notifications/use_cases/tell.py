@@ -97,6 +97,21 @@ def sales_of(lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def sales_beyond(
+    sales: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return what is in `sales` and not in `others`, by producer and variant."""
+    rest: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for each, sign in ((sales, 1), (others, -1)):
+        for sale in each:
+            rest[sale["producer_id"], sale["variant_id"]] += sign * sale["quantity"]
+    return [
+        {"producer_id": producer_id, "variant_id": variant_id, "quantity": quantity}
+        for (producer_id, variant_id), quantity in rest.items()
+        if quantity > 0
+    ]
+
+
 def _queue(
     session: Session,
     template: str,

@@ -76,6 +76,8 @@ class Copies:
             site=site.names if site else None,
             promised_on=order.promised_on,
             code=facts.get("code"),
+            reason=facts.get("reason"),
+            lots=facts.get("lots"),
         )
 
     def _lines(self, lines: Iterable[Sequence[Any]]) -> list[texts.Line] | None:
