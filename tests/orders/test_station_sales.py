@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from services.orders.models import TillEntry
-from shared.events import OverdraftSettled
+from shared.events import HandOverRefused, OverdraftSettled
 from shared.ids import new_id
 
 Builder = Callable[..., dict[str, Any]]
@@ -157,6 +157,10 @@ def test_a_file_of_a_device_that_nobody_enrolled_is_refused(
 # --- Disputes ------------------------------------------------------------------------------------
 
 
+def _too_much() -> dict[str, Any]:
+    return {"line_no": 1, "quantity": 1001, "refund_fen": 6800, "restock": True}
+
+
 @pytest.mark.parametrize(
     ("book_cash", "resolution", "held_fen"),
     [(True, "cash_booked", 13_600 - 6800), (False, "noted", 13_600)],
@@ -186,10 +190,6 @@ def test_a_disputed_return_is_acknowledged_and_its_cash_counts_if_it_was_given_b
     assert (decided.status_code, decided.json["type"]) == (409, "/problems/not-disputed")
 
 
-def _too_much() -> dict[str, Any]:
-    return {"line_no": 1, "quantity": 1001, "refund_fen": 6800, "restock": True}
-
-
 def test_a_void_whose_sale_is_lost_for_ever_can_be_decided_and_stays_so(
     till: Any, an_entry: Builder, tell: Tell, ask: Ask, recorded_events: Recorded
 ) -> None:
@@ -210,10 +210,59 @@ def test_what_is_unreadable_is_acknowledged(
 ) -> None:
     till.upload(an_entry(kind, 1, colour="red"))
 
-    answer = tell(f"station-sales/{till.id_of(1)}/acknowledge", note="seen", book_cash=True)
+    answer = tell(f"station-sales/{till.id_of(1)}/acknowledge", note="seen")
 
     assert (answer.json["status"], answer.json["resolution"]) == ("acknowledged", "noted")
     assert ask("verify")["differences"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "why"),
+    [
+        ("sale", {"colour": "red"}, "it cannot be read"),
+        ("return", {"colour": "red"}, "it cannot be read"),
+        ("return", {"lines": [_too_much()], "payment": "mobile"}, "given back by mobile"),
+        ("return", {"lines": [_too_much() | {"refund_fen": 0}], "refund_fen": 0}, "moves no cash"),
+        ("order", {"colour": "red"}, "it cannot be read"),
+    ],
+)
+def test_no_cash_is_said_to_be_booked_where_none_is(
+    till: Any,
+    an_entry: Builder,
+    tell: Tell,
+    ask: Ask,
+    read_entry: ReadEntry,
+    kind: str,
+    changes: dict[str, Any],
+    why: str,
+) -> None:
+    till.upload(
+        an_entry("sale", 1), an_entry(kind, 2, **({"of": 1} if kind == "return" else {}), **changes)
+    )
+    before = ask("cash/custody")
+
+    answer = tell(f"station-sales/{till.id_of(2)}/acknowledge", note="seen", book_cash=True)
+
+    assert (answer.status_code, answer.json["type"]) == (409, "/problems/nothing-to-book")
+    assert why in answer.json["detail"]
+    assert read_entry(till.id_of(2)).status == "disputed"
+    assert ask("cash/custody") == before
+
+
+def test_the_cash_of_a_parcel_that_was_refused_is_not_booked_twice(
+    till: Any, an_entry: Builder, tell: Tell, ask: Ask, deliver: Deliver
+) -> None:
+    given = an_entry("hand_over", 1)
+    till.upload(given)
+    shipment_id = UUID(given["shipment_id"])
+    deliver(HandOverRefused, shipment_id=shipment_id, entry_id=till.id_of(1), reason="wrong-code")
+
+    answer = tell(f"station-sales/{till.id_of(1)}/acknowledge", note="seen", book_cash=True)
+
+    assert (answer.status_code, answer.json["type"]) == (409, "/problems/nothing-to-book")
+    assert ask("cash/custody")["items"][0]["held_fen"] == 13_600
+    noted = tell(f"station-sales/{till.id_of(1)}/acknowledge", note="seen")
+    assert noted.json["resolution"] == "noted"
 
 
 def test_a_second_copy_that_never_counted_is_acknowledged(

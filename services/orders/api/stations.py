@@ -9,6 +9,7 @@ from services.orders.rules.till import read_entry
 from services.orders.schemas import stations as schemas
 from services.orders.schemas.till import UploadedEntriesResponse
 from services.orders.use_cases import entries, stations
+from services.orders.use_cases.correct import correct
 from services.orders.use_cases.upload import upload
 from shared import clock
 from shared.paging import Page, page, page_of
@@ -89,6 +90,28 @@ def acknowledge_entry(acknowledge_in: dict[str, Any], sale_id: UUID) -> TillEntr
     """
     with transaction() as session:
         return entries.acknowledge(session, sale_id, **acknowledge_in, by=caller().subject)
+
+
+@blp.post("/station-sales/<uuid:sale_id>/correct")
+@scope("stations:operate")
+@idempotent
+@blp.arguments(schemas.CorrectEntryRequest, example=schemas.CORRECTION_EXAMPLE)
+@blp.response(200, schemas.StationSaleDetailResponse)
+def correct_entry(correct_in: dict[str, Any], sale_id: UUID) -> TillEntry:
+    """Change what could not be read of an entry, or a label that is flagged, and let it count.
+
+    `changes` is a JSON merge patch of the entry's body: null takes a field away. An unreadable
+    entry is booked as if it had come like this, in goods and money; of a readable one, the clerk
+    or the contact of an order can be changed where it is flagged. What the till sent is kept.
+    """
+    with transaction() as session:
+        return correct(
+            session,
+            sale_id,
+            **correct_in,
+            by=caller().subject,
+            limits=limits(settings().environment),
+        )
 
 
 @blp.get("/till/devices")

@@ -21,6 +21,7 @@ from services.orders.models.base import Base, one_of
 from services.orders.rules.till import CLOCK_OFF, UNREADABLE, EntryKind, EntryStatus
 from shared.events import COUNTER_PAYMENTS
 
+_FLAGGED = "CAST(flags AS TEXT) NOT IN ('[]', 'null')"
 _OPEN = "status IN ('waiting', 'disputed', 'settled', 'acknowledged')"
 
 
@@ -66,9 +67,9 @@ class TillEntry(Base):
     #: Why it is, or was, disputed, as a code; and in words.
     reason: Mapped[str | None] = mapped_column(String(60))
     detail: Mapped[str | None]
-    #: How a dispute ended: covered, lost, voided, cash_booked, noted.
+    #: How a dispute ended: covered, lost, voided, cash_booked, noted, corrected.
     resolution: Mapped[str | None] = mapped_column(String(20))
-    #: Who acknowledged it, and what they said.
+    #: Who acknowledged or corrected it, and what they said.
     resolved_by: Mapped[str | None] = mapped_column(String(255))
     note: Mapped[str | None]
     #: What is odd about it and no reason to dispute it, as codes.
@@ -91,8 +92,10 @@ class TillEntry(Base):
     #: Taken from the buyer, or given back.
     total_fen: Mapped[int | None]
     payment: Mapped[str | None] = mapped_column(String(10))
-    #: As it came, without what concerns a buyer's person.
+    #: As it came, or as an operator corrected it, without what concerns a buyer's person.
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
+    #: As it came, where an operator corrected it.
+    sent: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     #: What a void or return took back, once it has taken effect; lines as in the event.
     taken: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     version: Mapped[int]
@@ -123,6 +126,12 @@ class TillEntry(Base):
             "arrival",
             sqlite_where=text(_OPEN),
             postgresql_where=text(_OPEN),
+        ),
+        Index(
+            "ix_till_entries_flagged",
+            "arrival",
+            sqlite_where=text(_FLAGGED),
+            postgresql_where=text(_FLAGGED),
         ),
         Index(
             "ix_till_entries_of_entry_id",

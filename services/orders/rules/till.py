@@ -132,6 +132,18 @@ def read_entry(raw: Any) -> Read:
     return entry
 
 
+def merged(body: Any, changes: Any) -> Any:
+    """Return a body with changes, which are a JSON merge patch: null takes a field away."""
+    if not isinstance(changes, Mapping):
+        return changes
+    kept = dict(body) if isinstance(body, Mapping) else {}
+    for name, value in changes.items():
+        kept[name] = merged(kept.get(name), value)
+        if value is None:
+            del kept[name]
+    return kept
+
+
 def _read(number: int, raw: dict[str, Any]) -> Read:
     claimed = raw.get("kind")
     reader = _READERS.get(claimed) if isinstance(claimed, str) else None

@@ -65,8 +65,27 @@ class AcknowledgeEntryRequest(RequestSchema):
     note = Text(500, required=True)
     book_cash = fields.Boolean(
         load_default=False,
-        metadata={"description": "True: what was given back leaves the clerk's custody."},
+        metadata={
+            "description": "True: what was given back leaves the clerk's custody; 409 "
+            "nothing-to-book where nothing would."
+        },
     )
+
+
+class CorrectEntryRequest(RequestSchema):
+    """What an operator changes of an entry, and why."""
+
+    changes = fields.Dict(
+        keys=fields.String(),
+        required=True,
+        validate=validate.Length(1, 20),
+        metadata={"description": "A JSON merge patch (RFC 7396) of the entry's body."},
+    )
+    note = Text(500, required=True)
+
+
+#: A field that no till writes is taken away, as the document shows it.
+CORRECTION_EXAMPLE = {"changes": {"colour": None, "shift": 12}, "note": "Asked the clerk."}
 
 
 class StationLineResponse(ResponseSchema):
@@ -93,7 +112,7 @@ class StationSaleResponse(ResponseSchema):
     resolution = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "covered, lost, voided, cash_booked or noted."},
+        metadata={"description": "covered, lost, voided, cash_booked, noted or corrected."},
     )
     resolved_by = fields.String(required=True, allow_none=True)
     note = fields.String(required=True, allow_none=True)
@@ -141,6 +160,12 @@ class StationSaleDetailResponse(StationSaleResponse):
     """An entry of a till's journal with all that was said, but for what concerns a buyer."""
 
     body = fields.Dict(keys=fields.String(), required=True)
+    sent = fields.Dict(
+        keys=fields.String(),
+        required=True,
+        allow_none=True,
+        metadata={"description": "What the till sent, where an operator corrected it."},
+    )
 
 
 class TillDeviceResponse(ResponseSchema):

@@ -1,7 +1,7 @@
 """Keep count of the cash that stations' clerks hold: taken, given back, handed on, written off."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -132,6 +132,20 @@ def write_off(
     )
     _book(session, [row])
     return CashEntry(**row)
+
+
+def hand_to(session: Session, entries: Sequence[TillEntry], clerk: str) -> None:
+    """Let what entries of one clerk moved be another clerk's, whose name was not clear."""
+    booked = session.scalars(
+        select(CashEntry).where(CashEntry.entry_id.in_([entry.id for entry in entries]))
+    ).all()
+    changes: defaultdict[tuple[UUID, str], cash.Change] = defaultdict(cash.Change)
+    for row in booked:
+        changes[row.site_id, row.clerk].add(row.cause, -row.amount_fen)
+        changes[row.site_id, clerk].add(row.cause, row.amount_fen)
+        row.clerk = clerk
+    if changes:
+        _change(session, changes)
 
 
 def _check_site(session: Session, site_id: UUID) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.orders.models import TillEntry
-from services.orders.rules.till import SELLING, EntryKind, EntryStatus
+from services.orders.rules.till import SELLING, TAKING, UNREADABLE, EntryKind, EntryStatus
 from services.orders.use_cases import cash
 from shared import clock
 from shared.errors import Conflict, NotFound
@@ -24,12 +24,16 @@ class NotDisputed(Conflict):
     """Raised when there is nothing to decide about an entry, or it is decided already."""
 
 
+class NothingToBook(Conflict):
+    """Raised when cash shall be booked of an entry that took none out of a clerk's custody."""
+
+
 class GoodsToDecide(Conflict):
     """Raised when a disputed sale's goods need a decision of catalog before it is settled."""
 
 
 #: How an operator's word ended a dispute.
-CASH_BOOKED, NOTED = "cash_booked", "noted"
+CASH_BOOKED, NOTED, CORRECTED = "cash_booked", "noted", "corrected"
 _SOLD = ("line_no", "variant_id", "lot_id", "quantity", "line_total_fen")
 
 
@@ -136,15 +140,17 @@ def acknowledge(
 ) -> TillEntry:
     """Put an operator's decision to a dispute that moves no stock, and return the entry.
 
-    With `book_cash` what a void or return gave back leaves the clerk's custody. What waits for
-    an entry that will never come may be decided in the same way.
+    With `book_cash` what a void or return gave back leaves the clerk's custody; without it no
+    goods and no money are booked. What waits for an entry that will never come may be decided in
+    the same way.
 
     Raises:
         EntryNotFound: there is none.
         NotDisputed: there is nothing to decide.
+        NothingToBook: `book_cash` would book nothing.
         GoodsToDecide: it is a sale whose goods catalog has to cover or lose.
     """
-    entry = _lock_in_turn(session, entry_id)
+    entry = lock_in_turn(session, entry_id)
     if entry.status not in (EntryStatus.DISPUTED, EntryStatus.WAITING):
         raise NotDisputed(f"Entry {entry_id} is {entry.status}; there is nothing to decide.")
     # Of one that cannot be read or never counted, catalog knows no goods to decide about.
@@ -153,14 +159,41 @@ def acknowledge(
             "This sale's goods need a decision: "
             f"POST /api/catalog/v1/overdrafts/{entry_id}/settle with cover or lose."
         )
+    if book_cash:
+        _check_books_cash(entry)
+        cash.book_entries(session, [entry], booked=True)
     entry.status, entry.changed_at = EntryStatus.ACKNOWLEDGED, clock.now()
     entry.note, entry.resolved_by = note, by
-    booked = book_cash and cash.book_entries(session, [entry], booked=True)
-    entry.resolution = CASH_BOOKED if booked else NOTED
+    entry.resolution = CASH_BOOKED if book_cash else NOTED
     return entry
 
 
-def _lock_in_turn(session: Session, entry_id: UUID) -> TillEntry:
+def _check_books_cash(entry: TillEntry) -> None:
+    """Refuse to book the cash of an entry that gave none back, and say why.
+
+    Raises:
+        NothingToBook
+    """
+    if entry.reason == UNREADABLE:
+        why = (
+            "it cannot be read, so no amount is known. Correct it first: "
+            f"POST /api/orders/v1/station-sales/{entry.id}/correct"
+        )
+    elif entry.kind == EntryKind.HAND_OVER:
+        why = "its cash was booked to the clerk when it came, and still is"
+    elif entry.kind not in TAKING or entry.voided or not entry.total_fen:
+        why = "it moves no cash"
+    elif entry.payment != "cash":
+        why = f"the money was given back by {entry.payment}"
+    else:
+        return
+    raise NothingToBook(
+        f"No cash of entry {entry.id} can be booked: {why}. Without book_cash it is only noted.",
+        kind=entry.kind,
+    )
+
+
+def lock_in_turn(session: Session, entry_id: UUID) -> TillEntry:
     """Return an entry locked, and with it the turn of its journal: an upload may judge it now.
 
     Raises:

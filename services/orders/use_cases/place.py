@@ -248,7 +248,13 @@ def _check_open_holds(session: Session, buyer_id: str, most: int) -> None:
         )
 
 
-def _say_placed(session: Session, order: Order, contact: Mapping[str, Any]) -> None:
+def give_contact(session: Session, order: Order, contact: Mapping[str, Any]) -> None:
+    """Tell anew how to reach a buyer, whom nobody could reach by what was told before."""
+    order.masked_phone = people.masked(contact["phone"])
+    _say_contact(session, order, contact)
+
+
+def _say_contact(session: Session, order: Order, contact: Mapping[str, Any]) -> None:
     record(
         session,
         ContactGiven,
@@ -262,6 +268,10 @@ def _say_placed(session: Session, order: Order, contact: Mapping[str, Any]) -> N
         address=None if order.collect else contact["address"],
         language=contact["language"],
     )
+
+
+def _say_placed(session: Session, order: Order, contact: Mapping[str, Any]) -> None:
+    _say_contact(session, order, contact)
     record(
         session,
         OrderPlaced,

@@ -71,11 +71,11 @@ def upload(
     # that would have to be locked do not exist yet.
     hold_journal(session, device.device_id, device.epoch)
     with session.no_autoflush:
-        return _Batch(session, device, limits).take_in(entries)
+        return Intake(session, device, limits).take_in(entries)
 
 
-class _Batch:
-    """One upload while it is taken in."""
+class Intake:
+    """Entries of one journal, whose turn is held, while they are taken in."""
 
     def __init__(self, session: Session, device: Device, limits: place.Limits) -> None:
         self.session = session
@@ -88,23 +88,30 @@ class _Batch:
         self.new: list[tuple[TillEntry, Read]] = []
 
     def take_in(self, entries: Sequence[Read]) -> list[Answer]:
+        """Keep entries and let them count; returns the answer to each."""
         self._look_up({entry.number for entry in entries if entry.number is not None})
         found = [self._find_or_add(entry) for entry in entries]
-        rows = [row for row, _ in self.new]
-        self._note_numbers(row.number for row in rows)
-        sales = [row for row, e in self.new if e.kind == EntryKind.SALE and e.problem is None]
-        station_prices.flag(self.session, sales)
-        for row, entry in self.new:
-            self._let_count(row, entry)
-        self.session.add_all(rows)
-        taking = takings.judge(self.session, self.journal, rows)
-        self.session.flush()
-        shifts.note_shifts(self.session, rows)
-        cash.book_entries(self.session, {row.id: row for row in [*rows, *taking]}.values())
+        self._note_numbers(row.number for row, _ in self.new)
+        self.journal.last_upload_at = self.now
+        self.let_count(self.new)
         return [
             _answer(index, entry, *what)
             for index, (entry, what) in enumerate(zip(entries, found, strict=True))
         ]
+
+    def let_count(self, entries: Sequence[tuple[TillEntry, Read]]) -> None:
+        """Let entries, new or corrected, have their effect in goods, shifts and cash."""
+        rows = [row for row, _ in entries]
+        sales = [row for row, e in entries if e.kind == EntryKind.SALE and e.problem is None]
+        station_prices.flag(self.session, sales)
+        for row, entry in entries:
+            self._let_count(row, entry)
+        fresh = [row for row in rows if row not in self.session]
+        self.session.add_all(fresh)
+        taking = takings.judge(self.session, self.journal, fresh)
+        self.session.flush()
+        shifts.note_shifts(self.session, rows)
+        cash.book_entries(self.session, {row.id: row for row in [*rows, *taking]}.values())
 
     def _journal(self) -> Journal:
         device = self.device
@@ -119,9 +126,9 @@ class _Batch:
                 device_code=device.device_code,
                 highest=0,
                 holes=[],
+                last_upload_at=self.now,
             )
             self.session.add(journal)
-        journal.last_upload_at = self.now
         return journal
 
     def _look_up(self, numbers: set[int]) -> None:

@@ -1,0 +1,153 @@
+"""Correct what a till said and nobody could read, or whose labels are flawed, and let it count."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from services.orders.models import Order, Shift, TillEntry
+from services.orders.rules.till import (
+    BEYOND_SALE,
+    CLERK_UNCLEAR,
+    CONTACT_UNCLEAR,
+    MOST_CLERK,
+    PHONE_UNCLEAR,
+    UNREADABLE,
+    EntryStatus,
+    Read,
+    merged,
+    read_entry,
+    words,
+)
+from services.orders.use_cases import cash, place
+from services.orders.use_cases.entries import CORRECTED, lock_in_turn
+from services.orders.use_cases.upload import Intake
+from shared import clock
+from shared.devices import Device, entry_id
+from shared.errors import Conflict, Unprocessable
+from shared.rows import locked
+
+#: Why the buyer of an order may not be reached.
+_UNREACHED = {PHONE_UNCLEAR, CONTACT_UNCLEAR}
+
+
+class NothingToCorrect(Conflict):
+    """Raised when an entry could be read, and its labels are clear."""
+
+
+class StillUnreadable(Unprocessable):
+    """Raised when an entry cannot be read with the changes either; the detail says why."""
+
+
+def correct(
+    session: Session,
+    sale_id: UUID,
+    *,
+    changes: Mapping[str, Any],
+    note: str,
+    by: str,
+    limits: place.Limits,
+) -> TillEntry:
+    """Change fields of an entry by a JSON merge patch (RFC 7396), and let it count once.
+
+    An unreadable entry has the effect that it would have had when it came, and so have the voids
+    and returns that were disputed for its sake. Of one that was read, only labels that it is
+    flagged for change: a clerk, and with it all entries of the shift under that name, with their
+    cash; the contact of an order, which is told anew. What the till sent is kept.
+
+    Raises:
+        EntryNotFound: there is none.
+        NothingToCorrect: it was read, and is not flagged for what shall change.
+        StillUnreadable: it cannot be read with the changes either.
+    """
+    entry = lock_in_turn(session, sale_id)
+    if entry.reason == UNREADABLE:
+        _let_count(session, entry, _read(entry, changes), limits)
+    elif changes.keys() == {"clerk"} and CLERK_UNCLEAR in entry.flags:
+        _rename(session, entry, changes["clerk"])
+    elif changes.keys() == {"order"} and _UNREACHED & {*entry.flags}:
+        _give_contact(session, entry, _read(entry, changes))
+    else:
+        raise _nothing(entry)
+    entry.resolution, entry.resolved_by, entry.note = CORRECTED, by, note
+    entry.changed_at = clock.now()
+    return entry
+
+
+def _read(entry: TillEntry, changes: Mapping[str, Any]) -> Read:
+    read = read_entry(merged(entry.body, changes))
+    if read.problem is not None or read.number != entry.number:
+        why = read.problem or "number is its name, and cannot change."
+        raise StillUnreadable(f"With these changes entry {entry.id} cannot be read: {why}")
+    return read
+
+
+def _nothing(entry: TillEntry) -> NothingToCorrect:
+    flags = ", ".join(entry.flags) or "no flag"
+    return NothingToCorrect(
+        f"Entry {entry.id} was read and has {flags}; only what is unreadable can be changed, or "
+        "the clerk (clerk_unclear) or contact (phone_unclear, contact_unclear) that is flagged."
+    )
+
+
+def _let_count(session: Session, entry: TillEntry, read: Read, limits: place.Limits) -> None:
+    entry.sent, entry.body = entry.body, read.body
+    entry.kind, entry.flags = read.kind, read.flags
+    entry.clerk, entry.shift, entry.device_time = read.clerk, read.shift, read.device_time
+    if read.of is not None:
+        entry.of_entry_id = entry_id(entry.device_id, entry.epoch, read.of)
+    entry.voided, entry.total_fen, entry.payment = read.voided, read.total_fen, read.payment
+    entry.status, entry.reason, entry.detail = EntryStatus.ACCEPTED, None, None
+    for taking in session.scalars(
+        select(TillEntry).where(
+            TillEntry.of_entry_id == entry.id,
+            TillEntry.status == EntryStatus.DISPUTED,
+            TillEntry.reason == BEYOND_SALE,
+        )
+    ):
+        taking.status, taking.reason, taking.detail = EntryStatus.WAITING, None, None
+    device = Device(entry.device_id, entry.epoch, entry.site_id, entry.device_code)
+    Intake(session, device, limits).let_count([(entry, read)])
+
+
+def _rename(session: Session, entry: TillEntry, typed: Any) -> None:
+    clerk = words(typed, MOST_CLERK)
+    if clerk is None or clerk != words(typed, MOST_CLERK + 1):
+        raise StillUnreadable(f"clerk must be text of 1 to {MOST_CLERK} characters.")
+    told = session.scalars(
+        select(TillEntry).where(
+            TillEntry.device_id == entry.device_id,
+            TillEntry.epoch == entry.epoch,
+            TillEntry.shift == entry.shift,
+            TillEntry.clerk == entry.clerk,
+        )
+    ).all()
+    renamed = [each for each in told if CLERK_UNCLEAR in each.flags]
+    cash.hand_to(session, renamed, clerk)
+    session.execute(
+        update(Shift)
+        .where(
+            Shift.device_id == entry.device_id,
+            Shift.epoch == entry.epoch,
+            Shift.number == entry.shift,
+            Shift.clerk == entry.clerk,
+        )
+        .values(clerk=clerk)
+    )
+    for each in renamed:
+        each.sent = each.sent or each.body
+        each.body = each.body | {"clerk": clerk}
+        each.clerk = clerk
+        each.flags = [flag for flag in each.flags if flag != CLERK_UNCLEAR]
+
+
+def _give_contact(session: Session, entry: TillEntry, read: Read) -> None:
+    order: Order | None = locked(session, Order.id, entry.id)
+    if order is None or entry.body["order"] != read.body["order"]:
+        raise _nothing(entry)
+    if _UNREACHED & {*read.flags}:
+        raise StillUnreadable("Nobody is reached by this contact either: give it whole and right.")
+    place.give_contact(session, order, read.passing)
+    entry.flags = [flag for flag in entry.flags if flag not in _UNREACHED]
