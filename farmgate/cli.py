@@ -29,6 +29,7 @@ COMMANDS = (
     "verify",
     "devices",
     "cash",
+    "lots",
     "parked",
     "doctor",
     "events",

@@ -9,7 +9,13 @@ from sqlalchemy import select
 from services.catalog.models import Reservation
 from services.catalog.use_cases import books, lots
 from shared.database import Database
-from shared.events import OrderCancelled, OrderPlaced, OrderReinstated, ShipmentCancelled
+from shared.events import (
+    OrderCancelled,
+    OrderPlaced,
+    OrderReinstated,
+    ShipmentCancelled,
+    StationSaleRecorded,
+)
 from shared.ids import new_id
 from shared.tables import Parked
 
@@ -136,3 +142,63 @@ def test_goods_of_a_recalled_lot_that_come_back_are_not_for_sale(
 
     assert shop.level(lot) == ({"held": 100} if restock else {"held": 60})
     assert_balanced(database)
+
+
+def test_a_lot_names_each_order_that_ever_had_a_part_of_it(
+    shop: Any, database: Database, get: Callable[..., Any]
+) -> None:
+    bad = shop.add_lot("L-1", 100, keeps_days=3)
+    shop.add_lot("L-2", 100, keeps_days=4)
+    replaced, waiting, gone, back = (shop.an_order(quantity) for quantity in (10, 20, 30, 15))
+    for order in (replaced, waiting, gone, back):
+        shop.deliver(OrderPlaced, **order)
+        shop.confirm(order["order_id"])
+    for order in (gone, back):
+        shop.dispatch(order["order_id"], shipment_id := new_id())
+    shop.bring_back(back["order_id"], shipment_id, restock=True)
+    shop.place(100)
+    stop(database, lots.recall_lot, bad)
+    ask_again(shop, replaced)
+
+    pages = [get(f"/lots/{bad}/orders", limit=3)]
+    pages.append(get(f"/lots/{bad}/orders", limit=3, cursor=pages[0].json["next"]))
+
+    listed = {item["order_id"]: item for page in pages for item in page.json["items"]}
+    shown = {
+        order_id: (item["status"], item["set_aside"], item["handed_out"])
+        for order_id, item in listed.items()
+    }
+    assert len(shown) == 5
+    assert shown[str(replaced["order_id"])] == ("held", 0, 0)
+    assert shown[str(waiting["order_id"])] == ("committed", 20, 0)
+    assert shown[str(gone["order_id"])] == ("consumed", 0, 30)
+    assert shown[str(back["order_id"])] == ("returned", 0, 0)
+
+
+def test_a_lot_names_each_sale_over_a_counter_also_one_that_nothing_covers(
+    shop: Any,
+    till: Any,
+    grant: Callable[..., Any],
+    deliver: Callable[..., Any],
+    get: Callable[..., Any],
+) -> None:
+    lot, other = shop.add_lot("L-1", 100), shop.add_lot("L-2", 100)
+    grant(till, lot, 50)
+    grant(till, other, 50)
+    booked = till.a_sale((lot, 20), (other, 5))
+    beyond = till.a_sale((lot, 900))
+    elsewhere = till.a_sale((other, 1))
+    for sale in (booked, beyond, elsewhere):
+        deliver(StationSaleRecorded, **sale)
+
+    items = get(f"/lots/{lot}/station-sales").json["items"]
+
+    assert {item["sale_id"]: (item["status"], item["quantity"]) for item in items} == {
+        str(booked["sale_id"]): ("booked", 20),
+        str(beyond["sale_id"]): ("overdrawn", 900),
+    }
+
+
+@pytest.mark.parametrize("what", ["orders", "station-sales"])
+def test_a_lot_that_does_not_exist_concerns_nobody(get: Callable[..., Any], what: str) -> None:
+    assert get(f"/lots/{new_id()}/{what}").status_code == 404

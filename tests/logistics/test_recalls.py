@@ -518,3 +518,16 @@ def test_the_shipment_of_an_order_that_gets_no_other_lots_is_cancelled(
 
     assert the_shipment(database, shipment_id).state == ShipmentState.CANCELLED
     assert len(facts(recorded_events, "shipment_cancelled")) == 1
+
+
+def test_shipments_are_found_by_a_lot_that_they_carry(
+    client: Any, token: Callable[..., dict[str, str]], database: Database, planned: Planned
+) -> None:
+    shipment_id, _ = planned(), planned()
+    lot_id = lots_of(database, shipment_id)[1]
+
+    answer = client.get(
+        f"/api/logistics/v1/shipments?lot_id={lot_id}", headers=token("shipments:read")
+    )
+
+    assert [item["shipment_id"] for item in answer.json["items"]] == [str(shipment_id)]

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from services.catalog.models import Location, Lot
 from services.catalog.schemas import stock as schemas
-from services.catalog.use_cases import locations, lots
-from shared.paging import Page, page, page_of
+from services.catalog.use_cases import concerned, locations, lots
+from shared.paging import Page, PageRequest, page, page_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
@@ -100,6 +100,32 @@ def recall_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
     """
     with transaction() as session:
         return lots.recall_lot(session, lot_id, actor=caller().subject, **stop_in)
+
+
+@blp.get("/lots/<uuid:lot_id>/orders")
+@scope("stock:read")
+@blp.arguments(PageRequest, location="query")
+@blp.response(200, page_of(schemas.OrderOfLotResponse))
+def list_orders_of_lot(query: dict[str, Any], lot_id: UUID) -> Page:
+    """List the orders that have, or ever had, a part of a lot.
+
+    One that has nothing of it any more got other lots, or ended before its goods left.
+    """
+    with reading() as session:
+        return concerned.orders_of_lot(session, lot_id, **query)
+
+
+@blp.get("/lots/<uuid:lot_id>/station-sales")
+@scope("stock:read")
+@blp.arguments(PageRequest, location="query")
+@blp.response(200, page_of(schemas.SaleOfLotResponse))
+def list_station_sales_of_lot(query: dict[str, Any], lot_id: UUID) -> Page:
+    """List the sales over counters, voids and returns of a lot, also those that are disputed.
+
+    Nobody knows who bought there.
+    """
+    with reading() as session:
+        return concerned.sales_of_lot(session, lot_id, **query)
 
 
 @blp.get("/locations")

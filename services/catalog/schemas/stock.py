@@ -65,6 +65,30 @@ class LotResponse(ResponseSchema):
     status_reason = fields.String(required=True, allow_none=True)
 
 
+class OrderOfLotResponse(ResponseSchema):
+    """What one order has, or had, of a lot, in the variant's unit."""
+
+    order_id = fields.UUID(required=True)
+    status = fields.String(required=True, metadata={"description": "Of the order's reservation."})
+    set_aside = fields.Integer(required=True)
+    handed_out = fields.Integer(
+        required=True, metadata={"description": "Left the stock, and did not come back."}
+    )
+
+
+class SaleOfLotResponse(ResponseSchema):
+    """What one station sale took of a lot, or what a void or return brought back of it."""
+
+    sale_id = fields.UUID(required=True)
+    kind = fields.String(required=True)
+    status = fields.String(required=True)
+    site_id = fields.UUID(required=True)
+    device_id = fields.UUID(required=True)
+    epoch = fields.Integer(required=True)
+    number = fields.Integer(required=True)
+    quantity = fields.Integer(required=True)
+
+
 class ListLocationsRequest(PageRequest):
     """Which locations to show."""
 

@@ -20,6 +20,7 @@ class ListShipmentsRequest(PageRequest):
     order_id = fields.UUID()
     state = fields.Enum(ShipmentState, by_value=True)
     site_id = fields.UUID()
+    lot_id = fields.UUID(metadata={"description": "Only shipments that carry goods of this lot."})
 
 
 class ShipmentResponse(ResponseSchema):

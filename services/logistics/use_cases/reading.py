@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from services.logistics.models import DeliveryAddress, Shipment, Site
+from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, Site
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases.travelling import ShipmentNotFound, carried_lines
 
@@ -36,8 +36,9 @@ def select_shipments(
     order_id: UUID | None = None,
     state: ShipmentState | None = None,
     site_id: UUID | None = None,
+    lot_id: UUID | None = None,
 ) -> Select[Shipment]:
-    """Return the query for shipments of an order, in a state, for a site."""
+    """Return the query for shipments of an order, in a state, for a site, with goods of a lot."""
     query = select(Shipment)
     if order_id is not None:
         query = query.where(Shipment.order_id == order_id)
@@ -45,6 +46,9 @@ def select_shipments(
         query = query.where(Shipment.state == state)
     if site_id is not None:
         query = query.where(Shipment.site_id == site_id)
+    if lot_id is not None:
+        carrying = select(ShipmentLine.shipment_id).where(ShipmentLine.lot_id == lot_id)
+        query = query.where(Shipment.id.in_(carrying))
     return query
 
 

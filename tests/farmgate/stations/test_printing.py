@@ -44,6 +44,7 @@ COMMANDS = (
     ("devices", "list"),
     ("devices", "show", "{device}"),
     ("devices", "holding", "{lot}"),
+    ("lots", "concerned", "{lot}"),
     ("devices", "rules"),
     ("devices", "disputes"),
     ("parked", "list"),
@@ -56,8 +57,18 @@ COMMANDS = (
     ("cash", "write-off", "T", "{clerk}", "0.01", "--reason", "torn"),
 )
 #: Those that tell somebody's words: as JSON, and to people.
-HELD = {"cash", "list", "show", "holding", "disputes", "history", "trace", "verify"}
-SEEN = {"custody", "shifts", "show", "holding", "disputes", "parked", "trace", "verify"}
+HELD = {"cash", "list", "show", "holding", "concerned", "disputes", "history", "trace", "verify"}
+SEEN = {
+    "custody",
+    "shifts",
+    "show",
+    "holding",
+    "concerned",
+    "disputes",
+    "parked",
+    "trace",
+    "verify",
+}
 
 
 @pytest.fixture(scope="module")
