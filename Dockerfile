@@ -88,7 +88,7 @@ FROM process AS service
 COPY shared/ shared/
 # Of the command only what its processes run; the rest needs more than one service.
 COPY farmgate/__init__.py farmgate/__main__.py farmgate/cli.py farmgate/failures.py \
-     farmgate/preparing.py farmgate/printing.py farmgate/services.py farmgate/
+     farmgate/preparing.py farmgate/printing.py farmgate/services.py farmgate/typed.py farmgate/
 COPY farmgate/commands/__init__.py farmgate/commands/migrate.py farmgate/commands/web.py \
      farmgate/commands/worker.py farmgate/commands/
 ARG SERVICE

@@ -4,12 +4,14 @@ So a caller survives the restart of any process: what was done counts once, and 
 done is done by the repeat.
 """
 
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import requests
 
@@ -66,7 +68,38 @@ class Client:
             if cursor is None:
                 return
 
-    def call(
+    def call(self, method: str, service: str, path: str, **options: Any) -> Any:
+        """Return the answer's JSON; repeat while the service is away. Options as of `send`.
+
+        Raises:
+            Refused: the service answered with a problem.
+            Unreachable: nothing answered.
+        """
+        return self._read(service, self.send(method, service, path, **options))
+
+    def post_once(
+        self, service: str, path: str, body: Any, another: str | None = None
+    ) -> tuple[Any, bool]:
+        """Return the answer to a POST, and whether the same was done within the last 24 hours.
+
+        The key is made of what is asked for, so that a command that is run again does nothing
+        twice; `another` tells apart what is meant twice.
+
+        Raises:
+            Refused: the service answered with a problem.
+            Unreachable: nothing answered.
+        """
+        asked = json.dumps([service, path, body, another], sort_keys=True)
+        for attempt in count():
+            key = str(uuid5(NAMESPACE_URL, f"{asked} {attempt}"))
+            answer = self.send("POST", service, path, body=body, key=key)
+            was_done = answer.headers.get("Idempotency-Replayed") == "true"
+            # A refusal is kept under its key as well; what it was about may be right by now.
+            if answer.ok or not was_done:
+                return self._read(service, answer), was_done
+        raise AssertionError("never reached")
+
+    def send(
         self,
         method: str,
         service: str,
@@ -79,14 +112,13 @@ class Client:
         key: str | None = None,
         patience: float | None = None,
         seconds: float = TIMEOUTS[1],
-    ) -> Any:
-        """Return the answer's JSON; repeat while the service is away.
+    ) -> requests.Response:
+        """Return the answer, of whatever status; repeat while the service is away.
 
         `content` is sent instead of JSON, with the content type in `headers`. `seconds` is how
         long an answer may take to begin.
 
         Raises:
-            Refused: the service answered with a problem.
             Unreachable: nothing answered for `patience` seconds.
         """
         deadline = monotonic() + (self.patience if patience is None else patience)
@@ -109,7 +141,7 @@ class Client:
                     timeout=(TIMEOUTS[0], seconds),
                 )
                 if not self._is_away(answer):
-                    return self._read(service, answer)
+                    return answer
                 trouble = f"it answers {answer.status_code}"
             except (
                 requests.ConnectionError,

@@ -1,12 +1,9 @@
-"""What an operator names by code: sites, devices, goods; and how amounts are written and shown."""
+"""What an operator names by code: sites, devices, goods; and how amounts are shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
-
-import click
 
 from farmgate.client import Client
 from farmgate.failures import Failed
@@ -82,22 +79,6 @@ def find_lot(client: Client, code: str) -> dict[str, Any] | None:
     """Return the lot with this code, if there is one."""
     found = client.get("catalog", "/lots", code=code)["items"]
     return dict(found[0]) if found else None
-
-
-class Yuan(click.ParamType):
-    """An amount in yuan, as people write it: 12, 12.5 or 12.50; the value is in fen."""
-
-    name = "yuan"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the amount in fen."""
-        try:
-            fen = Decimal(str(value)) * 100
-        except InvalidOperation:
-            self.fail(f"{value!r} is no amount in yuan, such as 12.50", param, ctx)
-        if not fen.is_finite() or fen != int(fen) or not 0 <= fen <= 10**12:
-            self.fail(f"{value!r} is no amount in yuan with at most two decimals", param, ctx)
-        return int(fen)
 
 
 def yuan(fen: int) -> str:

@@ -64,6 +64,15 @@ class Text(fields.String):
         return text
 
 
+class Flag(fields.Boolean):
+    """JSON's `true` or `false` in a body: 1, "yes" and "on" are no answer to yes or no."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class Day(fields.Date):
     """A calendar date from 1900 to 2199."""
 

@@ -8,7 +8,9 @@ from rich.table import Table
 
 from farmgate.client import Client, connect
 from farmgate.console import say, say_json, show_json, show_table
-from farmgate.stations import Yuan, find_site, moment, site_codes, yuan
+from farmgate.failures import Failed, Refused
+from farmgate.stations import find_site, moment, site_codes, yuan
+from farmgate.typed import ANOTHER, Yuan
 
 
 @click.group("cash")
@@ -77,29 +79,46 @@ def shifts(site_code: str | None, as_json: bool) -> None:
     show_table(table)
 
 
+#: Options of what books money.
+ACCEPT_SHORTAGE = click.option(
+    "--accept-shortage",
+    is_flag=True,
+    help="Also for a clerk who holds less, or is unknown: their sales have yet to be uploaded.",
+)
+
+
 @command.command("remit")
 @click.argument("site_code")
 @click.argument("clerk")
 @click.argument("sent", type=Yuan())
 @click.argument("counted", type=Yuan())
 @click.option("--reason", help="Needed when the two counts differ.")
+@ACCEPT_SHORTAGE
+@ANOTHER
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
 def remit(
-    site_code: str, clerk: str, sent: int, counted: int, reason: str | None, as_json: bool
+    site_code: str,
+    clerk: str,
+    sent: int,
+    counted: int,
+    reason: str | None,
+    accept_shortage: bool,
+    another: str | None,
+    as_json: bool,
 ) -> None:
     """Note that CLERK handed on cash: SENT by the clerk's count, COUNTED by the receiver's.
 
-    Amounts are in yuan. A difference needs a reason and is written off by name.
+    Amounts are in yuan. A difference needs a reason and is written off by name. The same command
+    within 24 hours books nothing again and says so; --another books a second one.
     """
-    client = connect(os.environ)
     body = {
-        "site_id": find_site(client, site_code)["location_id"],
         "clerk": clerk,
         "sent_fen": sent,
         "counted_fen": counted,
         "reason": reason,
+        "accept_shortage": accept_shortage,
     }
-    _say(client.post("orders", "/cash/remittances", body), as_json, f"{yuan(sent)} handed on")
+    _book("/cash/remittances", site_code, body, another, as_json, f"{yuan(sent)} handed on")
 
 
 @command.command("write-off")
@@ -107,25 +126,61 @@ def remit(
 @click.argument("clerk")
 @click.argument("amount", type=Yuan())
 @click.option("--reason", required=True, help="Why, in a few words; it is kept.")
+@ACCEPT_SHORTAGE
+@ANOTHER
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
-def write_off(site_code: str, clerk: str, amount: int, reason: str, as_json: bool) -> None:
-    """Give up AMOUNT (yuan) that CLERK should hold and does not."""
-    client = connect(os.environ)
+def write_off(
+    site_code: str,
+    clerk: str,
+    amount: int,
+    reason: str,
+    accept_shortage: bool,
+    another: str | None,
+    as_json: bool,
+) -> None:
+    """Give up AMOUNT (yuan) that CLERK should hold and does not.
+
+    The same command within 24 hours books nothing again and says so; --another books a second one.
+    """
     body = {
-        "site_id": find_site(client, site_code)["location_id"],
         "clerk": clerk,
         "amount_fen": amount,
         "reason": reason,
+        "accept_shortage": accept_shortage,
     }
-    _say(client.post("orders", "/cash/write-offs", body), as_json, f"{yuan(amount)} written off")
+    _book("/cash/write-offs", site_code, body, another, as_json, f"{yuan(amount)} written off")
 
 
 def _site(client: Client, site_code: str | None) -> dict[str, Any]:
     return {} if site_code is None else {"site_id": find_site(client, site_code)["location_id"]}
 
 
-def _say(answer: Any, as_json: bool, done: str) -> None:
+def _book(
+    path: str,
+    site_code: str,
+    body: dict[str, Any],
+    another: str | None,
+    as_json: bool,
+    done: str,
+) -> None:
+    client = connect(os.environ)
+    site = {"site_id": find_site(client, site_code)["location_id"]}
+    try:
+        answer, was_done = client.post_once("orders", path, site | body, another)
+    except Refused as error:
+        if error.kind in ("unknown-clerk", "custody-holds-less"):
+            raise Failed(
+                f"{error.message} Here it is --accept-shortage. See what is held: farmgate cash "
+                "custody"
+            ) from error
+        raise
     if as_json:
-        say_json(answer)
+        say_json(answer | {"was_done_before": was_done})
+    elif was_done:
+        at = moment(answer.get("remitted_at") or answer["at"])
+        say(
+            f"Nothing was booked again: {done} at {at} already. A second one of the same: "
+            "--another TEXT"
+        )
     else:
         say(f"{done}. See what is held: farmgate cash custody")

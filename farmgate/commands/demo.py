@@ -18,6 +18,7 @@ from farmgate.demo.offline import clerk
 from farmgate.demo.offline import running as offline_running
 from farmgate.demo.payments import provider
 from farmgate.demo.stories import WAITING
+from farmgate.typed import Seconds, Whole
 
 SEED = 2021
 #: Seconds a call is repeated for: a process that was killed may take so long to come back.
@@ -29,21 +30,25 @@ SHOWN = 20
 
 
 @click.command("demo")
-@click.option("--orders", "count", type=click.IntRange(1, 10_000), default=200, show_default=True)
+@click.option("--orders", "count", type=Whole(1, 10_000), default=200, show_default=True)
 @click.option(
-    "--seed", default=SEED, show_default=True, help="The same seed plans the same orders."
+    "--seed",
+    type=Whole(0),
+    default=SEED,
+    show_default=True,
+    help="The same seed plans the same orders.",
 )
 @click.option("--offline", is_flag=True, help="Stations that sell while they are cut off.")
 @click.option(
     "--steps",
-    type=click.IntRange(clerk.RESTORED_AT + 1),
+    type=Whole(clerk.RESTORED_AT + 1),
     default=clerk.STEPS,
     show_default=True,
     help="With --offline: how much each station does.",
 )
 @click.option(
     "--patience",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=running.SETTLING_SECONDS,
     show_default=True,
     metavar="SECONDS",

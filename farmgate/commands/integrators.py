@@ -17,6 +17,7 @@ from farmgate.console import ask, say, say_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.management import management_of
 from farmgate.preparing import topology_url
+from farmgate.typed import Whole
 from shared.topology import INTEGRATOR_BYTES, Integrator
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
@@ -57,7 +58,7 @@ def command() -> None:
 )
 @click.option(
     "--max-megabytes",
-    type=click.IntRange(1, 10_000),
+    type=Whole(1, 10_000),
     help=f"What may wait before the oldest go; {INTEGRATOR_BYTES // MEGABYTE} when not said.",
 )
 @click.option("--new-password", is_flag=True, help="Of one that exists, which stops the old one.")

@@ -9,6 +9,7 @@ import click
 from farmgate import pages
 from farmgate.answering import Answering
 from farmgate.client import addresses
+from farmgate.typed import Whole
 
 #: Answers come from memory; only the start page asks the services.
 THREADS = 8
@@ -16,7 +17,7 @@ THREADS = 8
 
 @click.command("pages")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, help="Port.")
+@click.option("--port", type=Whole(0, 65_535), default=8000, show_default=True, help="Port.")
 def command(host: str, port: int) -> None:
     """Run the HTTP process of the start page and the till.
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any, TextIO
 from uuid import UUID
 
@@ -273,16 +274,31 @@ def _changes(given: tuple[str, ...]) -> dict[str, Any]:
         if not (path and is_there):
             raise click.UsageError(f"--set {each}: write PATH=VALUE, such as lines.0.quantity=500.")
         try:
-            changes[path] = json.loads(text)
-        except ValueError:
+            changes[path] = _json(text)
+        except (ValueError, RecursionError):
             changes[path] = text
     return changes
 
 
+def _json(text: str) -> Any:
+    """Read JSON and nothing beyond: Python reads NaN, too, and 1e400 as infinite.
+
+    Raises:
+        ValueError: it is none.
+    """
+
+    def finite(number: str) -> float:
+        if not isfinite(value := float(number)):
+            raise ValueError(f"{number} is no number of JSON")
+        return value
+
+    return json.loads(text, parse_constant=finite, parse_float=finite)
+
+
 def _data(file: TextIO) -> dict[str, Any]:
     try:
-        data = json.load(file)
-    except ValueError as error:
+        data = _json(file.read())
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"--data {file.name}: no JSON: {error}") from error
     if not isinstance(data, dict):
         raise click.UsageError(f"--data {file.name}: must be an object, the event's `data`.")

@@ -10,6 +10,7 @@ from farmgate.client import connect
 from farmgate.console import Label, err, say, say_json
 from farmgate.sample import loading
 from farmgate.sample.making import SEED
+from farmgate.typed import Whole
 
 
 @click.group("sample")
@@ -19,7 +20,11 @@ def command() -> None:
 
 @command.command("load")
 @click.option(
-    "--seed", default=SEED, show_default=True, help="The same seed makes the same sample."
+    "--seed",
+    type=Whole(0),
+    default=SEED,
+    show_default=True,
+    help="The same seed makes the same sample.",
 )
 @click.option(
     "--date",

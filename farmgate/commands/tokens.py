@@ -8,6 +8,7 @@ import click
 from farmgate.client import make_token
 from farmgate.console import say, say_json
 from farmgate.roles import ROLES, SCOPES
+from farmgate.typed import Whole
 from shared import keys
 from shared.config import read
 
@@ -29,7 +30,7 @@ def command() -> None:
     type=click.Choice(SCOPES),
     help="Gives one scope; may be repeated.",
 )
-@click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True)
+@click.option("--days", type=Whole(1, 3650), default=30, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print subject, scopes and token as JSON.")
 def issue(
     subject: str, role: str | None, scopes: tuple[str, ...], days: int, as_json: bool

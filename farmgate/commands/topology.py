@@ -8,6 +8,7 @@ import click
 from farmgate import preparing, subscriptions
 from farmgate.keeping import ByManagement
 from farmgate.printing import say
+from farmgate.typed import Seconds
 from shared import logs
 from shared.healing import Healer
 from shared.supervision import Stopping, supervise
@@ -18,7 +19,7 @@ from shared.supervision import Stopping, supervise
 @click.option("--watch", is_flag=True, help="Keep running, and restore what somebody deletes.")
 @click.option(
     "--every",
-    type=click.FloatRange(min=0.5, max=600),
+    type=Seconds(min=0.5, max=600),
     default=5.0,
     show_default=True,
     help="Seconds between looks, with --watch.",

@@ -12,6 +12,7 @@ from farmgate.client import connect
 from farmgate.printing import say
 from farmgate.sample import loading
 from farmgate.services import NAMES, PORT
+from farmgate.typed import Whole
 from shared.config import Settings, read
 from shared.supervision import Stopping
 
@@ -20,6 +21,7 @@ from shared.supervision import Stopping
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
+    type=Whole(0, 65_535),
     default=PORT,
     show_default=True,
     help="Port of the start page and the API; behind a broker the services' APIs are on the "
@@ -28,13 +30,14 @@ from shared.supervision import Stopping
 @click.option("--sample", is_flag=True, help="Load the sample data first; what is there stays.")
 @click.option(
     "--hold",
-    type=click.IntRange(1),
+    type=Whole(1),
     metavar="SECONDS",
     help="How long an unpaid prepaid order keeps its stock (FARMGATE_ORDERS_HOLD_SECONDS, "
     "else 900). Short ones let `farmgate demo` show orders that expire.",
 )
 @click.option(
     "--workers",
+    type=Whole(1),
     default=1,
     show_default=True,
     help="Worker processes of each web server; only behind a broker.",

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from farmgate.client import connect
 from farmgate.console import Label, err, say, show_json, show_table
+from farmgate.typed import Seconds
 from farmgate.verify.rules import Difference
 from farmgate.verify.running import Result, Verifier
 
@@ -18,7 +19,7 @@ REACHING = 10.0
 @click.command("verify")
 @click.option(
     "--patience",
-    type=click.FloatRange(0, 3600),
+    type=Seconds(0, 3600),
     default=30.0,
     show_default=True,
     metavar="SECONDS",

@@ -10,6 +10,7 @@ from gunicorn.app.base import BaseApplication
 
 from farmgate.cli import PRIVATE
 from farmgate.services import NAMES, application_of, port_of
+from farmgate.typed import Whole
 from shared import watchdog
 from shared.config import Settings
 from shared.supervision import Stopping, supervise
@@ -49,9 +50,17 @@ def pre_fork(server: Any, worker: Any) -> None:
 @click.command("web")
 @click.argument("service", type=click.Choice(NAMES))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=int, help="Port; 8001 to 8004 in the order of the services.")
-@click.option("--workers", default=1, show_default=True, help="Worker processes.")
-@click.option("--threads", default=16, show_default=True, help="Threads of each worker process.")
+@click.option(
+    "--port", type=Whole(0, 65_535), help="Port; 8001 to 8004 in the order of the services."
+)
+@click.option("--workers", type=Whole(1), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--threads",
+    type=Whole(1),
+    default=16,
+    show_default=True,
+    help="Threads of each worker process.",
+)
 def command(service: str, host: str, port: int | None, workers: int, threads: int) -> None:
     """Run the HTTP process of SERVICE with gunicorn.
 

@@ -62,12 +62,113 @@ def test_cash_may_be_handed_on_before_the_sales_it_was_taken_for_are_uploaded(
     till: Any, an_entry: Builder, tell: Tell, ask: Ask, site_id: UUID
 ) -> None:
     whose = {"site_id": str(site_id), "clerk": "卓嘎"}
-    tell("cash/remittances", **whose, sent_fen=13_600, counted_fen=13_600)
+    counts = {"sent_fen": 13_600, "counted_fen": 13_600}
+    tell("cash/remittances", **whose, **counts, accept_shortage=True)
     before = ask("cash/custody")["items"][0]["held_fen"]
 
     till.upload(an_entry("sale", 1))
 
     assert (before, ask("cash/custody")["items"][0]["held_fen"]) == (-13_600, 0)
+
+
+#: Two ways out of custody, each of 100 yuan.
+OUT = [
+    ("cash/remittances", {"sent_fen": 10_000, "counted_fen": 10_000}),
+    ("cash/write-offs", {"amount_fen": 10_000, "reason": "torn"}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), OUT)
+def test_a_clerk_whom_nobody_knows_hands_on_nothing_and_near_names_are_told(
+    till: Any,
+    an_entry: Builder,
+    tell: Tell,
+    ask: Ask,
+    site_id: UUID,
+    path: str,
+    body: dict[str, Any],
+    recorded_events: Recorded,
+) -> None:
+    till.upload(an_entry("sale", 1), an_entry("sale", 2, clerk="Tenzin"))
+    before = ask("cash/custody")
+    events = len(recorded_events())
+
+    slip = tell(path, site_id=str(site_id), clerk="卓玛", **body)
+    far = tell(path, site_id=str(site_id), clerk="Wang", **body)
+
+    assert (slip.status_code, slip.json["type"]) == (422, "/problems/unknown-clerk")
+    assert (slip.json["near"], far.json["near"]) == (["卓嘎"], [])
+    assert "Did you mean 卓嘎?" in slip.json["detail"]
+    assert "Did you mean" not in far.json["detail"]
+    assert "accept_shortage" in far.json["detail"]
+    assert (ask("cash/custody"), len(recorded_events())) == (before, events)
+
+
+@pytest.mark.parametrize(("path", "body"), OUT)
+def test_more_than_a_clerk_holds_leaves_custody_only_when_that_is_said(
+    till: Any,
+    an_entry: Builder,
+    tell: Tell,
+    ask: Ask,
+    site_id: UUID,
+    path: str,
+    body: dict[str, Any],
+) -> None:
+    till.upload(an_entry("sale", 1))
+    whose = {"site_id": str(site_id), "clerk": "卓嘎"}
+    first = tell(path, **whose, **body)
+
+    refused = tell(path, **whose, **body)
+    held = ask("cash/custody")["items"][0]["held_fen"]
+    accepted = tell(path, **whose, **body, accept_shortage=True)
+
+    assert (first.status_code, held) == (201, 3600)
+    assert (refused.status_code, refused.json["type"]) == (409, "/problems/custody-holds-less")
+    assert refused.json["held_fen"] == 3600
+    assert accepted.status_code == 201
+    assert ask("cash/custody")["items"][0]["held_fen"] == 3600 - 10_000
+
+
+def test_two_remittances_at_once_do_not_take_the_same_cash(
+    till: Any, an_entry: Builder, tell: Tell, ask: Ask, site_id: UUID, in_threads: InThreads
+) -> None:
+    till.upload(an_entry("sale", 1))
+    body = {"site_id": str(site_id), "clerk": "卓嘎", **OUT[0][1]}
+
+    answers = in_threads([lambda: tell("cash/remittances", **body) for _ in range(4)])
+
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    assert ask("cash/custody")["items"][0]["held_fen"] == 3600
+
+
+@pytest.mark.parametrize("amount", ["10", "1e3", "１０", 10.5, True, None, -1, 10**18])
+def test_an_amount_is_a_whole_number_of_fen_and_nothing_else(
+    till: Any, an_entry: Builder, tell: Tell, ask: Ask, site_id: UUID, amount: Any
+) -> None:
+    till.upload(an_entry("sale", 1))
+    whose = {"site_id": str(site_id), "clerk": "卓嘎", "accept_shortage": True}
+
+    sent = tell("cash/remittances", **whose, sent_fen=amount, counted_fen=1, reason="?")
+    counted = tell("cash/remittances", **whose, sent_fen=1, counted_fen=amount, reason="?")
+    given_up = tell("cash/write-offs", **whose, amount_fen=amount, reason="?")
+
+    told = [answer.status_code for answer in (sent, counted, given_up)]
+    # More than there should be is written off below 0.
+    assert told == [422, 422, 201 if amount == -1 else 422]
+    if amount != -1:
+        assert ask("cash/custody")["items"][0]["held_fen"] == 13_600
+
+
+@pytest.mark.parametrize("flag", [1, "true", "yes", "on", None, []])
+def test_a_shortage_is_accepted_by_true_and_by_nothing_else(
+    tell: Tell, ask: Ask, site_id: UUID, flag: Any
+) -> None:
+    body = {"site_id": str(site_id), "clerk": "卓嘎", **OUT[0][1]}
+
+    answer = tell("cash/remittances", **body, accept_shortage=flag)
+
+    assert answer.status_code == 422
+    assert ask("cash/custody")["items"] == []
 
 
 def test_two_counts_that_differ_need_a_reason(tell: Tell, ask: Ask, site_id: UUID) -> None:

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from farmgate.client import Client, connect
-from farmgate.console import say, say_json, show_json, show_table
+from farmgate.console import err, say, say_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.stations import (
     Variant,
@@ -19,6 +19,10 @@ from farmgate.stations import (
     site_codes,
     variants,
 )
+from farmgate.typed import ANOTHER, Whole
+
+#: Why a command that was run again did nothing.
+WAS_DONE = "The same was done within the last 24 hours. A second one: --another TEXT"
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print what it is now as JSON.")
 
@@ -26,10 +30,13 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print what it is
 @click.command("grant")
 @click.argument("code")
 @click.argument("sku_or_lot")
-@click.argument("quantity", type=click.IntRange(1))
+@click.argument("quantity", type=Whole(1))
 @click.option("--packs", is_flag=True, help="QUANTITY counts packs, not grams or pieces.")
+@ANOTHER
 @AS_JSON
-def grant(code: str, sku_or_lot: str, quantity: int, packs: bool, as_json: bool) -> None:
+def grant(
+    code: str, sku_or_lot: str, quantity: int, packs: bool, another: str | None, as_json: bool
+) -> None:
     """Let the device CODE sell QUANTITY (grams or pieces) of a lot, or of whatever lots of a SKU.
 
     It is taken from what lies free at the device's site, else from the centre's, and nobody
@@ -47,7 +54,10 @@ def grant(code: str, sku_or_lot: str, quantity: int, packs: bool, as_json: bool)
         variant = _variant_or_lot(client, sku_or_lot)
         body["variant_id"] = variant.variant_id
     body["quantity"] = quantity * variant.pack_quantity if packs else quantity
-    granted = client.post("catalog", "/allotments", body)["items"]
+    answer, was_done = client.post_once("catalog", "/allotments", body, another)
+    granted = answer["items"]
+    if was_done:
+        say(f"Nothing was granted again. {WAS_DONE}", console=err)
     if as_json:
         say_json(granted)
         return
@@ -68,26 +78,39 @@ def _variant_or_lot(client: Client, sku_or_lot: str) -> Variant:
 @click.command("return")
 @click.argument("code")
 @click.argument("lot_code")
-@click.argument("quantity", type=click.IntRange(1))
+@click.argument("quantity", type=Whole(1))
 @click.option("--to", "site_code", help="Site where the goods lie now; the device's own else.")
+@ANOTHER
 @AS_JSON
 def take_back(
-    code: str, lot_code: str, quantity: int, site_code: str | None, as_json: bool
+    code: str,
+    lot_code: str,
+    quantity: int,
+    site_code: str | None,
+    another: str | None,
+    as_json: bool,
 ) -> None:
     """Note that QUANTITY of a lot that the device CODE held was brought back and counted."""
     client = connect(os.environ)
     body: dict[str, Any] = {"quantity": quantity}
     if site_code is not None:
         body["to_location_id"] = find_site(client, site_code)["location_id"]
-    _act(client, code, lot_code, "return", body, as_json)
+    allotment = _allotment(client, code, lot_code, None)
+    path = f"/allotments/{allotment['allotment_id']}/return"
+    now, was_done = client.post_once("catalog", path, body, another)
+    if was_done:
+        say(f"Nothing was taken back again. {WAS_DONE}", console=err)
+    _say_allotment(code, lot_code, now, as_json)
 
 
 @click.command("count")
 @click.argument("code")
 @click.argument("lot_code")
-@click.argument("counted", type=click.IntRange(0))
+@click.argument("counted", type=Whole(0))
 @click.option("--reason", required=True, help="Why it was counted, and what became of the rest.")
-@click.option("--epoch", type=int, help="Of a machine that was replaced; the present one else.")
+@click.option(
+    "--epoch", type=Whole(1), help="Of a machine that was replaced; the present one else."
+)
 @AS_JSON
 def count(
     code: str, lot_code: str, counted: int, reason: str, epoch: int | None, as_json: bool
@@ -132,7 +155,10 @@ def _act(
 ) -> None:
     allotment = _allotment(client, code, lot_code, epoch)
     path = f"/allotments/{allotment['allotment_id']}/{action}"
-    now = client.post("catalog", path, body)
+    _say_allotment(code, lot_code, client.post("catalog", path, body), as_json)
+
+
+def _say_allotment(code: str, lot_code: str, now: dict[str, Any], as_json: bool) -> None:
     if as_json:
         say_json(now)
         return
@@ -163,7 +189,7 @@ def _allotment(client: Client, code: str, lot_code: str, epoch: int | None) -> d
 @click.command("rule")
 @click.argument("site_code")
 @click.argument("sku")
-@click.argument("packs", type=click.IntRange(0))
+@click.argument("packs", type=Whole(0))
 def rule(site_code: str, sku: str, packs: int) -> None:
     """Keep PACKS packs of a SKU at a site's device while the centre has some; 0 ends the rule.
 

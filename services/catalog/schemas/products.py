@@ -12,7 +12,7 @@ from services.catalog.schemas.values import (
 )
 from shared.events import UNITS
 from shared.paging import PageRequest
-from shared.schemas import Moment, Text, matching
+from shared.schemas import Flag, Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 
@@ -33,7 +33,7 @@ class ListProductRequest(RequestSchema):
     code = code(required=True)
     names = fields.Nested(NamesRequest, required=True)
     category = Text(60, required=True)
-    perishable = fields.Boolean(required=True, truthy={True}, falsy={False})
+    perishable = Flag(required=True)
     shelf_life_days = whole(1, 36_500, load_default=None, allow_none=True)
     storage = Text(60, load_default=None, allow_none=True)
     variants = fields.List(

@@ -7,7 +7,7 @@ from marshmallow import ValidationError, fields, validate
 from services.logistics.rules import EVERY_DAY
 from shared.events import SITE_LEVELS
 from shared.paging import PageRequest
-from shared.schemas import Text, matching
+from shared.schemas import Flag, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: Sites opened by one call.
@@ -124,7 +124,7 @@ class ChangeRouteRequest(RequestSchema):
         validate=[validate.Length(1, 7), _all_different],
         metadata={"description": "ISO weekdays, 1 is Monday; every day when left out."},
     )
-    cold = fields.Boolean(load_default=False)
+    cold = Flag(load_default=False)
 
 
 class OpenRouteRequest(ChangeRouteRequest):

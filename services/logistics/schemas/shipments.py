@@ -6,7 +6,7 @@ from marshmallow import fields, validate
 
 from services.logistics.rules import FAILURE_REASONS, ShipmentState, TrackingStatus
 from shared.paging import PageRequest
-from shared.schemas import Moment, Text, matching
+from shared.schemas import Flag, Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 
@@ -131,7 +131,7 @@ class FailRequest(RequestSchema):
 class ReturnRequest(RequestSchema):
     """Whether the goods can be sold again."""
 
-    restock = fields.Boolean(required=True)
+    restock = Flag(required=True)
 
 
 class TrackRequest(RequestSchema):

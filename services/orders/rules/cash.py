@@ -1,6 +1,8 @@
 """How cash in a clerk's custody is counted. Money is integer fen."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from uuid import UUID, uuid5
 
 from services.orders.rules.till import TAKING, EntryKind, EntryStatus
@@ -41,6 +43,12 @@ class Change:
 def custody_id(site_id: UUID, clerk: str) -> UUID:
     """Return the id of a clerk's custody at a site."""
     return uuid5(site_id, clerk)
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to three known names that `name` may be a slip of, the nearest first."""
+    # One letter of two differs in names such as 卓嘎, which is a half of them.
+    return get_close_matches(name, known, n=3, cutoff=0.5)
 
 
 def custody_fen(

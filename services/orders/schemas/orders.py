@@ -9,7 +9,7 @@ from services.orders.rules.standing import FulfilmentState, OrderState, PaymentS
 from shared import phones
 from shared.events import CHANNELS, PAYMENT_METHODS
 from shared.paging import PageRequest
-from shared.schemas import Moment, Text, matching
+from shared.schemas import Flag, Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 
@@ -80,7 +80,7 @@ class PlaceOrderRequest(RequestSchema):
         required=True,
         metadata={"description": "The site that delivers, or where the buyer collects."},
     )
-    collect = fields.Boolean(
+    collect = Flag(
         required=True,
         metadata={"description": "True: the buyer comes to the site. False: it is delivered."},
     )

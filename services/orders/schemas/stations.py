@@ -9,7 +9,7 @@ from services.orders.rules.till import MOST_NUMBER, EntryKind, EntryStatus
 from services.orders.schemas.entries import SALE_EXAMPLE
 from services.orders.schemas.till import Entries
 from shared.paging import PageRequest
-from shared.schemas import Text
+from shared.schemas import Flag, Text
 from shared.web import RequestSchema, ResponseSchema
 
 #: Entries of one exported file: what a body of a megabyte holds. A larger one comes in pieces.
@@ -63,7 +63,7 @@ class AcknowledgeEntryRequest(RequestSchema):
     """What an operator says of a dispute."""
 
     note = Text(500, required=True)
-    book_cash = fields.Boolean(
+    book_cash = Flag(
         load_default=False,
         metadata={
             "description": "True: what was given back leaves the clerk's custody; 409 "
@@ -260,6 +260,16 @@ class ShiftResponse(ResponseSchema):
     )
 
 
+def _accept_shortage() -> fields.Boolean:
+    return Flag(
+        load_default=False,
+        metadata={
+            "description": "True: the clerk may hold less, or be unknown, since sales have yet "
+            "to be uploaded. Else such a request is refused: a name or an amount is wrong."
+        },
+    )
+
+
 class RemitCashRequest(RequestSchema):
     """Cash that a clerk handed on to the centre, counted twice."""
 
@@ -273,6 +283,7 @@ class RemitCashRequest(RequestSchema):
         allow_none=True,
         metadata={"description": "Why the counts differ; needed if they do."},
     )
+    accept_shortage = _accept_shortage()
 
 
 class RemittanceResponse(ResponseSchema):
@@ -303,6 +314,7 @@ class WriteOffCashRequest(RequestSchema):
         metadata={"description": "Below 0: there is more than there should be."},
     )
     reason = Text(300, required=True)
+    accept_shortage = _accept_shortage()
 
 
 class CashEntryResponse(ResponseSchema):

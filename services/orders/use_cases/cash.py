@@ -14,13 +14,21 @@ from services.orders.models import CashEntry, Custody, Remittance, SiteCopy, Til
 from services.orders.rules import cash
 from services.orders.use_cases.place import UnknownSite
 from shared import clock
-from shared.errors import Unprocessable
+from shared.errors import Conflict, Unprocessable
 from shared.events import CashRemitted
 from shared.ids import new_id
 from shared.outbox import record
 
 _ENTRIES = cast(Table, CashEntry.__table__)
 _CUSTODIES = cast(Table, Custody.__table__)
+
+
+class UnknownClerk(Unprocessable):
+    """Raised when nothing was ever in the custody of a clerk of this name at the site."""
+
+
+class CustodyHoldsLess(Conflict):
+    """Raised when more is taken out of a clerk's custody than there is in it."""
 
 
 class ReasonNeeded(Unprocessable):
@@ -69,14 +77,18 @@ def remit(
     sent_fen: int,
     counted_fen: int,
     reason: str | None,
+    accept_shortage: bool,
     by: str,
 ) -> Remittance:
     """Note that a clerk handed `sent_fen` on to the centre, which counted `counted_fen`.
 
     What the counts differ by is written off, with its reason; all that was sent leaves custody.
+    With `accept_shortage` the custody may hold less, or not exist: its sales come later.
 
     Raises:
         UnknownSite: there is no such site.
+        UnknownClerk: nothing was ever in custody of this clerk.
+        CustodyHoldsLess: the clerk holds less than was sent.
         ReasonNeeded: the counts differ, and nobody says why.
     """
     _check_site(session, site_id)
@@ -84,6 +96,8 @@ def remit(
         raise ReasonNeeded(
             f"{sent_fen} fen were sent and {counted_fen} fen counted; give a reason."
         )
+    if not accept_shortage:
+        _check_held(session, site_id, clerk, sent_fen)
     now = clock.now()
     remittance = Remittance(
         id=new_id(),
@@ -113,14 +127,27 @@ def remit(
 
 
 def write_off(
-    session: Session, *, site_id: UUID, clerk: str, amount_fen: int, reason: str, by: str
+    session: Session,
+    *,
+    site_id: UUID,
+    clerk: str,
+    amount_fen: int,
+    reason: str,
+    accept_shortage: bool,
+    by: str,
 ) -> CashEntry:
     """Give up cash that a clerk should hold and does not; below 0: there is more than should be.
 
+    With `accept_shortage` the custody may hold less, or not exist: its sales come later.
+
     Raises:
         UnknownSite: there is no such site.
+        UnknownClerk: nothing was ever in custody of this clerk.
+        CustodyHoldsLess: the clerk holds less than that.
     """
     _check_site(session, site_id)
+    if not accept_shortage:
+        _check_held(session, site_id, clerk, amount_fen)
     row = _row(
         site_id,
         clerk,
@@ -152,6 +179,28 @@ def _check_site(session: Session, site_id: UUID) -> None:
     # Also of a closed site: its cash is still there.
     if session.get(SiteCopy, site_id) is None:
         raise UnknownSite(f"There is no site {site_id}; choose one of GET /api/logistics/v1/sites.")
+
+
+def _check_held(session: Session, site_id: UUID, clerk: str, amount_fen: int) -> None:
+    # Locked, since two remittances at once could otherwise both find the same cash.
+    held_fen = session.scalar(
+        select(Custody.held_fen)
+        .where(Custody.id == cash.custody_id(site_id, clerk))
+        .with_for_update()
+    )
+    later = "If sales of theirs have yet to be uploaded, repeat it with accept_shortage."
+    if held_fen is None:
+        clerks = session.scalars(select(Custody.clerk).where(Custody.site_id == site_id))
+        near = cash.near_names(clerk, clerks)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise UnknownClerk(
+            f"No clerk named {clerk} has taken cash at this site.{meant} {later}", near=near
+        )
+    if held_fen < amount_fen:
+        raise CustodyHoldsLess(
+            f"{clerk} holds {held_fen} fen and not {amount_fen}: check the amount. {later}",
+            held_fen=held_fen,
+        )
 
 
 def select_custodies(*, site_id: UUID | None = None, clerk: str | None = None) -> Select[Custody]:

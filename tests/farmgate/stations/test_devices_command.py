@@ -14,7 +14,7 @@ from farmgate.client import Client
 from farmgate.commands.devices.disputing import MOST_ENTRIES
 from farmgate.demo.offline.device import Till
 from farmgate.demo.offline.link import Line
-from farmgate.stations import Yuan, quantities, yuan
+from farmgate.stations import quantities, yuan
 from tests.support import UNKNOWN_ID
 from tests.support.processes import Processes
 from tests.support.servers import wait_until
@@ -308,17 +308,113 @@ def test_cash_is_held_until_it_is_handed_on(
     assert after["collected_fen"] == after["remitted_fen"] + after["written_off_fen"]
 
 
+@pytest.fixture
+def clerk(farmgate: Callable[..., Result], till: Till, lot: dict[str, str]) -> str:
+    """A clerk of T who holds 98 yuan."""
+    name = f"Pema {uuid4().hex[:6]}"
+    till.close_shift(0, "Dolma")
+    till.open_shift(0, name)
+    farmgate("devices", "grant", till.store.device_code, lot["code"], "500")
+    till.contact()
+    (allotment_id,) = till.store.allotments
+    till.sell([(allotment_id, 500)], "cash", name)
+    till.upload()
+    return name
+
+
+def held_by(farmgate: Callable[..., Result], clerk: str) -> list[int]:
+    rows = json.loads(farmgate("cash", "custody", "--clerk", clerk, "--json").stdout)
+    return [row["held_fen"] for row in rows]
+
+
 @pytest.mark.parametrize(
-    ("text", "fen"), [("12", 1200), ("12.5", 1250), ("0.01", 1), (" 3.10", 310), ("1e2", 10_000)]
+    "command",
+    [("remit", "T", "{clerk}", "10", "10"), ("write-off", "T", "{clerk}", "10", "--reason", "x")],
+    ids=lambda command: command[0],
 )
-def test_yuan_are_read_to_the_fen(text: str, fen: int) -> None:
-    assert Yuan().convert(text, None, None) == fen
+def test_money_is_booked_once_however_often_the_command_is_run(
+    farmgate: Callable[..., Result], clerk: str, command: tuple[str, ...]
+) -> None:
+    asked = ("cash", *(each.format(clerk=clerk) for each in command))
+
+    first = farmgate(*asked).stdout
+    second = farmgate(*asked).stdout
+    told = json.loads(farmgate(*asked, "--json").stdout)
+    once = held_by(farmgate, clerk)
+    farmgate(*asked, "--another", "2")
+    farmgate(*asked, "--another", "2")
+
+    assert first.startswith("¥10.00")
+    assert "Nothing was booked again" in second
+    assert "--another" in second
+    assert told["was_done_before"] is True
+    assert (once, held_by(farmgate, clerk)) == ([8800], [7800])
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.005", "many", "NaN", "Infinity"])
-def test_what_is_no_amount_is_refused(text: str) -> None:
-    with pytest.raises(Exception, match="no amount"):
-        Yuan().convert(text, None, None)
+def test_a_slip_of_a_name_books_nothing_and_the_near_name_is_told(
+    farmgate: Callable[..., Result], clerk: str
+) -> None:
+    slip = clerk.replace("Pema", "Pena")
+
+    done = words_of_error(farmgate("cash", "remit", "T", slip, "10", "10", code=1))
+
+    assert f"Did you mean {clerk}" in done
+    assert "--accept-shortage" in done
+    assert (held_by(farmgate, clerk), held_by(farmgate, slip)) == ([9800], [])
+
+
+def test_more_than_a_clerk_holds_is_booked_only_when_that_is_said(
+    farmgate: Callable[..., Result], clerk: str
+) -> None:
+    asked = ("cash", "remit", "T", clerk, "100", "100")
+
+    refused = words_of_error(farmgate(*asked, code=1))
+    held = held_by(farmgate, clerk)
+    farmgate(*asked, "--accept-shortage")
+
+    assert f"{clerk} holds 9800 fen and not 10000" in refused
+    assert (held, held_by(farmgate, clerk)) == ([9800], [-200])
+
+
+def test_what_was_refused_is_booked_when_it_has_become_right(
+    farmgate: Callable[..., Result], till: Till, clerk: str, lot: dict[str, str]
+) -> None:
+    """A refusal is kept for a day with the key that the same command has again."""
+    asked = ("cash", "remit", "T", clerk, "100", "100")
+    farmgate(*asked, code=1)
+    farmgate(*asked, code=1)
+
+    farmgate("devices", "grant", till.store.device_code, lot["code"], "500", "--another", "2")
+    till.contact()
+    till.sell([(list(till.store.allotments)[-1], 500)], "cash", clerk)
+    till.upload()
+    farmgate(*asked)
+
+    assert held_by(farmgate, clerk) == [19_600 - 10_000]
+
+
+def test_slips_of_amounts_book_nothing(farmgate: Callable[..., Result], clerk: str) -> None:
+    for amount in ("1e1", "NaN", "１０", "10,00", "10.001", "1_0", "-5", ""):
+        farmgate("cash", "remit", "T", clerk, "--", amount, amount, code=2)
+        farmgate("cash", "write-off", "T", clerk, "--reason", "x", "--", amount, code=2)
+
+    assert held_by(farmgate, clerk) == [9800]
+
+
+def test_goods_are_granted_and_taken_back_once_however_often_the_command_is_run(
+    farmgate: Callable[..., Result], till: Till, lot: dict[str, str]
+) -> None:
+    code = till.store.device_code
+
+    farmgate("devices", "grant", code, lot["code"], "1000")
+    granted = farmgate("devices", "grant", code, lot["code"], "1000")
+    farmgate("devices", "grant", code, lot["code"], "1000", "--another", "2")
+    farmgate("devices", "return", code, lot["code"], "500")
+    back = farmgate("devices", "return", code, lot["code"], "500", "--json")
+
+    assert "Nothing was granted again" in granted.stderr
+    assert "Nothing was taken back again" in back.stderr
+    assert "2,000 0 500 0 1,500" in words(farmgate("devices", "show", code))
 
 
 def test_amounts_and_quantities_are_shown_for_people() -> None:
