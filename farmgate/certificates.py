@@ -8,7 +8,9 @@ this gateway's certificate, and the gateway cannot read it.
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -76,6 +78,18 @@ def ensure(gateway: Path, authority: Path, names: Sequence[str]) -> datetime:
     except OSError as error:
         raise Failed(f"Certificates cannot be written: {error}.") from error
     return certificate.not_valid_after_utc
+
+
+def names(gateway: Path, otherwise: Sequence[str]) -> list[str]:
+    """Return the names and addresses in the gateway's certificate, or `otherwise` if none is."""
+    present, found = _present(gateway), list[str]()
+    with suppress(x509.ExtensionNotFound):
+        if present is not None:
+            told = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            found = told.get_values_for_type(x509.DNSName)
+            found += map(str, told.get_values_for_type(x509.IPAddress))
+    # They stand in nginx's configuration.
+    return [name for name in found if re.fullmatch("[A-Za-z0-9*.:-]+", name)] or list(otherwise)
 
 
 def _present(gateway: Path) -> x509.Certificate | None:

@@ -3,6 +3,7 @@
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
+from shared.locations import keep_relative
 from web import till
 
 
@@ -12,5 +13,6 @@ def create_app() -> Flask:
     # Bootstrap's files come from the package: the pages must work where there is no internet.
     app.config["BOOTSTRAP_SERVE_LOCAL"] = True
     Bootstrap5(app)
+    keep_relative(app)
     app.register_blueprint(till.blueprint)
     return app

@@ -50,12 +50,24 @@ def command(
         if given
         else certificates.ensure(gateway, authority, called)
     )
-    # For the redirect from HTTP; the usual port needs no mention.
-    shown = "" if port == 443 else f":{port}"
-    (gateway / "port.conf").write_text(f'map "" $tls_port {{ default "{shown}"; }}\n')
+    (gateway / "port.conf").write_text(_redirect(certificates.names(gateway, called), port))
     if owner is not None:
         for path in gateway.iterdir():
             os.chown(path, owner, owner)
     say(f"The gateway's certificate is good until {until:%Y-%m-%d}.")
     if (gateway / certificates.AUTHORITY).exists():
         say("Its authority, for tills to trust: GET /ca.crt at the gateway's HTTP port.")
+
+
+def _redirect(names: list[str], port: int) -> str:
+    """Return where HTTP sends clients: to a name of the certificate, whatever they call us."""
+    written = [f"[{name}]" if ":" in name else name for name in names]
+    # A certificate for `*.example.org` alone has no other name to offer.
+    first = next((name for name in written if "*" not in name), written[0].removeprefix("*."))
+    own = "".join(f' "{name}" $host;' for name in written)
+    # The usual port needs no mention.
+    shown = "" if port == 443 else f":{port}"
+    return (
+        f'map "" $tls_port {{ default "{shown}"; }}\n'
+        f'map $host $tls_host {{ hostnames; default "{first}";{own} }}\n'
+    )

@@ -13,6 +13,7 @@ from flask_bootstrap import Bootstrap5
 from farmgate.client import Client
 from farmgate.services import NAMES
 from farmgate.start_page.texts import LANGUAGES, TEXTS
+from shared.locations import keep_relative
 
 #: Seconds for which an answer of the services is shown again.
 FRESH = 2.0
@@ -74,6 +75,7 @@ def create_app(addresses: Mapping[str, str]) -> Flask:
     # Bootstrap's files come from the package: the page must work where there is no internet.
     app.config["BOOTSTRAP_SERVE_LOCAL"] = True
     Bootstrap5(app)
+    keep_relative(app)
     watch = Watch(Client(addresses, token=None))
 
     @app.get("/")

@@ -15,6 +15,7 @@ from shared.auth import Verifier
 from shared.config import Settings
 from shared.database import Database
 from shared.health import Health
+from shared.locations import keep_relative
 from shared.web import access, docs, operations, parked, problems, requests
 from shared.web.requests import SECURITY
 from shared.web.state import NAME, State, state
@@ -74,6 +75,7 @@ def create_app(
     app.before_request(requests.refuse_long_stream)
     app.after_request(_end)
     app.teardown_request(_leave)
+    keep_relative(app)
     problems.register(app)
     api = problems.ProblemApi(app)
     api.ma_plugin.converter.add_attribute_function(requests.storable2properties)

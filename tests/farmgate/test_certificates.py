@@ -85,3 +85,33 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
         certificates.give(
             tmp_path / "gateway", tmp_path / "one/server.crt", tmp_path / "two/server.key"
         )
+
+
+@pytest.mark.parametrize(
+    ("names", "port", "redirect"),
+    [
+        (
+            ["farmgate.lan", "192.168.1.9", "fd00::9"],
+            8443,
+            'map "" $tls_port { default ":8443"; }\n'
+            'map $host $tls_host { hostnames; default "farmgate.lan"; "farmgate.lan" $host; '
+            '"192.168.1.9" $host; "[fd00::9]" $host; }\n',
+        ),
+        (
+            ["*.example.org"],
+            443,
+            'map "" $tls_port { default ""; }\n'
+            'map $host $tls_host { hostnames; default "example.org"; "*.example.org" $host; }\n',
+        ),
+    ],
+)
+def test_clients_are_sent_to_a_name_of_the_certificate_whatever_they_call_us(
+    tmp_path: Path, names: list[str], port: int, redirect: str
+) -> None:
+    folders = [str(tmp_path / "gateway"), str(tmp_path / "authority")]
+    options = ["--names", ",".join(names), "--port", str(port)]
+
+    done = CliRunner().invoke(main, ["certificate", *folders, *options])
+
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "gateway/port.conf").read_text() == redirect

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -553,3 +554,20 @@ def test_two_services_live_in_one_process() -> None:
     ]
 
     assert answers == [{"name": "a"}, {"name": "b"}]
+
+
+@pytest.mark.parametrize("path", ["/api/things//v1/words/one", "//evil.example/..//api"])
+def test_no_answer_repeats_the_host_that_a_client_named(client: FlaskClient, path: str) -> None:
+    answer = client.get(path, headers={"Host": "evil.example"})
+
+    assert urlsplit(answer.headers.get("Location", "")).netloc == ""
+    assert b"evil.example" not in answer.data
+
+
+def test_a_redirection_names_the_path_only(client: FlaskClient) -> None:
+    answer = client.get("/api/things//v1/words/one?a=b", headers={"Host": "evil.example"})
+
+    assert (answer.status_code, answer.headers["Location"]) == (
+        308,
+        "/api/things/v1/words/one?a=b",
+    )
