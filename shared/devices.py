@@ -6,14 +6,18 @@ logistics keep that saying. The key's claims tell a route whose request it answe
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared import api_keys
 from shared.callers import Caller
 from shared.errors import Forbidden
+from shared.ids import made_at
+from shared.tables import ApiKey
 
 #: Of the present epoch: everything a till does. Of a replaced one: only its late uploads.
 TILL, UPLOAD = "till", "till:upload"
@@ -60,6 +64,13 @@ def entry_id(device_id: UUID, epoch: int, number: int) -> UUID:
 def subject_of(device_id: UUID, epoch: int) -> str:
     """Return who a device is in one epoch, as the subject of its key."""
     return f"device/{device_id}/{epoch}"
+
+
+def enrolled_at(session: Session, device: Device) -> datetime | None:
+    """Return when catalog enrolled a machine as this epoch of a device: when it made its key."""
+    subject = subject_of(device.device_id, device.epoch)
+    key_id = session.scalar(select(ApiKey.id).where(ApiKey.subject == subject).limit(1))
+    return None if key_id is None else made_at(key_id)
 
 
 def note_device_key(session: Session, data: Mapping[str, Any], sequence: int) -> None:

@@ -1,6 +1,7 @@
 """Identifiers: UUIDv7 for machines, short references for people."""
 
 import secrets
+from datetime import UTC, datetime
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -12,6 +13,11 @@ ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 def new_id() -> UUID:
     """Return a new UUIDv7: unique, and sorted by the time it was made."""
     return uuid7()
+
+
+def made_at(made: UUID) -> datetime:
+    """Return when a UUIDv7 was made, by the clock of whoever made it, to the millisecond."""
+    return datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
 
 
 def new_reference(prefix: str) -> str:

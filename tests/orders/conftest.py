@@ -266,10 +266,14 @@ def enrol(client: FlaskClient, deliver: Deliver, site_id: UUID) -> Callable[...,
         device_id: UUID | None = None,
         epoch: int = 1,
         scopes: Sequence[str] = PRESENT_SCOPES,
+        enrolled_at: datetime | None = None,
         **changes: Any,
     ) -> Till:
         device = Device(device_id or new_id(), epoch, changes.get("site_id", site_id), "T-1")
-        key_id, secret = new_id(), api_keys.new_secret()
+        moment = int((enrolled_at or LONG_AGO).timestamp() * 1000)
+        # An id of that moment: its first 48 bits are the milliseconds.
+        key_id = UUID(int=moment << 80 | new_id().int & (1 << 80) - 1)
+        secret = api_keys.new_secret()
         deliver(
             DeviceKeyGiven,
             device_id=device.device_id,

@@ -44,6 +44,8 @@ for each in (
     disputing.list_disputes,
     disputing.settle,
     disputing.acknowledge,
+    disputing.correct,
+    disputing.list_flagged,
     disputing.import_file,
 ):
     command.add_command(each)

@@ -3,6 +3,8 @@
 import json
 import os
 from collections.abc import Iterator
+from functools import reduce
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ MOST_ENTRIES = 500
 def list_disputes(as_json: bool) -> None:
     """List what is disputed and not decided.
 
-    A sale beyond what its device was granted waits for `farmgate devices settle`; everything
-    else (voids, returns, parcels, unreadable entries) for `farmgate devices acknowledge`.
+    A sale beyond what its device was granted waits for `farmgate devices settle`, an entry that
+    nobody can read for `farmgate devices correct`; everything else (voids, returns, parcels) for
+    `farmgate devices acknowledge`.
     """
     client = connect(os.environ)
     entries = list(client.pages("orders", "/station-sales", status="disputed"))
@@ -52,7 +55,7 @@ def list_disputes(as_json: bool) -> None:
             moment(entry["device_time"]) if entry["device_time"] else "?",
             "" if entry["total_fen"] is None else yuan(entry["total_fen"]),
             entry["reason"] or "",
-            "settle" if overdraft else "acknowledge",
+            "settle" if overdraft else _next(entry),
         )
     for overdraft in overdrafts.values():
         # Orders has not heard of it yet, or has forgotten it.
@@ -64,6 +67,44 @@ def list_disputes(as_json: bool) -> None:
             "",
             overdraft["reason"],
             "settle",
+        )
+    show_table(table)
+
+
+def _next(entry: dict[str, Any]) -> str:
+    return "correct" if entry["reason"] == "unreadable" else "acknowledge"
+
+
+@click.command("flagged")
+@click.option("--most", default=50, show_default=True, help="The newest, as many as this.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def list_flagged(most: int, as_json: bool) -> None:
+    """List what counts and is odd, newest first: prices, clocks, refunds, names, telephones.
+
+    A clerk's name or a buyer's contact that is not clear is put right by `farmgate devices
+    correct`; the other flags only say where to look.
+    """
+    pages = connect(os.environ).pages("orders", "/station-sales", flagged=True)
+    entries = list(islice(pages, most))
+    if as_json:
+        show_json(entries)
+        return
+    if not entries:
+        say("Nothing is flagged.")
+        return
+    table = Table(title="Flagged (times by the device's clock)", title_justify="left", padding=0)
+    table.add_column("id", no_wrap=True, min_width=36)
+    for title in ("device, epoch, number", "kind", "when", "clerk", "amount", "flags"):
+        table.add_column(title, overflow="fold")
+    for entry in entries:
+        table.add_row(
+            entry["sale_id"],
+            f"{entry['device_code']} {entry['epoch']} #{entry['number']}",
+            entry["kind"],
+            moment(entry["device_time"]) if entry["device_time"] else "?",
+            entry["clerk"] or "?",
+            "" if entry["total_fen"] is None else yuan(entry["total_fen"]),
+            " ".join(entry["flags"]),
         )
     show_table(table)
 
@@ -90,16 +131,86 @@ def settle(sale: str, resolution: str, reason: str, as_json: bool) -> None:
 @click.command("acknowledge")
 @click.argument("entry")
 @click.option("--note", required=True, help="What was found out; it is kept.")
-@click.option("--book-cash", is_flag=True, help="The money did move: book it to the clerk.")
+@click.option("--book-cash", is_flag=True, help="The money was given back: book it.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def acknowledge(entry: str, note: str, book_cash: bool, as_json: bool) -> None:
-    """Close a disputed ENTRY that concerns no stock: a void, a return, a parcel, an order."""
+    """Close a disputed ENTRY that concerns no stock: a void, a return, a parcel, an order.
+
+    With --book-cash what a void or return gave back leaves the clerk's custody; it is refused
+    where there is nothing to book. Without, no goods and no money are booked.
+    """
     body = {"note": note, "book_cash": book_cash}
     done = connect(os.environ).post("orders", f"/station-sales/{entry}/acknowledge", body)
     if as_json:
         say_json(done)
     else:
-        say(f"Entry {entry} is {done['status']}.")
+        booked = (
+            f"{yuan(done['total_fen'])} given back were booked out of {done['clerk']}'s custody."
+            if done["resolution"] == "cash_booked"
+            else "Nothing was booked by it, neither goods nor money."
+        )
+        say(f"Entry {entry} is {done['status']}. {booked}")
+
+
+class Change(click.ParamType):
+    """A field of an entry and its new value: NAME=TEXT or NAME:=JSON, with dots within objects."""
+
+    name = "change"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, Any]:
+        """Return the change as a JSON merge patch."""
+        name, sign, text = str(value).partition("=")
+        if not sign or not name.removesuffix(":"):
+            self.fail(
+                f"{value!r} is no change: write clerk=卓嘎, or shift:=12 for JSON.", param, ctx
+            )
+        changed: Any = text
+        if name.endswith(":"):
+            try:
+                changed = json.loads(text)
+            except ValueError:
+                self.fail(f"{text!r} is no JSON; for a text write NAME=TEXT.", param, ctx)
+        for step in reversed(name.removesuffix(":").split(".")):
+            changed = {step: changed}
+        return dict(changed)
+
+
+@click.command("correct")
+@click.argument("entry")
+@click.argument("changes", type=Change(), nargs=-1, required=True)
+@click.option("--note", required=True, help="How it is known; it is kept.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def correct(entry: str, changes: tuple[dict[str, Any], ...], note: str, as_json: bool) -> None:
+    """Change fields of an ENTRY that nobody can read, and book it; or a label that is flagged.
+
+    \b
+      farmgate devices correct ENTRY shift:=12 colour:=null --note "asked the clerk"
+      farmgate devices correct ENTRY clerk=卓嘎 --note "asked the clerk"
+      farmgate devices correct ENTRY order.contact.name=卓玛 \\
+        order.contact.phone=13800138000 order.contact.address=巴河镇1号 --note "the clerk knew"
+
+    NAME=TEXT sets a text, NAME:=JSON anything else; null takes a field away. A clerk is changed
+    in all entries of the shift that have no clear name, with their cash. The contact of an order
+    is given whole.
+    """
+    body = {"changes": reduce(_merged, changes), "note": note}
+    done = connect(os.environ).post("orders", f"/station-sales/{entry}/correct", body)
+    if as_json:
+        say_json(done)
+        return
+    money = "" if done["total_fen"] is None else f" of {yuan(done['total_fen'])}"
+    why = f" ({done['reason']})" if done["reason"] else ""
+    say(f"The {done['kind']}{money} of {done['clerk']} is {done['status']}{why}.")
+
+
+def _merged(before: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    both = before | change
+    for name in before.keys() & change.keys():
+        if isinstance(before[name], dict) and isinstance(change[name], dict):
+            both[name] = _merged(before[name], change[name])
+    return both
 
 
 @click.command("import")

@@ -12,9 +12,10 @@ from services.orders.models.orders import (
     SiteCopy,
     VariantCopy,
 )
-from services.orders.models.till import Journal, TakenBack, TillEntry
+from services.orders.models.till import FLAGGED, Journal, TakenBack, TillEntry
 
 __all__ = [
+    "FLAGGED",
     "Base",
     "CashEntry",
     "Custody",

@@ -21,7 +21,8 @@ from services.orders.models.base import Base, one_of
 from services.orders.rules.till import CLOCK_OFF, UNREADABLE, EntryKind, EntryStatus
 from shared.events import COUNTER_PAYMENTS
 
-_FLAGGED = "CAST(flags AS TEXT) NOT IN ('[]', 'null')"
+#: Of an entry that is flagged, in the words of the index of them.
+FLAGGED = text("CAST(flags AS TEXT) NOT IN ('[]', 'null')")
 _OPEN = "status IN ('waiting', 'disputed', 'settled', 'acknowledged')"
 
 
@@ -130,8 +131,8 @@ class TillEntry(Base):
         Index(
             "ix_till_entries_flagged",
             "arrival",
-            sqlite_where=text(_FLAGGED),
-            postgresql_where=text(_FLAGGED),
+            sqlite_where=FLAGGED,
+            postgresql_where=FLAGGED,
         ),
         Index(
             "ix_till_entries_of_entry_id",

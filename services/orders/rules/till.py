@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -68,6 +68,9 @@ class EntryStatus(StrEnum):
 #: What is odd about an entry and no reason to dispute it; an operator looks at it.
 CLERK_UNCLEAR, WORDS_UNCLEAR, CONTACT_UNCLEAR = "clerk_unclear", "words_unclear", "contact_unclear"
 PHONE_UNCLEAR, CODE_UNCLEAR, CLOCK_OFF = "phone_unclear", "code_unclear", "clock_off"
+PAYMENT_DIFFERS = "payment_differs"
+#: How far a device's clock may be off before its entries are flagged.
+CLOCK_TOLERANCE = timedelta(hours=1)
 #: Why orders itself disputes an entry; other reasons are catalog's and logistics' words.
 UNREADABLE, OTHER_CONTENT, BEYOND_SALE = "unreadable", "other_content", "beyond_sale"
 #: Kinds that take back what a sale sold, and all that move goods over the counter.
@@ -313,6 +316,11 @@ def _one_of(raw: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
         raise Misfit(f"{name} must be one of {', '.join(choices)}.")
     assert isinstance(value, str)
     return value
+
+
+def went_backwards(before: datetime | None, after: datetime | None) -> bool:
+    """Tell whether a clock shows an earlier time for what came later in its journal."""
+    return before is not None and after is not None and after < before - CLOCK_TOLERANCE
 
 
 def words(value: Any, longest: int) -> str | None:

@@ -37,6 +37,7 @@ class ListStationSalesRequest(PageRequest):
     status = fields.Enum(EntryStatus, by_value=True)
     kind = fields.Enum(EntryKind, by_value=True)
     clerk = Text(60)
+    flagged = fields.Boolean(metadata={"description": "true: only what is odd, see `flags`."})
 
 
 class ImportEntriesRequest(RequestSchema):
@@ -120,7 +121,8 @@ class StationSaleResponse(ResponseSchema):
         fields.String(),
         required=True,
         metadata={
-            "description": "Odd, but no reason to dispute it: price_differs, total_differs; a "
+            "description": "Odd, but no reason to dispute it: price_differs, total_differs; money "
+            "given back in another way than it was paid (payment_differs); a "
             "clock that is off (clock_off); a label that cannot be as it came (clerk_unclear, "
             "words_unclear, contact_unclear, phone_unclear, code_unclear)."
         },

@@ -9,7 +9,14 @@ from sqlalchemy.orm import Session
 
 from services.orders.models import CashEntry, Journal, Shift, TillEntry
 from services.orders.rules import journal as runs
-from services.orders.rules.till import MOST_NOTE, EntryKind, EntryStatus, words
+from services.orders.rules.till import (
+    CLOCK_OFF,
+    MOST_NOTE,
+    EntryKind,
+    EntryStatus,
+    went_backwards,
+    words,
+)
 from shared.ids import new_id
 
 _KINDS = (EntryKind.SHIFT_OPEN, EntryKind.SHIFT_CLOSE)
@@ -73,10 +80,10 @@ def note_shifts(session: Session, entries: Sequence[TillEntry]) -> None:
             shift.opened_at, shift.float_fen = entry.device_time, entry.body["float_fen"]
         elif shift.closed_number is None or entry.number < shift.closed_number:
             shift.closed_number, shift.closed_at = entry.number, entry.device_time
-            shift.counted_fen, shift.note = (
-                entry.body["counted_fen"],
-                words(entry.body.get("note"), MOST_NOTE),
-            )
+            shift.counted_fen = entry.body["counted_fen"]
+            shift.note = words(entry.body.get("note"), MOST_NOTE)
+        if went_backwards(shift.opened_at, shift.closed_at) and CLOCK_OFF not in entry.flags:
+            entry.flags = [*entry.flags, CLOCK_OFF]
 
 
 def select_shifts(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import Session
 
-from services.orders.models import Journal, TillEntry
+from services.orders.models import FLAGGED, Journal, TillEntry
 from services.orders.rules import journal as runs
 from services.orders.rules.till import EntryKind, EntryStatus
 from services.orders.use_cases.entries import EntryNotFound
@@ -102,6 +102,7 @@ def select_entries(
     status: EntryStatus | None = None,
     kind: EntryKind | None = None,
     clerk: str | None = None,
+    flagged: bool | None = None,
 ) -> Select[TillEntry]:
     """Return the statement that selects entries of journals."""
     wanted = {
@@ -112,9 +113,12 @@ def select_entries(
         TillEntry.kind: kind,
         TillEntry.clerk: clerk,
     }
-    return select(TillEntry).where(
+    chosen = select(TillEntry).where(
         *(c == value for c, value in wanted.items() if value is not None)
     )
+    if flagged is not None:
+        chosen = chosen.where(FLAGGED if flagged else text(f"NOT ({FLAGGED.text})"))
+    return chosen
 
 
 def select_journals(*, device_id: UUID | None = None) -> Select[Journal]:

@@ -11,7 +11,15 @@ from services.orders.models import Journal, TakenBack, TillEntry
 from services.orders.rules import journal as runs
 from services.orders.rules import takings
 from services.orders.rules.takings import Taken
-from services.orders.rules.till import BEYOND_SALE, UNREADABLE, EntryKind, EntryStatus
+from services.orders.rules.till import (
+    BEYOND_SALE,
+    CLOCK_OFF,
+    PAYMENT_DIFFERS,
+    UNREADABLE,
+    EntryKind,
+    EntryStatus,
+    went_backwards,
+)
 from services.orders.use_cases.entries import dispute, say_recorded
 from shared import clock
 
@@ -73,6 +81,7 @@ def _judge_one(
     taken: dict[UUID, dict[int, TakenBack]],
 ) -> None:
     entry.changed_at = clock.now()
+    _flag(entry, sale)
     if sale.kind != EntryKind.SALE or sale.reason == UNREADABLE:
         dispute(session, entry, BEYOND_SALE, f"Entry {sale.number} is no sale that can be read.")
         return
@@ -98,6 +107,16 @@ def _judge_one(
     # The void of a sale that was never sent undoes what never counted.
     entry.voided, entry.taken = sale.voided, back
     say_recorded(session, entry)
+
+
+def _flag(entry: TillEntry, sale: TillEntry) -> None:
+    """Flag what is odd beside the sale, and no reason to dispute what was given back."""
+    found = []
+    if sale.payment is not None and entry.payment != sale.payment and not sale.voided:
+        found.append(PAYMENT_DIFFERS)
+    if went_backwards(sale.device_time, entry.device_time):
+        found.append(CLOCK_OFF)
+    entry.flags = list(dict.fromkeys([*entry.flags, *found]))
 
 
 def _note(

@@ -9,7 +9,6 @@ The statements that a batch takes do not grow with its sales.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -20,6 +19,7 @@ from services.orders.models import Journal, TillEntry
 from services.orders.rules import journal as runs
 from services.orders.rules.till import (
     CLOCK_OFF,
+    CLOCK_TOLERANCE,
     OTHER_CONTENT,
     SELLING,
     TAKING,
@@ -30,15 +30,13 @@ from services.orders.rules.till import (
 )
 from services.orders.use_cases import cash, place, shifts, station_prices, takings
 from services.orders.use_cases.entries import dispute, hold_journal, say_recorded
-from shared import clock
+from shared import clock, devices
 from shared.devices import Device, entry_id
 from shared.errors import FarmgateError, slug_of
 from shared.events import ParcelHandedOver
 from shared.ids import new_id
 from shared.outbox import record
 
-#: How far a device's clock may be ahead before its entries are marked.
-CLOCK_AHEAD = timedelta(hours=1)
 #: What became of an entry, as the till is told; that one waits for others is the centre's affair.
 ACCEPTED, DUPLICATE, DISPUTED, REFUSED = "accepted", "duplicate", "disputed", "refused"
 
@@ -102,6 +100,7 @@ class Intake:
     def let_count(self, entries: Sequence[tuple[TillEntry, Read]]) -> None:
         """Let entries, new or corrected, have their effect in goods, shifts and cash."""
         rows = [row for row, _ in entries]
+        self._flag_clocks(rows)
         sales = [row for row, e in entries if e.kind == EntryKind.SALE and e.problem is None]
         station_prices.flag(self.session, sales)
         for row, entry in entries:
@@ -159,7 +158,7 @@ class Intake:
     def _row(self, entry: Read, copy: int) -> TillEntry:
         device, number = self.device, entry.number or 0
         name = f"{device.epoch}/{number}/{entry.digest}"
-        row = TillEntry(
+        return TillEntry(
             id=(
                 entry_id(device.device_id, device.epoch, number)
                 if copy == 1
@@ -188,13 +187,20 @@ class Intake:
             body=entry.body,
             version=0,
         )
-        if entry.device_time is not None and entry.device_time > self.now + CLOCK_AHEAD:
-            row.flags.append(CLOCK_OFF)
-        return row
 
     def _note_numbers(self, numbers: Iterable[int]) -> None:
         journal = self.journal
         journal.highest, journal.holes, _ = runs.receive(journal.highest, journal.holes, numbers)
+
+    def _flag_clocks(self, rows: Sequence[TillEntry]) -> None:
+        """Flag what a clock says that is ahead, or shows a time before the device was enrolled."""
+        begins = devices.enrolled_at(self.session, self.device)
+        for row in rows:
+            told = row.device_time
+            ahead = told is not None and told > self.now + CLOCK_TOLERANCE
+            behind = told is not None and begins is not None and told < begins - CLOCK_TOLERANCE
+            if (ahead or behind) and CLOCK_OFF not in row.flags:
+                row.flags = [*row.flags, CLOCK_OFF]
 
     def _let_count(self, row: TillEntry, entry: Read) -> None:
         """Let an entry that has just come have its effect, unless others must come before it."""

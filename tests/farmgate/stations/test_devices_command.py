@@ -277,9 +277,59 @@ def test_an_entry_that_moves_no_stock_is_acknowledged(
     farmgate("devices", "import", till.store.device_code, str(file))
     (entry,) = _wait_for_disputes(client, till)
 
-    done = farmgate("devices", "acknowledge", entry["sale_id"], "--note", "a test")
+    whose = (entry["sale_id"], "--note", "a test")
+    refused = farmgate("devices", "acknowledge", *whose, "--book-cash", code=1)
+    done = farmgate("devices", "acknowledge", *whose)
 
-    assert f"Entry {entry['sale_id']} is acknowledged" in done.stdout
+    assert "cannot be read" in words_of_error(refused)
+    assert f"Entry {entry['sale_id']} is acknowledged. Nothing was booked" in words(done)
+
+
+def test_an_entry_that_nobody_could_read_is_corrected_and_booked(
+    farmgate: Callable[..., Result], client: Client, tmp_path: Path, till: Till
+) -> None:
+    exported = till.export()
+    opening = next(each for each in exported["entries"] if each["kind"] == "shift_open")
+    clerk = f"Pema {uuid4().hex[:6]}"
+    unread = opening | {"number": 90, "shift": 90, "clerk": clerk, "colour": "red"}
+    file = tmp_path / "till.json"
+    file.write_text(json.dumps(exported | {"entries": [unread]}), encoding="utf-8")
+    farmgate("devices", "import", till.store.device_code, str(file))
+    (entry,) = _wait_for_disputes(client, till)
+    whose = ("devices", "correct", entry["sale_id"], "--note", "asked")
+
+    farmgate(*whose, "colour", code=2)
+    refused = farmgate(*whose, "shift:=90", code=1)
+    listed = words(farmgate("devices", "disputes"))
+    done = farmgate(*whose, "colour:=null", "float_fen:=500")
+
+    assert "Unknown: colour" in words_of_error(refused)
+    assert "correct" in listed
+    assert f"The shift_open of {clerk} is accepted." in words(done)
+    (shift,) = client.pages("orders", "/cash/shifts", clerk=clerk)
+    assert shift["float_fen"] == 500
+
+
+def test_a_clerk_without_a_name_is_listed_and_gets_one(
+    farmgate: Callable[..., Result], client: Client, tmp_path: Path, till: Till
+) -> None:
+    exported = till.export()
+    opening = next(each for each in exported["entries"] if each["kind"] == "shift_open")
+    nameless = opening | {"number": 91, "shift": 91, "clerk": "\u3000"}
+    file = tmp_path / "till.json"
+    file.write_text(json.dumps(exported | {"entries": [nameless]}), encoding="utf-8")
+    farmgate("devices", "import", till.store.device_code, str(file))
+    query = {"device_id": till.store.device_id, "flagged": True}
+    (entry,) = client.pages("orders", "/station-sales", **query)
+    clerk = f"Dawa {uuid4().hex[:6]}"
+
+    listed = words(farmgate("devices", "flagged"))
+    farmgate("devices", "correct", entry["sale_id"], f"clerk={clerk}", "--note", "asked")
+
+    assert entry["sale_id"] in listed
+    assert "clerk_unclear" in listed
+    assert list(client.pages("orders", "/station-sales", **query)) == []
+    assert len(list(client.pages("orders", "/cash/shifts", clerk=clerk))) == 1
 
 
 def test_cash_is_held_until_it_is_handed_on(

@@ -143,7 +143,7 @@ def test_a_sale_after_a_dated_price_costs_what_held_before_it(
 
 
 def test_a_sale_of_what_had_no_price_is_marked(till: Till, an_entry: Builder, ask: Ask) -> None:
-    till.upload(an_entry("sale", 1, device_time="1999-01-01T00:00:00Z"))
+    till.upload(an_entry("sale", 1, device_time="2023-12-31T23:30:00Z"))
 
     (sale,) = ask("station-sales")["items"]
     assert (sale["flags"], sale["expected_fen"]) == (["price_differs"], None)
@@ -164,3 +164,88 @@ def test_entries_of_a_clock_that_is_ahead_are_marked(
     till.upload(*(an_entry("shift_open", n, shift=n, device_time=ahead[n - 1]) for n in (1, 2)))
 
     assert [entry["flags"] for entry in ask("station-sales")["items"]] == [["clock_off"], []]
+
+
+def test_entries_of_a_clock_from_before_the_device_was_enrolled_are_marked_and_priced(
+    enrol: Callable[..., Till], an_entry: Builder, ask: Ask
+) -> None:
+    enrolled = clock.now() - timedelta(days=2)
+    till = enrol(enrolled_at=enrolled)
+    shown = ["1970-01-01T00:00:03Z"]
+    shown += [rfc3339(enrolled - timedelta(minutes=minutes)) for minutes in (65, 55)]
+
+    answers = till.upload(*(an_entry("sale", n, device_time=t) for n, t in enumerate(shown, 1)))
+
+    assert words(answers) == ["accepted"] * 3
+    assert [entry["flags"] for entry in ask("station-sales")["items"]] == [
+        [],
+        ["clock_off"],
+        ["clock_off"],
+    ]
+
+
+@pytest.mark.parametrize(("minutes", "flags"), [(65, ["clock_off"]), (55, [])])
+def test_a_clock_that_was_turned_back_since_the_sale_or_the_opening_is_marked(
+    till: Till, an_entry: Builder, ask: Ask, minutes: int, flags: list[str]
+) -> None:
+    first = clock.now() - timedelta(days=1)
+    then = rfc3339(first - timedelta(minutes=minutes))
+    entries = [
+        an_entry("shift_open", 1, device_time=rfc3339(first)),
+        an_entry("sale", 2, device_time=rfc3339(first)),
+        an_entry("return", 3, of=2, device_time=then),
+        an_entry("shift_close", 4, device_time=then),
+    ]
+
+    till.upload(*reversed(entries))
+
+    flagged = {entry["number"]: entry["flags"] for entry in ask("station-sales")["items"]}
+    assert flagged[3] == flags
+    assert [flagged[1], flagged[4]].count(["clock_off"]) == len(flags)
+
+
+@pytest.mark.parametrize("kind", ["void", "return"])
+@pytest.mark.parametrize(
+    ("paid", "back", "held_fen"),
+    [("mobile", "cash", True), ("cash", "mobile", False), ("cash", "cash", True)],
+)
+def test_money_given_back_in_another_way_than_it_was_paid_is_marked_and_booked(
+    till: Till,
+    an_entry: Builder,
+    ask: Ask,
+    recorded_events: Recorded,
+    kind: str,
+    paid: str,
+    back: str,
+    held_fen: bool,
+) -> None:
+    taking = an_entry(kind, 2, of=1, payment=back)
+    till.upload(taking, an_entry("sale", 1, payment=paid))
+
+    entry = next(each for each in ask("station-sales")["items"] if each["kind"] == kind)
+    assert entry["status"] == "accepted"
+    assert entry["flags"] == (["payment_differs"] if paid != back else [])
+    assert types_of(recorded_events()) == ["station_sale_recorded"] * 2
+    (custody,) = ask("cash/custody")["items"]
+    assert custody["refunded_fen"] == (entry["total_fen"] if held_fen else 0)
+    assert ask("verify")["differences"] == []
+
+
+def test_the_void_of_a_sale_that_never_counted_gives_no_money_back_in_any_way(
+    till: Till, an_entry: Builder, ask: Ask
+) -> None:
+    till.upload(an_entry("sale", 1, voided=True, payment="mobile"), an_entry("void", 2, of=1))
+
+    assert [entry["flags"] for entry in ask("station-sales")["items"]] == [[], []]
+
+
+def test_what_is_flagged_is_listed_by_itself(till: Till, an_entry: Builder, ask: Ask) -> None:
+    till.upload(
+        an_entry("sale", 1), an_entry("sale", 2, total_fen=1), an_entry("sale", 3, clerk="\u200b")
+    )
+
+    flagged = ask("station-sales?flagged=true&limit=1")
+    rest = ask(f"station-sales?flagged=true&limit=1&cursor={flagged['next']}")
+
+    assert [entry["number"] for entry in flagged["items"] + rest["items"]] == [3, 2]
+    assert [entry["number"] for entry in ask("station-sales?flagged=false")["items"]] == [1]
