@@ -4,9 +4,10 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 from playwright.sync_api import (
+    Browser,
     BrowserContext,
     Error,
     Locator,
@@ -232,6 +234,14 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="session")
+def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    """One browser for all tills whose profile need not outlive it: a third of the cost."""
+    running = playwright.chromium.launch(executable_path=chromium, args=list(LEAN))
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
 def page_server() -> Iterator[str]:
     """The address of the pages alone, with no service behind them."""
     server = Answering(web.create_app(), "127.0.0.1", 0, threads=4)
@@ -241,16 +251,18 @@ def page_server() -> Iterator[str]:
 
 
 class Till:
-    """One browser with its own profile, and the hands of a clerk."""
+    """One browser with its own profile, and the hands of a clerk.
+
+    `profile` is the folder of one that can be closed, copied and started again, else empty.
+    """
 
     def __init__(
-        self, driver: Playwright, chromium: str, profile: Path, url: str, options: dict[str, Any]
+        self, open_context: Callable[[], BrowserContext], profile: Path, url: str, quota: int | None
     ) -> None:
-        self._driver, self._chromium = driver, chromium
+        self._open_context = open_context
         self.profile, self.url = profile, url
         #: Bytes that the browser may keep for the till; None: as it likes.
-        self._quota = options.pop("quota", None)
-        self._options = {"args": [], "locale": "en-US"} | options
+        self._quota = quota
         self.context: BrowserContext | None = None
         self.page: Page
         #: What went wrong in the page's own scripts.
@@ -258,12 +270,9 @@ class Till:
 
     def start(self) -> None:
         """Start the browser on its profile and open the till."""
-        options = {**self._options, "args": [*LEAN, *self._options["args"]]}
-        self.context = self._driver.chromium.launch_persistent_context(
-            str(self.profile), executable_path=self._chromium, accept_downloads=True, **options
-        )
+        self.context = self._open_context()
         self.context.set_default_timeout(PATIENCE)
-        self.page = self.context.pages[0]
+        self.page = self.context.pages[0] if self.context.pages else self.context.new_page()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         if self._quota is not None:
             # Before the first look at it: the browser remembers for half a minute what it saw.
@@ -436,14 +445,28 @@ def link(centre: Centre) -> Iterator[Link]:
 
 @pytest.fixture
 def make_till(
-    playwright: Playwright, chromium: str, link: Link, tmp_path: Path
+    playwright: Playwright, chromium: str, browser: Browser, link: Link
 ) -> Iterator[MakeTill]:
-    """Start a till on a new profile, by default over the link."""
+    """Start a till on a new profile, by default over the link.
+
+    With a folder as `profile` it has a browser of its own, which may get other `args`.
+    """
     with ExitStack() as stack:
 
-        def make(url: str | None = None, profile: Path | None = None, **options: Any) -> Till:
-            folder = profile or tmp_path / f"profile-{uuid4().hex[:6]}"
-            till = Till(playwright, chromium, folder, url or link.url, options)
+        def make(
+            url: str | None = None,
+            profile: Path | None = None,
+            quota: int | None = None,
+            args: Sequence[str] = (),
+            **options: Any,
+        ) -> Till:
+            options = {"locale": "en-US", "accept_downloads": True} | options
+            if profile is None:
+                till = Till(lambda: browser.new_context(**options), Path(), url or link.url, quota)
+            else:
+                options |= {"executable_path": chromium, "args": [*LEAN, *args]}
+                opened = partial(playwright.chromium.launch_persistent_context, profile, **options)
+                till = Till(opened, profile, url or link.url, quota)
             stack.callback(till.close)
             till.start()
             return till
@@ -461,6 +484,14 @@ def make_ready(centre: Centre, link: Link) -> Callable[[Till], Station]:
 def station(make_till: MakeTill, make_ready: Callable[[Till], Station]) -> Station:
     """A till with a link, ready to sell."""
     return make_ready(make_till())
+
+
+@pytest.fixture
+def lasting_station(
+    make_till: MakeTill, make_ready: Callable[[Till], Station], tmp_path: Path
+) -> Station:
+    """The same on a profile that outlives its browser."""
+    return make_ready(make_till(profile=tmp_path / "profile"))
 
 
 def _ready(centre: Centre, link: Link, till: Till) -> Station:

@@ -135,10 +135,10 @@ def test_a_lease_counts_by_the_centres_time_not_by_a_clock_that_is_wrong(
 
 
 def test_an_old_copy_that_sold_under_a_used_number_is_found_out_and_stops(
-    centre: Any, station: Any, make_till: Any, tmp_path: Path
+    centre: Any, lasting_station: Any, make_till: Any, tmp_path: Path
 ) -> None:
     """A profile restored from a backup: its next number was used before."""
-    till = station.till
+    till = lasting_station.till
     till.close()
     copy = tmp_path / "copy"
     shutil.copytree(till.profile, copy, symlinks=True)
@@ -146,15 +146,15 @@ def test_an_old_copy_that_sold_under_a_used_number_is_found_out_and_stops(
     till.sell(1_000)
     till.await_unsent(0)
     till.close()
-    station.link.fault = no_route
+    lasting_station.link.fault = no_route
     old = make_till(profile=copy)
     old.sell(2_000)
 
-    station.link.fault = None
+    lasting_station.link.fault = None
     old.reach()
 
     # Its number 2 is another sale than the one that came first.
-    entries = centre.entries(station.device)
+    entries = centre.entries(lasting_station.device)
     assert [(e["number"], e["kind"], e["status"], e["reason"]) for e in entries[1:]] == [
         (2, "sale", "accepted", None),
         (2, "sale", "disputed", "other_content"),
@@ -165,10 +165,10 @@ def test_an_old_copy_that_sold_under_a_used_number_is_found_out_and_stops(
 
 
 def test_an_old_copy_that_sold_nothing_yet_is_stopped_by_its_first_contact(
-    centre: Any, station: Any, make_till: Any, tmp_path: Path
+    centre: Any, lasting_station: Any, make_till: Any, tmp_path: Path
 ) -> None:
     """Slow: two browsers, and a copy of one's profile."""
-    till = station.till
+    till = lasting_station.till
     till.close()
     copy = tmp_path / "copy"
     shutil.copytree(till.profile, copy, symlinks=True)
@@ -184,17 +184,17 @@ def test_an_old_copy_that_sold_nothing_yet_is_stopped_by_its_first_contact(
     assert "set back to an old copy" in old.told()
     old.page.keyboard.press("Escape")
 
-    path = f"/devices/{station.device['device_id']}/enrolment"
+    path = f"/devices/{lasting_station.device['device_id']}/enrolment"
     code = centre.client.post("catalog", path)["enrolment_code"]
     old.go("settings")
     old.page.get_by_role("button", name="Enrol anew").click()
     old.page.get_by_label("Enrolment code").fill(code)
     old.page.get_by_role("button", name="Make this device a till").click()
     expect(old.page.get_by_label("Your name")).to_be_visible()
-    centre.grant(station.device, centre.lot("HONEY", 5_000), 2_000)
+    centre.grant(lasting_station.device, centre.lot("HONEY", 5_000), 2_000)
     old.open_shift()
     old.reach()
-    assert old.sell(500) == f"{station.device['code']}-2-2"
+    assert old.sell(500) == f"{lasting_station.device['code']}-2-2"
     old.await_unsent(0)
 
 
@@ -266,11 +266,13 @@ def test_signing_out_is_refused_while_anything_is_unsent(station: Any) -> None:
 
 
 def test_without_a_secure_context_it_says_so_and_still_loses_nothing(
-    centre: Any, make_till: Any, link: Any
+    centre: Any, make_till: Any, link: Any, tmp_path: Path
 ) -> None:
     """On plain http there are no worker, no locks and no digests; the page must not pretend."""
     till = make_till(
-        f"http://till.test:{link.port}", args=["--host-resolver-rules=MAP till.test 127.0.0.1"]
+        f"http://till.test:{link.port}",
+        profile=tmp_path / "profile",
+        args=["--host-resolver-rules=MAP till.test 127.0.0.1"],
     )
     assert till.page.evaluate("isSecureContext") is False
     expect(till.page.get_by_role("alert")).to_contain_text("This page is not secure")

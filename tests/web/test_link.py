@@ -43,10 +43,12 @@ def stranger(request: Any, go: Any) -> Response:
     )
 
 
-def test_a_sale_whose_receipt_was_shown_survives_a_power_cut(centre: Any, station: Any) -> None:
+def test_a_sale_whose_receipt_was_shown_survives_a_power_cut(
+    centre: Any, lasting_station: Any
+) -> None:
     """odoo/odoo#125037, #60939: what was printed is on record."""
-    till = station.till
-    station.link.fault = no_route
+    till = lasting_station.till
+    lasting_station.link.fault = no_route
     till.sell(500)
     number = till.sell(1_250)
     till.cut_power()
@@ -57,11 +59,11 @@ def test_a_sale_whose_receipt_was_shown_survives_a_power_cut(centre: Any, statio
     assert till.left() == "3.25 kg left"
     till.go("journal")
     expect(till.page.get_by_text(number)).to_be_visible()
-    station.link.fault = None
+    lasting_station.link.fault = None
     till.reach()
     till.await_unsent(0)
-    assert sales(centre, station) == [(2, "accepted"), (3, "accepted")]
-    centre.await_sold(station.device, station.lot, 1_750)
+    assert sales(centre, lasting_station) == [(2, "accepted"), (3, "accepted")]
+    centre.await_sold(lasting_station.device, lasting_station.lot, 1_750)
     assert centre.differences() == []
 
 
@@ -153,9 +155,11 @@ def test_an_upload_whose_answer_is_lost_is_sent_again_and_counts_once(
     assert centre.differences() == []
 
 
-def test_a_power_cut_while_sending_leaves_nothing_in_doubt(centre: Any, station: Any) -> None:
+def test_a_power_cut_while_sending_leaves_nothing_in_doubt(
+    centre: Any, lasting_station: Any
+) -> None:
     """What was attempted may be at the centre: it is sent again, and not simply taken back."""
-    till = station.till
+    till = lasting_station.till
     arrived, go_on = threading.Event(), threading.Event()
 
     def held(request: Any, go: Any) -> Response:
@@ -165,12 +169,12 @@ def test_a_power_cut_while_sending_leaves_nothing_in_doubt(centre: Any, station:
             go_on.wait(60)
         return answer
 
-    station.link.fault = held
+    lasting_station.link.fault = held
     till.sell(5_000)
     assert arrived.wait(20)
     till.cut_power()
     go_on.set()
-    station.link.fault = no_route
+    lasting_station.link.fault = no_route
 
     till.start()
 
@@ -183,7 +187,7 @@ def test_a_power_cut_while_sending_leaves_nothing_in_doubt(centre: Any, station:
     till.await_unsent(2)
     till.go("sell")
     expect(till.tile()).to_contain_text("sold out")
-    station.link.fault = None
+    lasting_station.link.fault = None
     till.reach()
     till.await_unsent(0)
 
@@ -192,7 +196,7 @@ def test_a_power_cut_while_sending_leaves_nothing_in_doubt(centre: Any, station:
         return bool(till.left() == "5 kg left")
 
     wait_until(granted_again, 20, "the voided goods are granted again")
-    assert sales(centre, station) == [(2, "accepted")]
+    assert sales(centre, lasting_station) == [(2, "accepted")]
     assert centre.differences() == []
 
 
