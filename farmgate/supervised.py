@@ -26,6 +26,8 @@ from shared import keys
 from shared.config import Settings, read
 from shared.supervision import Stopping
 
+#: Where the services listen.
+INSIDE = "127.0.0.1"
 #: Seconds before a process that died is started again: the first time, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 #: A process that lived this many seconds begins with the first pause again.
@@ -109,12 +111,15 @@ def run(
     settings = {name: Settings.from_environment(name, environment) for name in NAMES}
     shown = "127.0.0.1" if host == "0.0.0.0" else host
     url = f"http://{shown}:{port}"
-    urls = {name: f"http://{shown}:{port_of(name, port)}" for name in NAMES}
+    # The services themselves are for this machine: a request from outside comes by the pages, whose
+    # server waits for all of it. A few slow clients would hold all of gunicorn's threads.
+    urls = {name: f"http://{INSIDE}:{port_of(name, port)}" for name in NAMES}
     with ExitStack() as stack:
         stack.enter_context(alone_in(data))
         keys.ensure(data)
-        for taken in (port, *(port_of(name, port) for name in NAMES)):
-            _check_free(host, taken, data)
+        _check_free(host, port, data)
+        for name in NAMES:
+            _check_free(INSIDE, port_of(name, port), data)
         for name in NAMES:
             migrate(settings[name])
         declare_topology(environment)
@@ -122,7 +127,7 @@ def run(
             "FARMGATE_PAYMENT_SECRET_FILE": str(data / "keys" / "payment_secret"),
             **environment,
         }
-        processes = _processes(whole, host, port, workers, data)
+        processes = _processes(whole, port, workers, data)
         # The pages call the services on their own origin; here these are other processes.
         page = pages.passing_on(pages.create(urls), urls)
         server = Answering(page, host, port, PAGE_THREADS)
@@ -145,7 +150,7 @@ def run(
 
 
 def _processes(
-    environment: Mapping[str, str], host: str, port: int, workers: int, data: Path
+    environment: Mapping[str, str], port: int, workers: int, data: Path
 ) -> list[Process]:
     logs = data / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -157,7 +162,7 @@ def _processes(
         metrics.mkdir(parents=True)
         own = {"PROMETHEUS_MULTIPROC_DIR": str(metrics), **environment}
         web, worker = f"{name}-web", f"{name}-worker"
-        serve = ("web", name, "--host", host, "--port", str(port_of(name, port)))
+        serve = ("web", name, "--host", INSIDE, "--port", str(port_of(name, port)))
         arguments = (*serve, "--workers", str(workers))
         made.append(Process(web, arguments, own, logs / f"{web}.log"))
         made.append(Process(worker, ("worker", name), own, logs / f"{worker}.log"))

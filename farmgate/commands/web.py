@@ -65,6 +65,8 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
     """Run the HTTP process of SERVICE with gunicorn.
 
     It answers requests and records events in its database; publishing is the worker's work.
+    Let a gateway stand before it that passes on whole requests: each client that sends half of one
+    holds a thread.
     """
     # Refused here, once, and not in every worker process.
     settings = Settings.from_environment(service)

@@ -142,7 +142,7 @@ def test_nobody_else_can_read_what_a_services_own_processes_keep(
 def _answers(port: int) -> bool:
     try:
         return requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=2).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

@@ -1,0 +1,89 @@
+"""The server of the embedded run: slow clients hold up nobody."""
+
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import requests
+
+from farmgate import answering
+from farmgate.answering import CONNECTIONS, Answering
+
+HALF = b"GET / HTTP/1.1\r\nHost: here\r\nX-Slow: "
+
+
+def _echo(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    start("200 OK", [("Content-Type", "text/plain")])
+    return [environ["wsgi.input"].read()]
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    opened = Answering(_echo, "127.0.0.1", 0, 4)
+    opened.start()
+    yield opened
+    opened.close()
+
+
+def _ended(sock: socket.socket, seconds: float, word: bytes = b"a") -> bool:
+    """Send a byte now and then; tell whether the server ended the connection meanwhile."""
+    sock.settimeout(0.2)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            sock.sendall(word)
+            if sock.recv(100) == b"":
+                return True
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+def test_more_half_sent_requests_than_there_are_connections_hold_up_nobody(
+    server: Answering,
+) -> None:
+    with ExitStack() as stack:
+        for _ in range(CONNECTIONS + 150):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            slow.sendall(HALF)
+
+        answer = requests.post(f"http://127.0.0.1:{server.port}/", data=b"mine", timeout=5)
+
+    assert answer.content == b"mine"
+
+
+def test_headers_that_come_byte_by_byte_have_their_time_as_a_whole(
+    server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "HEADER_SECONDS", 1)
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.sendall(HALF)
+        assert _ended(slow, 10)
+
+
+def test_a_body_may_take_longer_than_the_headers(
+    server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "HEADER_SECONDS", 1)
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n")
+        assert not _ended(slow, 4)
+
+
+def test_a_body_that_comes_byte_by_byte_has_its_time_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answering, "WHOLE_SECONDS", 2)
+    monkeypatch.setattr(answering, "HEADER_SECONDS", 1)
+    server = Answering(_echo, "127.0.0.1", 0, 4)
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n")
+        ended = _ended(slow, 10)
+    server.close()
+    assert ended
