@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Protocol
 
 from shared.config import read_integer
 from shared.logs import get
@@ -33,11 +34,15 @@ HUNG = 70
 #: Calls, from the innermost on, that are named.
 CALLS = 12
 
-#: Called with the name of some work, gives the context in which it is done.
-Limit = Callable[[str], AbstractContextManager[None]]
+
+class Limit(Protocol):
+    """Gives the context in which some work is done, with its name and how long it may take."""
+
+    def __call__(self, what: str, seconds: float | None = None) -> AbstractContextManager[None]:
+        """Return the context; without `seconds` what is usual holds."""
 
 
-def unlimited(what: str) -> AbstractContextManager[None]:
+def unlimited(what: str, seconds: float | None = None) -> AbstractContextManager[None]:
     """Let work take as long as it likes."""
     return nullcontext()
 

@@ -286,7 +286,7 @@ def _site_ids(client: Client) -> dict[str, str]:
 
 
 def _column(client: Client, what: str, *names: str) -> set[tuple[str, ...]]:
-    text = client.get("catalog", f"/exports/{what}.csv")
+    text = client.get("catalog", f"/exports/{what}.csv").removeprefix("\ufeff")
     return {tuple(row[name] for name in names) for row in csv.DictReader(io.StringIO(text))}
 
 

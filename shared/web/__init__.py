@@ -6,6 +6,7 @@ A service's `app.py` calls `create_app`; its `api.py` uses the rest. Nothing her
 from shared.schemas import RequestSchema as RequestSchema
 from shared.schemas import ResponseSchema as ResponseSchema
 from shared.web.access import caller as caller
+from shared.web.access import large as large
 from shared.web.access import public as public
 from shared.web.access import scope as scope
 from shared.web.app import create_app as create_app

@@ -17,6 +17,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 #: it needs, or `EVERYBODY`.
 ACCESS = "access"
 EVERYBODY = ""
+#: The entry of a view that takes larger bodies than others: bytes, and seconds.
+LARGE = "large"
 
 
 class MissingScope(Forbidden):
@@ -43,14 +45,29 @@ def scope(name: str) -> Callable[[View], View]:
     return declare
 
 
+def large(most_bytes: int, seconds: float) -> Callable[[View], View]:
+    """Let a route take a body of up to `most_bytes` and work on it for `seconds`.
+
+    Others keep to what the settings say.
+    """
+
+    def declare(view: View) -> View:
+        return _note(view, LARGE, (most_bytes, seconds))
+
+    return declare
+
+
 def public(view: View) -> View:
     """Let everybody through; `caller()` is nobody then, even if a token was sent."""
     return _declare(view, EVERYBODY)
 
 
 def _declare(view: View, needed: str) -> View:
-    notes = {**getattr(view, "_apidoc", {}), ACCESS: needed}
-    view._apidoc = notes  # type: ignore[attr-defined]
+    return _note(view, ACCESS, needed)
+
+
+def _note(view: View, name: str, value: Any) -> View:
+    view._apidoc = {**getattr(view, "_apidoc", {}), name: value}  # type: ignore[attr-defined]
     return view
 
 
@@ -84,7 +101,10 @@ def check_access() -> None:
         raise UnknownAddress("No path holds a NUL character.")
     if request.endpoint is None:
         return  # no such route, or not with this method: the router answers
-    needed = declared(current_app.view_functions[request.endpoint])
+    view = current_app.view_functions[request.endpoint]
+    if LARGE in (notes := getattr(view, "_apidoc", {})):
+        request.max_content_length, g.seconds = notes[LARGE]
+    needed = declared(view)
     if needed is None:
         raise UndeclaredRoute("This route is closed: it does not say who may call it.")
     if needed == EVERYBODY:

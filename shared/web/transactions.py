@@ -63,7 +63,7 @@ class _Work:
         """
         if self.session is None:
             here = database()
-            self._until.enter_context(here.limit("request"))
+            self._until.enter_context(here.limit("request", g.get("seconds")))
             self.session = self._until.enter_context(here.sessions())
             stored = idempotency.claim(self.session, self.asked)
             if stored is not None:
@@ -81,7 +81,7 @@ def transaction() -> Iterator[Session]:
     work: _Work | None = g.get("work")
     if work is None:
         here = database()
-        with here.limit("request"), here.sessions.begin() as session:
+        with here.limit("request", g.get("seconds")), here.sessions.begin() as session:
             yield session
         return
     joined = work.begin()
@@ -99,7 +99,7 @@ def transaction() -> Iterator[Session]:
 def reading() -> Iterator[Session]:
     """Open a session that reads; what it loads stays usable afterwards."""
     here = database()
-    with here.limit("request"), here.readers() as session:
+    with here.limit("request", g.get("seconds")), here.readers() as session:
         yield session
 
 
@@ -178,7 +178,7 @@ def _answer(asked: idempotency.Request, view: Callable[[], Response]) -> Respons
                 return _again(asked, stored)
             refusal = answer_of(error)
     here = database()
-    with here.limit("request"), here.sessions.begin() as session:
+    with here.limit("request", g.get("seconds")), here.sessions.begin() as session:
         stored = idempotency.claim(session, asked)
         if stored is not None:  # another process was quicker, and its answer is the one that counts
             return _again(asked, stored)

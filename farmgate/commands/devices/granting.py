@@ -111,9 +111,20 @@ def take_back(
 @click.option(
     "--epoch", type=Whole(1), help="Of a machine that was replaced; the present one else."
 )
+@click.option(
+    "--book",
+    type=Whole(0),
+    help="What should have been left when it was counted; refused if it is another now.",
+)
 @AS_JSON
 def count(
-    code: str, lot_code: str, counted: int, reason: str, epoch: int | None, as_json: bool
+    code: str,
+    lot_code: str,
+    counted: int,
+    reason: str,
+    epoch: int | None,
+    book: int | None,
+    as_json: bool,
 ) -> None:
     """End an allotment by a count: COUNTED (grams or pieces) are there, the rest is written off.
 
@@ -121,7 +132,9 @@ def count(
     again. Sales of it that are uploaded later will be disputed, so count last.
     """
     client = connect(os.environ)
-    body = {"counted": counted, "reason": reason}
+    body: dict[str, Any] = {"counted": counted, "reason": reason}
+    if book is not None:
+        body["book"] = book
     _act(client, code, lot_code, "write-off", body, as_json, epoch)
 
 

@@ -16,18 +16,29 @@ from services.catalog.rules.allotments import (
     lease_of,
     outranks,
 )
+from services.catalog.rules.counts import (
+    ACCOUNTED,
+    OutdatedCount,
+    Since,
+    check_book,
+    correction_by_book,
+    correction_by_moment,
+)
 from services.catalog.rules.devices import (
     CODE_LETTERS,
     DeviceStatus,
     new_code,
     plain_code,
 )
+from services.catalog.rules.gtins import has_right_check_digit
 from services.catalog.rules.lots import (
     ImpossibleDates,
     LotStatus,
+    NoBestBefore,
     WrongLotState,
     best_before_of,
     check_dates,
+    check_keeping,
     free_bucket,
     keeps,
     last_sale_day,
@@ -36,6 +47,7 @@ from services.catalog.rules.lots import (
 )
 from services.catalog.rules.prices import (
     Term,
+    check_span,
     schedule,
 )
 from services.catalog.rules.reservations import (
@@ -87,6 +99,7 @@ from services.catalog.rules.stock import (
 )
 
 __all__ = [
+    "ACCOUNTED",
     "ADJUSTMENT_REASONS",
     "BEYOND_GRANT",
     "BUCKET_OF",
@@ -109,6 +122,8 @@ __all__ = [
     "Line",
     "LotStatus",
     "Need",
+    "NoBestBefore",
+    "OutdatedCount",
     "OverdraftStatus",
     "Perishing",
     "Quota",
@@ -120,6 +135,7 @@ __all__ = [
     "Shelved",
     "ShelvedT",
     "Short",
+    "Since",
     "Sold",
     "Stop",
     "Take",
@@ -131,9 +147,15 @@ __all__ = [
     "asked_back",
     "best_before_of",
     "check_back",
+    "check_book",
     "check_dates",
+    "check_keeping",
+    "check_span",
+    "correction_by_book",
+    "correction_by_moment",
     "end_of_day",
     "free_bucket",
+    "has_right_check_digit",
     "is_balanced",
     "keeps",
     "last_sale_day",

@@ -77,6 +77,10 @@ def last_sale_day(best_before: date | None, min_life_days: int) -> date | None:
     return date.min + timedelta(days=max(0, days))
 
 
+class NoBestBefore(Unprocessable):
+    """Raised when a lot of perishable goods has no best-before date."""
+
+
 class ImpossibleDates(Unprocessable):
     """Raised when dates contradict each other or the calendar."""
 
@@ -84,6 +88,19 @@ class ImpossibleDates(Unprocessable):
 def best_before_of(harvest_date: date, shelf_life_days: int | None) -> date | None:
     """Return until when goods harvested on that day keep; None: they do not spoil."""
     return None if shelf_life_days is None else harvest_date + timedelta(days=shelf_life_days)
+
+
+def check_keeping(perishable: bool, best_before: date | None) -> None:
+    """Refuse a lot of perishable goods that would never be too old to be sold.
+
+    Raises:
+        NoBestBefore: it has no best-before date.
+    """
+    if perishable and best_before is None:
+        raise NoBestBefore(
+            "The product is perishable and has no shelf life; give the lot a best_before date, or "
+            "the product its shelf_life_days."
+        )
 
 
 def check_dates(harvest_date: date, best_before: date | None, today: date) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from services.catalog.rules.lots import ImpossibleDates
 from shared.validity import in_force
 
 
@@ -15,6 +16,16 @@ class Term:
     price_unit: int
     valid_from: datetime
     valid_to: datetime | None
+
+
+def check_span(begins: datetime, ends: datetime | None) -> None:
+    """Refuse a price that ends before it begins.
+
+    Raises:
+        ImpossibleDates: it does.
+    """
+    if ends is not None and ends <= begins:
+        raise ImpossibleDates("The price ends before it begins; leave valid_to out or move it.")
 
 
 def schedule(terms: Sequence[Term], moment: datetime) -> list[Term]:

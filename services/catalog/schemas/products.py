@@ -7,12 +7,13 @@ from services.catalog.schemas.values import (
     NamesRequest,
     NamesResponse,
     code,
+    gtin,
     quantity,
     whole,
 )
 from shared.events import UNITS
 from shared.paging import PageRequest
-from shared.schemas import Flag, Moment, Text, matching
+from shared.schemas import Flag, Moment, Text
 from shared.web import RequestSchema, ResponseSchema
 
 
@@ -24,7 +25,7 @@ class VariantRequest(RequestSchema):
     unit = fields.String(required=True, validate=validate.OneOf(UNITS))
     pack_quantity = quantity(required=True)
     min_life_days = whole(0, 36_500, load_default=0)
-    gtin = matching("[0-9]{8,14}", "Must be 8 to 14 digits.", load_default=None, allow_none=True)
+    gtin = gtin(load_default=None, allow_none=True)
 
 
 class ListProductRequest(RequestSchema):

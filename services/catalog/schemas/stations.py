@@ -205,6 +205,14 @@ class WriteOffRequest(RequestSchema):
 
     counted = whole(0, MOST_QUANTITY, required=True)
     reason = Text(500, required=True)
+    book = whole(
+        0,
+        2**53,
+        metadata={
+            "description": "`remaining` when it was counted; with another now the answer is 409 "
+            "(outdated-count)."
+        },
+    )
 
 
 class HolderResponse(ResponseSchema):

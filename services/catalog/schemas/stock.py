@@ -8,6 +8,7 @@ from services.catalog.schemas.values import (
     NamesResponse,
     code,
     quantity,
+    whole,
 )
 from shared.events import SITE_LEVELS
 from shared.paging import PageRequest
@@ -129,6 +130,14 @@ class AdjustStockRequest(RequestSchema):
     )
     reason = fields.String(
         required=True, validate=validate.OneOf([reason.value for reason in ADJUSTMENT_REASONS])
+    )
+    book = whole(
+        0,
+        2**53,
+        metadata={
+            "description": "`on_hand` when the difference was found; with another now the answer "
+            "is 409 (outdated-count)."
+        },
     )
 
 
@@ -262,31 +271,3 @@ class ReservationResponse(ResponseSchema):
     reason = fields.String(required=True, allow_none=True)
     changed_at = fields.AwareDateTime(required=True)
     lines = fields.List(fields.Nested(ReservationLineResponse), required=True)
-
-
-class ImportRequest(RequestSchema):
-    """How to import."""
-
-    dry_run = fields.Boolean(
-        load_default=False,
-        metadata={"description": "true: list the mistakes and count the rows, change nothing."},
-    )
-
-
-class RowErrorResponse(ResponseSchema):
-    """One mistake in a file; the header is row 1."""
-
-    row = fields.Integer(required=True)
-    column = fields.String(required=True, allow_none=True)
-    message = fields.String(required=True)
-
-
-class ImportResponse(ResponseSchema):
-    """What an import did, or (dry run) would do."""
-
-    rows = fields.Integer(required=True)
-    created = fields.Integer(required=True)
-    changed = fields.Integer(required=True)
-    unchanged = fields.Integer(required=True)
-    dry_run = fields.Boolean(required=True)
-    errors = fields.List(fields.Nested(RowErrorResponse), required=True)

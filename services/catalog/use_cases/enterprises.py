@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Enterprise, Membership
 from shared.errors import Conflict, NotFound, Unprocessable
 from shared.events import EnterpriseContactGiven, EnterpriseRegistered
+from shared.ids import new_id
 from shared.outbox import record
 from shared.rows import locked, take_turns
 
@@ -65,9 +66,17 @@ def register_enterprise(
                 enterprise_id=str(known.id),
             )
         return known
-    enterprise = Enterprise(code=code, memberships=[], **facts)
+    enterprise = Enterprise(id=new_id(), code=code, version=0, memberships=[], **facts)
     session.add(enterprise)
     session.flush()
+    say_registered(session, enterprise)
+    if contact is not None:
+        say_contact(session, enterprise, **contact)
+    return enterprise
+
+
+def say_registered(session: Session, enterprise: Enterprise) -> None:
+    """Publish an enterprise's roles as they are now; its row must be new or locked."""
     record(
         session,
         EnterpriseRegistered,
@@ -75,9 +84,6 @@ def register_enterprise(
         enterprise_id=enterprise.id,
         roles=enterprise.roles,
     )
-    if contact is not None:
-        _say_contact(session, enterprise, **contact)
-    return enterprise
 
 
 def give_contact(
@@ -89,13 +95,14 @@ def give_contact(
         EnterpriseNotFound: there is none with this id.
     """
     enterprise = _locked_enterprise(session, enterprise_id)
-    _say_contact(session, enterprise, language, phone)
+    say_contact(session, enterprise, language, phone)
     return enterprise
 
 
-def _say_contact(
+def say_contact(
     session: Session, enterprise: Enterprise, language: str, phone: str | None = None
 ) -> None:
+    """Pass on how to reach an enterprise; its row must be new or locked."""
     record(
         session,
         EnterpriseContactGiven,

@@ -16,6 +16,7 @@ from services.catalog.rules import (
     Quota,
     Reason,
     WrongAllotmentState,
+    check_book,
     free_bucket,
 )
 from services.catalog.use_cases.allotments import end, lock_allotments, locked_allotment, tell
@@ -93,21 +94,29 @@ def give_back(
 
 
 def write_off(
-    session: Session, allotment_id: UUID, counted: int, reason: str, actor: str
+    session: Session,
+    allotment_id: UUID,
+    counted: int,
+    reason: str,
+    actor: str,
+    book: int | None = None,
 ) -> Allotment:
     """Close an allotment after a count: what is there is free again, the rest is lost.
 
     This is the only way to get back what a lost or broken device held. Who counted, and why,
-    is kept.
+    is kept. `book` is what should have been left when it was counted: a sale that is uploaded
+    after the count would come back otherwise.
 
     Raises:
         AllotmentNotFound: there is none with this id.
         WrongAllotmentState: it is closed already.
+        OutdatedCount: something else should be left now.
         BeyondRemaining: more was counted than should be left.
     """
     lot, device, allotment = locked_allotment(session, allotment_id)
     if allotment.status == AllotmentStatus.CLOSED:
         raise WrongAllotmentState("The allotment is closed already.", state=allotment.status)
+    check_book(allotment.remaining, book)
     if counted > allotment.remaining:
         raise BeyondRemaining(
             f"{counted} counted, {allotment.remaining} should be left.",

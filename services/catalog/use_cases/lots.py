@@ -14,6 +14,7 @@ from services.catalog.rules import (
     Stop,
     best_before_of,
     check_dates,
+    check_keeping,
     free_bucket,
     lot_step,
 )
@@ -58,22 +59,29 @@ def record_lot(
         LotCodeTaken: the code is taken by a lot that differs.
         UnknownVariant, UnknownProducer, UnknownLocation: one of the ids leads nowhere.
         ImpossibleDates: the dates contradict each other or the calendar.
+        NoBestBefore: the product is perishable and no date follows from anything.
     """
     take_turns(session, "lots")
-    shelf_life = session.execute(
-        select(Product.shelf_life_days)
+    keeping = session.execute(
+        select(Product.shelf_life_days, Product.perishable)
         .join(Variant, Variant.product_id == Product.id)
         .where(Variant.id == variant_id)
     ).one_or_none()
-    if shelf_life is None:
+    if keeping is None:
         raise UnknownVariant(f"No variant {variant_id} is in the catalogue.")
     producer = session.get(Enterprise, producer_id)
     if producer is None or not PRODUCING.intersection(producer.roles):
         raise UnknownProducer(f"{producer_id} is not registered as a producer.")
     if origin_site_id is not None:
         existing_location(session, origin_site_id)
+    known = session.scalars(select(Lot).where(Lot.code == code)).one_or_none()
     if best_before is None:
-        best_before = best_before_of(harvest_date, shelf_life.shelf_life_days)
+        # As it was recorded: the product's shelf life may have changed since.
+        best_before = (
+            best_before_of(harvest_date, keeping.shelf_life_days)
+            if known is None
+            else known.best_before
+        )
     check_dates(harvest_date, best_before, clock.today())
     facts = {
         "variant_id": variant_id,
@@ -82,7 +90,6 @@ def record_lot(
         "best_before": best_before,
         "origin_site_id": origin_site_id,
     }
-    known = session.scalars(select(Lot).where(Lot.code == code)).one_or_none()
     if known is not None:
         if any(getattr(known, name) != value for name, value in facts.items()):
             raise LotCodeTaken(
@@ -90,6 +97,7 @@ def record_lot(
                 lot_id=str(known.id),
             )
         return known
+    check_keeping(keeping.perishable, best_before)
     lot = Lot(code=code, levels=[], **facts)
     session.add(lot)
     session.flush()
@@ -118,8 +126,10 @@ def release_lot(session: Session, lot_id: UUID, actor: str) -> Lot:
         WrongLotState: it is not inspected yet, or recalled.
     """
     lot = locked_lot(session, lot_id)
+    held = lot.status == LotStatus.HELD
     if _become(session, lot, LotStatus.RELEASED, None, actor):
-        stopping.resume_lot(session, lot, actor)
+        if held:
+            stopping.resume_lot(session, lot, actor)
         record(
             session,
             LotReleased,

@@ -1,14 +1,16 @@
 """Say what a variant costs, per channel and over time."""
 
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Price, Variant
-from services.catalog.rules import ImpossibleDates
+from services.catalog.rules import check_span
 from shared import clock
 from shared.errors import NotFound
 from shared.events import PriceChanged
@@ -42,28 +44,55 @@ def set_price(
     variant: Variant | None = locked(session, Variant.id, variant_id)
     if variant is None:
         raise VariantNotFound(f"There is no variant {variant_id}.")
-    begins = valid_from or clock.now()
-    if valid_to is not None and valid_to <= begins:
-        raise ImpossibleDates("The price ends before it begins; leave valid_to out or move it.")
-    known = session.scalars(
+    prices = session.scalars(
         select(Price)
         .where(Price.variant_id == variant_id, Price.channel == channel)
         .order_by(Price.valid_from)
     ).all()
     terms = {"price_fen": price_fen, "price_unit": price_unit, "valid_to": valid_to}
-    same_start = next((price for price in known if price.valid_from == begins), None)
-    present = same_start if valid_from is not None else in_force(known, begins)
-    if present is not None and all(getattr(present, name) == terms[name] for name in terms):
-        return present
-    if same_start is not None:
-        for name, value in terms.items():
-            setattr(same_start, name, value)
-        _say_price(session, variant, same_start)
-        return same_start
-    price = Price(variant_id=variant_id, channel=channel, valid_from=begins, **terms)
-    session.add(price)
-    _say_price(session, variant, price)
-    return price
+    return put_price(session, variant, channel, list(prices), valid_from, terms)
+
+
+def put_price(
+    session: Session,
+    variant: Variant,
+    channel: str,
+    prices: list[Price],
+    valid_from: datetime | None,
+    terms: Mapping[str, Any],
+) -> Price:
+    """Set a price of a locked variant; `prices` are the known ones of the channel, in order.
+
+    Raises:
+        ImpossibleDates: the price ends before it begins.
+    """
+    begins = valid_from or clock.now()
+    check_span(begins, terms["valid_to"])
+    known = price_about(prices, valid_from, begins)
+    if known is not None and says(known, terms):
+        return known
+    if known is None or known.valid_from != begins:
+        known = Price(variant_id=variant.id, channel=channel, valid_from=begins)
+        session.add(known)
+        insort(prices, known, key=lambda price: price.valid_from)
+    for name, value in terms.items():
+        setattr(known, name, value)
+    _say_price(session, variant, known)
+    return known
+
+
+def price_about(
+    prices: Sequence[Price], valid_from: datetime | None, now: datetime
+) -> Price | None:
+    """Return the price that begins at `valid_from`, or (None) the one that holds now."""
+    if valid_from is None:
+        return in_force(prices, now)
+    return next((price for price in prices if price.valid_from == valid_from), None)
+
+
+def says(price: Price, terms: Mapping[str, Any]) -> bool:
+    """Tell whether a price is as the terms say."""
+    return all(getattr(price, name) == value for name, value in terms.items())
 
 
 def _say_price(session: Session, variant: Variant, price: Price) -> None:

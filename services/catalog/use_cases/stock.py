@@ -6,7 +6,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Lot, StockLevel, StockMovement
-from services.catalog.rules import LOSS_REASONS, Account, Reason, free_bucket
+from services.catalog.rules import LOSS_REASONS, Account, Reason, check_book, free_bucket
 from services.catalog.use_cases.ledger import level_at, locked_lot, move
 from services.catalog.use_cases.locations import existing_location, open_location_of
 from shared.errors import Unprocessable
@@ -61,14 +61,22 @@ def take_in(session: Session, lot: Lot, level: StockLevel, quantity: int, actor:
 
 
 def adjust_stock(
-    session: Session, lot_id: UUID, location_id: UUID, difference: int, reason: str, actor: str
+    session: Session,
+    lot_id: UUID,
+    location_id: UUID,
+    difference: int,
+    reason: str,
+    actor: str,
+    book: int | None = None,
 ) -> StockLevel:
     """Correct how much of a lot lies at a location, by `difference` and for a reason.
 
-    Only what nobody has a claim on can be taken away: what is promised stays.
+    Only what nobody has a claim on can be taken away: what is promised stays. `book` is what the
+    books said lay there when the difference was found.
 
     Raises:
         LotNotFound: there is none with this id.
+        OutdatedCount: the books have moved since the difference was found.
         UnknownLocation: catalog has not heard of the location.
         OutOfStock: less is free than is to be taken away.
         ImpossibleAdjustment: goods do not come back by drying or spoiling.
@@ -76,6 +84,7 @@ def adjust_stock(
     existing_location(session, location_id)
     lot = locked_lot(session, lot_id)
     level = level_at(lot, location_id)
+    check_book(level.on_hand, book)
     correct(session, lot, level, difference, Reason(reason), actor)
     return level
 

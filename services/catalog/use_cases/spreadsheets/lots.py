@@ -1,6 +1,6 @@
 """Lots as CSV: one row per lot, with the codes of its variant, producer and place of origin."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -11,53 +11,36 @@ from services.catalog.models import Enterprise, Location, Lot, Product, Variant
 from services.catalog.rules import (
     ImpossibleDates,
     LotStatus,
+    NoBestBefore,
     WrongLotState,
     best_before_of,
     check_dates,
+    check_keeping,
 )
 from services.catalog.use_cases.enterprises import PRODUCING
 from services.catalog.use_cases.ledger import lock_lots
 from services.catalog.use_cases.lots import inspect_lot, release_lot
-from services.catalog.use_cases.spreadsheets.reading import (
-    Column,
-    Outcome,
-    Row,
-    RowError,
-    code,
-    day,
-    one_of,
-    read_rows,
-    write_rows,
-)
 from shared import clock
 from shared.ids import new_id
 from shared.rows import remember, take_turns
+from shared.spreadsheets import Outcome, Row, Sheet
 
-COLUMNS = {
-    "lot": Column(code),
-    "sku": Column(code),
-    "producer": Column(code),
-    "harvest_date": Column(day),
-    "best_before": Column(day, required=False),
-    "origin": Column(code, required=False),
-    "status": Column(one_of(*LotStatus), required=False),
-}
 #: The way of a lot to the buyers; an import takes it as far along as the row says.
 _WAY = (LotStatus.HARVESTED, LotStatus.INSPECTED, LotStatus.RELEASED)
 
 
-def import_lots(session: Session, text: str, actor: str, dry_run: bool) -> Outcome:
+def import_lots(session: Session, sheet: Sheet, actor: str, dry_run: bool) -> Outcome:
     """Record the lots of a file and take them on their way: inspected, released.
 
-    An empty `best_before` follows from the product's shelf life, an empty `status` is
-    `harvested` for a new lot. Lots that are there must be described as they are; holds and
-    recalls are not made or lifted by import.
+    Without `best_before` the product's shelf life counts from the harvest, without `status` a
+    new lot is `harvested`. Lots that are there must be described as they are; holds and recalls
+    are not made or lifted by import.
 
     Raises:
         ImportRefused: a row is wrong; nothing was written.
     """
-    rows, errors = read_rows(text, COLUMNS)
-    outcome = Outcome(rows=len(rows), errors=errors, dry_run=dry_run)
+    rows = sheet.rows
+    outcome = sheet.outcome(dry_run)
     take_turns(session, "lots")
     lots = _lots(session, [row.cells["lot"] for row in rows])
     if lots and not dry_run:
@@ -69,15 +52,13 @@ def import_lots(session: Session, text: str, actor: str, dry_run: bool) -> Outco
     seen: dict[str, int] = {}
     todo: list[tuple[Row, dict[str, Any], Lot | None]] = []
     for row in rows:
-        described = facts.describe(row, outcome)
+        lot = lots.get(row.cells["lot"])
+        described = facts.describe(row, lot, outcome)
         if row.cells["lot"] in seen:
-            first = seen[row.cells["lot"]]
-            outcome.errors.append(RowError(row.number, "lot", f"is in row {first} already"))
-        seen.setdefault(row.cells["lot"], row.number)
-        if described is not None:
-            lot = lots.get(row.cells["lot"])
-            if _fits(lot, row, described, outcome):
-                todo.append((row, described, lot))
+            outcome.wrong(row.line, "lot", f"is in line {seen[row.cells['lot']]} already")
+        seen.setdefault(row.cells["lot"], row.line)
+        if described is not None and _fits(lot, row, described, outcome):
+            todo.append((row, described, lot))
     outcome.refuse_if_wrong()
     if outcome.errors:
         return outcome
@@ -92,9 +73,9 @@ class _Facts:
     def __init__(self, session: Session, rows: Iterable[Row]) -> None:
         cells = [row.cells for row in rows]
         self.variants = {
-            sku: (variant_id, shelf_life_days)
-            for sku, variant_id, shelf_life_days in session.execute(
-                select(Variant.sku, Variant.id, Product.shelf_life_days)
+            variant.sku: variant
+            for variant in session.execute(
+                select(Variant.sku, Variant.id, Product.shelf_life_days, Product.perishable)
                 .join(Product, Product.id == Variant.product_id)
                 .where(Variant.sku.in_({cell["sku"] for cell in cells}))
             )
@@ -108,33 +89,44 @@ class _Facts:
             )
             if PRODUCING.intersection(roles)
         }
-        self.sites = ids_by_code(session, Location.code, {cell["origin"] for cell in cells})
+        self.sites = ids_by_code(session, Location.code, {cell.get("origin") for cell in cells})
 
-    def describe(self, row: Row, outcome: Outcome) -> dict[str, Any] | None:
-        """Return the columns of a lot, or None with the mistakes noted."""
-        cells, mistakes = row.cells, []
-        variant_id, shelf_life_days = self.variants.get(cells["sku"], (None, None))
-        if variant_id is None:
-            mistakes.append(RowError(row.number, "sku", f"no variant {cells['sku']}"))
+    def describe(self, row: Row, lot: Lot | None, outcome: Outcome) -> dict[str, Any] | None:
+        """Return what a row says of a lot, or None with the mistakes noted."""
+        cells, before = row.cells, len(outcome.errors)
+        variant = self.variants.get(cells["sku"])
+        origin = cells.get("origin")
+        if variant is None:
+            outcome.wrong(row.line, "sku", f"no variant {cells['sku']}")
         if cells["producer"] not in self.producers:
-            mistakes.append(RowError(row.number, "producer", f"no producer {cells['producer']}"))
-        if cells["origin"] is not None and cells["origin"] not in self.sites:
-            mistakes.append(RowError(row.number, "origin", f"no site {cells['origin']}"))
-        best_before = cells["best_before"] or best_before_of(cells["harvest_date"], shelf_life_days)
+            outcome.wrong(row.line, "producer", f"no producer {cells['producer']}")
+        if origin is not None and origin not in self.sites:
+            outcome.wrong(row.line, "origin", f"no site {origin}")
+        best_before = cells.get("best_before")
+        if best_before is None and lot is not None:
+            # As it was recorded: the product's shelf life may have changed since.
+            best_before = lot.best_before
+        elif best_before is None and variant is not None:
+            best_before = best_before_of(cells["harvest_date"], variant.shelf_life_days)
         try:
             check_dates(cells["harvest_date"], best_before, clock.today())
+            if lot is None and variant is not None:
+                check_keeping(variant.perishable, best_before)
         except ImpossibleDates as error:
-            mistakes.append(RowError(row.number, "harvest_date", error.detail))
-        outcome.errors.extend(mistakes)
-        if mistakes:
+            outcome.wrong(row.line, "harvest_date", error.detail)
+        except NoBestBefore as error:
+            outcome.wrong(row.line, "best_before", error.detail)
+        if variant is None or len(outcome.errors) > before:
             return None
-        return {
-            "variant_id": variant_id,
+        described = {
+            "variant_id": variant.id,
             "producer_id": self.producers[cells["producer"]],
-            "origin_site_id": self.sites.get(cells["origin"]),
             "harvest_date": cells["harvest_date"],
             "best_before": best_before,
         }
+        if lot is None or "origin" in cells:
+            described["origin_site_id"] = None if origin is None else self.sites[origin]
+        return described
 
 
 def ids_by_code(
@@ -159,12 +151,12 @@ def _fits(lot: Lot | None, row: Row, described: Mapping[str, Any], outcome: Outc
         different = [name for name, value in described.items() if getattr(lot, name) != value]
         if different:
             message = f"lot {lot.code} is recorded with another {', '.join(different)}"
-            outcome.errors.append(RowError(row.number, "lot", message))
+            outcome.wrong(row.line, "lot", message)
             return False
     try:
-        _steps(_status(lot), row.cells["status"])
+        _steps(_status(lot), row.cells.get("status"))
     except WrongLotState as error:
-        outcome.errors.append(RowError(row.number, "status", error.detail))
+        outcome.wrong(row.line, "status", error.detail)
         return False
     return True
 
@@ -192,10 +184,11 @@ def _put(
     actor: str,
     outcome: Outcome,
 ) -> None:
-    steps = _steps(_status(lot), row.cells["status"])
+    steps = _steps(_status(lot), row.cells.get("status"))
     if lot is None:
         outcome.created += 1
     elif steps:
+        outcome.differ(row.line, lot.code, {"status": lot.status}, {"status": steps[-1].value})
         outcome.changed += 1
     else:
         outcome.unchanged += 1
@@ -218,10 +211,10 @@ def _put(
             release_lot(session, lot.id, actor)
 
 
-def export_lots(session: Session) -> str:
-    """Return all lots as the CSV that `import_lots` takes."""
+def export_lots(session: Session) -> Iterator[tuple[Any, ...]]:
+    """Give the rows of all lots as `import_lots` takes them."""
     origin = aliased(Location)
-    rows = session.execute(
+    yield from session.execute(
         select(
             Lot.code,
             Variant.sku,
@@ -236,4 +229,3 @@ def export_lots(session: Session) -> str:
         .outerjoin(origin, origin.id == Lot.origin_site_id)
         .order_by(Lot.code)
     )
-    return write_rows(COLUMNS, rows)

@@ -1,6 +1,6 @@
 """Products as CSV: one row per variant, the product's own columns the same in each of its rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -8,56 +8,30 @@ from sqlalchemy.orm import Session, selectinload
 
 from services.catalog.models import Lot, Product, Variant
 from services.catalog.use_cases.products import PRODUCT_FACTS, VARIANT_FACTS, say_listed
-from services.catalog.use_cases.spreadsheets.reading import (
-    MOST_QUANTITY,
-    Column,
-    Outcome,
-    Row,
-    RowError,
-    code,
-    one_of,
-    read_rows,
-    whole,
-    words,
-    write_rows,
-    yes_or_no,
-)
-from shared.events import UNITS
+from shared.ids import new_id
 from shared.rows import lock_rows, locked, take_turns
+from shared.spreadsheets import Outcome, Row, Sheet
 
-COLUMNS = {
-    "product": Column(code),
-    "name_zh": Column(words),
-    "name_bo": Column(words, required=False),
-    "name_en": Column(words, required=False),
-    "category": Column(words),
-    "perishable": Column(yes_or_no),
-    "shelf_life_days": Column(whole(1, 36_500), required=False),
-    "storage": Column(words, required=False),
-    "sku": Column(code),
-    "grade": Column(words),
-    "unit": Column(one_of(*UNITS)),
-    "pack_quantity": Column(whole(1, MOST_QUANTITY)),
-    "min_life_days": Column(whole(0, 36_500), required=False),
-    "gtin": Column(words, required=False),
-}
+_NAMES = {"name_zh": "zh", "name_bo": "bo", "name_en": "en"}
 
 
-def import_products(session: Session, text: str, dry_run: bool) -> Outcome:
+def import_products(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
     """List the products of a file, or change those that are listed; variants are never removed.
+
+    A column that the file does not have leaves its values as they are; an empty cell clears one.
 
     Raises:
         ImportRefused: a row is wrong; nothing was written.
     """
-    rows, errors = read_rows(text, COLUMNS)
-    outcome = Outcome(rows=len(rows), errors=errors, dry_run=dry_run)
+    outcome = sheet.outcome(dry_run)
     take_turns(session, "products")
     groups: dict[str, list[Row]] = {}
-    for row in rows:
+    for row in sheet.rows:
         groups.setdefault(row.cells["product"], []).append(row)
     lock_rows(session, Product.code, groups)
     _check_groups(groups, outcome)
-    _check_variants(session, rows, outcome)
+    _check_variants(session, sheet.rows, outcome)
+    _check_keeping(session, groups, outcome)
     outcome.refuse_if_wrong()
     if outcome.errors:
         return outcome
@@ -68,16 +42,15 @@ def import_products(session: Session, text: str, dry_run: bool) -> Outcome:
 
 def _check_groups(groups: Mapping[str, list[Row]], outcome: Outcome) -> None:
     for product_code, group in groups.items():
-        first = _product_facts(group[0])
+        first = _product_cells(group[0])
         for row in group[1:]:
-            if _product_facts(row) != first:
-                outcome.errors.append(
-                    RowError(
-                        row.number,
-                        "product",
-                        f"{product_code} is described otherwise in row {group[0].number}",
-                    )
-                )
+            if _product_cells(row) != first:
+                message = f"{product_code} is described otherwise in line {group[0].line}"
+                outcome.wrong(row.line, "product", message)
+
+
+def _product_cells(row: Row) -> dict[str, Any]:
+    return {name: row.cells.get(name) for name in (*PRODUCT_FACTS, *_NAMES)}
 
 
 def _check_variants(session: Session, rows: list[Row], outcome: Outcome) -> None:
@@ -96,53 +69,82 @@ def _check_variants(session: Session, rows: list[Row], outcome: Outcome) -> None
             .distinct()
         )
     )
-    first_rows: dict[str, int] = {}
+    first_lines: dict[str, int] = {}
     for row in rows:
         sku = row.cells["sku"]
-        if sku in first_rows:
-            outcome.errors.append(
-                RowError(row.number, "sku", f"{sku} is in row {first_rows[sku]} already")
-            )
+        if sku in first_lines:
+            outcome.wrong(row.line, "sku", f"{sku} is in line {first_lines[sku]} already")
             continue
-        first_rows[sku] = row.number
+        first_lines[sku] = row.line
         variant = known.get(sku)
         if variant is None:
             continue
         if variant.product.code != row.cells["product"]:
-            outcome.errors.append(
-                RowError(row.number, "sku", f"{sku} belongs to {variant.product.code}")
-            )
+            outcome.wrong(row.line, "sku", f"{sku} belongs to {variant.product.code}")
         elif variant.unit != row.cells["unit"] and variant.id in in_stock:
             # Grams that become pieces would turn 5,000 g in stock into 5,000 pieces.
-            outcome.errors.append(
-                RowError(row.number, "unit", f"{sku} has lots counted in {variant.unit}")
-            )
+            outcome.wrong(row.line, "unit", f"{sku} has lots counted in {variant.unit}")
 
 
-def _product_facts(row: Row) -> dict[str, Any]:
-    cells = row.cells
-    names = {"zh": cells["name_zh"], "bo": cells["name_bo"], "en": cells["name_en"]}
-    facts = {name: cells[name] for name in PRODUCT_FACTS if name != "names"}
-    return facts | {"names": {key: name for key, name in names.items() if name is not None}}
+def _check_keeping(session: Session, groups: Mapping[str, list[Row]], outcome: Outcome) -> None:
+    """Refuse to call perishable what has lots without a date: they would be sold for ever."""
+    products = {code: locked(session, Product.code, code) for code in groups}
+    spoiling = {
+        product.id: groups[code][0].line
+        for code, product in products.items()
+        if product and groups[code][0].cells["perishable"] and not product.perishable
+    }
+    undated = (
+        select(Variant.product_id, Lot.code)
+        .join(Lot, Lot.variant_id == Variant.id)
+        .where(Variant.product_id.in_(spoiling), Lot.best_before.is_(None))
+        .order_by(Lot.code)
+    )
+    for product_id, lot in session.execute(undated) if spoiling else ():
+        message = f"lot {lot} has no best-before date; it was recorded as one that does not spoil"
+        outcome.wrong(spoiling[product_id], "perishable", message)
 
 
-def _variant_facts(row: Row) -> dict[str, Any]:
-    facts = {name: row.cells[name] for name in VARIANT_FACTS}
-    return facts | {"min_life_days": facts["min_life_days"] or 0}
+def _product_facts(row: Row, product: Product | None) -> dict[str, Any]:
+    """Return what the file says of a product; a new one gets all facts."""
+    facts = {name: row.cells[name] for name in PRODUCT_FACTS if name in row.cells}
+    if product is None:
+        facts = {name: facts.get(name) for name in PRODUCT_FACTS}
+    names = dict(product.names) if product else {}
+    names |= {key: row.cells[name] for name, key in _NAMES.items() if name in row.cells}
+    facts["names"] = {key: name for key, name in names.items() if name is not None}
+    return facts | {"status": "listed"}
+
+
+def _variant_facts(row: Row, variant: Variant | None) -> dict[str, Any]:
+    facts = {name: row.cells[name] for name in VARIANT_FACTS if name in row.cells}
+    if variant is None:
+        facts = {name: facts.get(name) for name in VARIANT_FACTS}
+    if "min_life_days" in facts:
+        facts["min_life_days"] = facts["min_life_days"] or 0
+    return facts
 
 
 def _put(session: Session, product_code: str, group: list[Row], outcome: Outcome) -> None:
     product: Product | None = locked(session, Product.code, product_code)
-    facts = _product_facts(group[0]) | {"status": "listed"}
-    product_changed = product is None or _differs(product, facts)
-    changed = product_changed
+    facts = _product_facts(group[0], product)
     variants = {} if product is None else {variant.sku: variant for variant in product.variants}
-    for row in group:
-        variant = variants.get(row.cells["sku"])
+    new_facts = [
+        (row, variants.get(row.cells["sku"]), _variant_facts(row, variants.get(row.cells["sku"])))
+        for row in group
+    ]
+    product_changed = product is None or outcome.differ(
+        group[0].line, product_code, _present(product, facts), facts
+    )
+    changed = product_changed
+    for row, variant, values in new_facts:
         if variant is None:
             outcome.created += 1
-        elif product_changed or _differs(variant, _variant_facts(row)):
+        elif outcome.differ(row.line, variant.sku, _present(variant, values), values):
             outcome.changed += 1
+        elif product_changed:
+            outcome.changed += 1
+            continue
         else:
             outcome.unchanged += 1
             continue
@@ -150,21 +152,19 @@ def _put(session: Session, product_code: str, group: list[Row], outcome: Outcome
     if outcome.dry_run or not changed:
         return
     if product is None:
-        product = Product(code=product_code, variants=[])
+        product = Product(id=new_id(), code=product_code, version=0, variants=[])
         session.add(product)
     _apply(product, facts)
-    for row in group:
-        variant = variants.get(row.cells["sku"])
+    for row, variant, values in new_facts:
         if variant is None:
-            variant = Variant(sku=row.cells["sku"])
+            variant = Variant(id=new_id(), sku=row.cells["sku"])
             product.variants.append(variant)
-        _apply(variant, _variant_facts(row))
-    session.flush()
+        _apply(variant, values)
     say_listed(session, product)
 
 
-def _differs(row: Any, facts: Mapping[str, Any]) -> bool:
-    return any(getattr(row, name) != value for name, value in facts.items())
+def _present(row: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in facts}
 
 
 def _apply(row: Any, facts: Mapping[str, Any]) -> None:
@@ -172,19 +172,16 @@ def _apply(row: Any, facts: Mapping[str, Any]) -> None:
         setattr(row, name, value)
 
 
-def export_products(session: Session) -> str:
-    """Return all listed products as the CSV that `import_products` takes."""
+def export_products(session: Session) -> Iterator[tuple[Any, ...]]:
+    """Give the rows of all listed products as `import_products` takes them."""
     products = session.scalars(
         select(Product).where(Product.status == "listed").order_by(Product.code)
     )
-    return write_rows(
-        COLUMNS,
-        (
-            (
+    for product in products:
+        for variant in product.variants:
+            yield (
                 product.code,
-                product.names["zh"],
-                product.names.get("bo"),
-                product.names.get("en"),
+                *(product.names.get(key) for key in _NAMES.values()),
                 product.category,
                 product.perishable,
                 product.shelf_life_days,
@@ -196,7 +193,3 @@ def export_products(session: Session) -> str:
                 variant.min_life_days,
                 variant.gtin,
             )
-            for product in products
-            for variant in product.variants
-        ),
-    )

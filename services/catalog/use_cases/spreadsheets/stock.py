@@ -1,45 +1,48 @@
 """Stock as CSV: how much of each lot lies at each location, as counted."""
 
-from sqlalchemy import select
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from services.catalog.models import Location, Lot, StockLevel
-from services.catalog.rules import Bucket, Reason, free_bucket
+from services.catalog.models import Location, Lot, StockLevel, StockMovement
+from services.catalog.rules import (
+    ACCOUNTED,
+    Account,
+    Bucket,
+    OutdatedCount,
+    Reason,
+    Since,
+    correction_by_book,
+    correction_by_moment,
+    free_bucket,
+)
 from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot
 from services.catalog.use_cases.spreadsheets.lots import ids_by_code
-from services.catalog.use_cases.spreadsheets.reading import (
-    MOST_QUANTITY,
-    Column,
-    Outcome,
-    Row,
-    RowError,
-    code,
-    read_rows,
-    whole,
-    write_rows,
-)
 from services.catalog.use_cases.stock import correct, take_in
+from shared import clock
 from shared.rows import take_turns
+from shared.spreadsheets import Outcome, Row, Sheet
 
-COLUMNS = {
-    "lot": Column(code),
-    "location": Column(code),
-    "on_hand": Column(whole(0, MOST_QUANTITY)),
-}
+_Place = tuple[UUID, UUID]
 
 
-def import_stock(session: Session, text: str, actor: str, dry_run: bool) -> Outcome:
+def import_stock(session: Session, sheet: Sheet, actor: str, dry_run: bool) -> Outcome:
     """Bring the stock of a file's lots and locations to what was counted there.
 
     `on_hand` counts everything that lies there, also what is promised. Where a lot never lay
     before, the goods are received; elsewhere the difference to the books is adjusted with
-    reason `counted`. What is promised cannot be counted away.
+    reason `counted`. A count names what it was taken against: the moment (`counted_at`), from
+    which later movements are accounted for, or what the books said (`book`, `book_at`). What is
+    promised cannot be counted away.
 
     Raises:
         ImportRefused: a row is wrong; nothing was written.
     """
-    rows, errors = read_rows(text, COLUMNS)
-    outcome = Outcome(rows=len(rows), errors=errors, dry_run=dry_run)
+    rows, outcome = sheet.rows, sheet.outcome(dry_run)
     # Many lots are locked here, and by the consumer in another order: taking turns with it
     # costs less than a deadlock.
     take_turns(session, "consumer")
@@ -51,57 +54,130 @@ def import_stock(session: Session, text: str, actor: str, dry_run: bool) -> Outc
             select(Location).where(Location.code.in_({row.cells["location"] for row in rows}))
         )
     }
-    first_rows: dict[tuple[str, str], int] = {}
-    todo: list[tuple[Lot, Location, int]] = []
+    movements = _movements(session, rows, lot_ids)
+    first_lines: dict[tuple[str, str], int] = {}
+    todo: list[tuple[Row, Lot, Location, int]] = []
     for row in rows:
         lot_code, location_code = row.cells["lot"], row.cells["location"]
-        first = first_rows.setdefault((lot_code, location_code), row.number)
-        if first != row.number:
-            message = f"lot and location are in row {first} already"
-            outcome.errors.append(RowError(row.number, None, message))
+        first = first_lines.setdefault((lot_code, location_code), row.line)
+        if first != row.line:
+            outcome.wrong(row.line, None, f"lot and location are in line {first} already")
         elif lot_code not in lot_ids:
-            outcome.errors.append(RowError(row.number, "lot", f"no lot {lot_code}"))
+            outcome.wrong(row.line, "lot", f"no lot {lot_code}")
         elif location_code not in locations:
-            outcome.errors.append(RowError(row.number, "location", f"no location {location_code}"))
+            outcome.wrong(row.line, "location", f"no location {location_code}")
         else:
             lot, location = locked_lot(session, lot_ids[lot_code]), locations[location_code]
-            if _fits(lot, location, row, outcome):
-                todo.append((lot, location, row.cells["on_hand"]))
+            difference = _difference(lot, location, row, movements, outcome)
+            if difference is not None:
+                todo.append((row, lot, location, difference))
     outcome.refuse_if_wrong()
     if not outcome.errors:
-        for lot, location, counted in todo:
-            _put(session, lot, location, counted, actor, outcome)
+        for row, lot, location, difference in todo:
+            _put(session, row, lot, location, difference, actor, outcome)
     return outcome
+
+
+def _movements(
+    session: Session, rows: list[Row], lot_ids: Mapping[str, UUID]
+) -> Mapping[_Place, list[StockMovement]]:
+    """Return what came to or left the lots' locations since the first moment of the rows."""
+    moments = {row.cells["lot"]: _moment(row) for row in rows if _moment(row) is not None}
+    wanted = [lot_ids[lot] for lot in moments if lot in lot_ids]
+    found: dict[_Place, list[StockMovement]] = {}
+    if not wanted:
+        return found
+    outside = list(Account)
+    statement = select(StockMovement).where(
+        StockMovement.lot_id.in_(wanted),
+        StockMovement.at > min(moment for moment in moments.values() if moment),
+        or_(StockMovement.from_bucket.in_(outside), StockMovement.to_bucket.in_(outside)),
+    )
+    for movement in session.scalars(statement):
+        found.setdefault((movement.lot_id, movement.location_id), []).append(movement)
+    return found
+
+
+def _moment(row: Row) -> datetime | None:
+    moment: datetime | None = row.cells.get("counted_at") or row.cells.get("book_at")
+    return moment
+
+
+def _since(movements: list[StockMovement], moment: datetime | None) -> Since:
+    moved, unclear = 0, set()
+    for movement in movements:
+        if moment is None or movement.at <= moment:
+            continue
+        if movement.reason not in ACCOUNTED or movement.sale_id is not None:
+            unclear.add("sales of a till" if movement.sale_id else movement.reason)
+        elif movement.to_bucket in list(Bucket):
+            moved += movement.quantity
+        else:
+            moved -= movement.quantity
+    return Since(moved, unclear)
 
 
 def _present(lot: Lot, location: Location) -> StockLevel | None:
     return next((level for level in lot.levels if level.location_id == location.id), None)
 
 
-def _fits(lot: Lot, location: Location, row: Row, outcome: Outcome) -> bool:
-    """Tell whether the count can be booked."""
+def _difference(
+    lot: Lot,
+    location: Location,
+    row: Row,
+    movements: Mapping[_Place, list[StockMovement]],
+    outcome: Outcome,
+) -> int | None:
+    """Return by how much a row changes the books; None, with the mistake noted, if it cannot."""
     level = _present(lot, location)
     on_hand = 0 if level is None else level.on_hand
     free = 0 if level is None else getattr(level, free_bucket(lot.status))
-    difference = row.cells["on_hand"] - on_hand
+    counted: int = row.cells["on_hand"]
+    counted_at = row.cells.get("counted_at")
+    if counted_at is not None and counted_at > clock.now():
+        outcome.wrong(row.line, "counted_at", f"{counted_at} is in the future")
+        return None
+    since = _since(movements.get((lot.id, location.id), []), _moment(row))
+    try:
+        if level is None and not row.cells.get("book"):
+            difference = counted
+        elif counted_at is not None:
+            difference = correction_by_moment(counted, on_hand, since)
+        else:
+            difference = correction_by_book(counted, on_hand, row.cells.get("book"), since)
+    except OutdatedCount as error:
+        outcome.wrong(row.line, "on_hand", error.detail)
+        return None
     if difference > 0 and not location.is_open:
-        outcome.errors.append(RowError(row.number, "location", f"{location.code} is closed"))
-        return False
+        outcome.wrong(row.line, "location", f"{location.code} is closed")
+        return None
     if free + difference < 0:
         message = f"{on_hand - free} of {lot.code} are promised; no fewer can be counted"
-        outcome.errors.append(RowError(row.number, "on_hand", message))
-        return False
-    return True
+        outcome.wrong(row.line, "on_hand", message)
+        return None
+    return difference
 
 
 def _put(
-    session: Session, lot: Lot, location: Location, counted: int, actor: str, outcome: Outcome
+    session: Session,
+    row: Row,
+    lot: Lot,
+    location: Location,
+    difference: int,
+    actor: str,
+    outcome: Outcome,
 ) -> None:
     level = _present(lot, location)
-    difference = counted - (0 if level is None else level.on_hand)
     if not difference:
         outcome.unchanged += 1
         return
+    present = 0 if level is None else level.on_hand
+    outcome.differ(
+        row.line,
+        f"{lot.code} at {location.code}",
+        {"on_hand": present},
+        {"on_hand": present + difference},
+    )
     if level is None:
         outcome.created += 1
     else:
@@ -109,13 +185,13 @@ def _put(
     if outcome.dry_run:
         return
     if level is None:
-        take_in(session, lot, level_at(lot, location.id), counted, actor)
+        take_in(session, lot, level_at(lot, location.id), difference, actor)
     else:
         correct(session, lot, level, difference, Reason.COUNTED, actor)
 
 
-def export_stock(session: Session) -> str:
-    """Return what lies where as the CSV that `import_stock` takes."""
+def export_stock(session: Session) -> Iterator[tuple[Any, ...]]:
+    """Give what lies where as `import_stock` takes it, with what the books say and when."""
     on_hand = sum(
         (getattr(StockLevel, bucket) for bucket in Bucket if bucket is not Bucket.AVAILABLE),
         start=StockLevel.available,
@@ -126,4 +202,6 @@ def export_stock(session: Session) -> str:
         .join(Location, Location.id == StockLevel.location_id)
         .order_by(Lot.code, Location.code)
     )
-    return write_rows(COLUMNS, rows)
+    read_at = clock.now()
+    for lot, location, quantity in rows:
+        yield lot, location, quantity, quantity, read_at, None

@@ -1,0 +1,96 @@
+"""Enterprises as CSV: one row per farmer, cooperative or company."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.catalog.models import Enterprise
+from services.catalog.use_cases.enterprises import say_contact, say_registered
+from shared.ids import new_id
+from shared.rows import lock_rows, locked, remember, take_turns
+from shared.spreadsheets import Outcome, Row, Sheet
+
+_NAMES = {"name_zh": "zh", "name_bo": "bo", "name_en": "en"}
+_FACTS = ("region_code", "licence_no")
+
+
+def import_enterprises(
+    session: Session, sheet: Sheet, contacts: Mapping[int, Mapping[str, Any]], dry_run: bool
+) -> Outcome:
+    """Register the enterprises of a file, or change those that are there; none is removed.
+
+    A column that the file does not have leaves its values as they are; an empty cell clears one.
+    `contacts` says by line how to reach an enterprise; that is passed on each time and not kept.
+
+    Raises:
+        ImportRefused: a row is wrong; nothing was written.
+    """
+    outcome = sheet.outcome(dry_run)
+    take_turns(session, "enterprises")
+    lock_rows(session, Enterprise.code, {row.cells["enterprise"] for row in sheet.rows})
+    first_lines: dict[str, int] = {}
+    for row in sheet.rows:
+        code = row.cells["enterprise"]
+        first = first_lines.setdefault(code, row.line)
+        if first != row.line:
+            outcome.wrong(row.line, "enterprise", f"is in line {first} already")
+        known: Enterprise | None = locked(session, Enterprise.code, code)
+        lost = set(known.roles if known else ()).difference(row.cells["roles"])
+        if lost:
+            # Lots and shares rest on a role.
+            message = f"{code} is {', '.join(sorted(lost))}; an import takes no role away"
+            outcome.wrong(row.line, "roles", message)
+    outcome.refuse_if_wrong()
+    if not outcome.errors:
+        for row in sheet.rows:
+            _put(session, row, contacts.get(row.line), outcome)
+    return outcome
+
+
+def _put(session: Session, row: Row, contact: Mapping[str, Any] | None, outcome: Outcome) -> None:
+    code = row.cells["enterprise"]
+    enterprise: Enterprise | None = locked(session, Enterprise.code, code)
+    facts: dict[str, Any] = {name: row.cells[name] for name in _FACTS if name in row.cells}
+    names = {} if enterprise is None else dict(enterprise.names)
+    names |= {key: row.cells[name] for name, key in _NAMES.items() if name in row.cells}
+    facts["names"] = {key: name for key, name in names.items() if name is not None}
+    facts["roles"] = sorted(set(row.cells["roles"]))
+    new = enterprise is None
+    if enterprise is None:
+        outcome.created += 1
+        enterprise = Enterprise(
+            id=new_id(), code=code, version=0, memberships=[], **dict.fromkeys(_FACTS), roles=[]
+        )
+    else:
+        before = {name: getattr(enterprise, name) for name in facts}
+        if outcome.differ(row.line, code, before, facts):
+            outcome.changed += 1
+        else:
+            outcome.unchanged += 1
+    if outcome.dry_run:
+        return
+    other_roles = enterprise.roles != facts["roles"]
+    for name, value in facts.items():
+        setattr(enterprise, name, value)
+    if new:
+        remember(session, Enterprise.code, enterprise)
+    if other_roles:
+        say_registered(session, enterprise)
+    if contact is not None:
+        say_contact(session, enterprise, **contact)
+
+
+def export_enterprises(session: Session) -> Iterator[tuple[Any, ...]]:
+    """Give all enterprises as `import_enterprises` takes them; how to reach them is not kept."""
+    for each in session.scalars(select(Enterprise).order_by(Enterprise.code)):
+        yield (
+            each.code,
+            *(each.names.get(key) for key in _NAMES.values()),
+            each.roles,
+            each.region_code,
+            each.licence_no,
+            None,
+            None,
+        )
