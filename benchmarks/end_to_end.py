@@ -81,16 +81,18 @@ class Job:
             {"variant_id": variant["variant_id"], "quantity": variant["pack_quantity"]}
             for variant in random.sample(self.variants, random.randint(1, 3))
         ]
+        # As many buyers, each with a telephone, as the limits of unpaid orders let buy.
+        buyer = random.randrange(10_000)
         body = {
             "channel": "online",
             "payment_method": "cash_on_delivery",
             "site_id": self.site_id,
             "collect": False,
-            "buyer_id": f"buyer-{random.randrange(10_000)}",
+            "buyer_id": f"buyer-{buyer}",
             "lines": lines,
             "contact": {
                 "name": "卓玛",
-                "phone": "13889041234",
+                "phone": f"1388904{buyer:04d}",
                 "address": "八一镇1号",
                 "language": "zh",
             },

@@ -27,6 +27,7 @@ COMMANDS = (
     "demo",
     "trace",
     "verify",
+    "orders",
     "devices",
     "cash",
     "lots",

@@ -7,7 +7,7 @@ lock what a whole batch needs in one statement, and handlers ask `locked`, which
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from sqlalchemy import select, text
+from sqlalchemy import String, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 T = TypeVar("T")
@@ -58,11 +58,14 @@ def remember(session: Session, column: InstrumentedAttribute[T], row: Any) -> No
     known[getattr(row, column.key)] = row
 
 
-def take_turns(session: Session, name: str) -> None:
-    """Wait until no other transaction of this database holds `name`; held until the commit.
+def take_turns(session: Session, *names: str) -> None:
+    """Wait until no other transaction of this database holds one of `names`; held until the commit.
 
-    On SQLite every writer already excludes all others.
+    They are waited for in their order, so that two who need the same ones cannot wait for each
+    other. On SQLite every writer already excludes all others.
     """
     connection = session.connection()  # on SQLite this begins the transaction, and so the turn
     if connection.dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": name})
+        # One statement, and from first to last: the set is handed out in its order.
+        wanted = func.unnest(sorted(names), type_=String()).column_valued("name")
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtext(wanted))))

@@ -1,7 +1,7 @@
 """One order of the demo lived through, step by step, as buyer, clerk and carrier would."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -83,15 +83,16 @@ class Life:
         deadline = monotonic() + HEARING_SECONDS
         while True:
             try:
-                return dict(
-                    self._client.post(
-                        "orders", "/orders", planned.request, headers={"Prefer": "wait=10"}
-                    )
+                order = self._client.post(
+                    "orders", "/orders", planned.request, headers={"Prefer": "wait=10"}
                 )
+                break
             except Refused as error:
                 if error.kind not in NOT_HEARD_YET or monotonic() > deadline:
                     raise
             self._pause()
+        approve(self._client, order)
+        return dict(order)
 
     def _take(self, step: Step, order_id: str, order: dict[str, Any]) -> None:
         match step:
@@ -162,6 +163,12 @@ class Life:
     def _pause(self) -> None:
         if self._stopping.wait(LOOK):
             raise Stuck("stopped")
+
+
+def approve(client: Client, order: Mapping[str, Any]) -> None:
+    """Let an order try that asks for more than any sample holds, and so waits for an operator."""
+    if order["awaits_approval"]:
+        client.post("orders", f"/orders/{order['order_id']}/approve", {})
 
 
 def _seconds_left(order: dict[str, Any]) -> float:

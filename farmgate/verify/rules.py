@@ -95,6 +95,9 @@ FITTING: Mapping[str, Fitting] = {
     "rejected": Fitting(
         _pairs(("refused", NONE), ("refused", "cancelled")), "order_rejected", has_goods=False
     ),
+    # It waits for an operator, or that declined it: nobody was asked for its goods.
+    "awaiting_approval": Fitting(_pairs((NONE, NONE)), "approval_requested", has_goods=False),
+    "declined": Fitting(_pairs((NONE, NONE)), "order_declined", has_goods=False),
     "expired": Fitting(_pairs(("released", NONE)), "order_expired", has_goods=False),
     "cancelled": Fitting(
         _pairs(

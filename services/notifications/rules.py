@@ -81,6 +81,7 @@ TEMPLATES: Mapping[str, Template] = {
     template.name: template
     for template in (
         Template("order_placed", "orders.order_placed.v1", "buyer", _DAY, direct=False),
+        Template("approval_requested", "orders.approval_requested.v1", "buyer", 3 * _DAY),
         Template(
             "payment_requested",
             "catalog.stock_reserved.v1",
@@ -102,6 +103,7 @@ TEMPLATES: Mapping[str, Template] = {
         Template("goods_sold", "orders.order_confirmed.v1", "producer", 3 * _DAY),
         Template("sale_replaced", "orders.order_confirmed.v1", "producer", 3 * _DAY),
         Template("order_rejected", "orders.order_rejected.v1", "buyer", 3 * _DAY),
+        Template("order_declined", "orders.order_rejected.v1", "buyer", 3 * _DAY),
         Template("order_expired", "orders.order_expired.v1", "buyer", 3 * _DAY),
         Template("order_cancelled", "orders.order_cancelled.v1", "buyer", 3 * _DAY),
         Template("sale_cancelled", "orders.order_cancelled.v1", "producer", 3 * _DAY),

@@ -53,6 +53,7 @@ from shared.events.place import (
     StockReceived,
 )
 from shared.events.placing import (
+    ApprovalRequested,
     ContactGiven,
     OrderConfirmed,
     OrderPlaced,
@@ -61,6 +62,7 @@ from shared.events.placing import (
     StockReserved,
 )
 from shared.events.stalled import (
+    ApprovalStalled,
     CatalogRelayStalled,
     LogisticsRelayStalled,
     MessageStalled,
@@ -117,6 +119,7 @@ EVENTS: tuple[type[Event], ...] = (
     LotRecalled,
     StockReceived,
     StockAdjusted,
+    ApprovalRequested,
     OrderPlaced,
     ContactGiven,
     StockReserved,
@@ -162,6 +165,7 @@ EVENTS: tuple[type[Event], ...] = (
     MessageSent,
     MessageFailed,
     OrderStalled,
+    ApprovalStalled,
     ShipmentStalled,
     MessageStalled,
     CatalogRelayStalled,

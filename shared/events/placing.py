@@ -17,15 +17,8 @@ class PlacedLine(Schema):
     line_total_fen = fen()
 
 
-class OrderPlaced(Event):
-    """A buyer ordered; stock is asked for, nothing is promised yet.
-
-    `buyer_id` is opaque and says nothing of a person: orders refuses telephone numbers. That of
-    a shop's own buyer begins with the shop's subject and a colon.
-    """
-
-    routing_key = "orders.order_placed.v1"
-    subject = "order_id"
+class _AsOrdered:
+    """What was ordered, and by whom."""
 
     order_id = fields.UUID(required=True)
     order_ref = fields.String(required=True)
@@ -36,6 +29,30 @@ class OrderPlaced(Event):
     site_id = fields.UUID(required=True)
     lines = fields.List(fields.Nested(PlacedLine), required=True)
     total_fen = fen()
+
+
+class ApprovalRequested(_AsOrdered, Event):
+    """A buyer ordered more than may be held unpaid: an operator approves it, or declines.
+
+    Nothing is asked for in stock before `order_placed`; one that is declined, or withdrawn by its
+    buyer, ends with `order_rejected`. `buyer_id` is as in `order_placed`.
+    """
+
+    routing_key = "orders.approval_requested.v1"
+    subject = "order_id"
+
+    reason = fields.String(required=True)
+
+
+class OrderPlaced(_AsOrdered, Event):
+    """A buyer ordered; stock is asked for, nothing is promised yet.
+
+    `buyer_id` is opaque and says nothing of a person: orders refuses telephone numbers. That of
+    a shop's own buyer begins with the shop's subject and a colon.
+    """
+
+    routing_key = "orders.order_placed.v1"
+    subject = "order_id"
 
 
 class ContactGiven(Event):
@@ -147,7 +164,7 @@ class OrderConfirmed(Event):
 
 
 class OrderRejected(Event):
-    """The order will not be delivered, because its stock was refused."""
+    """The order will not be delivered: its stock was refused, or an operator did not approve it."""
 
     routing_key = "orders.order_rejected.v1"
     subject = "order_id"

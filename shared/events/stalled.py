@@ -10,10 +10,13 @@ from marshmallow import fields, validate
 
 from shared.events.base import Event
 
+#: An order waits for an operator. It has an event of its own: readers of the older one refuse kinds
+#: that they do not know.
+UNAPPROVED = "unapproved"
 #: What counts as stalled, by service: the values of `kind`. Every service has its relay besides.
 KINDS: Mapping[str, tuple[str, ...]] = {
     "catalog": (),
-    "orders": ("undecided", "unexpired", "unplanned", "unstopped"),
+    "orders": ("undecided", "unexpired", "unplanned", "unstopped", UNAPPROVED),
     "logistics": ("undispatched", "unarrived", "untaken", "unreturned"),
     "notifications": ("unsent", "retrying"),
 }
@@ -22,7 +25,8 @@ RELAY = "relay"
 
 def kind_of(service: str) -> fields.String:
     """Return the required field for the ways in which a service's cases can be late."""
-    return fields.String(required=True, validate=validate.OneOf(KINDS[service]))
+    kinds = [kind for kind in KINDS[service] if kind != UNAPPROVED]
+    return fields.String(required=True, validate=validate.OneOf(kinds))
 
 
 class OrderStalled(Event):
@@ -36,6 +40,19 @@ class OrderStalled(Event):
     order_id = fields.UUID(required=True)
     order_ref = fields.String(required=True)
     kind = kind_of("orders")
+    since = fields.AwareDateTime(required=True)
+
+
+class ApprovalStalled(Event):
+    """An order beyond the limits waits too long for an operator's approval."""
+
+    routing_key = "orders.approval_stalled.v1"
+    subject = "order_id"
+    public = False
+    feed_only = True
+
+    order_id = fields.UUID(required=True)
+    order_ref = fields.String(required=True)
     since = fields.AwareDateTime(required=True)
 
 

@@ -68,6 +68,7 @@ WORDS: dict[str, Any] = {
     "lot_held.reason": "inspection",
     "lot_recalled.reason": "inspection",
     "stock_adjusted.reason": "spoiled",
+    "approval_requested.reason": "open_value",
     "order_rejected.reason": "out_of_stock",
     "payment_failed.reason": "declined",
     "order_cancelled.reason": "buyer",

@@ -63,8 +63,9 @@ def test_the_rules_know_every_state_and_no_other() -> None:
     reservations = {pair[0] for fitting in FITTING.values() for pair in fitting.pairs}
     shipments = {pair[1] for fitting in FITTING.values() for pair in fitting.pairs}
 
-    assert FITTING.keys() == {state.value for state in OrderState} - {"placed"}
-    assert reservations == {status.value for status in ReservationStatus}
+    unasked = {"awaiting_approval", "declined"}
+    assert FITTING.keys() == {state.value for state in OrderState} - {"placed"} | unasked
+    assert reservations == {status.value for status in ReservationStatus} | {NONE}
     assert shipments == {state.value for state in ShipmentState} | {NONE}
     assert {fitting.told for fitting in FITTING.values()} <= TEMPLATES.keys()
 
@@ -77,6 +78,10 @@ def test_the_rules_know_every_state_and_no_other() -> None:
         (an_order("confirmed", "committed", NONE, "order_confirmed"), "order_state"),
         (an_order("expired", "held", NONE, "order_expired"), "order_state"),
         (an_order("rejected", "held", NONE, "order_rejected"), "order_state"),
+        (an_order("rejected", NONE, NONE, "order_rejected"), "order_state"),
+        (an_order("awaiting_approval", "held", NONE, "approval_requested"), "order_state"),
+        (an_order("declined", "held", NONE, "order_declined"), "order_state"),
+        (an_order("declined", NONE, NONE, "order_rejected"), "order_untold"),
         (an_order("cancelled", "committed", "cancelled", "order_cancelled"), "order_state"),
         (an_order("completed", "consumed", "handed_over", "order_confirmed"), "order_state"),
         (an_order("completed", "consumed", "delivered", "nothing"), "order_untold"),

@@ -14,6 +14,7 @@ from services.notifications.rules import TEMPLATES
 from shared.database import Database
 from shared.events import (
     BY_TYPE,
+    ApprovalRequested,
     CollectionCodeIssued,
     ContactGiven,
     DeliveryFailed,
@@ -41,6 +42,7 @@ from shared.events import (
 from shared.ids import new_id
 from shared.service import Service
 from shared.tables import Inbox
+from tests.notifications.conftest import NOON
 
 
 def told(messages: Callable[..., list[Any]]) -> list[tuple[str, str]]:
@@ -60,6 +62,30 @@ def test_a_guest_is_a_person_by_the_order(deliver, order, messages):
     deliver(OrderPlaced, **order.placed(buyer_id=None))
 
     assert messages()[0].person == f"order:{order.order_id}"
+
+
+def test_who_waits_for_approval_is_told_so_and_how_it_ended(deliver, order, messages, send, at):
+    at(NOON)
+    deliver(ContactGiven, **order.contact(language="en"))
+    deliver(ApprovalRequested, **order.placed(), reason="open_value")
+    deliver(OrderRejected, **order.ref(reason="not_approved", shortfalls=[]))
+
+    send()
+
+    assert told(messages) == [("approval_requested", "order"), ("order_declined", "order")]
+    assert {(m.person, m.status) for m in messages()} == {("buyer:dolma", "sent")}
+
+
+def test_an_approved_order_goes_on_like_any_other(deliver, order, messages):
+    deliver(ApprovalRequested, **order.placed(), reason="open_value")
+    deliver(OrderPlaced, **order.placed())
+    deliver(OrderConfirmed, **order.confirmed())
+
+    assert told(messages)[:3] == [
+        ("approval_requested", "order"),
+        ("order_placed", "order"),
+        ("order_confirmed", "order"),
+    ]
 
 
 def test_a_confirmed_order_is_told_to_the_buyer_and_to_each_producer_once(
@@ -85,6 +111,12 @@ CASES: list[tuple[type[Event], dict[str, Any], list[tuple[str, str]]]] = [
         {"reason": "lot_recalled", "shortfalls": []},
         [("order_rejected", "order"), ("sale_cancelled", "enterprise")],
     ),
+    (
+        OrderRejected,
+        {"reason": "not_approved", "shortfalls": []},
+        [("order_declined", "order")],
+    ),
+    (OrderRejected, {"reason": "withdrawn", "shortfalls": []}, [("order_declined", "order")]),
     (OrderExpired, {}, [("order_expired", "order")]),
     (
         OrderCancelled,

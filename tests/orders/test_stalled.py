@@ -97,6 +97,29 @@ def test_an_order_that_has_its_shipment_waits_for_nobody_here(
     assert told() == []
 
 
+def test_an_order_that_no_operator_looks_at_is_told_as_that_and_not_as_catalogs_fault(
+    place: Any,
+    look: Any,
+    told: Any,
+    age: Any,
+    database: Database,
+    recorded_events: Callable[[], list[tuple[str, dict[str, Any]]]],
+) -> None:
+    order = place()
+    age(order["order_id"], LONG_AGO - timedelta(hours=4), approval_reason="open_value")
+
+    look()
+    look()
+
+    stalled_ = [
+        facts for type_, facts in recorded_events() if type_ == "orders.approval_stalled.v1"
+    ]
+    assert [facts["order_id"] for facts in stalled_] == [order["order_id"]]
+    assert told() == []
+    with database.readers() as session:
+        assert stalled.counts(session) == {"unapproved": 1}
+
+
 def test_killed_before_the_commit_it_is_told_once_by_the_next(
     place: Any, look: Any, told: Any, age: Any, database: Database
 ) -> None:
@@ -184,6 +207,7 @@ def plan(database: Database) -> Iterator[Callable[[str], str]]:
         (1, "ix_orders_expires_at"),
         (2, "ix_orders_unplanned"),
         (3, "ix_orders_unstopped"),
+        (4, "ix_orders_unplanned"),
     ],
 )
 def test_the_late_are_found_by_an_index(

@@ -120,7 +120,7 @@ def test_of_200_buyers_for_the_last_ten_units_exactly_ten_get_one(
                 "lines": [{"variant_id": variant["variant_id"], "quantity": quantity}],
                 "contact": {
                     "name": "卓玛",
-                    "phone": "13889041234",
+                    "phone": f"138{at_once:03d}{buyer:05d}",
                     "address": None if collect else "八一镇1号",
                     "language": "zh",
                 },

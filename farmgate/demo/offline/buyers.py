@@ -15,6 +15,8 @@ from farmgate.failures import Refused
 BUYERS = 8
 #: Packs of one order, at most.
 MOST_PACKS = 5
+#: Orders that go by one buyer's name.
+ORDERS_OF_ONE = 4
 #: Of a hundred orders, so many are cancelled again.
 CANCELLED = 8
 
@@ -71,7 +73,8 @@ class Buyer:
     def _place(self, goods: Goods, order: int) -> dict[str, Any]:
         packs = self._random.randint(1, MOST_PACKS)
         site_id = self._random.choice(self._site_ids)
-        buyer_id = f"offline-buyer-{self.number}"
+        # Nobody buys a whole lot unpaid, so behind each of these buyers stand many.
+        buyer_id = f"offline-buyer-{self.number}-{order // ORDERS_OF_ONE}"
         body = order_of(goods, packs, site_id, buyer_id, self.number * 1000 + order)
         return place(self._client, body, self._wait)
 

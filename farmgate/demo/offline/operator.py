@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from farmgate.client import Client
-from farmgate.demo.living import LOOK, PATIENCE
+from farmgate.demo.living import LOOK, PATIENCE, approve
 from farmgate.demo.offline.buyers import order_of, place
 from farmgate.demo.offline.scene import PACKS_GRANTED, Desk, Goods, Scene
 from farmgate.demo.planning import EXCESSIVE
@@ -169,6 +169,7 @@ class Operator:
             order_of(goods, EXCESSIVE // goods.pack_quantity, site_id, "offline-marker", 0),
             headers={"Prefer": "wait=10"},
         )
+        approve(self._client, order)
         deadline = monotonic() + PATIENCE
         while order["state"] == "placed":
             if monotonic() > deadline:

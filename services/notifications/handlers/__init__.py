@@ -6,6 +6,7 @@ its own order; what a message needs and is not known yet is waited for when it i
 
 from services.notifications.handlers import orders, shipments, words
 from shared.events import (
+    ApprovalRequested,
     CollectionCodeIssued,
     ContactGiven,
     DeliveryFailed,
@@ -38,6 +39,7 @@ PREPARE: Prepare = {
     EnterpriseContactGiven: words.prepare_contacts,
     ProductListed: words.prepare_products,
     SiteOpened: words.prepare_sites,
+    ApprovalRequested: orders.prepare_orders,
     OrderPlaced: orders.prepare_placed,
     StockReserved: orders.prepare_orders,
     OrderConfirmed: orders.prepare_orders,
@@ -65,6 +67,7 @@ SUBSCRIPTIONS: Subscriptions = {
     EnterpriseContactGiven: words.on_enterprise_contact_given,
     ProductListed: words.on_product_listed,
     SiteOpened: words.on_site_opened,
+    ApprovalRequested: orders.on_approval_requested,
     OrderPlaced: orders.on_order_placed,
     StockReserved: orders.on_stock_reserved,
     OrderConfirmed: orders.on_order_confirmed,

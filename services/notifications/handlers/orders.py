@@ -11,9 +11,23 @@ from services.notifications.models import OrderCopy
 from shared.envelope import Envelope
 from shared.rows import lock_rows, locked
 
+#: Why an order was rejected that never asked for its stock: it had waited for approval.
+DECLINED = ("not_approved", "withdrawn")
+
 
 def on_order_placed(session: Session, event: Envelope) -> None:
     """Keep what texts about the order mention, and show it in the buyer's inbox."""
+    order = _keep_ordered(session, event)
+    tell_buyer(session, event, order, "order_placed")
+    _ask_for_payment(session, order)
+
+
+def on_approval_requested(session: Session, event: Envelope) -> None:
+    """Keep what texts about the order mention, and tell the buyer that it waits."""
+    tell_buyer(session, event, _keep_ordered(session, event), "approval_requested")
+
+
+def _keep_ordered(session: Session, event: Envelope) -> OrderCopy:
     order, placed = order_of(session, event), event.data
     buyer_id = placed["buyer_id"]
     order.person = f"buyer:{buyer_id}" if buyer_id else use_cases.order_key(order.order_id)
@@ -25,8 +39,7 @@ def on_order_placed(session: Session, event: Envelope) -> None:
         {"variant_id": str(line["variant_id"]), "quantity": line["quantity"]}
         for line in placed["lines"]
     ]
-    tell_buyer(session, event, order, "order_placed")
-    _ask_for_payment(session, order)
+    return order
 
 
 def on_stock_reserved(session: Session, event: Envelope) -> None:
@@ -99,6 +112,9 @@ def on_order_rejected(session: Session, event: Envelope) -> None:
     """Tell the buyer why, and the producers if they had been told of a sale."""
     order = order_of(session, event)
     _end(order, event.time)
+    if event.data["reason"] in DECLINED:
+        tell_buyer(session, event, order, "order_declined")
+        return
     tell_buyer(session, event, order, "order_rejected", reason=event.data["reason"])
     tell_producers(session, event, order, "sale_cancelled", order.sales)
 

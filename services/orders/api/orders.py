@@ -9,8 +9,9 @@ from flask import url_for
 from services.orders.api.waiting import decided_if_preferred
 from services.orders.models import Order
 from services.orders.rules import callers
+from services.orders.rules.limits import Allowance, Limits
 from services.orders.schemas import orders as schemas
-from services.orders.use_cases import decide, find, place
+from services.orders.use_cases import approve, decide, find, place
 from shared.config import read_integer
 from shared.paging import Page, page, page_of
 from shared.web import (
@@ -41,15 +42,20 @@ LOCATION = {
 }
 
 
-def limits(environment: Mapping[str, str]) -> place.Limits:
+def limits(environment: Mapping[str, str]) -> Limits:
     """Read what unpaid orders may hold.
 
     Raises:
         Misconfigured: a setting is no whole number above 0.
     """
-    return place.Limits(
-        hold_seconds=read_integer(environment, "FARMGATE_ORDERS_HOLD_SECONDS", 900, least=1),
-        open_holds=read_integer(environment, "FARMGATE_ORDERS_OPEN_HOLDS", 20, least=1),
+
+    def read(name: str, default: int) -> int:
+        return read_integer(environment, f"FARMGATE_ORDERS_{name}", default, least=1)
+
+    return Limits(
+        hold_seconds=read("HOLD_SECONDS", 900),
+        buyer=Allowance(read("OPEN_HOLDS", 20), read("OPEN_FEN", 2_000_000)),
+        caller=Allowance(read("CALLER_OPEN_HOLDS", 1_000), read("CALLER_OPEN_FEN", 20_000_000)),
     )
 
 
@@ -79,6 +85,10 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]
     unless it has scopes such as `channel:company`. With `orders:place_for` the order is a
     guest's, or of a buyer of the caller's own: `buyer_id` `b-17` of the caller `shop` is kept
     and published as `shop:b-17`. With `orders:operate` both may be anything.
+
+    What a buyer, a telephone or a caller may have set aside unpaid is limited. Beyond its value an
+    order waits for an operator (`awaits_approval`) before it asks for its stock; beyond the
+    number of orders it is refused, 409 too-many-open-holds.
     """
     order_in["buyer_id"] = callers.buyer_of(caller(), order_in["buyer_id"])
     order_in["channel"] = callers.channel_of(caller(), order_in["channel"])
@@ -88,6 +98,9 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]
             **order_in,
             placed_by=caller().subject,
             limits=limits(settings().environment),
+            # An operator's have no limit of their own, and are approved rather than refused.
+            for_others=caller().may(callers.OWN_BUYERS) and not caller().may(callers.ANY_BUYER),
+            refuse_beyond=not caller().may(callers.ANY_BUYER),
         )
     return placed, {"Location": url_for("orders.show_order", order_id=placed.order.id)}
 
@@ -146,8 +159,36 @@ def cancel_order(cancel_in: dict[str, Any], order_id: UUID) -> Order:
     """Cancel an order that has not left.
 
     Its stock comes back by event, after this answer; what was paid is refunded in full. An
-    order cancelled before is answered as it is.
+    order cancelled before is answered as it is; one that waits for approval becomes rejected.
     """
     with transaction() as session:
         order = find.lock_own_order(session, order_id, _owner())
         return decide.cancel_order(session, order, cancel_in["reason"])
+
+
+@blp.post("/orders/<uuid:order_id>/approve")
+@scope("orders:operate")
+@idempotent
+@blp.response(200, schemas.OrderResponse)
+def approve_order(order_id: UUID) -> Order:
+    """Let an order that goes beyond the limits ask for its stock.
+
+    One approved before is answered as it is.
+    """
+    with transaction() as session:
+        order = find.lock_own_order(session, order_id, None)
+        return approve.approve_order(session, order, caller().subject)
+
+
+@blp.post("/orders/<uuid:order_id>/decline")
+@scope("orders:operate")
+@idempotent
+@blp.response(200, schemas.OrderResponse)
+def decline_order(order_id: UUID) -> Order:
+    """Reject an order that waits for approval; what was paid is refunded in full.
+
+    One declined before is answered as it is.
+    """
+    with transaction() as session:
+        order = find.lock_own_order(session, order_id, None)
+        return approve.decline_order(session, order)

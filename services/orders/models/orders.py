@@ -16,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     String,
+    and_,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -33,6 +34,8 @@ from shared.events import CHANNELS, PAYMENT_METHODS, UNITS
 #: Orders that another service has yet to answer; written out in the query as well, because an
 #: index for some rows serves only those who ask in the same words.
 UNPLANNED = text("shipment_id IS NULL AND state IN ('placed', 'confirmed')")
+#: Orders that hold stock and for which nothing is paid: see `phone_digest`.
+OPEN = text("phone_digest IS NOT NULL")
 #: Cancelled orders whose parcel logistics has yet to stop.
 UNSTOPPED = text("state = 'cancelled' AND fulfilment_state IN ('planned', 'packed')")
 
@@ -57,6 +60,11 @@ class Order(Base):
     #: True: the buyer comes to the site. False: the site brings it to the address.
     collect: Mapped[bool] = mapped_column(Boolean)
     masked_phone: Mapped[str] = mapped_column(String(20))
+    #: By it the open orders of one telephone are counted; None once the order is not open.
+    phone_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    #: Why it needs an operator's approval, as a code; None: it needs none.
+    approval_reason: Mapped[str | None] = mapped_column(String(40))
+    approved_by: Mapped[str | None] = mapped_column(String(255))
     #: SHA-256 of the secret in a guest's link; None when the order has a buyer.
     guest_secret_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32), unique=True)
     payment_method: Mapped[str] = mapped_column(String(20))
@@ -127,6 +135,10 @@ class Order(Base):
             sqlite_where=UNSTOPPED,
             postgresql_where=UNSTOPPED,
         ),
+        *(
+            Index(f"ix_orders_open_{name}", name, sqlite_where=OPEN, postgresql_where=OPEN)
+            for name in ("phone_digest", "buyer_id", "placed_by")
+        ),
         Index(
             "ix_orders_expires_at",
             "expires_at",
@@ -134,6 +146,12 @@ class Order(Base):
             postgresql_where=text("expires_at IS NOT NULL"),
         ),
     )
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether it waits for an operator, and has not asked for its stock yet."""
+        needed = self.approval_reason is not None and self.approved_by is None
+        return needed and self.state == OrderState.PLACED
 
     @property
     def standing(self) -> Standing:
@@ -149,6 +167,14 @@ class Order(Base):
             expires_at=self.expires_at,
             difference_fen=self.difference_fen,
         )
+
+
+#: `Order.awaits_approval` in the database's words.
+WAITING_FOR_APPROVAL = and_(
+    Order.state == OrderState.PLACED,
+    Order.approval_reason.is_not(None),
+    Order.approved_by.is_(None),
+)
 
 
 class OrderLine(Base):

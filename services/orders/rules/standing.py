@@ -153,10 +153,28 @@ class Standing:
         return self.total_fen if self.payment_state == PaymentState.COD_DUE else 0
 
     @property
+    def holds_for_nothing(self) -> bool:
+        """Tell whether goods are set aside for the order and nothing has been paid for it."""
+        return self.state in _HOLDING and self.payment_state in _UNPAID
+
+    @property
     def awaits_payment(self) -> bool:
         """Tell whether the order waits, now or soon, for the buyer's payment."""
         unpaid = self.payment_state in (PaymentState.PENDING, PaymentState.FAILED)
         return unpaid and self.state in (OrderState.PLACED, OrderState.RESERVED)
+
+
+#: States in which an order's goods are, or are about to be, set aside, or are with a carrier.
+_HOLDING = frozenset(
+    (
+        OrderState.PLACED,
+        OrderState.RESERVED,
+        OrderState.CONFIRMED,
+        OrderState.IN_FULFILMENT,
+        OrderState.SHIPPED,
+    )
+)
+_UNPAID = frozenset((PaymentState.PENDING, PaymentState.FAILED, PaymentState.COD_DUE))
 
 
 def placed(order_ref: str, payment_method: str, total_fen: int) -> Standing:

@@ -128,6 +128,7 @@ class ListOrdersRequest(PageRequest):
 
     state = fields.Enum(OrderState, by_value=True)
     channel = _one_of(CHANNELS)
+    awaits_approval = fields.Boolean()
     buyer_id = _buyer_id()
     placed_from = Moment(metadata={"description": "At this moment or later."})
     placed_to = Moment(metadata={"description": "Before this moment."})
@@ -218,6 +219,18 @@ class OrderResponse(ResponseSchema):
         required=True,
         allow_none=True,
         metadata={"description": "What logistics last said; null before there is a shipment."},
+    )
+    awaits_approval = fields.Boolean(
+        required=True,
+        metadata={"description": "It waits for an operator before it asks for its stock."},
+    )
+    approval_reason = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "open_orders or open_value: too many, or too much, was unpaid when it "
+            "was placed; null: it needed no approval."
+        },
     )
     total_fen = fields.Integer(required=True)
     paid_fen = fields.Integer(required=True)

@@ -40,6 +40,7 @@ _CHANGING = (
     "refunded_fen",
     "difference_fen",
     "payment_id",
+    "phone_digest",
     "expires_at",
     "reason",
     "shortfalls",
@@ -105,6 +106,8 @@ def advance(
     order.state, order.payment_state = after.state, after.payment_state
     order.paid_fen, order.refunded_fen = after.paid_fen, after.refunded_fen
     order.expires_at, order.difference_fen = after.expires_at, after.difference_fen
+    if not after.holds_for_nothing:
+        order.phone_digest = None
     touch(order)
     if order.decided_at is None and after.state in _DECIDED:
         order.decided_at = order.changed_at

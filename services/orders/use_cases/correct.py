@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from services.orders.models import Order, Shift, TillEntry
+from services.orders.rules.limits import Limits
 from services.orders.rules.till import (
     BEYOND_SALE,
     CLERK_UNCLEAR,
@@ -48,7 +49,7 @@ def correct(
     changes: Mapping[str, Any],
     note: str,
     by: str,
-    limits: place.Limits,
+    limits: Limits,
 ) -> TillEntry:
     """Change fields of an entry by a JSON merge patch (RFC 7396), and let it count once.
 
@@ -92,7 +93,7 @@ def _nothing(entry: TillEntry) -> NothingToCorrect:
     )
 
 
-def _let_count(session: Session, entry: TillEntry, read: Read, limits: place.Limits) -> None:
+def _let_count(session: Session, entry: TillEntry, read: Read, limits: Limits) -> None:
     entry.sent, entry.body = entry.body, read.body
     entry.kind, entry.flags = read.kind, read.flags
     entry.clerk, entry.shift, entry.device_time = read.clerk, read.shift, read.device_time

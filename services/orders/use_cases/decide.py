@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from services.orders.models import Order
 from services.orders.rules import standing
 from services.orders.rules.standing import OrderState
+from services.orders.use_cases import approve
 from services.orders.use_cases.advance import advance, lock_order
 from shared import clock
 
@@ -72,9 +73,13 @@ def expire_unpaid(session: Session, now: datetime) -> int:
 def cancel_order(session: Session, order: Order, reason: str) -> Order:
     """Cancel a locked order; what was set aside or planned for it is undone by event.
 
+    One that still waits for approval is rejected instead: nobody else has heard of it.
+
     Raises:
         WrongOrderState: it has left, or is over.
     """
+    if order.awaits_approval:
+        return approve.decline_order(session, order, approve.WITHDRAWN)
     advance(session, order, standing.cancel(order.standing), reason=reason)
     return order
 

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, func, not_, or_, select, true
 from sqlalchemy.orm import Session
 
 from services.orders.models import Order
+from services.orders.models.orders import WAITING_FOR_APPROVAL
 from services.orders.rules import people
 from services.orders.rules.standing import FulfilmentState, OrderState
 from services.orders.use_cases.advance import OrderNotFound, lock_order
@@ -68,12 +69,16 @@ def select_orders(
     buyer_id: str | None = None,
     placed_from: datetime | None = None,
     placed_to: datetime | None = None,
+    awaits_approval: bool | None = None,
     q: str | None = None,
 ) -> Select[Order]:
     """Return the statement that selects orders; `placed_to` is not included, `q` is a prefix."""
     chosen = select(Order).where(_seen_by(owner))
     if state is not None:
         chosen = chosen.where(Order.state == state)
+    if awaits_approval is not None:
+        waits = WAITING_FOR_APPROVAL
+        chosen = chosen.where(waits if awaits_approval else not_(waits))
     if channel is not None:
         chosen = chosen.where(Order.channel == channel)
     if buyer_id is not None:
@@ -142,6 +147,8 @@ def waiting_for(order: Order | None) -> list[dict[str, Any]]:
     match order.state:
         case OrderState.PLACED:
             what = "catalog to reserve or refuse its stock"
+            if order.awaits_approval:
+                what = f"an operator's approval ({order.approval_reason})"
         case OrderState.RESERVED:
             until = f" until {rfc3339(order.expires_at)}" if order.expires_at else ""
             what = f"a payment of {order.total_fen} fen{until}"

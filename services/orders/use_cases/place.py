@@ -11,13 +11,12 @@ from sqlalchemy.orm import Session
 
 from services.orders.models import Order, OrderLine, PriceCopy, SiteCopy, VariantCopy
 from services.orders.rules import people, prices, standing
-from services.orders.rules.standing import PREPAID, OrderState, PaymentState
+from services.orders.rules.limits import OPEN_ORDERS, Limits
+from services.orders.use_cases import approve, telling
 from shared import clock
 from shared.errors import Conflict, Unprocessable
-from shared.events import ContactGiven, OrderPlaced
 from shared.ids import new_id, new_reference
-from shared.outbox import record
-from shared.rows import remember, take_turns
+from shared.rows import remember
 
 
 class UnknownVariant(Unprocessable):
@@ -44,18 +43,6 @@ class PriceChanged(Conflict):
     """Raised when a line costs something else than the buyer was shown."""
 
 
-class TooManyOpenHolds(Conflict):
-    """Raised when a buyer has too many orders unpaid to have goods set aside for another."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What unpaid orders may hold: for how long, and how many of them one buyer may have."""
-
-    hold_seconds: int
-    open_holds: int
-
-
 @dataclass(frozen=True)
 class Placed:
     """An order just placed, and the secret of its guest's link, which is not stored."""
@@ -76,21 +63,25 @@ def place_order(
     buyer_id: str | None,
     placed_by: str,
     limits: Limits,
+    for_others: bool = True,
+    refuse_beyond: bool = True,
     order_id: UUID | None = None,
 ) -> Placed:
     """Store an order and ask catalog for its goods; nothing is promised yet.
 
     `lines` have variant_id, quantity and, to make sure of the price shown, line_total_fen.
     `contact` (name, phone in E.164, address, language) only passes through, except for the
-    masked phone. How long a prepaid order's goods are held, and how many such orders one buyer
-    may have, is limited, so that nobody can hoard a rare lot. `order_id` is given where the
-    order has a name already, such as the entry of a till's journal.
+    masked phone and a digest. Beyond the limits of unpaid orders it waits for an operator, and asks
+    for its goods when that has approved it; beyond their number it is refused, unless
+    `refuse_beyond` is False: nobody takes a till's order a second time. `for_others` is whether
+    the caller's own allowance counts. `order_id` is given where the order has a name already,
+    such as the entry of a till's journal.
 
     Raises:
         UnknownSite, SiteIsClosed, UnknownVariant, NoPrice, WrongPack, TotalTooLarge,
         NoCashWithoutStation: the order is impossible.
         PriceChanged: a line's total is not the one given; all that differ are named.
-        TooManyOpenHolds: the buyer has to pay or cancel first.
+        TooManyOpenHolds: others have to be paid, handed over or cancelled first.
     """
     now = clock.now()
     if payment_method == "cash_at_station" and not collect:
@@ -102,8 +93,6 @@ def place_order(
     rows = _priced(session, channel, lines, now)
     total_fen = sum(row.line_total_fen for row in rows)
     prices.check_total(total_fen)
-    if payment_method == PREPAID and buyer_id is not None:
-        _check_open_holds(session, buyer_id, limits.open_holds)
     secret = people.new_guest_secret() if buyer_id is None else None
     order_ref, arrival = new_reference("ORD"), new_id()
     begins = standing.placed(order_ref, payment_method, total_fen)
@@ -117,6 +106,7 @@ def place_order(
         site_id=site_id,
         collect=collect,
         masked_phone=people.masked(contact["phone"]),
+        phone_digest=people.phone_digest(contact["phone"]),
         guest_secret_digest=None if secret is None else people.secret_digest(secret),
         payment_method=payment_method,
         state=begins.state,
@@ -129,9 +119,40 @@ def place_order(
         changed_at=now,
         lines=rows,
     )
+    _limit(session, order, contact["phone"], limits, for_others, refuse_beyond)
     remember(session, Order.id, order)
-    _say_placed(session, order, contact)
+    telling.record_contact(session, order, contact)
+    if order.awaits_approval:
+        telling.record_approval_requested(session, order)
+    else:
+        telling.record_placed(session, order)
     return Placed(order, secret)
+
+
+def _limit(
+    session: Session,
+    order: Order,
+    phone: str,
+    limits: Limits,
+    for_others: bool,
+    refuse_beyond: bool,
+) -> None:
+    """Let a new order wait for approval that goes beyond the limits.
+
+    Raises:
+        TooManyOpenHolds: by their number, and it may be refused.
+    """
+    if not order.standing.holds_for_nothing:
+        order.phone_digest = None
+        return
+    approve.take_turns_of(session, (phone,), order.buyer_id)
+    order.approval_reason = approve.approval_needed(session, order, limits, for_others=for_others)
+    if order.approval_reason == OPEN_ORDERS and refuse_beyond:
+        raise approve.TooManyOpenHolds(
+            "There are too many unpaid orders of this buyer, this telephone or this caller; pay, "
+            "collect or cancel one of them first, or ask an operator to order for you.",
+            open_holds=limits.buyer.orders,
+        )
 
 
 def _check_site(session: Session, site_id: UUID) -> None:
@@ -228,68 +249,9 @@ def _offers(
     return {row.id: row for row in session.execute(offers)}
 
 
-def _check_open_holds(session: Session, buyer_id: str, most: int) -> None:
-    # One buyer's placements go one by one, or two at once would both be the last allowed.
-    take_turns(session, f"holds/{buyer_id}")
-    held = session.scalar(
-        select(func.count())
-        .select_from(Order)
-        .where(
-            Order.buyer_id == buyer_id,
-            Order.payment_method == PREPAID,
-            Order.state.in_((OrderState.PLACED, OrderState.RESERVED)),
-            Order.payment_state.in_((PaymentState.PENDING, PaymentState.FAILED)),
-        )
-    )
-    if held is not None and held >= most:
-        raise TooManyOpenHolds(
-            f"Buyer {buyer_id} has {held} unpaid orders; pay or cancel one of them first.",
-            open_holds=held,
-        )
-
-
 def give_contact(session: Session, order: Order, contact: Mapping[str, Any]) -> None:
     """Tell anew how to reach a buyer, whom nobody could reach by what was told before."""
     order.masked_phone = people.masked(contact["phone"])
-    _say_contact(session, order, contact)
-
-
-def _say_contact(session: Session, order: Order, contact: Mapping[str, Any]) -> None:
-    record(
-        session,
-        ContactGiven,
-        order,
-        order_id=order.id,
-        order_ref=order.order_ref,
-        buyer_id=order.buyer_id,
-        name=contact["name"],
-        phone=contact["phone"],
-        # Who collects needs no address, so nobody else gets to know it.
-        address=None if order.collect else contact["address"],
-        language=contact["language"],
-    )
-
-
-def _say_placed(session: Session, order: Order, contact: Mapping[str, Any]) -> None:
-    _say_contact(session, order, contact)
-    record(
-        session,
-        OrderPlaced,
-        order,
-        order_id=order.id,
-        order_ref=order.order_ref,
-        channel=order.channel,
-        payment_method=order.payment_method,
-        buyer_id=order.buyer_id,
-        site_id=order.site_id,
-        lines=[
-            {
-                "line_no": line.line_no,
-                "variant_id": line.variant_id,
-                "quantity": line.quantity,
-                "line_total_fen": line.line_total_fen,
-            }
-            for line in order.lines
-        ],
-        total_fen=order.total_fen,
-    )
+    if order.phone_digest is not None:
+        order.phone_digest = people.phone_digest(contact["phone"])
+    telling.record_contact(session, order, contact)

@@ -6,13 +6,14 @@ the other is logistics' to watch.
 
 from datetime import datetime
 
-from sqlalchemy import and_
+from sqlalchemy import and_, not_
 from sqlalchemy.orm import Session
 
 from services.orders.models import Order
-from services.orders.models.orders import UNPLANNED, UNSTOPPED
+from services.orders.models.orders import UNPLANNED, UNSTOPPED, WAITING_FOR_APPROVAL
 from services.orders.rules.standing import OrderState
-from shared.events import OrderStalled
+from shared.events import ApprovalStalled, OrderStalled
+from shared.events.stalled import UNAPPROVED
 from shared.outbox import record
 from shared.stalled import Late
 
@@ -33,13 +34,20 @@ def tell(session: Session, order: Order, *, kind: str, since: datetime) -> None:
     )
 
 
+def tell_unapproved(session: Session, order: Order, *, kind: str, since: datetime) -> None:
+    """Record that a locked order waits too long for approval."""
+    record(
+        session, ApprovalStalled, order, order_id=order.id, order_ref=order.order_ref, since=since
+    )
+
+
 LATE = (
     # Catalog neither reserved nor refused.
     Late(
         "undecided",
         Order,
         Order.changed_at,
-        and_(UNPLANNED, Order.state == OrderState.PLACED),
+        and_(UNPLANNED, Order.state == OrderState.PLACED, not_(WAITING_FOR_APPROVAL)),
         *LIMIT,
         tell,
     ),
@@ -62,5 +70,15 @@ LATE = (
         and_(UNSTOPPED),
         *LIMIT,
         tell,
+    ),
+    # It goes beyond the limits, and no operator approved or declined it.
+    Late(
+        UNAPPROVED,
+        Order,
+        Order.changed_at,
+        and_(UNPLANNED, WAITING_FOR_APPROVAL),
+        "FARMGATE_ORDERS_LATE_APPROVAL_SECONDS",
+        14_400,
+        tell_unapproved,
     ),
 )

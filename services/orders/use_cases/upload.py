@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from services.orders.models import Journal, TillEntry
 from services.orders.rules import journal as runs
+from services.orders.rules.limits import Limits
 from services.orders.rules.till import (
     CLOCK_OFF,
     CLOCK_TOLERANCE,
@@ -28,7 +29,7 @@ from services.orders.rules.till import (
     EntryStatus,
     Read,
 )
-from services.orders.use_cases import cash, place, shifts, station_prices, takings
+from services.orders.use_cases import approve, cash, place, shifts, station_prices, takings
 from services.orders.use_cases.entries import dispute, hold_journal, say_recorded
 from shared import clock, devices
 from shared.devices import Device, entry_id
@@ -58,7 +59,7 @@ def journal_id(device_id: UUID, epoch: int) -> UUID:
 
 
 def upload(
-    session: Session, device: Device, entries: Sequence[Read], limits: place.Limits
+    session: Session, device: Device, entries: Sequence[Read], limits: Limits
 ) -> list[Answer]:
     """Take in entries of a device's journal, and answer each in its place.
 
@@ -75,7 +76,7 @@ def upload(
 class Intake:
     """Entries of one journal, whose turn is held, while they are taken in."""
 
-    def __init__(self, session: Session, device: Device, limits: place.Limits) -> None:
+    def __init__(self, session: Session, device: Device, limits: Limits) -> None:
         self.session = session
         self.device = device
         self.limits = limits
@@ -103,6 +104,8 @@ class Intake:
         self._flag_clocks(rows)
         sales = [row for row, e in entries if e.kind == EntryKind.SALE and e.problem is None]
         station_prices.flag(self.session, sales)
+        orders = [e for _, e in entries if e.kind == EntryKind.ORDER and e.problem is None]
+        approve.take_turns_of(self.session, [entry.passing["phone"] for entry in orders])
         for row, entry in entries:
             self._let_count(row, entry)
         fresh = [row for row in rows if row not in self.session]
@@ -250,6 +253,7 @@ class Intake:
                 buyer_id=None,
                 placed_by=f"device/{row.device_id}",
                 limits=self.limits,
+                refuse_beyond=False,
             )
         except FarmgateError as error:
             # The buyer has gone home: the clerk learns of it, and the rest of the upload goes on.

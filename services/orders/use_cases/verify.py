@@ -20,6 +20,7 @@ from services.orders.models import (
 )
 from services.orders.rules import journal as runs
 from services.orders.rules.cash import COLLECTING, Change
+from services.orders.rules.standing import OrderState
 from services.orders.rules.takings import Taken
 from services.orders.rules.till import SELLING, TAKING, EntryStatus
 from services.orders.use_cases.entries import CASH_BOOKED
@@ -347,7 +348,7 @@ def order_facts(
         Fact(
             order.id,
             {
-                "state": str(order.state),
+                "state": _told_state(order),
                 "lots": by_lot(
                     [
                         (UUID(lot["lot_id"]), lot["quantity"])
@@ -360,6 +361,15 @@ def order_facts(
         for order in found.items
     ]
     return Page(facts, found.next)
+
+
+def _told_state(order: Order) -> str:
+    """Return an order's state; of one that never asked for stock, what it waits or ended for."""
+    if order.awaits_approval:
+        return "awaiting_approval"
+    if order.state == OrderState.REJECTED and order.approval_reason and not order.approved_by:
+        return "declined"
+    return str(order.state)
 
 
 def sale_facts(

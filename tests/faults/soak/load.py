@@ -126,16 +126,17 @@ class Load:
         random = Random(f"{self._seed}/buyer/{number}")
         while not self._stopping.wait(random.uniform(0.05, BUYER_PAUSE)):
             with self._turn:
-                buyer = f"soak-{next(self._numbers)}"
+                order = next(self._numbers)
+                buyer = f"soak-{order}"
                 self.said.orders[buyer] = None
             story = random.choices(list(STORIES), list(STORIES.values()))[0]
             with suppress(Unreachable):  # noted as unanswered
-                self._live(buyer, story, random)
+                self._live(buyer, order, story, random)
 
-    def _live(self, buyer: str, story: str, random: Random) -> None:
+    def _live(self, buyer: str, number: int, story: str, random: Random) -> None:
         is_scarce = random.randrange(SCARCE_EVERY) == 0
         goods = self._scarce if is_scarce else random.choice(self._scene.goods)
-        body = order_of(goods, random.randint(1, 3), random.choice(self._sites), buyer, 1)
+        body = order_of(goods, random.randint(1, 3), random.choice(self._sites), buyer, number)
         if story in ("pay", "pay twice", "fail", "forget"):
             body["payment_method"] = "prepaid"
         order = self._place(body)

@@ -246,7 +246,7 @@ def _go_all_the_way(bench: Bench, load: Load, scene: Scene) -> None:
     buyer = f"soak-canary-{number}"
     load.said.orders[buyer] = None
     load.said.orders[buyer] = order_id = _placed(
-        bench.client, order_of(scene.goods[0], 1, scene.desks[0].site_id, buyer, 1)
+        bench.client, order_of(scene.goods[0], 1, scene.desks[0].site_id, buyer, number)
     )
     before = {service: _one(bench, service, "SELECT max(id) FROM outbox") for service in SERVICES}
 

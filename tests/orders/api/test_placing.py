@@ -338,32 +338,17 @@ def test_a_closed_site_takes_no_orders(
     assert (answer.status_code, answer.json["type"]) == (422, "/problems/site-is-closed")
 
 
-def test_open_holds_per_buyer_limited(
-    make_app: Callable[[Settings], Flask],
-    app_settings: Settings,
-    token: Token,
-    an_order: Builder,
-    provider: Callable[..., Any],
-) -> None:
-    limit = {"FARMGATE_ORDERS_OPEN_HOLDS": "2"}
-    client = make_app(_changed(app_settings, limit)).test_client()
-
-    def place(**changes: Any) -> Any:
-        order = an_order(payment_method="prepaid") | changes
-        headers = token("orders:place", subject=order["buyer_id"])
-        return client.post(ORDERS, json=order, headers=headers)
-
-    first, second, third = place(), place(), place()
-    assert [first.status_code, second.status_code, third.status_code] == [202, 202, 409]
-    assert third.json["type"] == "/problems/too-many-open-holds"
-    assert place(buyer_id="buyer-2").status_code == 202
-    assert place(payment_method="cash_on_delivery").status_code == 202
-    provider(first.json)
-    assert place().status_code == 202
-
-
 @pytest.mark.parametrize("value", ["0", "-1", "soon", ""])
-@pytest.mark.parametrize("name", ["FARMGATE_ORDERS_HOLD_SECONDS", "FARMGATE_ORDERS_OPEN_HOLDS"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "FARMGATE_ORDERS_HOLD_SECONDS",
+        "FARMGATE_ORDERS_OPEN_HOLDS",
+        "FARMGATE_ORDERS_OPEN_FEN",
+        "FARMGATE_ORDERS_CALLER_OPEN_HOLDS",
+        "FARMGATE_ORDERS_CALLER_OPEN_FEN",
+    ],
+)
 def test_a_wrong_setting_fails_at_the_start_and_is_named(
     make_app: Callable[[Settings], Flask], app_settings: Settings, name: str, value: str
 ) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from services.orders.models import TillEntry
 from services.orders.rules import till as rules
-from services.orders.use_cases import place
+from services.orders.rules.limits import Allowance, Limits
 from services.orders.use_cases.upload import upload
 from shared.database import Database
 from shared.devices import REPLACED_SCOPES
@@ -30,6 +30,7 @@ ReadEntry = Callable[[UUID], TillEntry]
 Ask = Callable[[str], Any]
 Token = Callable[..., dict[str, str]]
 InThreads = Callable[..., list[Any]]
+LIMITS = Limits(900, Allowance(20, 2_000_000), Allowance(1_000, 20_000_000))
 pytestmark = pytest.mark.usefixtures("station_price")
 
 
@@ -123,7 +124,7 @@ def test_an_upload_that_dies_before_its_commit_leaves_nothing_and_can_be_repeate
     entries = [rules.read_entry(an_entry("sale", number)) for number in (1, 2)]
 
     with pytest.raises(RuntimeError), database.sessions.begin() as session:
-        upload(session, till.device, entries, place.Limits(900, 20))
+        upload(session, till.device, entries, LIMITS)
         raise RuntimeError("the power went off")
 
     assert recorded_events() == []
@@ -159,7 +160,7 @@ def test_the_statements_of_an_upload_do_not_grow_with_its_sales(
     def needed(numbers: range) -> int:
         entries = [rules.read_entry(an_entry("sale", number)) for number in numbers]
         with count_statements() as statements, database.sessions.begin() as session:
-            upload(session, till.device, entries, place.Limits(900, 20))
+            upload(session, till.device, entries, LIMITS)
         return len(statements)
 
     few = needed(range(1, 3))

@@ -1,0 +1,113 @@
+"""Find what a new order needs an operator's approval for, and take the operator's word."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import case, func, or_, select
+from sqlalchemy.orm import Session
+
+from services.orders.models import Order
+from services.orders.models.orders import OPEN, WAITING_FOR_APPROVAL
+from services.orders.rules import people, standing
+from services.orders.rules.limits import OPEN_ORDERS, Limits, Open, exceeded
+from services.orders.use_cases.advance import advance, touch
+from services.orders.use_cases.telling import record_placed
+from shared.errors import Conflict
+from shared.rows import take_turns
+
+#: Why an order was rejected that had waited for approval: an operator's word, or the buyer's.
+NOT_APPROVED, WITHDRAWN = "not_approved", "withdrawn"
+
+
+#: What waits for approval holds nothing yet. It counts as an order, or it could be piled up.
+_HELD_FEN = case((WAITING_FOR_APPROVAL, 0), else_=Order.total_fen)
+
+
+class TooManyOpenHolds(Conflict):
+    """Raised when so many orders are unpaid that goods are set aside for no other."""
+
+
+class NothingToApprove(Conflict):
+    """Raised when an order never waited for approval, or does no longer."""
+
+
+def take_turns_of(session: Session, phones: Iterable[str], buyer_id: str | None = None) -> None:
+    """Let the placements of one buyer, and those with one telephone, go one by one.
+
+    Else two at once would both be the last allowed.
+    """
+    names = {f"holds/phone/{people.phone_digest(phone).hex()}" for phone in phones}
+    take_turns(session, *names, *([f"holds/{buyer_id}"] if buyer_id else []))
+
+
+def approval_needed(
+    session: Session, order: Order, limits: Limits, *, for_others: bool
+) -> str | None:
+    """Return why a new order needs an operator's approval, or None.
+
+    `for_others` is whether its caller's own allowance counts, too. It is counted without waiting
+    for the same caller's other placements, which a busy shop could not bear: of two at once, both
+    may be its last.
+    """
+    # Orders of the same upload are not counted before they are written.
+    session.flush()
+    own = session.execute(
+        select(Order.phone_digest, Order.buyer_id, _HELD_FEN.label("fen")).where(
+            OPEN,
+            or_(
+                Order.phone_digest == order.phone_digest,
+                # Of a guest this would be every other guest.
+                *([Order.buyer_id == order.buyer_id] if order.buyer_id else []),
+            ),
+        )
+    ).all()
+    of_phone = [row.fen for row in own if row.phone_digest == order.phone_digest]
+    of_buyer = [row.fen for row in own if order.buyer_id and row.buyer_id == order.buyer_id]
+    reasons = [
+        exceeded(Open(len(of), sum(of)), order.total_fen, limits.buyer)
+        for of in (of_phone, of_buyer)
+    ]
+    if for_others:
+        count, fen = session.execute(
+            select(func.count(), func.coalesce(func.sum(_HELD_FEN), 0)).where(
+                OPEN, Order.placed_by == order.placed_by
+            )
+        ).one()
+        reasons.append(exceeded(Open(count, int(fen)), order.total_fen, limits.caller))
+    # Too many orders weigh more than their value: paying one of them does not help.
+    return OPEN_ORDERS if OPEN_ORDERS in reasons else next(filter(None, reasons), None)
+
+
+def approve_order(session: Session, order: Order, by: str) -> Order:
+    """Let a locked order that waited for approval ask for its stock. May be repeated.
+
+    Raises:
+        NothingToApprove: it did not wait for it, or is over.
+    """
+    if order.approved_by is not None:
+        return order
+    _check_waits(order)
+    order.approved_by = by
+    touch(order)
+    record_placed(session, order)
+    return order
+
+
+def decline_order(session: Session, order: Order, reason: str = NOT_APPROVED) -> Order:
+    """Reject a locked order that waited for approval. May be repeated.
+
+    Raises:
+        NothingToApprove: it did not wait for it, or is over otherwise.
+    """
+    if order.reason == reason and order.state == standing.OrderState.REJECTED:
+        return order
+    _check_waits(order)
+    advance(session, order, standing.refuse(order.standing), reason=reason)
+    return order
+
+
+def _check_waits(order: Order) -> None:
+    if not order.awaits_approval:
+        raise NothingToApprove(
+            f"Order {order.order_ref} is {order.state} and waits for no approval; "
+            "GET /api/orders/v1/orders?awaits_approval=true lists those that do."
+        )
