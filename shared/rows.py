@@ -7,7 +7,7 @@ lock what a whole batch needs in one statement, and handlers ask `locked`, which
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from sqlalchemy import String, func, select
+from sqlalchemy import select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 T = TypeVar("T")
@@ -58,6 +58,11 @@ def remember(session: Session, column: InstrumentedAttribute[T], row: Any) -> No
     known[getattr(row, column.key)] = row
 
 
+_TURNS = text(
+    "SELECT pg_advisory_xact_lock(hashtext(name)) FROM unnest(CAST(:names AS text[])) AS name"
+)
+
+
 def take_turns(session: Session, *names: str) -> None:
     """Wait until no other transaction of this database holds one of `names`; held until the commit.
 
@@ -67,5 +72,4 @@ def take_turns(session: Session, *names: str) -> None:
     connection = session.connection()  # on SQLite this begins the transaction, and so the turn
     if connection.dialect.name == "postgresql":
         # One statement, and from first to last: the set is handed out in its order.
-        wanted = func.unnest(sorted(names), type_=String()).column_valued("name")
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtext(wanted))))
+        session.execute(_TURNS, {"names": sorted(set(names))})
