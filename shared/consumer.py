@@ -13,8 +13,7 @@ from typing import Any
 from kombu import Connection, Consumer, Queue
 
 from shared.broker import HEARTBEAT, IO_TIMEOUT
-from shared.dead_letters import unreadable
-from shared.envelope import Envelope, Unreadable, decode
+from shared.envelope import Envelope, Unreadable, decode, unreadable
 from shared.handling import Handling
 from shared.logs import get
 from shared.supervision import Stopping
@@ -54,7 +53,6 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
         url, heartbeat=HEARTBEAT, connect_timeout=5, transport_options=timeouts
     ) as connection:
         arrived: list[Any] = []
-        broken: list[Any] = []
         # Where services log in by their own names, the broker vouches for who said what.
         signed = connection.userid == handling.service.name
         name = queue_of(handling.service.name)
@@ -64,7 +62,6 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
             [Queue(name, no_declare=True)],  # type: ignore[no-untyped-call]
             auto_declare=False,
             on_message=arrived.append,
-            on_decode_error=lambda message, error: broken.append(message),
             no_ack=False,
             prefetch_count=PREFETCH,
         )
@@ -90,9 +87,6 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
             else:
                 silence.look()
             batch, arrived[:] = arrived[:BATCH], arrived[BATCH:]
-            # Rejected before the ack of their neighbours, which would cover them.
-            while broken:
-                broken.pop().reject(requeue=False)
             if batch:
                 _settle(batch, handling, signed, while_away)
                 batch[-1].ack(multiple=True)

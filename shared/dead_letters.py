@@ -1,24 +1,22 @@
 """What the broker gave up, brought into the list of parked events: one place to look.
 
-A message ends in the dead queue when it was returned too often, or could not be taken from its
-wrapping. It is acknowledged there only once it is parked, and the inbox drops what took effect
-after all.
+A message ends in the dead queue when it was returned too often. It is acknowledged there only once
+it is parked, and the inbox drops what took effect after all.
 
 Here the broker's keeper (`shared.healing`) also leaves a word: publish again, a queue was lost.
 Its type is `REPLAY`, its body `{"since": "2026-01-02T03:04:05Z"}`.
 Only it and the broker can place anything in a dead queue.
 """
 
-import json
 from collections.abc import Callable
 from datetime import datetime
-from uuid import NAMESPACE_OID, uuid5
 
 import pika
 
+from shared import strict_json
 from shared.broker import parameters_of
-from shared.clock import now, rfc3339
-from shared.envelope import LARGEST, Envelope, Unreadable, decode
+from shared.clock import in_calendar, rfc3339
+from shared.envelope import Unreadable, decode, unreadable
 from shared.handling import Handling, WhileAway
 from shared.logs import get
 from shared.republish import republish
@@ -85,10 +83,9 @@ def _asked_since(properties: pika.BasicProperties, body: bytes) -> datetime | No
     if properties.type != REPLAY or "x-death" in (properties.headers or {}):
         return None
     try:
-        since = datetime.fromisoformat(json.loads(body)["since"])
+        return in_calendar(datetime.fromisoformat(strict_json.read(body)["since"]))
     except (ValueError, KeyError, TypeError):
         return None
-    return since if since.tzinfo is not None else None
 
 
 def _publish_again(
@@ -105,25 +102,7 @@ def _publish_again(
 
 
 def _why(properties: pika.BasicProperties) -> str:
-    deaths = (properties.headers or {}).get("x-death") or [{}]
-    reason = deaths[0].get("reason", "unknown") if isinstance(deaths[0], dict) else "unknown"
-    return f"the broker gave it up: {reason}"
-
-
-def unreadable(body: bytes | str) -> Envelope:
-    """Return a stand-in for bytes that are no event, named by their content."""
-    raw = body.encode(errors="replace") if isinstance(body, str) else bytes(body)
-    event_id = uuid5(NAMESPACE_OID, raw.hex())
-    return Envelope(
-        event_id=event_id,
-        type="unreadable",
-        source="",
-        subject=f"unreadable/{event_id}",
-        sequence=0,
-        time=now(),
-        correlation_id=str(event_id),
-        causation_id=None,
-        traceparent=None,
-        data={},
-        body=raw[:LARGEST],
-    )
+    deaths = (properties.headers or {}).get("x-death")
+    last = deaths[0] if isinstance(deaths, list) and deaths else None
+    reason = last.get("reason") if isinstance(last, dict) else None
+    return f"the broker gave it up: {reason or 'unknown'}"

@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
-from shared.clock import rfc3339
+from marshmallow import ValidationError
+
+from shared import strict_json
+from shared.clock import in_calendar, now, rfc3339
 from shared.events import BY_TYPE, Event
+from shared.schemas import check_storable
 
 #: Bytes. CloudEvents only promises 64 KiB through foreign intermediaries, but an order of 200
 #: lines from several lots each is larger; see docs/decisions/0002-size-of-events.md.
@@ -22,6 +26,7 @@ LARGEST = 262_144
 #: Characters of an attribute such as `type` or `subject`.
 LONGEST_WORD = 255
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+_DIGITS = re.compile(r"[0-9]{1,19}")
 _TYPE = re.compile(r"^([a-z]+)\.([a-z][a-z0-9_]*)\.v([1-9][0-9]*)$")
 
 
@@ -143,33 +148,28 @@ def decode(body: bytes | str) -> Envelope:
     Raises:
         Unreadable: it is none of ours; the message says why.
     """
-    raw = body.encode(errors="replace") if isinstance(body, str) else body
+    raw = _bytes_of(body)
     if len(raw) > LARGEST:
         raise Unreadable(f"{len(raw)} bytes, over the limit of {LARGEST}")
     try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        document = strict_json.read(raw)
+    except ValueError as error:
         raise Unreadable(f"no JSON: {error}") from error
     if not isinstance(document, dict) or document.get("specversion") != "1.0":
         raise Unreadable("no CloudEvent 1.0")
     try:
         if not isinstance(document.get("data"), dict):
             raise Unreadable("data must be an object")
-        time = datetime.fromisoformat(document["time"])
-        if time.tzinfo is None:
-            raise Unreadable("time has no zone")
-        sequence = int(document["sequence"])
-        if not 0 <= sequence < 2**63:
-            raise Unreadable("sequence is out of range")
+        event_id = UUID(document["id"])
         return Envelope(
-            event_id=UUID(document["id"]),
+            event_id=event_id,
             type=_word(document["type"]),
             source=_word(document["source"]),
             subject=_word(document["subject"]),
-            sequence=sequence,
-            time=time,
+            sequence=_sequence(document["sequence"]),
+            time=_moment(document["time"]),
             # What only helps to follow a story is no reason to refuse it.
-            correlation_id=_word_or_none(document.get("correlationid")) or document["id"],
+            correlation_id=_word_or_none(document.get("correlationid")) or str(event_id),
             causation_id=_word_or_none(document.get("causationid")),
             traceparent=_word_or_none(document.get("traceparent")),
             data=document["data"],
@@ -179,6 +179,49 @@ def decode(body: bytes | str) -> Envelope:
         raise Unreadable(f"attribute {error} is missing") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise Unreadable(str(error)) from error
+
+
+def unreadable(body: bytes | str) -> Envelope:
+    """Return a stand-in for bytes that are no event, named by their content."""
+    raw = _bytes_of(body)
+    event_id = uuid5(NAMESPACE_OID, raw.hex())
+    return Envelope(
+        event_id=event_id,
+        type="unreadable",
+        source="",
+        subject=f"unreadable/{event_id}",
+        sequence=0,
+        time=now(),
+        correlation_id=str(event_id),
+        causation_id=None,
+        traceparent=None,
+        data={},
+        body=raw[:LARGEST],
+    )
+
+
+def _bytes_of(body: bytes | str) -> bytes:
+    """Return a message's body as bytes, whatever a client library made of it."""
+    return body.encode(errors="replace") if isinstance(body, str) else bytes(body)
+
+
+def _sequence(value: Any) -> int:
+    """Return a sequence, which is written as a text of digits.
+
+    Raises:
+        Unreadable: it is anything else, or larger than what a database counts to.
+    """
+    text = str(value) if type(value) is int else value
+    if not isinstance(text, str) or not _DIGITS.fullmatch(text) or int(text) >= 2**63:
+        raise Unreadable("sequence is no whole number from 0 to 2^63 - 1")
+    return int(text)
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        return in_calendar(datetime.fromisoformat(value))
+    except ValueError as error:
+        raise Unreadable(f"time: {error}") from error
 
 
 def _word(value: Any) -> str:
@@ -208,15 +251,22 @@ def with_data(envelope: Envelope, data: Mapping[str, Any]) -> Envelope:
     document = json.loads(envelope.body) | {"data": dict(data)}
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        raw = text.encode()
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"no JSON: {error}") from error
-    return decode(text.encode())
+    return decode(raw)
 
 
 def load_data(envelope: Envelope, contract: type[Event]) -> Envelope:
     """Return the event with `data` checked and turned into Python values.
 
     Raises:
-        marshmallow.ValidationError: a field is missing or has a wrong type.
+        marshmallow.ValidationError: a field is missing or has a wrong type, or a text holds what
+            not every database can store.
     """
+    if b"\\u" in envelope.body:  # spelled out otherwise, no JSON can hold such a character
+        try:
+            check_storable(envelope.data)
+        except ValidationError as error:
+            raise ValidationError({"data": error.messages}) from error
     return replace(envelope, data=_schema(contract).load(dict(envelope.data)))

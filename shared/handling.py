@@ -138,6 +138,9 @@ class Handling:
             return Step(load_data(event, contract), handler)
         except ValidationError as error:
             return Step(event, problem="invalid", error=str(error.messages))
+        except Exception as error:
+            # A check that fails itself: whatever an event says, it must not end the consumer.
+            return Step(event, problem="invalid", error=_describe(error))
 
     def _apply(self, steps: Sequence[Step]) -> None:
         counts: Counter[str] = Counter()

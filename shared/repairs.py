@@ -7,7 +7,7 @@ pause were over, so that order, inbox and the guard against killers are the same
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ from shared.envelope import (
     decode,
     load_data,
     subject_of,
+    unreadable,
     with_data,
 )
 from shared.errors import Conflict, NotFound, Unprocessable
@@ -230,7 +231,7 @@ def discard(session: Session, event_id: UUID, actor: str, why: str) -> Parked:
     """
     row = _take(session, event_id)
     if session.get(Inbox, row.event_id) is None:
-        inbox.take(session, [decode(row.body)])
+        inbox.take(session, [_known(row)])
     _note(session, row, "discard", actor, why)
     session.flush()
     session.expunge(row)  # the answer shows it as it was
@@ -259,6 +260,15 @@ def _read(row: Parked) -> Envelope:
     except Unreadable:
         pass  # a stricter version than the one that parked it
     raise NoEvent("These bytes are no event of ours; look at them, then discard them.")
+
+
+def _known(row: Parked) -> Envelope:
+    """Return the event by which a copy is known, also if only an older version could read it."""
+    try:
+        return decode(row.body)
+    except Unreadable:
+        stand_in = unreadable(row.body)
+        return replace(stand_in, event_id=row.event_id, type=row.type, subject=row.subject)
 
 
 def _replay(session: Session, row: Parked, actor: str, why: str | None) -> None:

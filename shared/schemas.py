@@ -6,17 +6,20 @@ fields pass.
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
 from marshmallow.validate import Length, Range
 
-from shared.clock import FIRST_DAY, LAST_DAY
+from shared.clock import FIRST_DAY, LAST_DAY, in_calendar
 from shared.text import normalised
 
 #: What a BIGINT column holds.
 LEAST, MOST = -(2**63), 2**63 - 1
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def check_storable(value: Any) -> None:
@@ -32,7 +35,7 @@ def check_storable(value: Any) -> None:
     while waiting:
         item = waiting.pop()
         if isinstance(item, str):
-            if "\x00" in item or any("\ud800" <= letter <= "\udfff" for letter in item):
+            if _UNSTORABLE.search(item):
                 raise ValidationError("Must not hold NUL characters or lone surrogates.")
         elif isinstance(item, dict):
             waiting += [*item.keys(), *item.values()]
@@ -87,13 +90,11 @@ class Moment(fields.AwareDateTime):
     """A moment of the years 1900 to 2199, with its offset from UTC; it is returned in UTC."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:
+        moment = super()._deserialize(value, attr, data, **options)
         try:
-            moment = super()._deserialize(value, attr, data, **options).astimezone(UTC)
-        except OverflowError:
-            moment = datetime.min.replace(tzinfo=UTC)  # refused below
-        if not FIRST_DAY <= moment.date() <= LAST_DAY:
-            raise ValidationError(f"Must be a moment from {FIRST_DAY} to {LAST_DAY} in UTC.")
-        return moment
+            return in_calendar(moment)
+        except ValueError as error:
+            raise ValidationError(f"It {error}.") from error
 
 
 def matching(expression: str, says: str, **options: Any) -> fields.String:

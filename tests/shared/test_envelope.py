@@ -18,6 +18,7 @@ from shared.envelope import (
     load_data,
     other_version,
     subject_of,
+    with_data,
 )
 from shared.events import OrderPaid, ShipmentPacked
 
@@ -156,6 +157,21 @@ def test_a_fact_too_large_to_travel_is_not_written() -> None:
         document(type="x" * 256),
         document(time=None),
         document(time="yesterday"),
+        document(time="0001-01-01T00:00:00+14:00"),
+        document(time="9999-12-31T23:59:59-14:00"),
+        document(time="2200-01-01T00:00:00Z"),
+        document(sequence=True),
+        document(sequence=7.5),
+        document(sequence=" 7"),
+        document(sequence="1_0"),
+        document(sequence="9" * 5000),
+        written().replace(b'"0000000007"', b"1e400"),
+        written().replace(b'"0000000007"', b"NaN"),
+        written().replace(b'"sequence"', b'"sequence":"1","sequence"'),
+        written().replace(b'"amount_fen":1', b'"amount_fen":1,"amount_fen":2'),
+        written().replace(b'"amount_fen":1', b'"amount_fen":-Infinity'),
+        written().replace(b'"amount_fen":1', b'"amount_fen":' + b"[" * 900 + b"]" * 900),
+        written().replace(b'"amount_fen":1', b'"amount_fen":' + b"9" * 5000),
         document(time=7),
         document(data=None),
         document(data="text"),
@@ -185,6 +201,23 @@ def test_a_field_added_later_is_ignored() -> None:
     event = decode(document(data=json.loads(written())["data"] | {"added": "later"}))
 
     assert "added" not in load_data(event, OrderPaid).data
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800", "a\udfffb"])
+def test_a_text_that_not_every_database_can_store_is_refused(text: str) -> None:
+    data = json.loads(written())["data"]
+
+    for changes in ({"order_ref": text}, {"added": [{text: 1}]}):
+        with pytest.raises(ValidationError, match="NUL"):
+            load_data(decode(document(data=data | changes)), OrderPaid)
+
+
+def test_data_replaced_in_an_event_with_half_a_character_are_checked_not_failed_on() -> None:
+    event = decode(document(data=json.loads(written())["data"] | {"order_ref": "\ud800"}))
+
+    with pytest.raises(Unreadable, match="no JSON"):
+        with_data(event, event.data)
+    assert load_data(with_data(event, event.data | {"order_ref": "ORD-1"}), OrderPaid).data == PAID
 
 
 def test_a_field_of_a_wrong_type_is_refused() -> None:

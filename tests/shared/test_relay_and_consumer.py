@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -249,15 +250,76 @@ def test_bytes_that_are_no_event_are_parked_and_the_next_event_is_handled(
     assert depth(vhost, "notifications.events") == 0
 
 
-def test_a_message_with_an_unknown_compression_goes_to_the_dead_queue_and_the_loop_goes_on(
-    vhost: str, sender: Database, receiver: Database
-) -> None:
-    publish(vhost, b"{}", headers={"compression": "application/x-surprise"})
-    record(sender, [uuid4()])
+def a_table(kind: bytes, value: bytes) -> bytes:
+    """Return a table of headers with one header, `h`, as bytes on the wire."""
+    fields = b"\x01h" + kind + value
+    return struct.pack(">I", len(fields)) + fields
 
-    with running(relaying(sender, vhost), consuming(receiver, vhost)) as failures:
-        wait_until(lambda: len(probe.effects(receiver)) == 1, 20, "the good event's effect")
-        wait_until(lambda: depth(vhost, "notifications.events.dead") == 1, 10, "dead letter")
+
+def deep_tables(levels: int) -> bytes:
+    """Return a table in a table in a table …"""
+    table = struct.pack(">I", 0)
+    for _ in range(levels):
+        table = a_table(b"F", table)
+    return table
+
+
+class RawProperties(pika.BasicProperties):
+    """Properties as bytes that no client would write."""
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__()
+        self.raw = raw
+
+    def encode(self) -> list[bytes]:
+        return [self.raw]
+
+
+HEADERS, CORRELATION, TIMESTAMP = 0x2000, 0x0400, 0x0040
+#: What RabbitMQ passes on; a double that is no number it refuses itself.
+STRANGE = {
+    "a moment of the year 200000": struct.pack(">H", HEADERS)
+    + a_table(b"T", struct.pack(">Q", 2**42)),
+    "a moment beyond any clock": struct.pack(">H", HEADERS)
+    + a_table(b"T", struct.pack(">Q", 2**63)),
+    "two thousand tables in each other": struct.pack(">H", HEADERS) + deep_tables(2000),
+    "a story that is no text": struct.pack(">H", CORRELATION) + b"\x02\xff\xfe",
+    "a late time stamp": struct.pack(">HQ", TIMESTAMP, 2**63),
+    "a bomb": struct.pack(">H", HEADERS)
+    + struct.pack(">I", 23)
+    + b"\x0bcompression"
+    + b"S"
+    + struct.pack(">I", 6)
+    + b"snappy",
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_no_properties_of_a_message_end_a_consumer_or_what_reads_the_dead_queue(
+    vhost: str, sender: Database, receiver: Database, strange: str
+) -> None:
+    raw = STRANGE[strange]
+    with sender.sessions.begin() as session:
+        aggregate = Aggregate()
+        paid = {"order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
+        outbox.record(session, OrderPaid, aggregate, order_id=uuid4(), **paid)
+    with sender.readers() as session:
+        body = session.scalars(select(Outbox.body)).one()
+    connection = pika.BlockingConnection(pika.URLParameters(vhost))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    for exchange, key, content in (
+        ("events", "orders.order_paid.v1", body),
+        ("", "notifications.events.dead", b"no json {"),
+    ):
+        channel.basic_publish(exchange, key, content, RawProperties(raw), mandatory=True)
+    connection.close()
+
+    with running(draining(receiver, vhost), consuming(receiver, vhost)) as failures:
+        wait_until(lambda: len(probe.effects(receiver)) == 1, 20, "the event's effect")
+        wait_until(lambda: len(parked_rows(receiver)) == 1, 20, "the dead letter is parked")
+        for queue in ("notifications.events", "notifications.events.dead"):
+            wait_until(lambda queue=queue: depth(vhost, queue) == 0, 10, "an empty queue")  # type: ignore[misc]
 
     assert failures == []
 
