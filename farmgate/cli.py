@@ -24,6 +24,8 @@ PRIVATE = 0o077
 COMMANDS = (
     "up",
     "sample",
+    "import",
+    "export",
     "demo",
     "trace",
     "verify",
@@ -48,9 +50,17 @@ COMMANDS = (
 )
 
 
+#: Modules of subcommands whose names are words of Python.
+MODULES = {"import": "importing", "export": "exporting"}
+
+
+def _module(name: str) -> str:
+    return f"farmgate.commands.{MODULES.get(name, name)}"
+
+
 def _is_here(name: str) -> bool:
     """Tell whether a subcommand is here: a service's image holds only what its processes run."""
-    return find_spec(f"farmgate.commands.{name}") is not None
+    return find_spec(_module(name)) is not None
 
 
 class Commands(click.Group):
@@ -64,7 +74,7 @@ class Commands(click.Group):
         """Return `command` of `farmgate/commands/<name>.py`."""
         if cmd_name not in COMMANDS or not _is_here(cmd_name):
             return None
-        command = import_module(f"farmgate.commands.{cmd_name}").command
+        command = import_module(_module(cmd_name)).command
         assert isinstance(command, click.Command)
         return command
 

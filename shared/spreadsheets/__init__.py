@@ -17,5 +17,6 @@ from shared.spreadsheets.reading import Form as Form
 from shared.spreadsheets.reading import Row as Row
 from shared.spreadsheets.reading import Sheet as Sheet
 from shared.spreadsheets.reading import column as column
+from shared.spreadsheets.reading import header as header
 from shared.spreadsheets.reading import read as read
 from shared.spreadsheets.writing import write as write

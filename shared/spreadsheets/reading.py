@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -88,26 +88,43 @@ def read(data: bytes, columns: Mapping[str, Column], form: Form) -> Sheet:
     Raises:
         NotCsv: it is a workbook, or its encoding cannot be told.
     """
+    sheet, line, names, records = _begin(data, columns, form)
+    if not sheet.errors:
+        sheet.errors += _header_errors(line, names, columns)
+    if not sheet.errors:
+        _read_rows(records, names, columns, form, sheet)
+    return sheet
+
+
+def header(data: bytes, known: Collection[str], form: Form) -> list[str]:
+    """Return the names of a file's columns; `known` ones tell the separator.
+
+    Raises:
+        NotCsv: it is a workbook, or its encoding cannot be told.
+    """
+    return _begin(data, known, form)[2]
+
+
+def _begin(
+    data: bytes, known: Collection[str], form: Form
+) -> tuple[Sheet, int, list[str], Iterator[tuple[int, list[str]]]]:
+    """Return a sheet without rows, the header's line, its names, and the records below it."""
     codec = codec_of(data, form.encoding)
     sheet = Sheet(encoding=codec.removesuffix("-sig"))
     # Decoded piece by piece: the text as a whole would be four times as large as the file.
     lines = io.TextIOWrapper(io.BytesIO(data), encoding=codec, newline="")
-    above, header, named = _find_header(lines)
+    above, first, named = _find_header(lines)
     separator = SEPARATORS[form.separator] if form.separator else named
-    separator = separator or _separator_of(header, columns)
+    separator = separator or _separator_of(first, known)
     sheet.separator = next(word for word, sign in SEPARATORS.items() if sign == separator)
-    records = _records(chain((header,), lines), separator, above, sheet)
+    records = _records(chain((first,), lines), separator, above, sheet)
     _, names = next(records, (1, []))
     while names and not names[-1].strip():
         names.pop()  # the header ends with separators
     if len(names) > MOST_COLUMNS:
         sheet.errors.append(LineError(above + 1, None, f"more than {MOST_COLUMNS} columns"))
-    else:
-        names = [_column_name(name) for name in names]
-        sheet.errors += _header_errors(above + 1, names, columns)
-    if not sheet.errors:
-        _read_rows(records, names, columns, form, sheet)
-    return sheet
+        names = []
+    return sheet, above + 1, [_column_name(name) for name in names], records
 
 
 def _find_header(lines: io.TextIOWrapper) -> tuple[int, str, str | None]:
@@ -123,14 +140,14 @@ def _find_header(lines: io.TextIOWrapper) -> tuple[int, str, str | None]:
     return 0, "", separator
 
 
-def _separator_of(header: str, columns: Mapping[str, Column]) -> str:
+def _separator_of(header: str, known: Collection[str]) -> str:
     """Return the separator by which most names of the header are those of columns."""
 
-    def known(sign: str) -> int:
+    def names_known(sign: str) -> int:
         names = header.split(sign, MOST_COLUMNS)
-        return sum(_column_name(name.strip(' "\r\n')) in columns for name in names)
+        return sum(_column_name(name.strip(' "\r\n')) in known for name in names)
 
-    return max(SEPARATORS.values(), key=known)
+    return max(SEPARATORS.values(), key=names_known)
 
 
 def _column_name(text: str) -> str:

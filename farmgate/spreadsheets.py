@@ -1,0 +1,34 @@
+"""Which spreadsheets there are, which service takes each, and how a header tells them apart."""
+
+from dataclasses import dataclass
+
+from shared.spreadsheets import Form, header
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of rows: whose they are, and the column that no other kind has."""
+
+    service: str
+    column: str
+
+
+KINDS = {
+    "enterprises": Kind("catalog", "roles"),
+    "products": Kind("catalog", "category"),
+    "prices": Kind("catalog", "price_fen"),
+    "lots": Kind("catalog", "harvest_date"),
+    "stock": Kind("catalog", "on_hand"),
+}
+
+
+def kind_of(data: bytes, encoding: str | None, separator: str | None) -> str | None:
+    """Return what the rows of a file are, by its header; None: that does not tell.
+
+    Raises:
+        NotCsv: it is a workbook, or its encoding cannot be told.
+    """
+    by_column = {kind.column: name for name, kind in KINDS.items()}
+    names = header(data, by_column, Form(encoding, separator))
+    found = [by_column[name] for name in names if name in by_column]
+    return found[0] if len(found) == 1 else None
