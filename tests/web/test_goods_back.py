@@ -9,6 +9,9 @@ from werkzeug.wrappers import Response
 
 from tests.support.servers import wait_until
 
+#: As a keyboard for Chinese writes figures.
+FULL_WIDTH = {ord("0") + figure: ord("０") + figure for figure in range(10)}
+
 pytestmark = [pytest.mark.system, pytest.mark.browser]
 
 
@@ -72,6 +75,25 @@ def test_a_void_of_a_sale_that_was_sent_brings_its_goods_back_with_the_next_cont
 
     wait_until(granted_again, 20, "the till may sell the voided goods again")
     assert centre.differences() == []
+
+
+def test_who_gives_back_in_another_way_than_was_paid_is_told_that_the_centre_asks(
+    centre: Any, station: Any
+) -> None:
+    till = station.till
+    till.sell(500)
+    till.page.get_by_role("button", name="Void the sale").click()
+    dialog = till.page.locator("dialog")
+    expect(dialog.get_by_text("the centre will ask")).to_be_hidden()
+    dialog.get_by_text("Mobile", exact=True).click()
+    expect(dialog.get_by_text("the centre will ask")).to_be_visible()
+    dialog.get_by_role("button", name="Void it and give the money back").click()
+    expect(till.page.locator(".till-receipt")).to_contain_text("Void")
+    till.reach()
+    till.await_unsent(0)
+
+    (entry,) = centre.entries(station.device, kind="void")
+    assert (entry["status"], entry["flags"]) == ("accepted", ["payment_differs"])
 
 
 def test_goods_come_back_by_line_and_never_more_than_were_sold(centre: Any, station: Any) -> None:
@@ -265,6 +287,58 @@ def test_an_order_taken_offline_is_placed_and_the_buyers_contact_leaves_the_devi
     expect(till.page.get_by_text("Order", exact=True)).to_have_count(2)
 
 
+@pytest.mark.parametrize(
+    ("phone", "says"),
+    [
+        ("1-800-FLOWERS", "figures only"),
+        ("13800138000 转 8", "An extension gets no messages"),
+        ("1380013800", "No telephone has this number"),
+    ],
+)
+def test_an_order_is_not_taken_with_a_number_that_reaches_nobody(
+    station: Any, phone: str, says: str
+) -> None:
+    till = station.till
+    page = till.page
+    till.go("order")
+    page.get_by_role("button", name="+ Wild honey").click()
+    page.get_by_label("Buyer's name").fill("\u3000\u200b")
+    page.get_by_label("Telephone").fill(phone)
+    page.get_by_text("Collected here").click()
+    take = page.get_by_role("button", name="Take the order")
+    take.click()
+    expect(page.get_by_role("alert")).to_contain_text("Fill in what is missing")
+    page.get_by_label("Buyer's name").fill("次仁")
+    take.click()
+    expect(page.get_by_role("alert")).to_contain_text(says)
+    page.get_by_label("Telephone").fill("１３８ ００１３ ８０００")
+
+    take.click()
+
+    expect(page.locator(".till-receipt")).to_contain_text("Order")
+
+
+def test_a_clerks_name_is_kept_in_the_form_that_the_centre_gives_it(
+    centre: Any, station: Any
+) -> None:
+    till = station.till
+    till.go("shift")
+    till.page.get_by_role("button", name="Close the shift").click()
+    dialog = till.page.locator("dialog")
+    dialog.get_by_label("Counted").fill("200")
+    dialog.get_by_role("button", name="Close the shift").click()
+    expect(till.page.locator(".till-receipt")).to_be_visible()
+    till.open_shift("\u200b卓玛\u3000拉姆\u00a0", "0")
+    till.sell(500)
+    till.reach()
+    till.await_unsent(0)
+
+    (sale,) = centre.entries(station.device, kind="sale")
+    assert (sale["clerk"], sale["flags"]) == ("卓玛 拉姆", [])
+    body = centre.client.get("orders", f"/station-sales/{sale['sale_id']}")["body"]
+    assert body["clerk"] == "卓玛 拉姆"
+
+
 def parcel(centre: Any, till: Any, device: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Have an order come to the till's site to be collected; return its shipment and code."""
     order(till, "次仁", "13800138000", collect=True)
@@ -314,7 +388,7 @@ def test_a_parcel_is_handed_out_offline_by_its_code_only(centre: Any, station: A
     hand_out = page.get_by_role("button", name="Hand out", exact=True)
     hand_out.click()
     assert "4 tries are left" in till.told()
-    page.get_by_label("Code", exact=True).fill(code)
+    page.get_by_label("Code", exact=True).fill(code.translate(FULL_WIDTH))
 
     hand_out.click()
 

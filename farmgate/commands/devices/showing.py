@@ -13,6 +13,8 @@ from farmgate.console import Part, painted, say, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.stations import Variant, find_device, find_lot, moment, quantities, variants
 
+#: From here on a device's clock is off in the list, and its entries are flagged.
+CLOCK_OFF_SECONDS = 3600
 #: States of an allotment that may have something left; the others pile up over the years.
 OPEN = ("granted", "active", "suspended", "returning")
 
@@ -58,7 +60,7 @@ def list_devices(site_code: str | None, as_json: bool) -> None:
             f"{device['code']}",
             _status(device["status"]),
             str(device["epoch"]),
-            moment(device["last_contact_at"]),
+            _contact(device),
             _unsynced(device),
             _lease(device),
             quantities(left[device["device_id"]]),
@@ -175,6 +177,11 @@ def _lease(device: dict[str, Any]) -> Text:
     if device["lease_until"] is None:
         return painted("–")
     return painted(moment(device["lease_until"]), (" over" if device["lease_over"] else "", "red"))
+
+
+def _contact(device: dict[str, Any]) -> Text:
+    off = abs(device["clock_offset_seconds"] or 0) > CLOCK_OFF_SECONDS
+    return painted(moment(device["last_contact_at"]), (" clock off" if off else "", "yellow"))
 
 
 def _clock(seconds: int | None) -> Text:

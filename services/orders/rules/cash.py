@@ -1,11 +1,11 @@
 """How cash in a clerk's custody is counted. Money is integer fen."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from uuid import UUID, uuid5
 
-from services.orders.rules.till import TAKING, EntryKind, EntryStatus
+from services.orders.rules.till import PAYMENT_DIFFERS, TAKING, EntryKind, EntryStatus
 
 #: Why cash comes into custody or leaves it: an entry's kind, or what an operator recorded.
 REMITTED, WRITTEN_OFF = "remitted", "written_off"
@@ -57,14 +57,19 @@ def custody_fen(
     payment: str | None,
     total_fen: int | None,
     voided: bool,
+    flags: Collection[str] = (),
     *,
     booked: bool = False,
 ) -> int:
     """Return the cash that an entry brings into custody (above 0) or takes out of it.
 
     What a disputed sale or hand-over took was taken nevertheless. What a disputed void or
-    return gave back counts only once an operator has looked at it and `booked` it.
+    return gave back counts only once an operator has looked at it and `booked` it. A sale that
+    was voided before it was sent, and its void, move no cash together, unless the money went
+    back in another way than it came: then the void tells what is in the drawer.
     """
+    if voided and kind == EntryKind.VOID and PAYMENT_DIFFERS in flags and total_fen:
+        return -total_fen if payment == "cash" else total_fen
     if payment != "cash" or voided or not total_fen:
         return 0
     if kind in COLLECTING:

@@ -49,6 +49,7 @@ def book_entries(session: Session, entries: Iterable[TillEntry], *, booked: bool
             entry.payment,
             entry.total_fen,
             entry.voided,
+            entry.flags,
             booked=booked,
         )
         if amount_fen and entry.clerk is not None:

@@ -112,7 +112,7 @@ def _judge_one(
 def _flag(entry: TillEntry, sale: TillEntry) -> None:
     """Flag what is odd beside the sale, and no reason to dispute what was given back."""
     found = []
-    if sale.payment is not None and entry.payment != sale.payment and not sale.voided:
+    if sale.payment is not None and entry.payment != sale.payment and entry.total_fen:
         found.append(PAYMENT_DIFFERS)
     if went_backwards(sale.device_time, entry.device_time):
         found.append(CLOCK_OFF)

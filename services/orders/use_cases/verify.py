@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from services.orders.models import (
@@ -22,7 +22,7 @@ from services.orders.rules import journal as runs
 from services.orders.rules.cash import COLLECTING, Change
 from services.orders.rules.standing import OrderState
 from services.orders.rules.takings import Taken
-from services.orders.rules.till import SELLING, TAKING, EntryStatus
+from services.orders.rules.till import PAYMENT_DIFFERS, SELLING, TAKING, EntryKind, EntryStatus
 from services.orders.use_cases.entries import CASH_BOOKED
 from shared.paging import Page, page
 from shared.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
@@ -229,7 +229,13 @@ def _disputed(session: Session) -> Iterable[Difference]:
 def _custody_fen() -> ColumnElement[int]:
     """Return `rules.cash.custody_fen` in the database's words."""
     booked = or_(TillEntry.status == EntryStatus.ACCEPTED, TillEntry.resolution == CASH_BOOKED)
+    total_fen = func.coalesce(TillEntry.total_fen, 0)
+    differs = cast(TillEntry.flags, Text).contains(f'"{PAYMENT_DIFFERS}"')
     return case(
+        (
+            and_(TillEntry.voided, TillEntry.kind == EntryKind.VOID, differs),
+            case((TillEntry.payment == "cash", -total_fen), else_=total_fen),
+        ),
         (
             or_(
                 TillEntry.payment.is_(None),
@@ -239,8 +245,8 @@ def _custody_fen() -> ColumnElement[int]:
             ),
             0,
         ),
-        (TillEntry.kind.in_(COLLECTING), func.coalesce(TillEntry.total_fen, 0)),
-        (and_(TillEntry.kind.in_(TAKING), booked), -func.coalesce(TillEntry.total_fen, 0)),
+        (TillEntry.kind.in_(COLLECTING), total_fen),
+        (and_(TillEntry.kind.in_(TAKING), booked), -total_fen),
         else_=0,
     )
 

@@ -231,12 +231,34 @@ def test_money_given_back_in_another_way_than_it_was_paid_is_marked_and_booked(
     assert ask("verify")["differences"] == []
 
 
-def test_the_void_of_a_sale_that_never_counted_gives_no_money_back_in_any_way(
-    till: Till, an_entry: Builder, ask: Ask
+@pytest.mark.parametrize(
+    ("paid", "back", "flags", "held_fen"),
+    [
+        ("mobile", "cash", ["payment_differs"], -13_600),
+        ("cash", "mobile", ["payment_differs"], 13_600),
+        ("cash", "cash", [], 0),
+        ("mobile", "mobile", [], 0),
+    ],
+)
+def test_a_sale_voided_before_it_was_sent_moves_cash_only_if_the_money_went_another_way_back(
+    till: Till,
+    an_entry: Builder,
+    ask: Ask,
+    recorded_events: Recorded,
+    paid: str,
+    back: str,
+    flags: list[str],
+    held_fen: int,
 ) -> None:
-    till.upload(an_entry("sale", 1, voided=True, payment="mobile"), an_entry("void", 2, of=1))
+    opening = an_entry("shift_open", 1)
+    sale = an_entry("sale", 2, voided=True, payment=paid)
+    till.upload(opening, sale, an_entry("void", 3, of=2, payment=back))
 
-    assert [entry["flags"] for entry in ask("station-sales")["items"]] == [[], []]
+    assert ask("station-sales")["items"][0]["flags"] == flags
+    assert sum(row["held_fen"] for row in ask("cash/custody")["items"]) == held_fen
+    assert ask("cash/shifts")["items"][0]["expected_fen"] == 20_000 + held_fen
+    assert recorded_events() == []
+    assert ask("verify")["differences"] == []
 
 
 def test_what_is_flagged_is_listed_by_itself(till: Till, an_entry: Builder, ask: Ask) -> None:

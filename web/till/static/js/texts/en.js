@@ -76,6 +76,7 @@ export const TEXTS = {
   "pay.done": "Paid: write the receipt",
   "pay.mobile_check": "Look at the buyer's telephone: does it say that it is paid?",
   "refund.how": "Given back by",
+  "refund.differs": "The sale was paid in another way: the centre will ask about it.",
 
   "receipt.sale": "Receipt",
   "receipt.void": "Void",

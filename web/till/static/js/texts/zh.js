@@ -70,6 +70,7 @@ export const TEXTS = {
   "pay.done": "已收款，出小票",
   "pay.mobile_check": "请看顾客的手机：是否显示支付成功？",
   "refund.how": "退款方式",
+  "refund.differs": "这一单不是这样付的款：中心会来核实。",
 
   "receipt.sale": "收据",
   "receipt.void": "作废",

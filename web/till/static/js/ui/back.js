@@ -15,8 +15,14 @@ function reasons() {
 }
 
 function payments(sale) {
-  return choice(t("refund.how"), [["cash", t("pay.cash")], ["mobile", t("pay.mobile")]],
-    sale.entry.payment);
+  const paid = sale.entry.payment;
+  const hint = h("p.alert.alert-warning.mt-2.mb-0", { hidden: true }, t("refund.differs"));
+  const how = choice(t("refund.how"), [["cash", t("pay.cash")], ["mobile", t("pay.mobile")]], paid,
+    (to) => {
+      hint.hidden = to === paid;
+    });
+  how.append(hint);
+  return how;
 }
 
 async function shown(row) {
