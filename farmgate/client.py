@@ -6,12 +6,12 @@ done is done by the repeat.
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from uuid import NAMESPACE_URL, uuid4, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import requests
 
@@ -211,9 +211,17 @@ def addresses(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def make_token(
-    environment: Mapping[str, str], subject: str, scopes: Sequence[str], seconds: int
+    environment: Mapping[str, str],
+    subject: str,
+    scopes: Sequence[str],
+    seconds: int,
+    *,
+    site_ids: Iterable[UUID] | None = None,
+    token_id: UUID | None = None,
 ) -> str:
     """Return a token signed with the key of the data folder, as the services expect it.
+
+    With `site_ids` its bearer belongs to these sites; `token_id` is what it can be revoked by.
 
     Raises:
         OSError: there is no key.
@@ -229,6 +237,9 @@ def make_token(
         seconds,
         issuer=settings.issuer,
         audience=settings.audience,
+        token_type=min(settings.token_types),
+        site_ids=site_ids,
+        token_id=token_id,
     )
 
 

@@ -26,6 +26,9 @@ SCOPES = (
 #: Of a device's own key only: the routes that ask for them answer for the device that calls.
 DEVICE_SCOPES = ("till", "till:upload")
 
+#: Roles of people who belong to a site: what others do and know is not theirs.
+BOUND_TO_SITES = ("clerk",)
+
 ROLES: dict[str, tuple[str, ...]] = {
     #: Deploys, watches, repairs.
     "operator": tuple(scope for scope in SCOPES if scope not in DEVICE_SCOPES),

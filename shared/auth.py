@@ -1,7 +1,9 @@
 """Who is asking: bearer tokens checked against public keys from a file or an address.
 
-Only Ed25519 signatures count. A token says who (`sub`) and what they may (`scope`); it must
-name our issuer and audience and an end. Source: RFC 9068, RFC 8725.
+Only Ed25519 signatures count. A token says who (`sub`), what they may (`scope`) and, if they
+belong to sites, where (`site_ids`); it must be of the right type, name our issuer and audience, and
+live no longer than the setting allows. The key set can also name tokens that were revoked.
+Source: RFC 9068, RFC 8725; docs/decisions/0015.
 """
 
 import json
@@ -9,9 +11,11 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
+from uuid import UUID
 
 from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
@@ -38,6 +42,15 @@ LARGEST_KEY_SET, LARGEST_TOKEN = 262_144, 8_192
 REMEMBERED = 1_000
 
 
+@dataclass(frozen=True)
+class Revoked:
+    """Tokens that count no more: by their own id, and by subject those issued up to a moment."""
+
+    ids: frozenset[str] = frozenset()
+    #: Seconds since the epoch, by subject.
+    subjects: Mapping[str, float] = field(default_factory=dict)
+
+
 class KeysUnavailable(Unavailable):
     """Raised when no token can be checked, because the public keys cannot be read."""
 
@@ -49,6 +62,8 @@ class KeySource:
         self.where = where
         self._is_address = where.startswith(("http://", "https://"))
         self._keys: dict[str, OKPKey] = {}
+        #: As last read with the keys.
+        self.revoked = Revoked()
         self._stamp: tuple[int, int] | None = None
         self._read_at = self._tried_at = float("-inf")
         self._failure = ""
@@ -81,7 +96,8 @@ class KeySource:
         try:
             text = self._fetch(unknown) if self._is_address else self._open()
             if text is not None:
-                self._keys = _public_keys(text)
+                document = _key_set(text)
+                self._keys, self.revoked = _public_keys(document), revoked_of(document)
                 self.generation += 1
                 self._failure = ""
         except (OSError, ValueError, JoseError) as error:  # requests' errors are OSErrors
@@ -138,13 +154,30 @@ def bearer_of(header: str | None) -> str:
     return token
 
 
-def _public_keys(text: str) -> dict[str, OKPKey]:
+def _key_set(text: str) -> dict[str, Any]:
     document = json.loads(text)
-    found = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(found, list):
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         raise ValueError("no JSON Web Key Set")
+    return document
+
+
+def revoked_of(document: Mapping[str, Any]) -> Revoked:
+    """Return what a key set says of revoked tokens; RFC 7517 lets it have members of one's own.
+
+    Raises:
+        ValueError: it is not as `farmgate tokens revoke` writes it.
+    """
+    member = document.get("revoked", {})
+    try:
+        subjects = {str(name): float(at) for name, at in member.get("subjects", {}).items()}
+        return Revoked(frozenset(map(str, member.get("ids", {}))), subjects)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError("the key set's member `revoked` cannot be read") from error
+
+
+def _public_keys(document: Mapping[str, Any]) -> dict[str, OKPKey]:
     usable = {}
-    for entry in found:
+    for entry in document["keys"]:
         # A set may hold keys for other uses; without an id none can be named by a token.
         if (
             isinstance(entry, dict)
@@ -163,6 +196,7 @@ class Verifier:
     def __init__(self, settings: Settings) -> None:
         self.keys = KeySource(settings.jwks)
         self.issuer, self.audience = settings.issuer, settings.audience
+        self.types, self.longest = settings.token_types, settings.token_days * 24 * 3600
         self._known: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
         self._generation = -1
         self._lock = threading.Lock()
@@ -199,9 +233,15 @@ class Verifier:
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise InvalidToken("The token is malformed or not signed by our issuer.") from error
         claims = decoded.claims
+        self._check_type(decoded.header)
         self._check_parties(claims)
         moment = time()
         expires, begins = _moment(claims, "exp"), _moment(claims, "nbf", 0)
+        issued = _moment(claims, "iat")
+        if issued > moment + LEEWAY:
+            raise InvalidToken("The token was issued in the future; set its issuer's clock.")
+        if expires - issued > self.longest + LEEWAY:
+            raise InvalidToken("The token lives longer than is allowed here; ask for another.")
         if moment >= expires + LEEWAY:
             raise InvalidToken("The token has expired; ask for a new one.")
         if moment < begins - LEEWAY:
@@ -209,12 +249,18 @@ class Verifier:
         subject, scope = claims.get("sub"), claims.get("scope", "")
         if not isinstance(subject, str) or not 0 < len(subject) <= 200:
             raise InvalidToken("The token does not say who bears it.")
+        revoked = self.keys.revoked
+        if str(claims.get("jti")) in revoked.ids or issued <= revoked.subjects.get(
+            subject, float("-inf")
+        ):
+            raise InvalidToken("The token was revoked; ask for a new one.", revoked=True)
         if not subject.isprintable():
             raise InvalidToken("The token's subject has characters that cannot be printed.")
         words = scope.split() if isinstance(scope, str) else scope
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise InvalidToken("The token's scope must be words separated by spaces.")
-        return Caller(subject, frozenset(words)), expires + LEEWAY
+        caller = Caller(subject, frozenset(words), sites=_sites(claims))
+        return caller, expires + LEEWAY
 
     def _key_of(self, candidate: Any) -> OKPKey:
         kid = candidate.headers().get("kid")
@@ -223,11 +269,27 @@ class Verifier:
             raise InvalidToken("The token is signed by a key that is not our issuer's.")
         return key
 
+    def _check_type(self, header: Mapping[str, Any]) -> None:
+        # Else an ID token, or what our issuer signs for another purpose, would be taken.
+        named = str(header.get("typ", "")).lower().removeprefix("application/")
+        if named not in self.types:
+            raise InvalidToken("The token is not of the type of an access token (at+jwt).")
+
     def _check_parties(self, claims: Mapping[str, Any]) -> None:
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         if claims.get("iss") != self.issuer or self.audience not in audiences:
             raise InvalidToken("The token is of another issuer, or meant for another audience.")
+
+
+def _sites(claims: Mapping[str, Any]) -> frozenset[UUID] | None:
+    if "site_ids" not in claims:
+        return None
+    try:
+        # A list only: a text would be taken letter by letter.
+        return frozenset(UUID(each) for each in list[str]() + claims["site_ids"])
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidToken("The token's site_ids must be a list of sites' ids.") from error
 
 
 def _moment(claims: Mapping[str, Any], name: str, default: float | None = None) -> float:

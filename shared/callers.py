@@ -5,6 +5,7 @@ Apart from `shared.auth`, which checks tokens: workers know callers, but need no
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from shared.errors import Unauthorized
 
@@ -17,6 +18,8 @@ class Caller:
     scopes: frozenset[str] = field(default_factory=frozenset)
     #: What a key says of its bearer, such as a device's site; a token's caller has none.
     claims: Mapping[str, str] = field(default_factory=dict)
+    #: The sites that the caller belongs to; None: the caller is bound to none.
+    sites: frozenset[UUID] | None = None
 
     def may(self, scope: str) -> bool:
         """Tell whether the caller's token holds `scope`."""

@@ -61,6 +61,10 @@ class Settings:
     jwks: str
     issuer: str
     audience: str
+    #: Types that a token's header may name, in small letters (RFC 9068: `at+jwt`).
+    token_types: frozenset[str] = frozenset({"at+jwt"})
+    #: The longest life of a token, in days.
+    token_days: int = 90
     #: Days that published outbox rows and inbox rows are kept; see docs/architecture.md.
     outbox_days: int = 30
     inbox_days: int = 90
@@ -84,6 +88,9 @@ class Settings:
         broker = read(env, f"FARMGATE_{upper}_BROKER_URL", read(env, "FARMGATE_BROKER_URL", ""))
         inbox_days = read_integer(env, "FARMGATE_INBOX_DAYS", 90, least=1)
         outbox_days = read_integer(env, "FARMGATE_OUTBOX_DAYS", 30, least=1)
+        token_types = frozenset(read(env, "FARMGATE_TOKEN_TYPES", "at+jwt").lower().split())
+        if not token_types:
+            raise Misconfigured("FARMGATE_TOKEN_TYPES must name a type, such as at+jwt.")
         if inbox_days < outbox_days:
             raise Misconfigured(
                 "FARMGATE_INBOX_DAYS must not be less than FARMGATE_OUTBOX_DAYS: an event "
@@ -101,6 +108,8 @@ class Settings:
             jwks=read(env, "FARMGATE_JWKS", str(data / "keys" / "jwks.json")),
             issuer=read(env, "FARMGATE_TOKEN_ISSUER", "farmgate"),
             audience=read(env, "FARMGATE_TOKEN_AUDIENCE", "farmgate"),
+            token_types=token_types,
+            token_days=read_integer(env, "FARMGATE_TOKEN_DAYS", 90, least=1),
             outbox_days=outbox_days,
             inbox_days=inbox_days,
             max_body_bytes=read_integer(env, "FARMGATE_MAX_BODY_BYTES", 1_048_576, least=1024),

@@ -8,11 +8,12 @@ import base64
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import time
 from typing import Any
+from uuid import UUID
 
 from joserfc import jwt
 from joserfc.jwk import OKPKey
@@ -53,25 +54,62 @@ def issue_token(
     *,
     issuer: str = "farmgate",
     audience: str = "farmgate",
+    token_type: str = "at+jwt",
+    site_ids: Iterable[UUID] | None = None,
+    token_id: UUID | None = None,
 ) -> str:
     """Return a bearer token for `subject` that opens `scopes` for `seconds` from now.
+
+    With `site_ids` its bearer belongs to these sites. `token_id` is what it can be revoked by.
 
     Raises:
         OSError: there is no signing key; `ensure` makes one.
     """
-    key, moment = _signing_key(data), int(time())
+    key, moment = _signing_key(data), time()
     claims: dict[str, Any] = {
         "iss": issuer,
         "aud": audience,
         "sub": subject,
         "scope": " ".join(scopes),
+        # With its fraction: issued just after its subject's other tokens were revoked, it counts.
         "iat": moment,
-        "nbf": moment,
-        "exp": moment + seconds,
-        "jti": str(new_id()),
+        "nbf": int(moment),
+        "exp": int(moment) + seconds,
+        "jti": str(token_id or new_id()),
     }
-    header = {"alg": ALGORITHM, "kid": key.kid, "typ": "JWT"}
+    if site_ids is not None:
+        claims["site_ids"] = sorted(map(str, site_ids))
+    header = {"alg": ALGORITHM, "kid": key.kid, "typ": token_type}
     return jwt.encode(header, claims, key, algorithms=[ALGORITHM])
+
+
+def revoke(
+    data: Path, token_ids: Iterable[str], subjects: Iterable[str], longest_seconds: int
+) -> None:
+    """Note in the key set that tokens count no more; those of a subject as far as issued by now.
+
+    What was noted longer than `longest_seconds` ago is left out: these tokens have run out.
+
+    Raises:
+        OSError: there is no key set; `ensure` makes one.
+        ValueError: the key set cannot be read.
+    """
+    path, moment = data / "keys" / "jwks.json", time()
+    document = json.loads(path.read_text(encoding="utf-8"))
+    member = document.get("revoked", {})
+    added = {"ids": token_ids, "subjects": subjects}
+    document["revoked"] = {
+        kind: {
+            name: at
+            for name, at in (member.get(kind, {}) | dict.fromkeys(added[kind], moment)).items()
+            if at > moment - longest_seconds
+        }
+        for kind in added
+    }
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft.write_text(json.dumps(document), encoding="utf-8")
+    draft.chmod(path.stat().st_mode)
+    draft.replace(path)
 
 
 def _signing_key(data: Path) -> OKPKey:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from time import time
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -50,16 +51,20 @@ def signed(settings: Settings) -> Callable[..., str]:
             "aud": "farmgate",
             "sub": "operator",
             "scope": "things:read",
+            "iat_in": -1,
             "exp_in": 60,
         } | changes
-        if "exp" in changes:
-            del claims["exp_in"]
+        for name in ("exp", "iat"):
+            if name in changes:
+                del claims[f"{name}_in"]
         given = {
             name.removesuffix("_in"): int(time()) + value if name.endswith("_in") else value
             for name, value in claims.items()
             if value is not None
         }
-        protected = {"alg": "Ed25519", "kid": own.kid} | (header or {})
+        protected = {"alg": "Ed25519", "kid": own.kid, "typ": "at+jwt"} | (header or {})
+        if protected["typ"] is None:
+            del protected["typ"]
         return jwt.encode(protected, given, key or own, algorithms=["Ed25519", "EdDSA", "HS256"])
 
     return sign
@@ -113,6 +118,12 @@ def test_the_older_name_of_the_algorithm_counts_too(
         {"exp": True},
         {"nbf_in": 3600},
         {"nbf": "now"},
+        {"iat": None},
+        {"iat_in": 3600},
+        {"exp_in": 90 * 24 * 3600 + 60},
+        {"site_ids": "6f0a4b5e-0d57-4e2b-9c43-1f8f5b3a9c11"},
+        {"site_ids": ["LULANG"]},
+        {"site_ids": None, "iat": True},
         {"sub": None},
         {"sub": ""},
         {"sub": 7},
@@ -466,3 +477,100 @@ def test_a_lost_public_key_is_made_from_the_private_one(tmp_path: Path) -> None:
 def test_without_a_signing_key_no_token_is_issued(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"signing\.json"):
         keys.issue_token(tmp_path, "operator", ["operate"], 60)
+
+
+@pytest.mark.parametrize("named", ["JWT", "id+jwt", "", None])
+def test_only_a_token_of_the_right_type_counts(
+    client: FlaskClient, signed: Callable[..., str], named: Any
+) -> None:
+    answer = get(client, signed(header={"typ": named}))
+
+    assert (answer.status_code, answer.json["type"]) == (401, "/problems/invalid-token")
+
+
+@pytest.mark.parametrize("named", ["at+jwt", "application/at+jwt", "AT+JWT"])
+def test_the_type_may_be_written_in_several_ways(
+    client: FlaskClient, signed: Callable[..., str], named: str
+) -> None:
+    assert get(client, signed(header={"typ": named})).status_code == 200
+
+
+def test_settings_say_which_types_count_and_how_long_a_token_may_live(
+    settings: Settings, signed: Callable[..., str]
+) -> None:
+    environment = {
+        "FARMGATE_DATA": str(settings.data),
+        "FARMGATE_TOKEN_TYPES": "JWT at+jwt",
+        "FARMGATE_TOKEN_DAYS": "1",
+    }
+    verifier = Verifier(Settings.from_environment("things", environment))
+
+    assert verifier.caller(signed(header={"typ": "JWT"})).subject == "operator"
+    assert verifier.caller(signed(exp_in=24 * 3600 - 5)).subject == "operator"
+    with pytest.raises(callers.InvalidToken, match="longer than is allowed"):
+        verifier.caller(signed(exp_in=24 * 3600 + 60))
+
+
+def test_a_revoked_token_counts_no_more_and_others_of_its_subject_do(
+    client: FlaskClient, settings: Settings, signed: Callable[..., str]
+) -> None:
+    token, other = signed(jti="one"), signed(jti="two")
+    assert get(client, token).status_code == 200
+
+    keys.revoke(settings.data, ["one"], [], 3600)
+
+    answer = get(client, token)
+    assert (answer.status_code, answer.json["revoked"]) == (401, True)
+    assert get(client, other).status_code == 200
+
+
+def test_all_tokens_of_a_subject_are_revoked_and_later_ones_count(
+    client: FlaskClient, settings: Settings, signed: Callable[..., str]
+) -> None:
+    tashi, dolma = signed(sub="tashi"), signed(sub="dolma")
+    assert (get(client, tashi).status_code, get(client, dolma).status_code) == (200, 200)
+
+    keys.revoke(settings.data, [], ["tashi"], 3600)
+    later = keys.issue_token(settings.data, "tashi", ["things:read"], 60)
+
+    statuses = [get(client, token).status_code for token in (tashi, dolma, later)]
+    assert statuses == [401, 200, 200]
+
+
+def test_a_revocation_is_forgotten_when_its_tokens_have_run_out(settings: Settings) -> None:
+    keys.revoke(settings.data, ["old"], ["tashi"], 3600)
+
+    keys.revoke(settings.data, ["new"], [], 0)
+    keys.revoke(settings.data, ["last"], [], 3600)
+
+    document = json.loads((settings.data / "keys" / "jwks.json").read_text())
+    assert set(document["revoked"]["ids"]) == {"last"}
+    assert document["revoked"]["subjects"] == {}
+    assert len(document["keys"]) == 1
+
+
+def test_a_key_set_whose_revocations_cannot_be_read_changes_nothing(
+    client: FlaskClient, settings: Settings, signed: Callable[..., str]
+) -> None:
+    keys.revoke(settings.data, ["one"], [], 3600)
+    revoked, good = signed(jti="one"), signed()
+    assert (get(client, revoked).status_code, get(client, good).status_code) == (401, 200)
+    path = settings.data / "keys" / "jwks.json"
+    document = json.loads(path.read_text())
+
+    path.write_text(json.dumps(document | {"revoked": ["nonsense"]}))
+
+    assert (get(client, revoked).status_code, get(client, good).status_code) == (401, 200)
+
+
+def test_a_token_says_to_which_sites_its_bearer_belongs(
+    settings: Settings, signed: Callable[..., str]
+) -> None:
+    site = UUID("6f0a4b5e-0d57-4e2b-9c43-1f8f5b3a9c11")
+    verifier = Verifier(settings)
+
+    assert verifier.caller(signed()).sites is None
+    assert verifier.caller(signed(site_ids=[str(site)])).sites == {site}
+    assert verifier.caller(signed(site_ids=[])).sites == frozenset()
+    issued = keys.issue_token(settings.data, "dolma", ["x"], 60, site_ids=[site])
+    assert verifier.caller(issued).sites == {site}

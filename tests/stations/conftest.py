@@ -26,7 +26,8 @@ from shared.store import Store
 
 #: Whose events matter to stations.
 SERVICES = ("catalog", "orders", "logistics")
-YEARS = 10 * 365 * 24 * 3600
+#: As long as a token may live.
+LONG = 90 * 24 * 3600
 
 
 class Centre:
@@ -42,7 +43,7 @@ class Centre:
             "FARMGATE_DATA": str(folder),
             "FARMGATE_PAYMENT_SECRET_FILE": str(folder / "keys" / "payment_secret"),
         }
-        self.token = keys.issue_token(folder, "operator", SCOPES, YEARS)
+        self.token = keys.issue_token(folder, "operator", SCOPES, LONG)
         self.apps: dict[str, Flask] = {}
         self.settings: dict[str, Settings] = {}
         for name in SERVICES:
