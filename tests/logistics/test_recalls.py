@@ -370,7 +370,7 @@ def test_a_recall_that_meets_the_dispatch_stops_it_or_calls_it_back(
         assert told[str(shipment_id)] == expected
 
 
-def hand_out(deliver: Deliver, shipment_id: UUID, site_id: UUID) -> UUID:
+def hand_out(deliver: Deliver, shipment_id: UUID, site_id: UUID, code: str | None = None) -> UUID:
     """Let a till say that it gave the parcel away while it was cut off; return the entry's id."""
     entry_id = new_id()
     deliver(
@@ -379,7 +379,7 @@ def hand_out(deliver: Deliver, shipment_id: UUID, site_id: UUID) -> UUID:
         shipment_id=shipment_id,
         site_id=site_id,
         device_code="T-1",
-        code=None,
+        code=code,
         received_by="Tashi",
         collected_fen=13600,
         difference_reason=None,
@@ -407,7 +407,7 @@ def test_what_a_till_gave_away_of_a_held_lot_while_cut_off_is_with_its_buyer(
     assert differences(database) == []
 
 
-def test_what_a_till_gave_away_after_the_recall_is_disputed_with_the_reason(
+def test_what_a_cut_off_till_gave_away_is_with_its_buyer_who_is_warned_of_the_recall(
     database: Database,
     deliver: Deliver,
     waiting: Waiting,
@@ -415,12 +415,52 @@ def test_what_a_till_gave_away_after_the_recall_is_disputed_with_the_reason(
     sites: dict[str, UUID],
 ) -> None:
     shipment_id, _ = waiting()
-    recall(deliver, lots_of(database, shipment_id)[0])
+    lot_id = lots_of(database, shipment_id)[0]
+    recall(deliver, lot_id)
 
-    entry_id = hand_out(deliver, shipment_id, sites["T"])
+    hand_out(deliver, shipment_id, sites["T"])
+
+    shipment = the_shipment(database, shipment_id)
+    assert (shipment.state, shipment.refusal) == (ShipmentState.COLLECTED, None)
+    assert facts(recorded_events, "hand_over_refused") == []
+    assert [fact["where"] for fact in facts(recorded_events, "shipment_recalled")] == [
+        "on_its_way",
+        "with_buyer",
+    ]
+    assert [type_ for type_, _ in recorded_events()][-2:] == [
+        "logistics.shipment_collected.v1",
+        "logistics.shipment_recalled.v1",
+    ]
+    assert differences(database) == []
+
+
+@pytest.mark.parametrize(
+    ("then", "reason"), [("wrong code", "wrong-code"), ("returned", "wrong-shipment-state")]
+)
+def test_what_a_till_cannot_have_given_away_is_disputed_and_still_comes_back(
+    database: Database,
+    deliver: Deliver,
+    waiting: Waiting,
+    go: Callable[..., None],
+    recorded_events: Recorded,
+    sites: dict[str, UUID],
+    then: str,
+    reason: str,
+) -> None:
+    shipment_id, code = waiting()
+    recall(deliver, lots_of(database, shipment_id)[0])
+    wrong = f"{(int(code) + 1) % 1_000_000:06d}"
+    if then == "returned":
+        go(shipment_id, "return")
+
+    entry_id = hand_out(deliver, shipment_id, sites["T"], code=wrong)
 
     (refusal,) = facts(recorded_events, "hand_over_refused")
-    assert (refusal["entry_id"], refusal["reason"]) == (str(entry_id), "lot-stopped")
+    assert (refusal["entry_id"], refusal["reason"]) == (str(entry_id), reason)
+    shipment = the_shipment(database, shipment_id)
+    expected = ShipmentState.RETURNED if then == "returned" else ShipmentState.REFUSED
+    assert (shipment.state, shipment.refusal) == (expected, "lot_recalled")
+    assert [fact["where"] for fact in facts(recorded_events, "shipment_recalled")] == ["on_its_way"]
 
 
 def with_other_lots(order: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,11 @@ import pytest
 from services.orders.models import Order
 from shared.database import Database
 from shared.events import (
+    DeliveryFailed,
     LotRecalled,
     OrderReinstated,
     ShipmentCancelled,
+    ShipmentCollected,
     ShipmentDispatched,
     ShipmentPacked,
     ShipmentPlanned,
@@ -262,3 +264,26 @@ def test_an_order_whose_goods_come_back_for_a_recall_says_so(
 
     now = read_order(order["order_id"])
     assert (now.state, now.reason) == ("shipped", "lot_recalled")
+
+
+def test_an_order_that_a_cut_off_till_gave_away_before_the_recall_completes_with_its_cash(
+    place: Place,
+    goods: Any,
+    read_order: ReadOrder,
+    deliver: Deliver,
+    parked: Callable[[], list[Parked]],
+) -> None:
+    order = place(collect=True)
+    way = goods(order).reserve().go("plan", "pack", "dispatch")
+    lot = lot_of(read_order(order["order_id"]))
+    way.recall("on_its_way", lot)
+    deliver(DeliveryFailed, **way.about, reason="lot_recalled")
+    before = read_order(order["order_id"])
+
+    deliver(ShipmentCollected, **way.about, collected_fen=13_600)
+    way.recall("with_buyer", lot)
+
+    now = read_order(order["order_id"])
+    assert (before.state, before.payment_state) == ("shipped", "cod_refused")
+    assert (now.state, now.payment_state, now.difference_fen) == ("completed", "cod_collected", 0)
+    assert parked() == []

@@ -89,8 +89,8 @@ def collect(
     """Note that a buyer took a shipment at its site, shown by the code or else by a name.
 
     A wrong code is returned, not raised: the try counts, so it has to be committed. `entry_id`
-    names the entry of a till's journal that says so: it has happened, so a lot that is held
-    does not stop it any more.
+    names the entry of a till's journal that says so: it has happened, so a lot that was held or
+    recalled before the till heard of it does not stop it any more.
 
     Raises:
         ShipmentNotFound, WrongShipmentState
@@ -108,9 +108,11 @@ def collect(
         )
     if shipment.state == ShipmentState.COLLECTED:
         return shipment
-    if entry_id is None or shipment.refusal == rules.LOT_RECALLED:
+    if entry_id is None:
         check_lots(session, shipment)
-    rules.check_transition(shipment.shipment_ref, shipment.state, ShipmentState.COLLECTED)
+    called_back = shipment.state == ShipmentState.REFUSED and shipment.refusal == rules.LOT_RECALLED
+    if not (entry_id is not None and called_back):
+        rules.check_transition(shipment.shipment_ref, shipment.state, ShipmentState.COLLECTED)
     if shipment.arrived_at is None:
         raise NotArrived(
             f"Shipment {shipment.shipment_ref} has not reached its site; note its arrival first."
@@ -122,6 +124,10 @@ def collect(
         wrong = _try_code(session, shipment, code)
         if wrong is not None:
             return wrong
+    if called_back:
+        # The buyer had it when it was called back: there was nothing to come back.
+        shipment.state, shipment.refusal = ShipmentState.HANDED_OVER, None
+        shipment.refused_at = None
     advance(shipment, ShipmentState.COLLECTED)
     kind = "name" if code is None else "code"
     _prove(session, shipment, kind, received_by, collected_fen, difference_reason, by, entry_id)

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.logistics.models import Shipment, ShipmentLine
+from services.logistics.models import Shipment, ShipmentLine, StoppedLot
 from services.logistics.rules import LOT_RECALLED, LotStatus, ShipmentState
 from services.logistics.use_cases.stopped import note_status
 from services.logistics.use_cases.travelling import advance, call_back, go_on
@@ -77,6 +77,17 @@ def call_off(session: Session, shipment: Shipment, lines: Iterable[ShipmentLine]
     )
     if shipment.state == ShipmentState.HANDED_OVER:
         call_back(session, shipment, LOT_RECALLED)
+
+
+def warn(session: Session, shipment: Shipment) -> None:
+    """Publish of a locked shipment that its buyer got from a cut-off till what is recalled."""
+    lines = session.scalars(
+        select(ShipmentLine)
+        .join(StoppedLot, StoppedLot.lot_id == ShipmentLine.lot_id)
+        .where(ShipmentLine.shipment_id == shipment.id, StoppedLot.status == LotStatus.RECALLED)
+    ).all()
+    if lines:
+        call_off(session, shipment, lines)
 
 
 def _carrying(session: Session, lot_id: UUID) -> list[tuple[Shipment, Sequence[ShipmentLine]]]:

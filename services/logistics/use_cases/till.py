@@ -13,6 +13,7 @@ from services.logistics import rules
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, UnplannedParcel
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases.hand_over import collect
+from services.logistics.use_cases.recalls import warn
 from shared import clock
 from shared.errors import Conflict, FarmgateError, NotFound, Unprocessable, slug_of
 from shared.events import HandOverRefused
@@ -49,9 +50,10 @@ def note_hand_over(
 ) -> None:
     """Note that a till at `site_id` gave a parcel to whoever showed its code, or else a name.
 
-    What cannot be (a wrong or locked code, a wrong amount, a parcel that is not there, or gone
-    before) is published as `HandOverRefused`; a wrong code counts as a try. The same entry once
-    more changes nothing.
+    A parcel of a recalled lot is with its buyer all the same, who must be warned. What cannot be
+    (a wrong or locked code, a wrong amount, a parcel that is not there, or gone before) is
+    published as `HandOverRefused`; a wrong code counts as a try. The same entry once more changes
+    nothing.
     """
     shipment: Shipment | None = locked(session, Shipment.id, shipment_id)
     if shipment is None:
@@ -77,6 +79,8 @@ def note_hand_over(
         outcome = error
     if isinstance(outcome, FarmgateError):
         _refuse(session, shipment, shipment_id, entry_id, type(outcome).__name__)
+    else:
+        warn(session, shipment)
 
 
 def _is_noted(session: Session, shipment: Shipment, site_id: UUID, entry_id: UUID) -> bool:

@@ -93,7 +93,8 @@ PAYMENT_NEXT: Mapping[PaymentState, tuple[PaymentState, ...]] = {
     ),
     PaymentState.REFUNDED: (),
     PaymentState.COD_COLLECTED: (),
-    PaymentState.COD_REFUSED: (),
+    # A till that was cut off had given the parcel away before it was called back.
+    PaymentState.COD_REFUSED: (PaymentState.COD_COLLECTED,),
 }
 
 
