@@ -14,6 +14,7 @@ class Kind:
 
 
 KINDS = {
+    "sites": Kind("logistics", "parent_code"),
     "enterprises": Kind("catalog", "roles"),
     "products": Kind("catalog", "category"),
     "prices": Kind("catalog", "price_fen"),

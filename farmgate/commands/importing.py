@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Import the rows of a CSV FILE (`-`: standard input), all of them or none.
 
-    FILE has a header, and at most 20,000 rows: enterprises, products, prices, lots or
+    FILE has a header, and at most 20,000 rows: sites, enterprises, products, prices, lots or
     stock, as `farmgate export` writes them and spreadsheet programs save them. A column that it
     does not have leaves its values as they are; an empty cell clears one. Importing it again
     changes nothing. Mistakes are listed by line; then nothing was imported, and the exit code

@@ -58,6 +58,22 @@ def whole_number(text: str, decimal_comma: bool = False) -> int:
     return int(plain)
 
 
+def decimal(text: str, decimal_comma: bool = False) -> float:
+    """Read a decimal number, without thousands separators.
+
+    Raises:
+        ValueError: it is none, or has two readings.
+    """
+    plain = unicodedata.normalize("NFKC", text).strip()
+    found = re.fullmatch(r"-?[0-9]{1,15}(?:([.,])[0-9]{1,15})?", plain)
+    if found is None:
+        raise ValueError("is no number such as 29.87")
+    other_sign = found[1] == ("." if decimal_comma else ",")
+    if other_sign and re.search(r"[.,][0-9]{3}$", plain):
+        raise ValueError(f"{text} may be thousands; write it with another number of decimals")
+    return float(plain.replace(",", "."))
+
+
 def calendar_date(text: str, order: DateOrder | None = None) -> date:
     """Read a date that begins with the year, or one of which day and month are certain.
 
@@ -130,6 +146,8 @@ def reader(
     """Return how a cell is read for a field of an HTTP schema: to what JSON would hold."""
     if isinstance(of, fields.Integer):
         return lambda text: whole_number(text, decimal_comma)
+    if isinstance(of, fields.Float):
+        return lambda text: decimal(text, decimal_comma)
     if isinstance(of, fields.Boolean):
         return yes_or_no
     if isinstance(of, fields.DateTime):

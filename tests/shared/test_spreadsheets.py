@@ -21,6 +21,7 @@ from shared.text import normalised
 class _Cells(RequestSchema):
     name = Text(60, required=True)
     grams = fields.Integer(strict=True, allow_none=True)
+    degrees = fields.Float(allow_none=True)
     picked = Day(allow_none=True)
     begins = Moment(allow_none=True)
     fresh = fields.Boolean(allow_none=True)
@@ -214,6 +215,32 @@ def test_a_comma_is_no_thousands_separator_where_it_separates_decimals() -> None
 
 
 @pytest.mark.parametrize(
+    ("text", "separator", "value"),
+    [
+        ("29.87", "comma", 29.87),
+        ("29,87", "comma", 29.87),
+        ("29,87", "semicolon", 29.87),
+        ("29,875", "semicolon", 29.875),
+        ("29.875", "comma", 29.875),
+        ("-93", "tab", -93.0),
+    ],
+)
+def test_a_decimal_number_is_read_where_it_has_one_reading(
+    text: str, separator: str, value: float
+) -> None:
+    form = {} if separator == "comma" else {"separator": separator}
+
+    assert cell("degrees", text, **form) == value
+
+
+def test_what_may_be_thousands_is_no_decimal_number() -> None:
+    assert "thousands" in cell("degrees", "29,875")
+    assert "thousands" in cell("degrees", "29.875", separator="semicolon")
+    for text in ("nan", "inf", "1e3", "1,234.5", "٥"):
+        assert isinstance(cell("degrees", text), str)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "2026-11-16",
@@ -292,11 +319,11 @@ def test_a_list_is_separated_by_what_people_use() -> None:
 
 def test_an_export_begins_with_a_mark_and_reads_back_as_it_was() -> None:
     moment = datetime(2026, 11, 16, 8, 0, 0, 123, tzinfo=UTC)
-    row = ('松茸, "A"', -5, date(2026, 11, 16), moment, True, ["producer", "centre"])
+    row = ('松茸, "A"', -5, 29.87, date(2026, 11, 16), moment, True, ["producer", "centre"])
 
-    text = write(COLUMNS, [row, ("x", None, None, None, False, [])])
+    text = write(COLUMNS, [row, ("x", None, None, None, None, False, [])])
 
-    assert text.startswith("\ufeffname,grams,picked,begins,fresh,roles\r\n")
+    assert text.startswith("\ufeffname,grams,degrees,picked,begins,fresh,roles\r\n")
     first, second = cells(text)
     assert tuple(first.values()) == row
     assert (second["grams"], second["fresh"]) == (None, False)

@@ -1,77 +1,56 @@
 """Routes for CSV: an export is what the import takes."""
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 
 from services.catalog.schemas import spreadsheets as schemas
 from services.catalog.use_cases.spreadsheets import enterprises, lots, prices, products, stock
-from shared.spreadsheets import MOST_BYTES, Column, Form, NotCsv, Outcome, Sheet, read, write
-from shared.web import Blueprint, caller, idempotent, large, reading, scope, transaction
+from shared.spreadsheets import Outcome
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+from shared.web.spreadsheets import (
+    GUIDE,
+    ImportRequest,
+    ImportResponse,
+    answer,
+    file,
+    takes_file,
+)
+from shared.web.spreadsheets import sheet as sheet_of
 
 blp = Blueprint(
     "spreadsheets",
     __name__,
     url_prefix="/api/catalog/v1",
-    description=(
-        "Enterprises, products, prices, lots and stock as CSV files with a header, at most 20,000 "
-        "rows. Encoding, separator and the form of dates are told from the file, or named where "
-        "they have two readings. A column that a file does not have leaves its values as they "
-        "are; an empty cell clears one. All rows are imported or none; mistakes are listed by "
-        "line and column, at once for the whole file. With `dry_run` they are only listed, beside "
-        "what would change."
-    ),
+    description=f"Enterprises, products, prices, lots and stock as {GUIDE}",
 )
 
 
-#: For 20,000 rows that are all new, on a busy machine; a quiet one needs a quarter of it.
-SECONDS = 120
-
-
-def _file(*lines: str) -> dict[str, Any]:
-    """Return how the document explains a file: by an example, since no schema describes CSV."""
-    return {"required": True, "content": {"text/csv": {"example": "\n".join((*lines, ""))}}}
-
-
-PRODUCTS = _file(
+PRODUCTS = file(
     ",".join(schemas.PRODUCTS),
     'MATSUTAKE-FRESH,松茸（鲜）,,"Matsutake, fresh",fungi,yes,5,0-4 C,MATSUTAKE-FRESH-1,1,g,500,2,',
 )
-LOTS = _file(
+LOTS = file(
     ",".join(schemas.LOTS),
     "MT-20260820-001,MATSUTAKE-FRESH-1,P-BAHE-001,2026-08-20,2026-08-25,540421103,released",
 )
-STOCK = _file(
+STOCK = file(
     ",".join(schemas.STOCK),
     "MT-20260820-001,540421103,12480,12500,2026-08-20T10:00:00Z,2026-08-20T11:30:00Z",
 )
-PRICES = _file(",".join(schemas.PRICES), "MATSUTAKE-FRESH-1,online,6800,500,2026-08-01T00:00:00Z,")
-ENTERPRISES = _file(
+PRICES = file(",".join(schemas.PRICES), "MATSUTAKE-FRESH-1,online,6800,500,2026-08-01T00:00:00Z,")
+ENTERPRISES = file(
     ",".join(schemas.ENTERPRISES),
     "P-BAHE-001,巴河镇 扎西,,,producer,540421103,,+86 138 0013 8001,bo",
 )
 
 
-def _sheet(
-    columns: Mapping[str, Column], encoding: str | None, separator: str | None, dates: Any
-) -> Sheet:
-    if request.mimetype not in ("text/csv", "text/tab-separated-values"):
-        raise NotCsv("Send the file with Content-Type: text/csv.")
-    return read(request.get_data(), columns, Form(encoding, separator, dates))
-
-
-def _answer(columns: Iterable[str], rows: Iterable[tuple[Any, ...]], name: str) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return Response(write(columns, rows), mimetype="text/csv", headers=headers)
-
-
 @blp.post("/imports/enterprises")
 @scope("catalog:write")
-@large(MOST_BYTES, SECONDS)
+@takes_file
 @idempotent
-@blp.arguments(schemas.ImportRequest, location="query")
-@blp.response(200, schemas.ImportResponse)
+@blp.arguments(ImportRequest, location="query")
+@blp.response(200, ImportResponse)
 @blp.doc(requestBody=ENTERPRISES)
 def import_enterprises(import_in: dict[str, Any]) -> Outcome:
     """Register the enterprises of a file, or change those that are there.
@@ -80,7 +59,7 @@ def import_enterprises(import_in: dict[str, Any]) -> Outcome:
     whoever writes to the enterprise and are not kept here.
     """
     dry_run = import_in.pop("dry_run")
-    sheet = _sheet(schemas.ENTERPRISES, **import_in)
+    sheet = sheet_of(schemas.ENTERPRISES, **import_in)
     contacts = schemas.contacts_of(sheet)
     with transaction() as session:
         return enterprises.import_enterprises(session, sheet, contacts, dry_run)
@@ -88,25 +67,25 @@ def import_enterprises(import_in: dict[str, Any]) -> Outcome:
 
 @blp.post("/imports/products")
 @scope("catalog:write")
-@large(MOST_BYTES, SECONDS)
+@takes_file
 @idempotent
-@blp.arguments(schemas.ImportRequest, location="query")
-@blp.response(200, schemas.ImportResponse)
+@blp.arguments(ImportRequest, location="query")
+@blp.response(200, ImportResponse)
 @blp.doc(requestBody=PRODUCTS)
 def import_products(import_in: dict[str, Any]) -> Outcome:
     """List the products of a file, one row per variant, or change those that are listed."""
     dry_run = import_in.pop("dry_run")
-    sheet = _sheet(schemas.PRODUCTS, **import_in)
+    sheet = sheet_of(schemas.PRODUCTS, **import_in)
     with transaction() as session:
         return products.import_products(session, sheet, dry_run)
 
 
 @blp.post("/imports/prices")
 @scope("catalog:write")
-@large(MOST_BYTES, SECONDS)
+@takes_file
 @idempotent
-@blp.arguments(schemas.ImportRequest, location="query")
-@blp.response(200, schemas.ImportResponse)
+@blp.arguments(ImportRequest, location="query")
+@blp.response(200, ImportResponse)
 @blp.doc(requestBody=PRICES)
 def import_prices(import_in: dict[str, Any]) -> Outcome:
     """Set the prices of a file, one row per price; without `valid_from` it holds from now on.
@@ -114,17 +93,17 @@ def import_prices(import_in: dict[str, Any]) -> Outcome:
     A moment without an offset from UTC is a time of Asia/Shanghai.
     """
     dry_run = import_in.pop("dry_run")
-    sheet = _sheet(schemas.PRICES, **import_in)
+    sheet = sheet_of(schemas.PRICES, **import_in)
     with transaction() as session:
         return prices.import_prices(session, sheet, dry_run)
 
 
 @blp.post("/imports/lots")
 @scope("stock:write")
-@large(MOST_BYTES, SECONDS)
+@takes_file
 @idempotent
-@blp.arguments(schemas.ImportRequest, location="query")
-@blp.response(200, schemas.ImportResponse)
+@blp.arguments(ImportRequest, location="query")
+@blp.response(200, ImportResponse)
 @blp.doc(requestBody=LOTS)
 def import_lots(import_in: dict[str, Any]) -> Outcome:
     """Record the lots of a file and take them on their way: inspected, released.
@@ -132,17 +111,17 @@ def import_lots(import_in: dict[str, Any]) -> Outcome:
     A lot of perishable goods needs a best-before date, or its product a shelf life.
     """
     dry_run = import_in.pop("dry_run")
-    sheet = _sheet(schemas.LOTS, **import_in)
+    sheet = sheet_of(schemas.LOTS, **import_in)
     with transaction() as session:
         return lots.import_lots(session, sheet, caller().subject, dry_run)
 
 
 @blp.post("/imports/stock")
 @scope("stock:write")
-@large(MOST_BYTES, SECONDS)
+@takes_file
 @idempotent
-@blp.arguments(schemas.ImportRequest, location="query")
-@blp.response(200, schemas.ImportResponse)
+@blp.arguments(ImportRequest, location="query")
+@blp.response(200, ImportResponse)
 @blp.doc(requestBody=STOCK)
 def import_stock(import_in: dict[str, Any]) -> Outcome:
     """Bring stock to what was counted: what is new is received, the rest adjusted.
@@ -153,7 +132,7 @@ def import_stock(import_in: dict[str, Any]) -> Outcome:
     books of now is refused.
     """
     dry_run = import_in.pop("dry_run")
-    sheet = _sheet(schemas.STOCK, **import_in)
+    sheet = sheet_of(schemas.STOCK, **import_in)
     with transaction() as session:
         return stock.import_stock(session, sheet, caller().subject, dry_run)
 
@@ -165,7 +144,7 @@ def export_enterprises() -> Response:
     """Export all enterprises as `imports/enterprises` takes them."""
     with reading() as session:
         rows = enterprises.export_enterprises(session)
-        return _answer(schemas.ENTERPRISES, rows, "enterprises")
+        return answer(schemas.ENTERPRISES, rows, "enterprises")
 
 
 @blp.get("/exports/products.csv")
@@ -174,7 +153,7 @@ def export_enterprises() -> Response:
 def export_products() -> Response:
     """Export the listed products as `imports/products` takes them."""
     with reading() as session:
-        return _answer(schemas.PRODUCTS, products.export_products(session), "products")
+        return answer(schemas.PRODUCTS, products.export_products(session), "products")
 
 
 @blp.get("/exports/prices.csv")
@@ -183,7 +162,7 @@ def export_products() -> Response:
 def export_prices() -> Response:
     """Export the prices that hold or will hold, as `imports/prices` takes them."""
     with reading() as session:
-        return _answer(schemas.PRICES, prices.export_prices(session), "prices")
+        return answer(schemas.PRICES, prices.export_prices(session), "prices")
 
 
 @blp.get("/exports/lots.csv")
@@ -192,7 +171,7 @@ def export_prices() -> Response:
 def export_lots() -> Response:
     """Export all lots as `imports/lots` takes them."""
     with reading() as session:
-        return _answer(schemas.LOTS, lots.export_lots(session), "lots")
+        return answer(schemas.LOTS, lots.export_lots(session), "lots")
 
 
 @blp.get("/exports/stock.csv")
@@ -201,4 +180,4 @@ def export_lots() -> Response:
 def export_stock() -> Response:
     """Export what lies where as `imports/stock` takes it."""
     with reading() as session:
-        return _answer(schemas.STOCK, stock.export_stock(session), "stock")
+        return answer(schemas.STOCK, stock.export_stock(session), "stock")

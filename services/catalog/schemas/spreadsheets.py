@@ -1,4 +1,4 @@
-"""The columns of CSV files, each the field of a request, and what an import answers."""
+"""The columns of CSV files, each the field of a request."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ from services.catalog.schemas.stock import RecordLotRequest
 from services.catalog.schemas.values import MOST_QUANTITY, NamesRequest, code, whole
 from shared.events import CHANNELS
 from shared.schemas import Moment
-from shared.spreadsheets import CODECS, SEPARATORS, LineError, Sheet, column
-from shared.web import RequestSchema, ResponseSchema
+from shared.spreadsheets import LineError, Sheet, column
+from shared.web import RequestSchema
 
 
 class _LotCells(RequestSchema):
@@ -110,61 +110,3 @@ def contacts_of(sheet: Sheet) -> dict[int, dict[str, Any]]:
             for name, messages in error.normalized_messages().items():
                 sheet.errors += [LineError(row.line, name, str(each)) for each in messages]
     return contacts
-
-
-class ImportRequest(RequestSchema):
-    """How to import, and the form of the file where it cannot be told from the file."""
-
-    dry_run = fields.Boolean(
-        load_default=False,
-        metadata={
-            "description": "true: list mistakes and changes and count the rows, change nothing."
-        },
-    )
-    encoding = fields.String(
-        load_default=None,
-        validate=validate.OneOf(list(CODECS)),
-        metadata={"description": "Told from the file unless named."},
-    )
-    separator = fields.String(
-        load_default=None,
-        validate=validate.OneOf(list(SEPARATORS)),
-        metadata={"description": "Told from the header unless named."},
-    )
-    dates = fields.String(
-        load_default=None,
-        validate=validate.OneOf(("dmy", "mdy")),
-        metadata={"description": "The order in dates such as 5/11/2026, which has two readings."},
-    )
-
-
-class LineErrorResponse(ResponseSchema):
-    """One mistake in a file: in which line (the first is 1) and column, and what to do."""
-
-    line = fields.Integer(required=True)
-    column = fields.String(required=True, allow_none=True)
-    message = fields.String(required=True)
-
-
-class ChangeResponse(ResponseSchema):
-    """A value that was there before and is, or (dry run) would be, another after the import."""
-
-    line = fields.Integer(required=True)
-    name = fields.String(required=True)
-    column = fields.String(required=True)
-    before = fields.Raw(required=True, allow_none=True)
-    after = fields.Raw(required=True, allow_none=True)
-
-
-class ImportResponse(ResponseSchema):
-    """What an import did, or (dry run) would do; `errors` and `changes` list the first 500."""
-
-    rows = fields.Integer(required=True)
-    created = fields.Integer(required=True)
-    changed = fields.Integer(required=True)
-    unchanged = fields.Integer(required=True)
-    dry_run = fields.Boolean(required=True)
-    encoding = fields.String(required=True)
-    separator = fields.String(required=True)
-    errors = fields.List(fields.Nested(LineErrorResponse), required=True)
-    changes = fields.List(fields.Nested(ChangeResponse), required=True)

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.xdist_group("spreadsheets_command"), pytest.mark.usefi
 Farmgate = Callable[..., Result]
 
 
-@pytest.mark.parametrize("kind", ["enterprises", "products", "prices", "lots", "stock"])
+@pytest.mark.parametrize("kind", ["sites", "enterprises", "products", "prices", "lots", "stock"])
 def test_an_export_can_be_imported_and_changes_nothing(
     farmgate: Farmgate, lot: dict[str, str], tmp_path: Path, kind: str
 ) -> None:

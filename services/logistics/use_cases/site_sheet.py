@@ -1,0 +1,124 @@
+"""Sites as CSV: one row per site, with the code of its parent."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, aliased
+
+from services.logistics import rules
+from services.logistics.models import Site
+from services.logistics.use_cases import site_tree
+from services.logistics.use_cases.ways import take_turn
+from shared.errors import FarmgateError
+from shared.events import SITE_LEVELS
+from shared.spreadsheets import Outcome, Row, Sheet
+
+_NAMES = {"name_zh": "zh", "name_bo": "bo", "name_en": "en"}
+_FACTS = ("latitude", "longitude", "opening_hours")
+
+
+def import_sites(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
+    """Open the sites of a file, or change those that are open; none is moved or closed.
+
+    A column that the file does not have leaves its values as they are; an empty cell clears one.
+
+    Raises:
+        ImportRefused: a row is wrong; nothing was written.
+    """
+    outcome = sheet.outcome(dry_run)
+    take_turn(session)
+    known = {site.code: site for site in session.scalars(select(Site))}
+    codes = {site.id: site.code for site in known.values()}
+    levels = {code: site.level for code, site in known.items()}
+    levels |= {row.cells["site"]: row.cells["level"] for row in sheet.rows}
+    first_lines: dict[str, int] = {}
+    for row in sheet.rows:
+        code = row.cells["site"]
+        first = first_lines.setdefault(code, row.line)
+        if first != row.line:
+            outcome.wrong(row.line, "site", f"{code} is in line {first} already")
+        elif code in known:
+            _check_known(row, known[code], codes, outcome)
+        else:
+            _check_new(row, known, levels, outcome)
+    outcome.refuse_if_wrong()
+    if not outcome.errors:
+        _put(session, sheet.rows, known, outcome)
+    return outcome
+
+
+def _check_known(row: Row, site: Site, codes: dict[Any, str], outcome: Outcome) -> None:
+    parent = None if site.parent_id is None else codes[site.parent_id]
+    if row.cells["level"] != site.level:
+        outcome.wrong(row.line, "level", f"{site.code} is a {site.level}; an import moves no site")
+    if row.cells.get("parent_code", parent) != parent:
+        message = f"{site.code} is below {parent}; an import moves no site"
+        outcome.wrong(row.line, "parent_code", message)
+    if site.closed_at is not None and _changes(row, site):
+        outcome.wrong(row.line, "site", f"{site.code} is closed and takes nothing new")
+
+
+def _check_new(row: Row, known: dict[str, Site], levels: dict[str, str], outcome: Outcome) -> None:
+    code, parent = row.cells["site"], row.cells.get("parent_code")
+    if parent is not None and parent not in levels:
+        outcome.wrong(row.line, "parent_code", f"no site {parent}, neither here nor in the file")
+        return
+    try:
+        rules.check_level(code, row.cells["level"], None if parent is None else levels[parent])
+    except FarmgateError as error:
+        outcome.wrong(row.line, "parent_code", error.detail)
+    if parent in known and known[parent].closed_at is not None:
+        outcome.wrong(row.line, "parent_code", f"{parent} is closed; no site can open under it")
+
+
+def _changes(row: Row, site: Site | None) -> dict[str, Any]:
+    """Return what a row says of a site, where that is another value than now."""
+    facts: dict[str, Any] = {name: row.cells[name] for name in _FACTS if name in row.cells}
+    names = {} if site is None else dict(site.names)
+    names |= {key: row.cells[name] for name, key in _NAMES.items() if name in row.cells}
+    facts["names"] = {key: name for key, name in names.items() if name is not None}
+    if site is None:
+        return facts
+    return {name: value for name, value in facts.items() if getattr(site, name) != value}
+
+
+def _put(session: Session, rows: list[Row], known: dict[str, Site], outcome: Outcome) -> None:
+    new = []
+    for row in rows:
+        site = known.get(row.cells["site"])
+        changes = _changes(row, site)
+        if site is None:
+            outcome.created += 1
+            facts = {"code": row.cells["site"], "level": row.cells["level"]}
+            new.append(facts | {"parent_code": row.cells.get("parent_code")} | changes)
+        elif not changes:
+            outcome.unchanged += 1
+        else:
+            outcome.changed += 1
+            outcome.differ(
+                row.line, site.code, {name: getattr(site, name) for name in changes}, changes
+            )
+            if not outcome.dry_run:
+                site_tree.change_site(session, site.id, **changes)
+    if new and not outcome.dry_run:
+        site_tree.open_sites(session, new)
+
+
+def export_sites(session: Session) -> Iterator[tuple[Any, ...]]:
+    """Give the open sites as `import_sites` takes them, each parent before its children."""
+    parent = aliased(Site)
+    sites = session.execute(
+        select(Site, parent.code)
+        .outerjoin(parent, parent.id == Site.parent_id)
+        .where(Site.closed_at.is_(None))
+        .order_by(Site.code)
+    ).all()
+    for site, parent_code in sorted(sites, key=lambda row: SITE_LEVELS.index(row[0].level)):
+        yield (
+            site.code,
+            site.level,
+            parent_code,
+            *(site.names.get(key) for key in _NAMES.values()),
+            *(getattr(site, name) for name in _FACTS),
+        )
