@@ -11,6 +11,7 @@ from sqlalchemy import (
     Date,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -164,6 +165,17 @@ class Message(Base):
         Index("ix_messages_status", "status", "id"),
         {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02"}},
     )
+
+
+class VerifiedPhone(Base):
+    """A phone whose owner showed a collection code that was sent to it; erased after a year.
+
+    `digest` is the number's SHA-256: enough to know it again, and no list of numbers to read.
+    """
+
+    __tablename__ = "verified_phones"
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    verified_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class PhoneTally(Base):

@@ -3,6 +3,10 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from typing import NamedTuple
+
+import phonenumbers
+from phonenumbers import PhoneNumberType
 
 from shared.clock import LOCAL
 from shared.errors import Conflict
@@ -164,6 +168,65 @@ def quiet_until(wishes: Wishes, moment: datetime) -> datetime | None:
     return (until if until > local else until + _DAY).astimezone(UTC)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What keeps messages from becoming a weapon against people or a bill for the operator."""
+
+    #: Messages per phone and day.
+    daily_cap: int
+    #: The same, of a phone whose owner never showed a collection code that was sent to it.
+    unverified_cap: int
+    #: Calling codes, without the plus, to which messages go.
+    countries: frozenset[str]
+
+
+class Cap(NamedTuple):
+    """How many messages a phone gets today, and by which word more of them are suppressed."""
+
+    messages: int
+    reason: str
+
+
+def cap_of(wishes: Wishes, limits: Limits, *, trusted: bool) -> Cap:
+    """Return the least of what the settings and the person allow."""
+    caps = [Cap(limits.daily_cap, "daily_cap")]
+    if not trusted:
+        caps.append(Cap(limits.unverified_cap, "unverified_number"))
+    if wishes.daily_cap is not None:
+        caps.append(Cap(wishes.daily_cap, WISHED_CAP))
+    return min(caps, key=lambda cap: cap.messages)
+
+
+#: Why a message is suppressed that its own reader does not want; operators need not hear of it.
+SWITCHED_OFF, WISHED_CAP = "switched_off", "wished_cap"
+#: Kinds of numbers that somebody is paid for, at the sender's cost, or that no person answers.
+_COSTLY = frozenset(
+    (
+        PhoneNumberType.PREMIUM_RATE,
+        PhoneNumberType.SHARED_COST,
+        PhoneNumberType.UAN,
+        PhoneNumberType.PAGER,
+        PhoneNumberType.VOICEMAIL,
+    )
+)
+
+
+def barred(phone: str | None, countries: Collection[str]) -> str | None:
+    """Return by which word no message goes to a number in E.164, or None.
+
+    What a till took for a number, and is none, is for the channel to refuse.
+    """
+    if phone is None or not phone.startswith("+"):
+        return None
+    try:
+        number = phonenumbers.parse(phone, None)
+    except phonenumbers.NumberParseException:
+        return None
+    if str(number.country_code) not in countries:
+        return "country_not_allowed"
+    return "costly_number" if phonenumbers.number_type(number) in _COSTLY else None
+
+
 def within_cap(sent_today: int, cap: int, *, urgent: bool) -> bool:
     """Tell whether one more message may go to a phone today.
 
@@ -193,14 +256,16 @@ def judge(
     complete: bool,
     settled: bool,
     channels: Collection[str],
+    bar: str | None,
     sent_today: int,
-    cap: int,
+    cap: Cap,
 ) -> Verdict:
     """Say what becomes of an open message at `moment`.
 
     `complete` is whether everything the text needs is known; `settled` whether the order is
-    paid or over; `channels` are those that are still to be tried and not switched off;
-    `sent_today` counts what the phone got today, this message not included.
+    paid or over; `channels` are those that are still to be tried and not switched off; `bar` is
+    why the phone must get none, or None; `sent_today` counts what it got today, this message
+    not included.
     """
     if attempts >= ATTEMPTS:
         # The last attempt ended without a result, or it would not be open.
@@ -213,12 +278,14 @@ def judge(
     if not complete:
         return Verdict(status, moment + _wait(moment - happened_at), "incomplete")
     if not channels:
-        return Verdict("suppressed", reason="switched_off")
+        return Verdict("suppressed", reason=SWITCHED_OFF)
+    if attempts == 0 and bar is not None:
+        return Verdict("suppressed", reason=bar)
     until = None if template.urgent else quiet_until(wishes, moment)
     if until is not None:
         return Verdict(status, until, "quiet_hours")
-    if attempts == 0 and not within_cap(sent_today, cap, urgent=template.urgent):
-        return Verdict("suppressed", reason="daily_cap")
+    if attempts == 0 and not within_cap(sent_today, cap.messages, urgent=template.urgent):
+        return Verdict("suppressed", reason=cap.reason)
     return Verdict("sending", moment + LEASE)
 
 

@@ -4,19 +4,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import monotonic, time_ns
 
+import phonenumbers
+
 from services.notifications import channels, use_cases
 from services.notifications.channels import Channel
-from services.notifications.rules import Result
+from services.notifications.rules import Limits, Result
 from services.notifications.use_cases import Outgoing
 from services.notifications.use_cases.stalled import LATE
 from shared import stalled, tracing
-from shared.config import Settings, read_integer
+from shared.config import Settings, read, read_integer
 from shared.database import Database
+from shared.errors import Misconfigured
 from shared.events import NotificationsRelayStalled
 from shared.service import Timer
 
+#: Calling codes to which messages go: the mainland, Hong Kong, Macao, Taiwan.
+COUNTRIES = "+86 +852 +853 +886"
 #: Seconds after which a run gives the thread back; other timers wait for it.
 BUDGET = 5.0
+
+
+def limits_of(environment: Mapping[str, str]) -> Limits:
+    """Read how many messages go to one phone, and to which countries.
+
+    Raises:
+        Misconfigured: a number is none, or a country's calling code does not exist.
+    """
+    name = "FARMGATE_NOTIFICATIONS_COUNTRIES"
+    codes = read(environment, name, COUNTRIES).replace("+", "").replace(",", " ").split()
+    known = {str(code) for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE}
+    unknown = [code for code in codes if code not in known]
+    if unknown:
+        raise Misconfigured(
+            f"{name} names {', '.join(unknown)}; give calling codes such as +86, +852."
+        )
+    return Limits(
+        daily_cap=read_integer(environment, "FARMGATE_NOTIFICATIONS_DAILY_CAP", 40),
+        unverified_cap=read_integer(environment, "FARMGATE_NOTIFICATIONS_UNVERIFIED_CAP", 8),
+        countries=frozenset(codes),
+    )
 
 
 def run_send(database: Database, settings: Settings) -> bool:
@@ -26,7 +52,7 @@ def run_send(database: Database, settings: Settings) -> bool:
     `services.notifications.channels` for what that promises.
     """
     ways = channels.channels_of(settings)
-    daily_cap = read_integer(settings.environment, "FARMGATE_NOTIFICATIONS_DAILY_CAP", 40)
+    limits = limits_of(settings.environment)
     limit = min((way.at_once for way in ways), default=200)
     deadline = monotonic() + BUDGET
     while monotonic() < deadline:
@@ -34,7 +60,7 @@ def run_send(database: Database, settings: Settings) -> bool:
             outgoing, any_due = use_cases.claim_messages(
                 session,
                 channels={way.name: way.needs_phone for way in ways},
-                daily_cap=daily_cap,
+                limits=limits,
                 limit=limit,
             )
         if not any_due:
@@ -83,6 +109,7 @@ def run_erase(database: Database, settings: Settings) -> bool:
     days = read_integer(settings.environment, "FARMGATE_CONTACT_DAYS", 30, least=1)
     with database.sessions.begin() as session:
         use_cases.erase_tallies(session)
+        use_cases.erase_verified(session)
         more = use_cases.erase_contacts(session, days)
     channels.file_channel(settings).erase_before(channels.days_kept(days))
     return more

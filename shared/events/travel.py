@@ -94,7 +94,7 @@ class ShipmentDelivered(Event):
 
 
 class ShipmentCollected(Event):
-    """The buyer came to the site, proved it with the code, and took the shipment."""
+    """The buyer came to the site, proved who they are, and took the shipment."""
 
     routing_key = "logistics.shipment_collected.v1"
     subject = "shipment_id"
@@ -102,6 +102,8 @@ class ShipmentCollected(Event):
     shipment_id = fields.UUID(required=True)
     order_id = fields.UUID(required=True)
     collected_fen = fen()
+    #: By what: the code that the buyer was sent, or a name; absent in older events.
+    proof = fields.String(validate=validate.OneOf(("code", "name")))
 
 
 class DeliveryFailed(Event):

@@ -39,6 +39,7 @@ from shared.events import (
 #: Noon and eleven at night in Asia/Shanghai.
 NOON = datetime(2026, 8, 20, 4, 0, tzinfo=UTC)
 NIGHT = datetime(2026, 8, 20, 15, 0, tzinfo=UTC)
+LIMITS = rules.Limits(daily_cap=40, unverified_cap=8, countries=frozenset(("86",)))
 
 
 class Channel:
@@ -184,14 +185,14 @@ def test_a_second_channel_is_tried_again_without_repeating_the_first(
 ):
     both = {"file": False, "apprise": True}
     with database.sessions.begin() as session:
-        first, _ = claim_messages(session, channels=both, daily_cap=40, limit=10)
+        first, _ = claim_messages(session, channels=both, limits=LIMITS, limit=10)
     results = [{"file": TAKEN, "apprise": Result("gateway_refused")} for _ in first]
     with database.sessions.begin() as session:
         record_attempts(session, first, results)
     at(NOON + timedelta(minutes=1))
 
     with database.sessions.begin() as session:
-        second, _ = claim_messages(session, channels=both, daily_cap=40, limit=10)
+        second, _ = claim_messages(session, channels=both, limits=LIMITS, limit=10)
 
     assert {each.channels for each in first} == {("file", "apprise")}
     assert {each.channels for each in second} == {("apprise",)}
@@ -202,7 +203,7 @@ def test_a_message_whose_sender_died_is_claimed_again_when_the_lease_ends(
 ):
     """The sender dies after handing over and before recording: the file has each message once."""
     with database.sessions.begin() as session:
-        claimed, _ = claim_messages(session, channels={"file": False}, daily_cap=40, limit=10)
+        claimed, _ = claim_messages(session, channels={"file": False}, limits=LIMITS, limit=10)
     channels.file_channel(app_settings).send(claimed)
 
     send()
@@ -220,10 +221,10 @@ def test_a_message_whose_sender_died_is_claimed_again_when_the_lease_ends(
 
 def test_a_sender_that_overran_its_lease_records_nothing(confirmed, database, at, messages):
     with database.sessions.begin() as session:
-        late, _ = claim_messages(session, channels={"file": False}, daily_cap=40, limit=10)
+        late, _ = claim_messages(session, channels={"file": False}, limits=LIMITS, limit=10)
     at(NOON + rules.LEASE + timedelta(seconds=1))
     with database.sessions.begin() as session:
-        again, _ = claim_messages(session, channels={"file": False}, daily_cap=40, limit=10)
+        again, _ = claim_messages(session, channels={"file": False}, limits=LIMITS, limit=10)
 
     with database.sessions.begin() as session:
         record_attempts(session, late, [{"file": TAKEN} for _ in late])

@@ -139,6 +139,7 @@ def collect(
         shipment_id=shipment.id,
         order_id=shipment.order_id,
         collected_fen=collected_fen,
+        proof=kind,
     )
     return shipment
 

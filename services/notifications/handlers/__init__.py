@@ -54,7 +54,7 @@ PREPARE: Prepare = {
     ShipmentArrived: orders.prepare_orders,
     CollectionCodeIssued: orders.prepare_orders,
     ShipmentDelivered: orders.prepare_orders,
-    ShipmentCollected: orders.prepare_orders,
+    ShipmentCollected: shipments.prepare_collected,
     ShipmentRecalled: orders.prepare_orders,
     DeliveryFailed: orders.prepare_orders,
     ShipmentReturned: orders.prepare_orders,

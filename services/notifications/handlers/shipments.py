@@ -1,8 +1,11 @@
 """Facts about a shipment: where the goods are, and how to get them."""
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
 from services.notifications import use_cases
+from services.notifications.handlers.orders import prepare_orders
 from services.notifications.handlers.telling import order_of, tell_buyer, tell_producers
 from shared.envelope import Envelope
 
@@ -44,8 +47,19 @@ def on_shipment_delivered(session: Session, event: Envelope) -> None:
 
 
 def on_shipment_collected(session: Session, event: Envelope) -> None:
-    """Thank the buyer, who learns of it if somebody else took it."""
-    tell_buyer(session, event, order_of(session, event), "shipment_collected")
+    """Thank the buyer, who learns of it if somebody else took it; the code proves the phone."""
+    order = order_of(session, event)
+    if event.data.get("proof") == "code":
+        use_cases.verify_phone(session, order.order_id)
+    tell_buyer(session, event, order, "shipment_collected")
+
+
+def prepare_collected(session: Session, events: Sequence[Envelope]) -> None:
+    """Like `prepare_orders`; what tells whose phone is verified is loaded, too."""
+    prepare_orders(session, events)
+    shown = [e.data["order_id"] for e in events if e.data.get("proof") == "code"]
+    if shown:
+        use_cases.lock_for_verification(session, shown)
 
 
 def on_shipment_recalled(session: Session, event: Envelope) -> None:

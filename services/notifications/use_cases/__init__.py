@@ -31,6 +31,11 @@ from services.notifications.use_cases.tell import (
     tell_buyer,
     tell_producers,
 )
+from services.notifications.use_cases.verified import (
+    erase_verified,
+    lock_for_verification,
+    verify_phone,
+)
 from services.notifications.use_cases.verify import compare, order_facts
 
 __all__ = [
@@ -42,12 +47,14 @@ __all__ = [
     "enterprise_key",
     "erase_contacts",
     "erase_tallies",
+    "erase_verified",
     "keep_contact",
     "keep_product",
     "keep_site",
     "know_told",
     "list_inbox",
     "list_messages",
+    "lock_for_verification",
     "mark_read",
     "messages_of",
     "order_copy",
@@ -62,4 +69,5 @@ __all__ = [
     "shown",
     "tell_buyer",
     "tell_producers",
+    "verify_phone",
 ]

@@ -1,6 +1,6 @@
 """Decide which messages go out now, and claim them for one sender."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import select
@@ -8,16 +8,27 @@ from sqlalchemy.orm import Session
 
 from services.notifications import texts
 from services.notifications.models import Message, PhoneTally
-from services.notifications.rules import TEMPLATES, Verdict, become, judge
+from services.notifications.rules import (
+    SWITCHED_OFF,
+    TEMPLATES,
+    WISHED_CAP,
+    Limits,
+    Verdict,
+    barred,
+    become,
+    cap_of,
+    judge,
+)
 from services.notifications.use_cases.outgoing import Outgoing
 from services.notifications.use_cases.record import Told, publish_end
+from services.notifications.use_cases.verified import verified_among
 from services.notifications.use_cases.writing import Copies, load_copies
 from shared import clock
 from shared.rows import lock_rows, locked, remember
 
 
 def claim_messages(
-    session: Session, *, channels: Mapping[str, bool], daily_cap: int, limit: int
+    session: Session, *, channels: Mapping[str, bool], limits: Limits, limit: int
 ) -> tuple[list[Outgoing], bool]:
     """Look at the messages whose turn it is; return those to send now, and whether any was due.
 
@@ -38,9 +49,10 @@ def claim_messages(
     copies = load_copies(session, due)
     phones = {contact.phone for contact in copies.contacts.values() if contact.phone}
     lock_rows(session, PhoneTally.key, [_tally_key(phone, moment) for phone in phones])
+    verified = verified_among(session, phones)
     outgoing = []
     for message in due:
-        claimed = _look_at(session, message, copies, channels, daily_cap, moment)
+        claimed = _look_at(session, message, copies, channels, limits, verified, moment)
         if claimed is not None:
             outgoing.append(claimed)
     return outgoing, True
@@ -51,7 +63,8 @@ def _look_at(
     message: Message,
     copies: Copies,
     channels: Mapping[str, bool],
-    daily_cap: int,
+    limits: Limits,
+    verified: Collection[str],
     moment: datetime,
 ) -> Outgoing | None:
     template = TEMPLATES[message.template]
@@ -80,8 +93,10 @@ def _look_at(
         complete=text is not None,
         settled=order is not None and order.settled,
         channels=left,
+        bar=barred(phone, limits.countries),
         sent_today=tally.count if tally else 0,
-        cap=daily_cap if wishes.daily_cap is None else min(wishes.daily_cap, daily_cap),
+        # An operator entered a producer's number; a buyer's is only what somebody typed.
+        cap=cap_of(wishes, limits, trusted=template.audience == "producer" or phone in verified),
     )
     _apply(session, message, verdict)
     if verdict.status != "sending" or text is None or person is None:
@@ -113,7 +128,8 @@ def _apply(session: Session, message: Message, verdict: Verdict) -> None:
     if verdict.status != message.status or verdict.status == "sending":
         message.status = become(message.status, verdict.status)
     message.due_at, message.reason = verdict.due_at, verdict.reason
-    if verdict.status == "dead":
+    unwished = verdict.status == "suppressed" and verdict.reason not in (SWITCHED_OFF, WISHED_CAP)
+    if verdict.status == "dead" or unwished:
         told = Told(
             message.id, message.template, message.cause_id, message.correlation_id, message.version
         )

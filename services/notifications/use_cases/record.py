@@ -98,7 +98,7 @@ def _verdict(attempt: int, missing: Mapping[str, Result]) -> Verdict:
 
 
 def publish_end(session: Session, told: Told, verdict: Verdict) -> None:
-    """Record the event of a message that is sent or given up; other verdicts have none."""
+    """Record the event of a message that is sent, given up or kept back; others have none."""
     facts = {
         "message_id": told.message_id,
         "template": told.template,
@@ -108,6 +108,6 @@ def publish_end(session: Session, told: Told, verdict: Verdict) -> None:
     with tracing.caused_by(cause):
         if verdict.status == "sent":
             outbox.record(session, MessageSent, told, **facts)
-        elif verdict.status == "dead":
+        elif verdict.status in ("dead", "suppressed"):
             reason = verdict.reason or "unknown"
             outbox.record(session, MessageFailed, told, **facts, reason=reason)

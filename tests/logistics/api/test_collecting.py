@@ -21,6 +21,7 @@ def test_a_buyer_collects_with_the_code_that_only_the_internal_event_tells(
     assert type_ == "logistics.collection_code_issued.v1"
     assert (collected.status_code, collected.json["state"]) == (200, "collected")
     assert facts(recorded_events)[-1] == "shipment_collected"
+    assert recorded_events()[-1][1]["proof"] == "code"
 
 
 def test_wrong_codes_are_counted_and_then_only_a_name_helps(
@@ -41,6 +42,7 @@ def test_wrong_codes_are_counted_and_then_only_a_name_helps(
     assert (locked.status_code, locked.json["type"]) == (409, "/problems/code-locked")
     assert "received_by" in locked.json["detail"]
     assert by_name.status_code == 200
+    assert recorded_events()[-1][1]["proof"] == "name"
 
 
 @pytest.mark.parametrize("code", ["12345", "1234567", "12345a", "١٢٣٤٥٦", 123456])
