@@ -86,10 +86,21 @@ def test_a_code_of_another_enterprise_is_refused(post: Any) -> None:
     assert (answer.status_code, kind_of(answer)) == (409, "enterprise-code-taken")
 
 
-def test_a_contact_that_is_no_phone_number_is_refused(post: Any) -> None:
-    answer = post("/enterprises", an_enterprise(contact={"phone": "12", "language": "zh"}))
+@pytest.mark.parametrize(
+    ("phone", "says"),
+    [
+        ("12", "No telephone has this number"),
+        ("1-800-FLOWERS", "figures only"),
+        ("0894-5822222 ext 5", "extension"),
+    ],
+)
+def test_a_contact_that_is_no_phone_number_is_refused_with_the_reason(
+    post: Any, phone: str, says: str
+) -> None:
+    answer = post("/enterprises", an_enterprise(contact={"phone": phone, "language": "zh"}))
 
     assert answer.status_code == 422
+    assert says in answer.text
 
 
 def test_a_new_contact_is_passed_on(put: Any, post: Any, recorded_events: Recorded) -> None:

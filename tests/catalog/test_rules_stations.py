@@ -300,6 +300,8 @@ def test_a_code_is_the_same_however_it_is_typed(written: str) -> None:
     plain = plain_code(written)
 
     assert plain_code(plain) == plain_code(written.lower()) == plain_code(f" {written}-") == plain
+    wide = "".join(chr(ord(letter) + 0xFEE0) if letter > " " else letter for letter in written)
+    assert plain_code(f"\u3000{wide}") == plain
 
 
 NOON = datetime(2026, 8, 20, 12, tzinfo=UTC)

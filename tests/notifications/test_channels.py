@@ -162,8 +162,9 @@ def test_a_message_without_a_number_goes_only_where_none_is_needed(gateway):
     assert not channel.needs_phone
 
 
-def test_a_number_that_is_none_is_never_tried_again(gateway):
-    (result,) = AppriseChannel(["sms://key@{phone}"]).send([a_message(phone="12")])
+@pytest.mark.parametrize("phone", ["12", "1-800-FLOWERS", "13800138000 ext 5", "?"])
+def test_a_number_that_is_none_is_never_tried_again(gateway, phone):
+    (result,) = AppriseChannel(["sms://key@{phone}"]).send([a_message(phone=phone)])
 
     assert (result.reason, result.final) == ("phone_malformed", True)
     assert gateway.bodies == []

@@ -264,6 +264,18 @@ def test_a_clock_that_shows_no_moment_is_flagged_and_the_sale_stands(shown: Any)
     assert (entry.problem, entry.device_time, entry.flags) == (None, None, ["clock_off"])
 
 
+def test_a_label_that_is_missing_is_flagged_and_the_entry_is_read() -> None:
+    sale, order = an_entry("sale"), an_entry("order")
+    del sale["clerk"], sale["device_time"]
+    del order["order"]["contact"]["phone"]
+
+    unnamed, unreached = read_entry(sale), read_entry(order)
+
+    assert (unnamed.problem, unnamed.flags) == (None, ["clock_off", "clerk_unclear"])
+    assert (unnamed.clerk, unnamed.device_time) == (NO_NAME, None)
+    assert (unreached.problem, unreached.flags) == (None, ["phone_unclear"])
+
+
 def test_labels_of_any_size_are_kept_within_bounds() -> None:
     entry = read_entry(an_entry("hand_over", difference_reason="x" * 2 * MOST_RAW, clerk=["y"] * 9))
 

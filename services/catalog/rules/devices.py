@@ -1,6 +1,7 @@
 """A device of a station: its states, and its one-time code."""
 
 import secrets
+import unicodedata
 from enum import StrEnum
 
 from shared.ids import ALPHABET
@@ -25,5 +26,5 @@ def new_code() -> str:
 
 
 def plain_code(written: str) -> str:
-    """Return a code as it counts: in capitals, without dashes and spaces."""
-    return "".join(written.split()).replace("-", "").upper()
+    """Return a code as it counts: in capitals, of any width, without dashes and spaces."""
+    return "".join(unicodedata.normalize("NFKC", written).split()).replace("-", "").upper()

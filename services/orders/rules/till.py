@@ -135,13 +135,13 @@ def read_entry(raw: Any) -> Read:
     return entry
 
 
-def merged(body: Any, changes: Any) -> Any:
+def merged(body: Any, changes: Any, depth: int = 0) -> Any:
     """Return a body with changes, which are a JSON merge patch: null takes a field away."""
-    if not isinstance(changes, Mapping):
+    if not isinstance(changes, Mapping) or depth > _DEEPEST:
         return changes
     kept = dict(body) if isinstance(body, Mapping) else {}
     for name, value in changes.items():
-        kept[name] = merged(kept.get(name), value)
+        kept[name] = merged(kept.get(name), value, depth + 1)
         if value is None:
             del kept[name]
     return kept
@@ -154,12 +154,12 @@ def _read(number: int, raw: dict[str, Any]) -> Read:
         raise Misfit(f"kind must be one of {', '.join(_READERS)}.")
     kind, keys, optional, read = reader
     if raw.keys() != keys:
-        _check_keys(raw, keys, optional)
+        _check_keys(raw, keys, optional | _LABELS)
     entry = Read(number, kind, body=raw)
-    entry.device_time = _moment(_plain(entry, raw["device_time"], 40))
+    entry.device_time = _moment(_plain(entry, raw.get("device_time"), 40))
     if entry.device_time is None:
         entry.flag(CLOCK_OFF)
-    entry.clerk = _label(entry, raw["clerk"], MOST_CLERK, CLERK_UNCLEAR)
+    entry.clerk = _label(entry, raw.get("clerk"), MOST_CLERK, CLERK_UNCLEAR)
     if entry.clerk is None:
         entry.clerk = NO_NAME
         entry.flag(CLERK_UNCLEAR)
@@ -245,7 +245,7 @@ def _read_order(raw: dict[str, Any], entry: Read) -> None:
     contact = order["contact"]
     if not isinstance(contact, dict):
         raise Misfit("contact must be an object.")
-    _check_keys(contact, _CONTACT, frozenset(("address", "language")))
+    _check_keys(contact, _CONTACT, _CONTACT)
     entry.passing = _contact(entry, contact)
     if not order["collect"] and entry.passing["address"] is None:
         entry.flag(CONTACT_UNCLEAR)
@@ -254,9 +254,9 @@ def _read_order(raw: dict[str, Any], entry: Read) -> None:
 
 def _contact(entry: Read, contact: dict[str, Any]) -> dict[str, Any]:
     """Read how a buyer is reached, who has gone home: what is no number is passed on as it is."""
-    name = _label(entry, contact["name"], 100, CONTACT_UNCLEAR)
+    name = _label(entry, contact.get("name"), 100, CONTACT_UNCLEAR)
     address = _label(entry, contact.get("address"), 300, CONTACT_UNCLEAR)
-    phone, language = words(contact["phone"], 40), contact.get("language", "zh")
+    phone, language = words(contact.get("phone"), 40), contact.get("language", "zh")
     try:
         phone = phones.e164(phone or "")
     except phones.NotAPhone:
@@ -325,7 +325,9 @@ def went_backwards(before: datetime | None, after: datetime | None) -> bool:
 
 def words(value: Any, longest: int) -> str | None:
     """Return what somebody typed as it is kept: normalised, cut to `longest`; None: nothing."""
-    return normalised(value)[:longest].rstrip() or None if isinstance(value, str) else None
+    text = normalised(value) if isinstance(value, str) else ""
+    # Once more: what is cut off may leave a space or a joiner at the end.
+    return (text if len(text) <= longest else normalised(text[:longest])) or None
 
 
 def _label(entry: Read, value: Any, longest: int, flag: str) -> str | None:

@@ -163,6 +163,16 @@ BAD_PLACEMENTS: dict[str, tuple[Callable[[dict[str, Any]], Any], int, str]] = {
         "no-cash-without-station",
     ),
     "a phone nobody has": (lambda o: _with_contact(o, phone="12345"), 422, "validation-failed"),
+    "a phone with letters": (
+        lambda o: _with_contact(o, phone="1-800-FLOWERS"),
+        422,
+        "validation-failed",
+    ),
+    "a phone with an extension": (
+        lambda o: _with_contact(o, phone="13800138000 转 8"),
+        422,
+        "validation-failed",
+    ),
     "an unknown language": (lambda o: _with_contact(o, language="fr"), 422, "validation-failed"),
     "no name": (lambda o: _with_contact(o, name=""), 422, "validation-failed"),
     "a name of spaces": (lambda o: _with_contact(o, name="   "), 422, "validation-failed"),
