@@ -9,12 +9,18 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment
+from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, ShipmentLine
 from services.logistics.rules import CODE_TRIES, ShipmentState
 from services.logistics.use_cases import hand_over
 from shared import api_keys, clock, devices
 from shared.database import Database
-from shared.events import DeviceKeyGiven, OrderCancelled, ParcelHandedOver
+from shared.events import (
+    DeviceKeyGiven,
+    LotHeld,
+    LotRecalled,
+    OrderCancelled,
+    ParcelHandedOver,
+)
 from shared.ids import new_id
 
 Deliver = Callable[..., list[UUID]]
@@ -287,6 +293,32 @@ def test_a_till_sees_what_waits_at_its_own_site_and_can_check_the_code_itself(
     assert (parcel["due_fen"], parcel["code_locked"]) == (13600, False)
     salted = bytes.fromhex(parcel["code_salt"]) + code.encode()
     assert hashlib.sha256(salted).hexdigest() == parcel["code_digest"]
+
+
+@pytest.mark.parametrize(("stop", "word"), [(LotHeld, "held"), (LotRecalled, "recalled")])
+def test_a_till_is_told_which_parcels_it_must_not_hand_out(
+    client: FlaskClient,
+    database: Database,
+    deliver: Deliver,
+    key: Callable[..., dict[str, str]],
+    waiting: Waiting,
+    stop: Any,
+    word: str,
+) -> None:
+    good, _ = waiting()
+    bad, _ = waiting()
+    with database.readers() as reader:
+        lines = select(ShipmentLine).where(ShipmentLine.shipment_id == bad)
+        line = reader.scalars(lines.order_by(ShipmentLine.lot_code)).first()
+    assert line is not None
+
+    deliver(stop, lot_id=line.lot_id, reason="residue")
+
+    answer = client.get(PARCELS, headers=key(*devices.PRESENT_SCOPES)).json
+    assert [parcel["shipment_id"] for parcel in answer["items"]] == [str(good)]
+    (stopped,) = answer["stopped"]
+    assert stopped["shipment_id"] == str(bad)
+    assert (stopped["stopped"], stopped["lots"]) == (word, ["L-1"])
 
 
 def test_a_till_is_told_when_a_code_is_locked(

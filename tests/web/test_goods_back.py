@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 from werkzeug.wrappers import Response
 
+from farmgate.failures import Refused
 from tests.support.servers import wait_until
 
 #: As a keyboard for Chinese writes figures.
@@ -404,6 +405,55 @@ def test_a_parcel_is_handed_out_offline_by_its_code_only(centre: Any, station: A
         20,
         "logistics knows that it was collected",
     )
+
+
+def _is_stopped(centre: Any, shipment: dict[str, Any]) -> bool:
+    """Ask for what is refused in any case: if no lot is held, for want of a name or code."""
+    path = f"/shipments/{shipment['shipment_id']}/collect"
+    with pytest.raises(Refused) as refused:
+        centre.client.post("logistics", path, {"collected_fen": 0})
+    return "which is held" in str(refused.value)
+
+
+def _hears_of_it(page: Any) -> bool:
+    return bool(
+        page.evaluate(
+            """async () => (await import("/till/static/js/state.js")).now()
+              .parcels.some((one) => one.stopped)"""
+        )
+    )
+
+
+def test_a_parcel_with_a_held_lot_is_not_handed_out_until_the_lot_is_released(
+    centre: Any, station: Any
+) -> None:
+    """Also where its code was typed before the till heard of it."""
+    till = station.till
+    page = till.page
+    shipment, code = parcel(centre, till, station.device)
+    carried = centre.client.get("logistics", f"/shipments/{shipment['shipment_id']}")["lines"]
+    lot = carried[0]["lots"][0]
+    row = page.get_by_role("button", name=shipment["shipment_ref"])
+    till.go("parcels")
+    row.click()
+    page.get_by_label("Code", exact=True).fill(code)
+
+    centre.client.post("catalog", f"/lots/{lot['lot_id']}/hold", {"reason": "residue?"})
+    wait_until(lambda: _is_stopped(centre, shipment), 20, "logistics knows that the lot is held")
+    page.evaluate("import('/till/static/js/sync.js').then((sync) => sync.soon())")
+    wait_until(lambda: _hears_of_it(page), 90, "the till heard of it")
+    page.get_by_role("button", name="Hand out", exact=True).click()
+
+    assert "The centre stopped this parcel" in till.told()
+    page.keyboard.press("Escape")
+    till.go("parcels")
+    expect(page.locator("main")).to_contain_text(f"lot {lot['lot_code']} is held for inspection")
+    expect(row).to_have_count(0)
+    centre.client.post("catalog", f"/lots/{lot['lot_id']}/release")
+    wait_until(lambda: not _is_stopped(centre, shipment), 20, "logistics knows that it is released")
+    till.reach()
+    till.go("parcels")
+    expect(row).to_be_visible()
 
 
 def test_a_code_that_was_tried_wrongly_five_times_is_locked_also_after_a_reload(

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from services.logistics.rules import LotStatus
 from services.logistics.schemas.till import ParcelsResponse
 from services.logistics.use_cases import till
+from services.logistics.use_cases.stopped import is_recalled
 from shared import devices
 from shared.web import Blueprint, caller, reading, scope
 
@@ -23,10 +25,11 @@ def list_parcels() -> dict[str, Any]:
 
     With them a till can check a buyer's code while it is cut off: the code is right when
     SHA-256 over the salt's bytes and its six digits is the digest. What the till hands out it
-    uploads to orders, as an entry of its journal.
+    uploads to orders, as an entry of its journal. Those under `stopped` it must not hand out.
     """
     device = devices.device_of(caller())
     with reading() as session:
+        parcels = till.parcels_at(session, device.site_id)
         return {
             "items": [
                 {
@@ -39,6 +42,16 @@ def list_parcels() -> dict[str, Any]:
                     "code_locked": till.is_locked(code),
                     "arrived_at": shipment.arrived_at,
                 }
-                for shipment, code in till.waiting_parcels(session, device.site_id)
-            ]
+                for shipment, code in parcels.waiting
+            ],
+            "stopped": [
+                {
+                    "shipment_id": shipment.id,
+                    "shipment_ref": shipment.shipment_ref,
+                    "order_ref": shipment.order_ref,
+                    "stopped": LotStatus.RECALLED if is_recalled(lots) else LotStatus.HELD,
+                    "lots": [lot.lot_code for lot in lots],
+                }
+                for shipment, lots in parcels.stopped
+            ],
         }

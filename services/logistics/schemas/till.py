@@ -1,6 +1,6 @@
 """What a station's till is told of the parcels at its site."""
 
-from marshmallow import fields
+from marshmallow import fields, validate
 
 from shared.web import ResponseSchema
 
@@ -26,7 +26,24 @@ class ParcelResponse(ResponseSchema):
     arrived_at = fields.AwareDateTime(required=True)
 
 
+class StoppedParcelResponse(ResponseSchema):
+    """A parcel that must not be handed out, since lots of its goods are held or recalled."""
+
+    shipment_id = fields.UUID(required=True)
+    shipment_ref = fields.String(required=True)
+    order_ref = fields.String(required=True)
+    stopped = fields.String(
+        required=True,
+        validate=validate.OneOf(("held", "recalled")),
+        metadata={"description": "`held`: keep the parcel. `recalled`: send it back."},
+    )
+    lots = fields.List(
+        fields.String(), required=True, metadata={"description": "The codes of these lots."}
+    )
+
+
 class ParcelsResponse(ResponseSchema):
-    """The parcels that wait at the till's site, newest first."""
+    """The parcels at the till's site, newest first: to hand out, and to keep back."""
 
     items = fields.List(fields.Nested(ParcelResponse), required=True)
+    stopped = fields.List(fields.Nested(StoppedParcelResponse), required=True)

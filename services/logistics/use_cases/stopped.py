@@ -1,6 +1,7 @@
 """Which lots are held or recalled; a shipment that carries one of them goes no further."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -51,16 +52,27 @@ def recalled(session: Session, lot_ids: Iterable[UUID]) -> set[UUID]:
     return {lot_id for lot_id, lot in found.items() if lot and lot.status is LotStatus.RECALLED}
 
 
-def stopped_lots(session: Session, shipment: Shipment) -> list[Stopped]:
-    """Return the lots that stop a shipment; read after it was locked, so that none is missed."""
+def stopped_lots(session: Session, shipment_ids: Collection[UUID]) -> dict[UUID, list[Stopped]]:
+    """Return the lots that stop these shipments; one that nothing stops is not there.
+
+    Whoever lets a shipment go on has locked it before, so that no lot is missed.
+    """
     rows = session.execute(
-        select(ShipmentLine.lot_code, StoppedLot.status)
+        select(ShipmentLine.shipment_id, ShipmentLine.lot_code, StoppedLot.status)
         .distinct()
         .join(StoppedLot, StoppedLot.lot_id == ShipmentLine.lot_id)
-        .where(ShipmentLine.shipment_id == shipment.id, StoppedLot.status != LotStatus.RELEASED)
+        .where(ShipmentLine.shipment_id.in_(shipment_ids), StoppedLot.status != LotStatus.RELEASED)
         .order_by(ShipmentLine.lot_code)
     )
-    return [Stopped(row.lot_code, row.status) for row in rows]
+    found: defaultdict[UUID, list[Stopped]] = defaultdict(list)
+    for row in rows:
+        found[row.shipment_id].append(Stopped(row.lot_code, row.status))
+    return dict(found)
+
+
+def is_recalled(stopped: Collection[Stopped]) -> bool:
+    """Tell whether one of these lots is recalled, and not only held."""
+    return any(lot.status is LotStatus.RECALLED for lot in stopped)
 
 
 def check_lots(session: Session, shipment: Shipment) -> None:
@@ -69,11 +81,10 @@ def check_lots(session: Session, shipment: Shipment) -> None:
     Raises:
         LotStopped: one is held or recalled; the message says what to do with the goods.
     """
-    stopped = stopped_lots(session, shipment)
-    if not stopped:
+    stopped = stopped_lots(session, [shipment.id]).get(shipment.id)
+    if stopped is None:
         return
-    is_recalled = any(lot.status is LotStatus.RECALLED for lot in stopped)
-    if not is_recalled:
+    if not is_recalled(stopped):
         todo = "keep the goods where they are until the lot is released"
     elif shipment.state in (ShipmentState.PLANNED, ShipmentState.PACKED):
         todo = "put its goods aside; the order gets other lots, or ends"

@@ -4,9 +4,10 @@ A till hands a parcel out while it may be cut off, so its word comes late and ma
 never an error here: what cannot be is refused by a published fact, which orders shows the clerk.
 """
 
+from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from services.logistics import rules
@@ -14,6 +15,7 @@ from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment,
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases.hand_over import collect
 from services.logistics.use_cases.recalls import warn
+from services.logistics.use_cases.stopped import Stopped, stopped_lots
 from shared import clock
 from shared.errors import Conflict, FarmgateError, NotFound, Unprocessable, slug_of
 from shared.events import HandOverRefused
@@ -121,24 +123,41 @@ def _refuse(
     )
 
 
-def waiting_parcels(session: Session, site_id: UUID) -> list[tuple[Shipment, CollectionCode]]:
-    """Return the shipments that wait at a site to be collected, newest first, with their codes.
+@dataclass(frozen=True)
+class Parcels:
+    """The parcels at a site, newest first: those to hand out, and those to keep back."""
 
-    At most `MOST_PARCELS`.
+    waiting: list[tuple[Shipment, CollectionCode]]
+    stopped: list[tuple[Shipment, list[Stopped]]]
+
+
+def parcels_at(session: Session, site_id: UUID) -> Parcels:
+    """Return the shipments that wait at a site to be collected, at most `MOST_PARCELS`.
+
+    One that carries a held lot must stay; one with a recalled lot has been called back, and is
+    told of until it is noted as returned.
     """
+    called_back = and_(
+        Shipment.state == ShipmentState.REFUSED, Shipment.refusal == rules.LOT_RECALLED
+    )
     statement = (
         select(Shipment, CollectionCode)
         .join(CollectionCode, CollectionCode.shipment_id == Shipment.id)
         .where(
             Shipment.site_id == site_id,
-            Shipment.state == ShipmentState.HANDED_OVER,
+            or_(Shipment.state == ShipmentState.HANDED_OVER, called_back),
             Shipment.collect,
             Shipment.arrived_at.is_not(None),
         )
         .order_by(Shipment.arrived_at.desc(), Shipment.id)
         .limit(MOST_PARCELS)
     )
-    return [(shipment, code) for shipment, code in session.execute(statement)]
+    rows = [(shipment, code) for shipment, code in session.execute(statement)]
+    stopped = stopped_lots(session, [shipment.id for shipment, _ in rows])
+    return Parcels(
+        [(shipment, code) for shipment, code in rows if shipment.id not in stopped],
+        [(shipment, stopped[shipment.id]) for shipment, _ in rows if shipment.id in stopped],
+    )
 
 
 def is_locked(code: CollectionCode) -> bool:

@@ -133,7 +133,7 @@ def arrive(session: Session, shipment_id: UUID, site_id: UUID) -> Shipment:
     shipment.at_site_id = site_id
     on_its_way = shipment.state == ShipmentState.HANDED_OVER
     final = on_its_way and site_id == shipment.site_id
-    is_stopped = final and bool(stopped_lots(session, shipment))
+    is_stopped = final and bool(stopped_lots(session, [shipment.id]))
     waits = final and shipment.collect and not is_stopped
     session.add(
         TrackingEvent(
@@ -153,8 +153,9 @@ def arrive(session: Session, shipment_id: UUID, site_id: UUID) -> Shipment:
 
 def go_on(session: Session, shipment: Shipment) -> None:
     """Let a locked shipment be handed over that waited at its site for a held lot."""
-    waited = shipment.state == ShipmentState.HANDED_OVER and shipment.arrived_at is None
-    if waited and shipment.at_site_id == shipment.site_id and not stopped_lots(session, shipment):
+    on_its_way = shipment.state == ShipmentState.HANDED_OVER and shipment.arrived_at is None
+    waits = on_its_way and shipment.at_site_id == shipment.site_id
+    if waits and not stopped_lots(session, [shipment.id]):
         _tell_arrival(session, shipment, shipment.site_id)
 
 

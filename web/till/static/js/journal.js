@@ -101,11 +101,17 @@ export function takeBack(draft, keyId, number, goods, reason, payment) {
   });
 }
 
+/** Refuse a parcel that is gone, or that the centre stopped while its code was being typed. */
+export function checkWaits(parcel) {
+  if (!parcel || parcel.handed) throw new Refusal("parcel_gone");
+  if (parcel.stopped) throw new Refusal("parcel_stopped");
+}
+
 /** Give a parcel that waits for its buyer away. */
 export function handOver(draft, parcel, proof) {
   return append(draft, { shift: true }, async (tx, { key }) => {
     const waiting = await tx.get("parcels", parcel.shipment_id);
-    if (!waiting || waiting.handed) throw new Refusal("parcel_gone");
+    checkWaits(waiting);
     await tx.put("parcels", { ...waiting, handed: key.last_number + 1 });
     return {
       entry: { kind: "hand_over", shipment_id: parcel.shipment_id, ...proof },

@@ -1,6 +1,7 @@
 // Parcels that wait for their buyers: their codes are checked here, with nobody to ask.
 
 import { write } from "./db.js";
+import { checkWaits } from "./journal.js";
 import { writing } from "./locks.js";
 
 /** Wrong tries after which a parcel is given out by name only, as at the centre. */
@@ -16,6 +17,7 @@ export async function tryCode(shipmentId, code) {
   return writing(async () => {
     const parcel = await write(["parcels"], async (tx) => {
       const kept = await tx.get("parcels", shipmentId);
+      checkWaits(kept);
       if (kept.tries >= TRIES) return kept;
       // Counted before it is checked: a till switched off in between gives no try for nothing.
       await tx.put("parcels", { ...kept, tries: kept.tries + 1 });

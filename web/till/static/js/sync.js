@@ -177,13 +177,13 @@ async function attend(key) {
 }
 
 async function parcels(key) {
-  const { items } = await call("GET", "/api/logistics/v1/till/parcels", tokenOf(key));
-  if (!Array.isArray(items)) throw new Away("not the centre's answer");
+  const { items, stopped = [] } = await call("GET", "/api/logistics/v1/till/parcels", tokenOf(key));
+  if (!Array.isArray(items) || !Array.isArray(stopped)) throw new Away("not the centre's answer");
   await writing(() =>
     write(["parcels"], async (tx) => {
       const kept = new Map((await tx.all("parcels")).map((one) => [one.shipment_id, one]));
       await tx.clear("parcels");
-      for (const one of items) {
+      for (const one of [...items, ...stopped]) {
         const own = kept.get(one.shipment_id);
         const mine = { tries: own?.tries ?? 0, handed: own?.handed ?? null };
         await tx.put("parcels", { ...one, ...mine });

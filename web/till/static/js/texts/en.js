@@ -137,6 +137,8 @@ export const TEXTS = {
   "parcels.due": "{amount} to collect",
   "parcels.paid": "paid",
   "parcels.give": "Hand out",
+  "parcels.held": "Do not hand out: lot {lots} is held for inspection. Keep the parcel here.",
+  "parcels.recalled": "Do not hand out: lot {lots} is recalled. Send the parcel back.",
   "parcels.shown": "The buyer shows",
   "parcels.by_code": "the code",
   "parcels.by_name": "no code: by name",
@@ -281,6 +283,7 @@ export const TEXTS = {
   "refusal.no_such_sale": "There is no such sale on this till.",
   "refusal.voided_before": "This sale was voided already.",
   "refusal.parcel_gone": "This parcel was handed out already, or does not wait here.",
+  "refusal.parcel_stopped": "The centre stopped this parcel: a lot in it is held or recalled. Do not hand it out.",
   "refusal.too_many_lines": "A receipt holds 50 lines. Sell the rest on a second one.",
 
   "error.away": "The centre cannot be reached. Try again when there is a connection.",

@@ -131,6 +131,8 @@ export const TEXTS = {
   "parcels.due": "应收 {amount}",
   "parcels.paid": "已付款",
   "parcels.give": "交付包裹",
+  "parcels.held": "请勿交付：批次 {lots} 暂停待检，请把包裹留在站内。",
+  "parcels.recalled": "请勿交付：批次 {lots} 已召回，请把包裹退回。",
   "parcels.shown": "顾客出示",
   "parcels.by_code": "取件码",
   "parcels.by_name": "没有码：凭姓名",
@@ -259,6 +261,7 @@ export const TEXTS = {
   "refusal.no_such_sale": "这台收银台没有这一单。",
   "refusal.voided_before": "这一单已经作废。",
   "refusal.parcel_gone": "这个包裹已经交付，或者不在这里。",
+  "refusal.parcel_stopped": "中心已停止交付这个包裹：其中有暂停或召回的批次，请勿交付。",
   "refusal.too_many_lines": "一张收据最多 50 行。其余的请另开一张。",
 
   "error.away": "联系不上中心。有网络时再试。",

@@ -125,7 +125,7 @@ function bar(screen) {
   const { attention, parcels: waiting } = now();
   const counts = {
     status: attention.filter((item) => item.status === "disputed").length,
-    parcels: waiting.filter((one) => !one.handed).length,
+    parcels: waiting.filter((one) => !one.handed && !one.stopped).length,
   };
   const made = h("nav.till-bar", { "aria-label": t("nav") }, BAR.map((name) =>
     h("a", { href: `#/${name}`, "aria-current": name === screen ? "page" : null },

@@ -26,7 +26,7 @@ function fill(place) {
   }
   place.replaceChildren(
     shift ? "" : h("p.alert.alert-warning", t("refusal.no_shift")),
-    h("div.list-group", waiting.map((parcel) => h(
+    h("div.list-group", waiting.map((parcel) => parcel.stopped ? stopped(parcel) : h(
       "button.list-group-item.list-group-item-action.till-row", { type: "button",
         onclick: () => give(parcel) },
       h("div", h("strong", parcel.shipment_ref),
@@ -36,6 +36,16 @@ function fill(place) {
       h("div.text-end", parcel.due_fen ? h("strong", t("parcels.due",
         { amount: yuan(parcel.due_fen) })) : h("span.text-body-secondary", t("parcels.paid")))))),
   );
+}
+
+/** A parcel that must not be handed out: one of its lots is held or recalled. */
+function stopped(parcel) {
+  const lots = parcel.lots.join(", ");
+  return h("div.list-group-item.till-row",
+    h("div", h("strong", parcel.shipment_ref),
+      h("div.small.text-body-secondary", parcel.order_ref)),
+    h("div.text-danger", t(parcel.stopped === "held" ? "parcels.held" : "parcels.recalled",
+      { lots })));
 }
 
 async function give(parcel) {
