@@ -97,6 +97,23 @@ class Moment(fields.AwareDateTime):
             raise ValidationError(f"It {error}.") from error
 
 
+class Parts(fields.Field[list[Any]]):
+    """The parts of an upload, unread: one that is not as it must be stops none of the others.
+
+    `items` describes a part in the document; whoever takes the parts in reads each by itself.
+    """
+
+    def __init__(self, most: int, items: dict[str, Any]) -> None:
+        self.most = most
+        metadata = {"type": "array", "minItems": 1, "maxItems": most, "items": items}
+        super().__init__(required=True, metadata=metadata)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **_: Any) -> list[Any]:
+        if not isinstance(value, list) or not 1 <= len(value) <= self.most:
+            raise ValidationError(f"Must be a list of 1 to {self.most} parts.")
+        return value
+
+
 def matching(expression: str, says: str, **options: Any) -> fields.String:
     """Return a field for text that matches `expression` as a whole; `says` describes it.
 

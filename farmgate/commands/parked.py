@@ -1,9 +1,7 @@
 """`farmgate parked`: events that a service could not handle, and what to do about them."""
 
-import json
 import os
 from collections.abc import Iterator
-from math import isfinite
 from typing import Any, TextIO
 from uuid import UUID
 
@@ -15,6 +13,7 @@ from farmgate.console import ask, say, say_json, show_json, show_table
 from farmgate.failures import Failed, Refused
 from farmgate.services import NAMES
 from farmgate.stations import moment
+from shared import strict_json
 
 SERVICE = click.option(
     "--service",
@@ -274,31 +273,16 @@ def _changes(given: tuple[str, ...]) -> dict[str, Any]:
         if not (path and is_there):
             raise click.UsageError(f"--set {each}: write PATH=VALUE, such as lines.0.quantity=500.")
         try:
-            changes[path] = _json(text)
-        except (ValueError, RecursionError):
+            changes[path] = strict_json.read(text.encode())
+        except ValueError:
             changes[path] = text
     return changes
 
 
-def _json(text: str) -> Any:
-    """Read JSON and nothing beyond: Python reads NaN, too, and 1e400 as infinite.
-
-    Raises:
-        ValueError: it is none.
-    """
-
-    def finite(number: str) -> float:
-        if not isfinite(value := float(number)):
-            raise ValueError(f"{number} is no number of JSON")
-        return value
-
-    return json.loads(text, parse_constant=finite, parse_float=finite)
-
-
 def _data(file: TextIO) -> dict[str, Any]:
     try:
-        data = _json(file.read())
-    except (ValueError, RecursionError) as error:
+        data = strict_json.read(file.read().encode())
+    except ValueError as error:
         raise click.UsageError(f"--data {file.name}: no JSON: {error}") from error
     if not isinstance(data, dict):
         raise click.UsageError(f"--data {file.name}: must be an object, the event's `data`.")

@@ -299,6 +299,45 @@ def test_one_bad_return_does_not_hold_up_the_others(
     assert quota(till, lot) == (400, 0, 400, 0, 0)
 
 
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        "NaN",
+        "1e400",
+        "0",
+        '"\\ud800"',
+        '5, "quantity": 6',
+        '5, "\\u0000": 1',
+        "[" * 900 + "]" * 900,
+        "[" * 100_000 + "]" * 100_000,
+    ],
+    ids=lambda flaw: flaw[:20],
+)
+def test_a_return_that_is_hardly_json_is_disputed_and_its_neighbours_count(
+    shop: Any, till: Any, grant: Any, quota: Any, balanced: Any, flaw: str
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    allotment_id, bad = grant(till, lot, 400)["allotment_id"], new_id()
+    parts = [
+        f'{{"return_id": "{name}", "allotment_id": "{allotment_id}", "quantity": {quantity}}}'
+        for name, quantity in ((new_id(), "100"), (bad, flaw), (new_id(), "50"))
+    ]
+
+    answer = till.client.post(
+        "/api/catalog/v1/till/returns",
+        data=f'{{"returns": [{", ".join([*parts, "7"])}]}}',
+        headers=till.headers | {"Content-Type": "application/json"},
+    )
+
+    assert answer.status_code == 200, answer.text
+    answers = answer.json["answers"]
+    assert [each["status"] for each in answers] == ["accepted", "disputed", "accepted", "disputed"]
+    assert answers[1] == {"return_id": str(bad), "status": "disputed", "reason": "unreadable"}
+    assert answers[3] == {"return_id": None, "status": "disputed", "reason": "unreadable"}
+    assert quota(till, lot) == (400, 0, 150, 250, 0)
+    assert balanced() == []
+
+
 def test_a_disputed_return_stays_disputed_and_a_used_name_is_not_for_something_else(
     shop: Any, till: Any, grant: Any, quota: Any
 ) -> None:

@@ -1,6 +1,5 @@
 """What tills said and cannot be right: shown, decided, or brought in from a till's file."""
 
-import json
 import os
 from collections.abc import Iterator
 from functools import reduce
@@ -15,6 +14,7 @@ from farmgate.client import connect
 from farmgate.console import WRONG, say, say_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.stations import find_device, moment, yuan
+from shared import strict_json
 
 #: Entries sent in one request; what orders takes.
 MOST_ENTRIES = 500
@@ -169,7 +169,7 @@ class Change(click.ParamType):
         changed: Any = text
         if name.endswith(":"):
             try:
-                changed = json.loads(text)
+                changed = strict_json.read(text.encode())
             except ValueError:
                 self.fail(f"{text!r} is no JSON; for a text write NAME=TEXT.", param, ctx)
         for step in reversed(name.removesuffix(":").split(".")):
@@ -245,7 +245,7 @@ def _parts(file: Path, device: dict[str, Any]) -> Iterator[dict[str, Any]]:
         Failed: it is no file of a till, or of another device's.
     """
     try:
-        exported = json.loads(file.read_text(encoding="utf-8"))
+        exported = strict_json.read_flawed(file.read_bytes())
     except (OSError, ValueError) as error:
         raise Failed(f"{file} cannot be read: {error}. Export it at the till once more.") from error
     journals = exported.get("journals", [exported]) if isinstance(exported, dict) else exported

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
+
+from marshmallow import ValidationError
 
 from services.catalog.schemas import till as schemas
 from services.catalog.use_cases import contact, enrolling, till_returns
@@ -79,6 +82,26 @@ def give_back(returns_in: dict[str, Any]) -> dict[str, Any]:
     answered as `disputed`, and does not hold up the others.
     """
     device = devices.device_of(caller())
+    said = [_read_return(raw) for raw in returns_in["returns"]]
     with transaction() as session:
-        answers = till_returns.take_returns(session, device, returns_in["returns"])
-        return {"answers": [asdict(answer) for answer in answers]}
+        taken = iter(till_returns.take_returns(session, device, list(filter(None, said))))
+    answers = [
+        next(taken) if one is not None else till_returns.unreadable(device, _name_of(raw))
+        for one, raw in zip(said, returns_in["returns"], strict=True)
+    ]
+    return {"answers": [asdict(answer) for answer in answers]}
+
+
+def _read_return(raw: Any) -> dict[str, Any] | None:
+    """Return one return of an upload; None if it is none."""
+    try:
+        return cast(dict[str, Any], schemas.GivenBackRequest().load(raw))
+    except ValidationError:
+        return None
+
+
+def _name_of(raw: Any) -> UUID | None:
+    try:
+        return UUID(raw["return_id"])
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return None

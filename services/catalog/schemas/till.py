@@ -3,9 +3,9 @@
 from marshmallow import fields, validate
 
 from services.catalog.schemas.stations import SiteResponse
-from services.catalog.schemas.values import NamesResponse, quantity, whole
+from services.catalog.schemas.values import MOST_QUANTITY, NamesResponse, quantity, whole
 from shared.api_keys import SECRET_PATTERN
-from shared.schemas import Moment, Text, matching
+from shared.schemas import Moment, Parts, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: Returns of one request.
@@ -148,20 +148,40 @@ class GivenBackRequest(RequestSchema):
     quantity = quantity(required=True)
 
 
-class ReturnsRequest(RequestSchema):
-    """Up to 100 returns; each counts by itself, and once."""
+#: As the document says it: what is no return is answered, too.
+ANY_RETURN = {
+    "anyOf": [
+        {
+            "type": "object",
+            "properties": {
+                "return_id": {"type": "string", "format": "uuid"},
+                "allotment_id": {"type": "string", "format": "uuid"},
+                "quantity": {"type": "integer", "minimum": 1, "maximum": MOST_QUANTITY},
+            },
+            "required": ["return_id", "allotment_id", "quantity"],
+            "additionalProperties": False,
+        },
+        {
+            "title": "anything else",
+            "description": "Answered as disputed, unreadable; the others of the upload count.",
+        },
+    ]
+}
 
-    returns = fields.List(
-        fields.Nested(GivenBackRequest),
-        required=True,
-        validate=validate.Length(min=1, max=MOST_RETURNS),
-    )
+
+class ReturnsRequest(RequestSchema):
+    """Up to 100 returns; each is read by itself (`GivenBackRequest`) and counts once."""
+
+    KEEPS_FLAWED = True
+    returns = Parts(MOST_RETURNS, ANY_RETURN)
 
 
 class ReturnAnswerResponse(ResponseSchema):
     """What became of one return: `accepted`, `duplicate`, or `disputed` with a reason."""
 
-    return_id = fields.UUID(required=True)
+    return_id = fields.UUID(
+        required=True, allow_none=True, metadata={"description": "null: it has no usable name."}
+    )
     status = fields.String(required=True)
     reason = fields.String(required=True, allow_none=True)
 

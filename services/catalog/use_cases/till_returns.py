@@ -16,7 +16,10 @@ from services.catalog.use_cases.giving_back import give_back
 from services.catalog.use_cases.ledger import locked_lot
 from shared import clock
 from shared import devices as keys
+from shared.logs import get
 from shared.rows import lock_rows, locked, remember
+
+log = get(__name__)
 
 #: What is answered for a name that was taken before.
 DUPLICATE = "duplicate"
@@ -26,7 +29,7 @@ DUPLICATE = "duplicate"
 class Answer:
     """What became of one return."""
 
-    return_id: UUID
+    return_id: UUID | None
     #: `accepted`, `duplicate`, or `disputed` with a reason.
     status: str
     reason: str | None
@@ -50,6 +53,12 @@ def take_returns(
         )
     }
     return [_take(session, caller, each, allotments.get(each["allotment_id"])) for each in returns]
+
+
+def unreadable(caller: keys.Device, return_id: UUID | None) -> Answer:
+    """Answer what is no return: no goods move, so the device still answers for them."""
+    log.warning("return unreadable", device_id=caller.device_id, return_id=return_id)
+    return Answer(return_id, ReturnStatus.DISPUTED.value, "unreadable")
 
 
 def _take(

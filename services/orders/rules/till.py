@@ -19,6 +19,7 @@ from typing import Any
 from services.orders.rules import people, prices
 from shared import phones
 from shared.events import COUNTER_PAYMENTS
+from shared.strict_json import AGAIN
 from shared.text import normalised
 
 #: Entries of one upload.
@@ -126,7 +127,7 @@ def read_entry(raw: Any) -> Read:
     except Misfit as misfit:
         kept = _without_person(raw)
         canonical = _canonical(kept)
-        entry = Read(number, _claimed_kind(raw), str(misfit), body=kept)
+        entry = Read(number, _claimed_kind(raw), _storable(str(misfit)), body=kept)
         if len(canonical) > MOST_RAW:
             entry.body = {"dropped": f"{len(canonical)} characters"}
     else:
@@ -394,10 +395,11 @@ def _without_person(value: Any, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         return None
     if isinstance(value, dict):
+        named = ((_storable(name), item) for name, item in value.items())
         return {
-            _storable(name): _without_person(item, depth + 1)
-            for name, item in value.items()
-            if name not in PERSONAL
+            name: _without_person(item, depth + 1)
+            for name, item in named
+            if name.partition(AGAIN)[0] not in PERSONAL
         }
     if isinstance(value, list):
         return [_without_person(item, depth + 1) for item in value]

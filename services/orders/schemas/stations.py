@@ -6,10 +6,9 @@ from marshmallow import fields, validate
 
 from services.orders.rules import prices
 from services.orders.rules.till import MOST_NUMBER, EntryKind, EntryStatus
-from services.orders.schemas.entries import SALE_EXAMPLE
-from services.orders.schemas.till import Entries
+from services.orders.schemas.entries import ANY_ENTRY, SALE_EXAMPLE
 from shared.paging import PageRequest
-from shared.schemas import Flag, Text
+from shared.schemas import Flag, Parts, Text
 from shared.web import RequestSchema, ResponseSchema
 
 #: Entries of one exported file: what a body of a megabyte holds. A larger one comes in pieces.
@@ -48,7 +47,7 @@ class ImportEntriesRequest(RequestSchema):
     device_id = fields.UUID(required=True)
     epoch = _epoch(required=True, strict=True)
     format = fields.Integer(load_default=1, strict=True, validate=validate.OneOf((1,)))
-    entries = Entries(MOST_IMPORTED)
+    entries = Parts(MOST_IMPORTED, ANY_ENTRY)
 
 
 #: A file, as the document shows it.

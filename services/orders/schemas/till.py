@@ -1,26 +1,11 @@
 """What the routes of tills take and give."""
 
-from typing import Any
-
-from marshmallow import ValidationError, fields, validate
+from marshmallow import fields, validate
 
 from services.orders.rules.till import MOST_ENTRIES, EntryKind, EntryStatus
 from services.orders.schemas.entries import ANY_ENTRY, SALE_EXAMPLE
+from shared.schemas import Parts
 from shared.web import RequestSchema, ResponseSchema
-
-
-class Entries(fields.Field[list[Any]]):
-    """Entries of a journal, unread: one that is not as it must be stops none of the others."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        metadata = {"type": "array", "minItems": 1, "maxItems": most, "items": ANY_ENTRY}
-        super().__init__(required=True, metadata=metadata)
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **_: Any) -> list[Any]:
-        if not isinstance(value, list) or not 1 <= len(value) <= self.most:
-            raise ValidationError(f"Must be a list of 1 to {self.most} entries.")
-        return value
 
 
 class UploadEntriesRequest(RequestSchema):
@@ -34,7 +19,7 @@ class UploadEntriesRequest(RequestSchema):
         validate=validate.OneOf((1,)),
         metadata={"description": "The form in which the entries are written."},
     )
-    entries = Entries(MOST_ENTRIES)
+    entries = Parts(MOST_ENTRIES, ANY_ENTRY)
 
 
 #: An upload, as the document shows it.

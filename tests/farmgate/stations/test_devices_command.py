@@ -208,8 +208,11 @@ def test_a_long_file_is_taken_in_parts_and_what_cannot_be_kept_is_named(
     exported = till.export()
     exported["entries"] += [{"number": n, "kind": "?"} for n in range(2, MOST_ENTRIES + 5)]
     exported["entries"].append({"kind": "sale"})
+    text = json.dumps(exported)
+    for flaw in ("NaN", '"a", "kind": "a"', "[" * 2000 + "]" * 2000):
+        text = text.replace('"kind": "?"', f'"kind": {flaw}', 1)
     file = tmp_path / "till.json"
-    file.write_text(json.dumps(exported), encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
 
     done = farmgate("devices", "import", till.store.device_code, str(file), code=1)
 
