@@ -234,6 +234,21 @@ def test_a_count_writes_off_what_is_not_there_and_names_who_counted(
     assert balanced() == []
 
 
+def test_a_count_is_refused_when_something_else_should_be_left_by_now(
+    shop: Any, till: Any, grant: Any, operate: Any
+) -> None:
+    lot = shop.add_lot("L-1", 1000)
+    path = f"/allotments/{grant(till, lot, 400)['allotment_id']}"
+    count = {"counted": 250, "reason": "盘点", "book": 400}
+    assert operate(f"{path}/return", {"quantity": 100}).status_code == 200
+
+    late = operate(f"{path}/write-off", count)
+    right = operate(f"{path}/write-off", count | {"book": 300})
+
+    assert (late.status_code, kind_of(late)) == (409, "outdated-count")
+    assert (right.status_code, right.json["written_off"]) == (200, 50)
+
+
 def test_a_count_cannot_find_more_than_should_be_left(
     shop: Any, till: Any, grant: Any, operate: Any
 ) -> None:

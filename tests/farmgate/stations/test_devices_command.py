@@ -122,11 +122,14 @@ def test_goods_come_back_are_stopped_and_counted(
     back = farmgate("devices", "return", *named, "500").stdout
     stopped = farmgate("devices", "suspend", *named, "--reason", "fridge").stdout
     again = farmgate("devices", "resume", *named).stdout
+    late = ("devices", "count", *named, "1000", "--reason", "one was torn", "--book", "2000")
+    refused = farmgate(*late, code=1).output
     counted = farmgate("devices", "count", *named, "1000", "--reason", "one was torn").stdout
 
     assert "1,500 remaining of 2,000 granted (0 sold, 500 returned, 0 written off)" in back
     assert "suspended" in stopped
     assert "suspended" not in again
+    assert "The books said 2000 when it was counted and say 1500 now" in refused
     assert "closed, 0 remaining" in counted
     assert "500 written off" in counted
 
