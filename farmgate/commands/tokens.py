@@ -40,7 +40,7 @@ def command() -> None:
     "sites",
     multiple=True,
     metavar="CODE",
-    help="Binds the bearer to a site, by its code or id, and to those below; may be repeated.",
+    help="Binds the bearer to a site, by its code or id; may be repeated.",
 )
 @click.option("--days", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print token, id and the rest as JSON.")

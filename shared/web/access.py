@@ -7,6 +7,7 @@ from flask import Flask, current_app, g, request
 
 from shared import api_keys
 from shared.auth import bearer_of
+from shared.belonging import EVERYWHERE, OtherSites
 from shared.callers import ANYBODY, Caller
 from shared.errors import Forbidden, NotFound
 from shared.web.state import state
@@ -16,6 +17,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 #: Entry of a view's `_apidoc` (flask-smorest's notes for the OpenAPI document): the scope that
 #: it needs, or `EVERYBODY`.
 ACCESS = "access"
+#: Entry of the same: the view narrows its answer to the sites that its caller belongs to.
+BY_SITE = "by_site"
 EVERYBODY = ""
 #: The entry of a view that takes larger bodies than others: bytes, and seconds.
 LARGE = "large"
@@ -33,14 +36,16 @@ class UnknownAddress(NotFound):
     """Raised when a path holds what no route's could."""
 
 
-def scope(name: str) -> Callable[[View], View]:
+def scope(name: str, *, by_site: bool = False) -> Callable[[View], View]:
     """Let only those through whose token holds the scope `name`.
 
-    Write it directly under the route, so that it is seen by whoever reads the route.
+    Write it directly under the route, so that it is seen by whoever reads the route. Callers who
+    belong to sites are let through only `by_site`, the view's word that it looks at
+    `caller().sites`, or with one of the scopes `EVERYWHERE`.
     """
 
     def declare(view: View) -> View:
-        return _declare(view, name)
+        return _note(_declare(view, name), BY_SITE, by_site)
 
     return declare
 
@@ -94,6 +99,7 @@ def check_access() -> None:
     Raises:
         InvalidToken: there is no token, or it does not count.
         MissingScope: the token does not hold the route's scope.
+        OtherSites: the caller belongs to sites, and the route does not look at them.
         UndeclaredRoute: the route was added after the start, without a declaration.
     """
     g.caller = ANYBODY
@@ -112,6 +118,8 @@ def check_access() -> None:
     g.caller = _bearer(bearer_of(request.headers.get("Authorization")))
     if not g.caller.may(needed):
         raise MissingScope(f"This needs a token with the scope {needed}.", scope=needed)
+    if g.caller.sites is not None and not notes.get(BY_SITE) and needed not in EVERYWHERE:
+        raise OtherSites("Your token is bound to sites; ask somebody whose token is bound to none.")
 
 
 def _bearer(token: str) -> Caller:

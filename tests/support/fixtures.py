@@ -197,10 +197,15 @@ def client(make_app: Callable[[Settings], Flask], kept: Kept) -> FlaskClient:
 
 @pytest.fixture
 def token(app_settings: Settings) -> Callable[..., dict[str, str]]:
-    """Make request headers: a token with these scopes, and a fresh Idempotency-Key."""
+    """Make request headers: a token with these scopes, and a fresh Idempotency-Key.
 
-    def issue(*scopes: str, subject: str = "operator") -> dict[str, str]:
-        signed = keys.issue_token(app_settings.data, subject, scopes, 600)
+    With `sites` its bearer belongs to them.
+    """
+
+    def issue(
+        *scopes: str, subject: str = "operator", sites: Sequence[UUID] | None = None
+    ) -> dict[str, str]:
+        signed = keys.issue_token(app_settings.data, subject, scopes, 600, site_ids=sites)
         return {"Authorization": f"Bearer {signed}", "Idempotency-Key": str(uuid4())}
 
     return issue

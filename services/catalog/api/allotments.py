@@ -15,6 +15,7 @@ from services.catalog.use_cases import (
     station_inquiries,
     stopping,
 )
+from shared.belonging import within
 from shared.paging import Page, page, page_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
@@ -51,7 +52,7 @@ def grant(grant_in: dict[str, Any]) -> dict[str, Any]:
 
 
 @blp.get("/allotments")
-@scope("stations:read")
+@scope("stations:read", by_site=True)
 @blp.arguments(schemas.ListAllotmentsRequest, location="query")
 @blp.response(200, page_of(schemas.AllotmentResponse))
 def list_allotments(query: dict[str, Any]) -> Page:
@@ -60,7 +61,7 @@ def list_allotments(query: dict[str, Any]) -> Page:
     with reading() as session:
         found = page(
             session,
-            allotments.select_allotments(**query),
+            within(allotments.select_allotments(**query), Allotment.site_id, caller().sites),
             Allotment.id,
             descending=True,
             **place,

@@ -6,6 +6,8 @@ from uuid import UUID
 from services.catalog.models import Device, Overdraft
 from services.catalog.schemas import stations as schemas
 from services.catalog.use_cases import devices, overdrafts, station_inquiries
+from services.catalog.use_cases.devices import DeviceNotFound
+from shared.belonging import check_within, within
 from shared.paging import Page, page, page_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
@@ -74,28 +76,33 @@ def revoke_device(revocation_in: dict[str, Any], device_id: UUID) -> dict[str, A
 
 
 @blp.get("/devices")
-@scope("stations:read")
+@scope("stations:read", by_site=True)
 @blp.arguments(schemas.ListDevicesRequest, location="query")
 @blp.response(200, page_of(schemas.DeviceResponse))
 def list_devices(query: dict[str, Any]) -> Page:
     """List devices: when each was last heard of, and what it has not heard of."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
-        found = page(session, devices.select_devices(**query), Device.id, **place)
+        chosen = within(devices.select_devices(**query), Device.site_id, caller().sites)
+        found = page(session, chosen, Device.id, **place)
         return Page(station_inquiries.describe_devices(session, found.items), found.next)
 
 
 @blp.get("/devices/<uuid:device_id>")
-@scope("stations:read")
+@scope("stations:read", by_site=True)
 @blp.response(200, schemas.DeviceDetailResponse)
 def show_device(device_id: UUID) -> dict[str, Any]:
     """Show a device with all machines that stood for it and what it was granted."""
     with reading() as session:
-        return station_inquiries.describe_device(session, device_id)
+        shown = station_inquiries.describe_device(session, device_id)
+        check_within(
+            shown["site_id"], caller().sites, DeviceNotFound, f"There is no device {device_id}."
+        )
+        return shown
 
 
 @blp.get("/overdrafts")
-@scope("stations:read")
+@scope("stations:read", by_site=True)
 @blp.arguments(schemas.ListOverdraftsRequest, location="query")
 @blp.response(200, page_of(schemas.OverdraftResponse))
 def list_overdrafts(query: dict[str, Any]) -> Page:
@@ -104,7 +111,7 @@ def list_overdrafts(query: dict[str, Any]) -> Page:
     with reading() as session:
         return page(
             session,
-            overdrafts.select_overdrafts(**query),
+            within(overdrafts.select_overdrafts(**query), Overdraft.site_id, caller().sites),
             Overdraft.id,
             descending=True,
             **place,

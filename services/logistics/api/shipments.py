@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from services.logistics.models import Shipment, TrackingEvent
 from services.logistics.schemas import shipments as schemas
-from services.logistics.use_cases import hand_over, reading, tracking, travelling
+from services.logistics.use_cases import belonging, hand_over, reading, tracking, travelling
 from services.logistics.use_cases.hand_over import WrongCode
 from shared import web
 from shared.paging import Page, PageRequest, page, page_of
@@ -24,19 +24,19 @@ blp = Blueprint(
 
 
 @blp.get("/shipments")
-@scope("shipments:read")
+@scope("shipments:read", by_site=True)
 @blp.arguments(schemas.ListShipmentsRequest, location="query")
 @blp.response(200, page_of(schemas.ShipmentResponse))
 def list_shipments(query: dict[str, Any]) -> Page[Shipment]:
     """List shipments, the newest first."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with web.reading() as session:
-        chosen = reading.select_shipments(**query)
+        chosen = belonging.concerning(reading.select_shipments(**query), caller().sites)
         return page(session, chosen, Shipment.id, descending=True, **place)
 
 
 @blp.get("/shipments/<uuid:shipment_id>")
-@scope("shipments:read")
+@scope("shipments:read", by_site=True)
 @blp.response(200, schemas.ShipmentDetailResponse)
 def show_shipment(shipment_id: UUID) -> dict[str, Any]:
     """Show a shipment with what it carries.
@@ -44,33 +44,36 @@ def show_shipment(shipment_id: UUID) -> dict[str, Any]:
     Contact and proof of delivery are shown to callers with the scope shipments:operate only.
     """
     with web.reading() as session:
+        belonging.check_shipment(session, shipment_id, caller().sites)
         return reading.describe_shipment(
             session, shipment_id, with_people=caller().may("shipments:operate")
         )
 
 
 @blp.post("/shipments/<uuid:shipment_id>/pack")
-@scope("shipments:operate")
+@scope("shipments:operate", by_site=True)
 @idempotent
 @blp.response(200, schemas.ShipmentResponse)
 def pack(shipment_id: UUID) -> Shipment:
     """Note that the goods are packed."""
     with transaction() as session:
+        belonging.check_shipment(session, shipment_id, caller().sites)
         return travelling.pack(session, shipment_id)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/dispatch")
-@scope("shipments:operate")
+@scope("shipments:operate", by_site=True)
 @idempotent
 @blp.response(200, schemas.ShipmentResponse)
 def dispatch(shipment_id: UUID) -> Shipment:
     """Hand a packed shipment to its carrier; its goods leave the stock."""
     with transaction() as session:
+        belonging.check_shipment(session, shipment_id, caller().sites)
         return travelling.dispatch(session, shipment_id)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/arrivals")
-@scope("shipments:operate")
+@scope("shipments:operate", by_site=True)
 @idempotent
 @blp.arguments(schemas.ArriveRequest)
 @blp.response(200, schemas.ShipmentResponse)
@@ -80,11 +83,13 @@ def arrive(arrival_in: dict[str, Any], shipment_id: UUID) -> Shipment:
     When it is the shipment's own and the buyer collects there, the buyer is sent a code.
     """
     with transaction() as session:
+        belonging.check_shipment(session, shipment_id, caller().sites)
+        belonging.check_site(session, arrival_in["site_id"], caller().sites)
         return travelling.arrive(session, shipment_id, **arrival_in)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/deliver")
-@scope("shipments:operate")
+@scope("shipments:operate", by_site=True)
 @idempotent
 @blp.arguments(schemas.DeliverRequest)
 @blp.response(200, schemas.ShipmentResponse)
@@ -94,11 +99,12 @@ def deliver(delivery_in: dict[str, Any], shipment_id: UUID) -> Shipment:
     Another amount than the one due needs a difference_reason.
     """
     with transaction() as session:
+        belonging.check_shipment(session, shipment_id, caller().sites)
         return hand_over.deliver(session, shipment_id, by=str(caller().subject), **delivery_in)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/collect")
-@scope("shipments:operate")
+@scope("shipments:operate", by_site=True)
 @idempotent
 @blp.arguments(schemas.CollectRequest)
 @blp.response(200, schemas.ShipmentResponse)
@@ -109,35 +115,38 @@ def collect(collection_in: dict[str, Any], shipment_id: UUID) -> Shipment | Resp
     After five wrong tries the code is locked and only a name helps.
     """
     with transaction() as session:
+        belonging.check_shipment(session, shipment_id, caller().sites)
         outcome = hand_over.collect(session, shipment_id, by=str(caller().subject), **collection_in)
     # Answered, not raised: an exception would undo the count of wrong tries.
     return answer_of(outcome) if isinstance(outcome, WrongCode) else outcome
 
 
 @blp.post("/shipments/<uuid:shipment_id>/fail")
-@scope("shipments:operate")
+@scope("shipments:operate", by_site=True)
 @idempotent
 @blp.arguments(schemas.FailRequest)
 @blp.response(200, schemas.ShipmentResponse)
 def fail(failure_in: dict[str, Any], shipment_id: UUID) -> Shipment:
     """Note that a shipment was not taken; it goes back."""
     with transaction() as session:
+        belonging.check_shipment(session, shipment_id, caller().sites)
         return travelling.fail(session, shipment_id, **failure_in)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/return")
-@scope("shipments:operate")
+@scope("shipments:operate", by_site=True)
 @idempotent
 @blp.arguments(schemas.ReturnRequest)
 @blp.response(200, schemas.ShipmentResponse)
 def take_back(return_in: dict[str, Any], shipment_id: UUID) -> Shipment:
     """Note that a refused shipment's goods are back, to be sold again or written off."""
     with transaction() as session:
+        belonging.check_shipment(session, shipment_id, caller().sites)
         return travelling.take_back(session, shipment_id, **return_in)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/tracking")
-@scope("shipments:operate")
+@scope("shipments:operate", by_site=True)
 @idempotent
 @blp.arguments(schemas.TrackRequest)
 @blp.response(201, schemas.TrackingResponse)
@@ -147,16 +156,19 @@ def track(report_in: dict[str, Any], shipment_id: UUID) -> TrackingEvent:
     Reports are kept as they come and never change the shipment's own state.
     """
     with transaction() as session:
+        belonging.check_shipment(session, shipment_id, caller().sites)
+        belonging.check_site(session, report_in.get("site_id"), caller().sites)
         return tracking.note_tracking(session, shipment_id, **report_in)
 
 
 @blp.get("/shipments/<uuid:shipment_id>/tracking")
-@scope("shipments:read")
+@scope("shipments:read", by_site=True)
 @blp.arguments(PageRequest, location="query")
 @blp.response(200, page_of(schemas.TrackingResponse))
 def list_tracking(query: dict[str, Any], shipment_id: UUID) -> Page[TrackingEvent]:
     """List where a parcel was seen, in the order in which it was reported."""
     with web.reading() as session:
+        belonging.check_shipment(session, shipment_id, caller().sites)
         tracking.check_exists(session, shipment_id)
         reports = select(TrackingEvent).where(TrackingEvent.shipment_id == shipment_id)
         return page(session, reports, TrackingEvent.id, **query)

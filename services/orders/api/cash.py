@@ -5,6 +5,7 @@ from typing import Any
 from services.orders.models import CashEntry, Custody, Remittance, Shift
 from services.orders.schemas import stations as schemas
 from services.orders.use_cases import cash, shifts
+from shared.belonging import within
 from shared.paging import Page, page, page_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
@@ -17,18 +18,19 @@ blp = Blueprint(
 
 
 @blp.get("/custody")
-@scope("stations:read")
+@scope("stations:read", by_site=True)
 @blp.arguments(schemas.ListCustodyRequest, location="query")
 @blp.response(200, page_of(schemas.CustodyResponse))
 def list_custody(query: dict[str, Any]) -> Page[Custody]:
     """List what each clerk of each site took, gave back and handed on, and so must hold."""
     paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
-        return page(session, cash.select_custodies(**query), Custody.id, **paging)
+        chosen = within(cash.select_custodies(**query), Custody.site_id, caller().sites)
+        return page(session, chosen, Custody.id, **paging)
 
 
 @blp.get("/shifts")
-@scope("stations:read")
+@scope("stations:read", by_site=True)
 @blp.arguments(schemas.ListShiftsRequest, location="query")
 @blp.response(200, page_of(schemas.ShiftResponse))
 def list_shifts(query: dict[str, Any]) -> Page[shifts.Balance]:
@@ -38,7 +40,8 @@ def list_shifts(query: dict[str, Any]) -> Page[shifts.Balance]:
     """
     paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
-        found = page(session, shifts.select_shifts(**query), Shift.id, descending=True, **paging)
+        chosen = within(shifts.select_shifts(**query), Shift.site_id, caller().sites)
+        found = page(session, chosen, Shift.id, descending=True, **paging)
         return Page(shifts.balances(session, found.items), found.next)
 
 

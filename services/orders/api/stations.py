@@ -10,8 +10,10 @@ from services.orders.schemas import stations as schemas
 from services.orders.schemas.till import UploadedEntriesResponse
 from services.orders.use_cases import entries, stations
 from services.orders.use_cases.correct import correct
+from services.orders.use_cases.entries import EntryNotFound
 from services.orders.use_cases.upload import upload
 from shared import clock
+from shared.belonging import check_within, within
 from shared.paging import Page, page, page_of
 from shared.web import (
     Blueprint,
@@ -32,7 +34,7 @@ blp = Blueprint(
 
 
 @blp.get("/station-sales")
-@scope("stations:read")
+@scope("stations:read", by_site=True)
 @blp.arguments(schemas.ListStationSalesRequest, location="query")
 @blp.response(200, page_of(schemas.StationSaleResponse))
 def list_station_sales(query: dict[str, Any]) -> Page[TillEntry]:
@@ -42,17 +44,21 @@ def list_station_sales(query: dict[str, Any]) -> Page[TillEntry]:
     """
     paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
-        chosen = stations.select_entries(**query)
+        chosen = within(stations.select_entries(**query), TillEntry.site_id, caller().sites)
         return page(session, chosen, TillEntry.arrival, descending=True, **paging)
 
 
 @blp.get("/station-sales/<uuid:sale_id>")
-@scope("stations:read")
+@scope("stations:read", by_site=True)
 @blp.response(200, schemas.StationSaleDetailResponse)
 def show_station_sale(sale_id: UUID) -> TillEntry:
     """Show an entry with all that the till said, but for what concerns a buyer's person."""
     with reading() as session:
-        return stations.find_entry(session, sale_id)
+        entry = stations.find_entry(session, sale_id)
+        check_within(
+            entry.site_id, caller().sites, EntryNotFound, f"No till has told of {sale_id}."
+        )
+        return entry
 
 
 @blp.post("/station-sales/import")
@@ -115,7 +121,7 @@ def correct_entry(correct_in: dict[str, Any], sale_id: UUID) -> TillEntry:
 
 
 @blp.get("/till/devices")
-@scope("stations:read")
+@scope("stations:read", by_site=True)
 @blp.arguments(schemas.ListTillDevicesRequest, location="query")
 @blp.response(200, page_of(schemas.TillDeviceResponse))
 def list_till_devices(query: dict[str, Any]) -> Page[stations.Standing]:
@@ -125,5 +131,6 @@ def list_till_devices(query: dict[str, Any]) -> Page[stations.Standing]:
     """
     paging = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
-        found = page(session, stations.select_journals(**query), Journal.id, **paging)
+        chosen = within(stations.select_journals(**query), Journal.site_id, caller().sites)
+        found = page(session, chosen, Journal.id, **paging)
         return Page(stations.standings(session, found.items), found.next)
