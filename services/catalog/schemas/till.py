@@ -1,15 +1,38 @@
 """Requests and answers of a station's till."""
 
+import re
+from datetime import UTC, datetime, time
+from typing import Any
+
 from marshmallow import fields, validate
 
 from services.catalog.schemas.stations import SiteResponse
 from services.catalog.schemas.values import MOST_QUANTITY, NamesResponse, quantity, whole
 from shared.api_keys import SECRET_PATTERN
-from shared.schemas import Moment, Parts, Text, matching
+from shared.clock import FIRST_DAY, LAST_DAY
+from shared.schemas import Parts, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
+#: What a clock is taken to show at most.
+FIRST_MOMENT = datetime.combine(FIRST_DAY, time.min, UTC)
+LAST_MOMENT = datetime.combine(LAST_DAY, time.max, UTC)
 #: Returns of one request.
 MOST_RETURNS = 100
+
+
+class ClockMoment(fields.AwareDateTime):
+    """A moment by a device's own clock; one that no calendar has is the first or last there is.
+
+    A till whose clock is off by centuries is told the time by its contact, not refused it.
+    """
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:
+        # As JavaScript writes years before 0 and after 9999.
+        expanded = re.fullmatch(r"([+-])\d{6}-[0-9:.T-]+Z", str(value))
+        if expanded is not None:
+            return FIRST_MOMENT if expanded[1] == "-" else LAST_MOMENT
+        moment = super()._deserialize(value, attr, data, **options)
+        return min(max(moment, FIRST_MOMENT), LAST_MOMENT).astimezone(UTC)
 
 
 class EnrolRequest(RequestSchema):
@@ -50,9 +73,9 @@ class TillContactRequest(RequestSchema):
 
     seen_revision = whole(0, 2**53, required=True)
     unsynced = whole(0, 1_000_000_000, required=True)
-    oldest_unsynced_at = Moment(load_default=None, allow_none=True)
+    oldest_unsynced_at = ClockMoment(load_default=None, allow_none=True)
     last_number = whole(0, 2**53, required=True)
-    device_time = Moment(required=True)
+    device_time = ClockMoment(required=True)
     app_version = Text(60, required=True)
     remaining = fields.Dict(
         keys=fields.UUID(),

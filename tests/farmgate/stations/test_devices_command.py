@@ -316,6 +316,31 @@ def test_an_entry_that_nobody_could_read_is_corrected_and_booked(
     assert shift["float_fen"] == 500
 
 
+def test_the_goods_and_the_money_of_a_corrected_sale_are_booked(
+    farmgate: Callable[..., Result], client: Client, tmp_path: Path, stocked: Till
+) -> None:
+    sell(stocked, 500)
+    exported = stocked.export()
+    exported["entries"] = [
+        entry | ({"colour": "red"} if entry["kind"] == "sale" else {})
+        for entry in exported["entries"]
+    ]
+    file = tmp_path / "till.json"
+    file.write_text(json.dumps(exported), encoding="utf-8")
+    farmgate("devices", "import", stocked.store.device_code, str(file))
+    (entry,) = _wait_for_disputes(client, stocked)
+
+    done = farmgate("devices", "correct", entry["sale_id"], "colour:=null", "--note", "asked")
+
+    assert "of Dolma is accepted." in words(done)
+    path = f"/devices/{stocked.store.device_id}"
+    wait_until(
+        lambda: client.get("catalog", path)["allotments"][0]["sold"] == 500,
+        20,
+        "catalog books the goods",
+    )
+
+
 def test_a_clerk_without_a_name_is_listed_and_gets_one(
     farmgate: Callable[..., Result], client: Client, tmp_path: Path, till: Till
 ) -> None:
