@@ -19,7 +19,7 @@ _FIGURES = str.maketrans("༠༡༢༣༤༥༦༧༨༩", "0123456789")
 #: What people write between figures: spaces, dots, brackets, and dashes of every kind.
 _BETWEEN = r"[ ().·\-\u2010-\u2015\u2212\u30fc]"
 _EXTENSION = re.compile(
-    r"[0-9] ?(?:ext|extn|extension|x|[#,;*]|转|轉|分机|分機|内线|內線)[ .:=]*[0-9]+[^0-9]*$",
+    r"[0-9][ ;,(]*(?:ext|extn|extension|x|[#,;*]|转|轉|分机|分機|内线|內線)[ .:=]*[0-9]+[^0-9]*$",
     re.IGNORECASE,
 )
 #: A Chinese subscriber's number, and more figures behind it: `010-65529988-801`.

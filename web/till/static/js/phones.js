@@ -7,7 +7,7 @@ import { normalised } from "./text.js";
 const HOME = "86";
 const TIBETAN = "༠༡༢༣༤༥༦༧༨༩";
 const BETWEEN = "[ ().·\\-\\u2010-\\u2015\\u2212\\u30fc]";
-const EXTENSION = /\d ?(?:ext|extn|extension|x|[#,;*]|转|轉|分机|分機|内线|內線)[ .:=]*\d+\D*$/i;
+const EXTENSION = /\d[ ;,(]*(?:ext|extn|extension|x|[#,;*]|转|轉|分机|分機|内线|內線)[ .:=]*\d+\D*$/i;
 /** A Chinese subscriber's number, and more figures behind it: `010-65529988-801`. */
 const DASHED = new RegExp(`(?:^|\\D)\\d{7,8}${BETWEEN}+\\d{1,6}${BETWEEN}*$`);
 /** As North America writes `1-800-356-9377`, which would be somebody's Chinese mobile. */
