@@ -52,7 +52,7 @@ def command(
     )
     (gateway / "port.conf").write_text(_redirect(certificates.names(gateway, called), port))
     if owner is not None:
-        for path in gateway.iterdir():
+        for path in (gateway, *gateway.iterdir()):
             os.chown(path, owner, owner)
     say(f"The gateway's certificate is good until {until:%Y-%m-%d}.")
     if (gateway / certificates.AUTHORITY).exists():

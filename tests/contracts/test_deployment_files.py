@@ -77,3 +77,12 @@ def test_the_database_server_logs_neither_values_of_rows_nor_statements() -> Non
 
     assert "-c log_error_verbosity=terse" in command
     assert "-c log_min_error_statement=panic" in command
+
+
+def test_no_process_of_a_service_is_reached_without_the_gateway() -> None:
+    # A few half-sent requests would hold all threads of a gunicorn that clients reach themselves.
+    publishing = {name for name, container in CONTAINERS.items() if "ports" in container}
+
+    assert publishing == {"gateway", "gateway-tls", "grafana"}
+    inside = [port for name in publishing for port in CONTAINERS[name]["ports"] if "8090" in port]
+    assert inside == []

@@ -115,3 +115,17 @@ def test_clients_are_sent_to_a_name_of_the_certificate_whatever_they_call_us(
 
     assert done.exit_code == 0, done.output
     assert (tmp_path / "gateway/port.conf").read_text() == redirect
+
+
+def test_the_gateways_user_can_enter_a_folder_that_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, int] = {}
+    monkeypatch.setattr("os.chown", lambda path, uid, gid: given.update({Path(path).name: uid}))
+    folders = [str(tmp_path / "gateway"), str(tmp_path / "authority")]
+
+    done = CliRunner().invoke(main, ["certificate", "--owner", "10002", *folders])
+
+    assert done.exit_code == 0, done.output
+    names = ("gateway", "server.crt", "server.key", "ca.crt", "port.conf")
+    assert given == dict.fromkeys(names, 10002)

@@ -1,5 +1,6 @@
 """A deployment's passwords and keys: made once, each container its own folder."""
 
+import json
 import os
 import stat
 
@@ -8,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from farmgate.backup.programs import address_of
+from farmgate.cli import main
 from farmgate.commands.secrets import command
 from farmgate.deployment_secrets import Servers, ensure
 from farmgate.failures import Failed
@@ -157,3 +159,16 @@ def test_what_is_in_the_way_is_named(tmp_path):
     (tmp_path / "postgres").write_text("not a folder")
     with pytest.raises(Failed, match=r"Secrets cannot be written.*postgres"):
         ensure(tmp_path)
+
+
+def test_a_token_that_was_taken_back_is_taken_back_in_every_service(tmp_path, monkeypatch):
+    ensure(tmp_path)
+    monkeypatch.setenv("FARMGATE_DATA", str(tmp_path / "operator"))
+    assert CliRunner().invoke(main, ["tokens", "revoke", "--subject", "tashi"]).exit_code == 0
+
+    ensure(tmp_path)
+
+    for service in NAMES:
+        document = json.loads((tmp_path / service / "jwks.json").read_text())
+        assert set(document["revoked"]["subjects"]) == {"tashi"}
+        assert len(document["keys"]) == 1
