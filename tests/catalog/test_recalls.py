@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from services.catalog.models import Reservation
-from services.catalog.use_cases import books, lots
+from services.catalog.use_cases import books, lots, verify
 from shared.database import Database
 from shared.events import (
     OrderCancelled,
@@ -202,3 +202,22 @@ def test_a_lot_names_each_sale_over_a_counter_also_one_that_nothing_covers(
 @pytest.mark.parametrize("what", ["orders", "station-sales"])
 def test_a_lot_that_does_not_exist_concerns_nobody(get: Callable[..., Any], what: str) -> None:
     assert get(f"/lots/{new_id()}/{what}").status_code == 404
+
+
+def test_a_recalled_lot_that_an_order_keeps_is_a_difference(shop: Any, database: Database) -> None:
+    bad = shop.add_lot("L-1", 100, keeps_days=3)
+    shop.add_lot("L-2", 100, keeps_days=4)
+    order = shop.an_order(40)
+    shop.deliver(OrderPlaced, **order)
+    stop(database, lots.recall_lot, bad)
+
+    def found() -> list[tuple[str, str]]:
+        with database.readers() as reader:
+            differences = verify.compare(reader).differences
+        return [(each.check, each.ids["order_id"]) for each in differences]
+
+    before = found()
+    ask_again(shop, order)
+
+    assert before == [("recalled_lot", str(order["order_id"]))]
+    assert found() == []

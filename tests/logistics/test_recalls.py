@@ -571,3 +571,28 @@ def test_shipments_are_found_by_a_lot_that_they_carry(
     )
 
     assert [item["shipment_id"] for item in answer.json["items"]] == [str(shipment_id)]
+
+
+@pytest.mark.parametrize(
+    ("stop", "what"),
+    [(hold, "the release of what is held (lot L-1)"), (recall, "other lots (lot L-1)")],
+)
+def test_a_trace_says_which_lot_a_parcel_waits_for(
+    client: Any,
+    token: Callable[..., dict[str, str]],
+    database: Database,
+    deliver: Deliver,
+    a_confirmed_order: Callable[..., dict[str, Any]],
+    planned: Planned,
+    stop: Callable[..., None],
+    what: str,
+) -> None:
+    order = a_confirmed_order()
+    shipment_id = planned(**order)
+
+    stop(deliver, lots_of(database, shipment_id)[0])
+
+    answer = client.get(
+        f"/api/logistics/v1/trace/{order['order_id']}", headers=token("operate")
+    ).json
+    assert [waiting["what"] for waiting in answer["waiting_for"]] == [what]

@@ -12,11 +12,13 @@ from services.catalog.models import (
     Lot,
     Overdraft,
     Reservation,
+    ReservationLine,
     StationSale,
     StockLevel,
     StockMovement,
 )
 from services.catalog.rules import (
+    BUCKET_OF,
     Account,
     AllotmentStatus,
     LotStatus,
@@ -56,6 +58,7 @@ def compare(session: Session) -> Report:
     report.checked["station_sales"] = 0
     report.differences += _of_books(session)
     report.differences += _of_stopped_lots(session)
+    report.differences += _of_recalled_lots(session)
     report.differences += _of_overdrafts(session)
     report.differences += _of_sales(session, report)
     cut = len(report.differences) - MOST_DIFFERENCES
@@ -101,6 +104,29 @@ def _of_stopped_lots(session: Session) -> Iterator[Difference]:
             "suspended",
             row.status,
             f"Lot {row.code} is {row.lot_status}, and allotment {row.id} of it is {row.status}.",
+        )
+
+
+def _of_recalled_lots(session: Session) -> Iterator[Difference]:
+    """Go through orders that have a recalled lot set aside and did not ask for other stock."""
+    rows = session.execute(
+        select(Reservation.order_id, Reservation.status, Lot.id, Lot.code)
+        .distinct()
+        .join(ReservationLine, ReservationLine.order_id == Reservation.order_id)
+        .join(Lot, Lot.id == ReservationLine.lot_id)
+        .where(
+            Lot.status == LotStatus.RECALLED.value,
+            Reservation.status.in_([status.value for status in BUCKET_OF]),
+        )
+        .order_by(Reservation.order_id)
+    )
+    for row in rows:
+        yield Difference(
+            "recalled_lot",
+            {"order_id": str(row.order_id), "lot_id": str(row.id), "lot_code": row.code},
+            "other lots, or none",
+            row.status,
+            f"Lot {row.code} is recalled, and it is still {row.status} for order {row.order_id}.",
         )
 
 

@@ -30,6 +30,6 @@ def trace(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
         return {
             "service": "logistics",
             "state": state,
-            "waiting_for": reading.waiting_for(shipment),
+            "waiting_for": reading.waiting_for(session, shipment),
             **facts(session, list(dict.fromkeys(subjects))),
         }

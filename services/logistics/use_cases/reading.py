@@ -9,7 +9,11 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, Site
 from services.logistics.rules import ShipmentState
+from services.logistics.use_cases.stopped import is_recalled, stopped_lots
 from services.logistics.use_cases.travelling import ShipmentNotFound, carried_lines
+
+#: States of a shipment that a held or recalled lot stops.
+GOING_ON = (ShipmentState.PLANNED, ShipmentState.PACKED, ShipmentState.HANDED_OVER)
 
 
 def describe_shipment(session: Session, shipment_id: UUID, *, with_people: bool) -> dict[str, Any]:
@@ -74,10 +78,16 @@ def state_of_order(session: Session, order_id: UUID) -> tuple[Shipment | None, d
     }
 
 
-def waiting_for(shipment: Shipment | None) -> list[dict[str, Any]]:
+def waiting_for(session: Session, shipment: Shipment | None) -> list[dict[str, Any]]:
     """Return what a shipment waits for and since when; nothing when it is over."""
     if shipment is None:
         return []
+    stopped = stopped_lots(session, [shipment.id]).get(shipment.id, [])
+    if stopped and shipment.state in GOING_ON:
+        codes = ", ".join(lot.lot_code for lot in stopped)
+        # Of recalled lots, those that have left are called back: this one has not.
+        what = "other lots" if is_recalled(stopped) else "the release of what is held"
+        return [{"what": f"{what} (lot {codes})", "since": None}]
     moments: dict[ShipmentState, tuple[str, datetime | None]] = {
         ShipmentState.PLANNED: ("the goods to be packed", shipment.planned_at),
         ShipmentState.PACKED: ("the parcel to be dispatched", shipment.packed_at),
