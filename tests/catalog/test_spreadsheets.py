@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from services.catalog.models import Lot, Product
 from shared import clock
 from shared.database import Database
-from shared.events import SiteClosed
+from shared.events import ShipmentDispatched, SiteClosed
 from shared.ids import new_id
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
@@ -653,6 +653,27 @@ def test_what_orders_took_after_the_moment_of_a_count_is_accounted_for(
     ]
     assert (counts(answer), counts(again)) == ((0, 1, 0), (0, 0, 1))
     assert shop.level(lot) == {"available": 3900}
+
+
+def test_goods_that_went_before_a_count_and_were_booked_after_it_are_not_taken_off_twice(
+    shop: Any, send: Any
+) -> None:
+    lot = shop.add_lot("L-1", 5000)
+    went = new_id()
+    order = shop.place(1000)
+    shop.confirm(order)
+    counted = f"lot,location,on_hand,counted_at\r\nL-1,540400,4000,{clock.rfc3339(clock.now())}\r\n"
+    shop.deliver(
+        ShipmentDispatched,
+        _event_id=went,
+        shipment_id=new_id(),
+        shipment_ref="SHP-23456789",
+        order_id=order,
+        lines=shop.shipped(order),
+    )
+
+    assert counts(send("stock", counted)) == (0, 0, 1)
+    assert shop.level(lot) == {"available": 4000}
 
 
 def test_a_count_is_refused_when_the_books_were_corrected_since(

@@ -24,6 +24,7 @@ from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot
 from services.catalog.use_cases.spreadsheets.lots import ids_by_code
 from services.catalog.use_cases.stock import correct, take_in
 from shared import clock
+from shared.ids import made_at
 from shared.rows import take_turns
 from shared.spreadsheets import Outcome, Row, Sheet
 
@@ -103,18 +104,34 @@ def _moment(row: Row) -> datetime | None:
     return moment
 
 
-def _since(movements: list[StockMovement], moment: datetime | None) -> Since:
+def _since(movements: list[StockMovement], row: Row) -> Since:
+    moment, counted_at = _moment(row), row.cells.get("counted_at")
     moved, unclear = 0, set()
     for movement in movements:
         if moment is None or movement.at <= moment:
             continue
-        if movement.reason not in ACCOUNTED or movement.sale_id is not None:
+        accounted = movement.reason in ACCOUNTED and movement.sale_id is None
+        if accounted and counted_at is not None and _happened_at(movement) <= counted_at:
+            continue  # booked after the count, and gone before it
+        if not accounted:
             unclear.add("sales of a till" if movement.sale_id else movement.reason)
         elif movement.to_bucket in list(Bucket):
             moved += movement.quantity
         else:
             moved -= movement.quantity
     return Since(moved, unclear)
+
+
+def _happened_at(movement: StockMovement) -> datetime:
+    """Return when the event was recorded that a movement follows from.
+
+    The movement itself may be much later: catalog's worker may have been away.
+    """
+    try:
+        cause = UUID(movement.cause)
+    except ValueError:
+        return movement.at
+    return made_at(cause) if cause.version == 7 else movement.at
 
 
 def _present(lot: Lot, location: Location) -> StockLevel | None:
@@ -137,7 +154,7 @@ def _difference(
     if counted_at is not None and counted_at > clock.now():
         outcome.wrong(row.line, "counted_at", f"{counted_at} is in the future")
         return None
-    since = _since(movements.get((lot.id, location.id), []), _moment(row))
+    since = _since(movements.get((lot.id, location.id), []), row)
     try:
         if level is None and not row.cells.get("book"):
             difference = counted
