@@ -1,7 +1,6 @@
 """In which encoding a file is, told from its bytes."""
 
 import codecs
-from collections.abc import Iterable
 
 from shared.errors import BadRequest
 
@@ -34,18 +33,18 @@ def codec_of(data: bytes, named: str | None = None) -> str:
     """
     if data.startswith(_WORKBOOKS):
         raise NotCsv("The file is a workbook, not CSV. Save it as `CSV UTF-8` and send that.")
-    if named is not None:
-        if not _decodes(data, CODECS[named]):
-            raise NotCsv(f"The file is not in {named}. Leave the encoding out or name another.")
-        return CODECS[named]
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        guesses: Iterable[str] = ("utf-16",)
+        wide: str | None = "utf-16"
     elif _zeros(data[0:_SAMPLE:2]):
-        guesses = ("utf-16-be",)
-    elif _zeros(data[1:_SAMPLE:2]):
-        guesses = ("utf-16-le",)
+        wide = "utf-16-be"
     else:
-        guesses = ("utf-8-sig", "gb18030")
+        wide = "utf-16-le" if _zeros(data[1:_SAMPLE:2]) else None
+    if named is not None:
+        codec = (wide or "utf-16-le") if named == "utf-16" else CODECS[named]
+        if not _decodes(data, codec):
+            raise NotCsv(f"The file is not in {named}. Leave the encoding out or name another.")
+        return codec
+    guesses = ("utf-8-sig", "gb18030") if wide is None else (wide,)
     for codec in guesses:
         if _decodes(data, codec) and (codec != "gb18030" or _is_chinese(data)):
             return codec
@@ -62,7 +61,7 @@ def _zeros(data: bytes) -> bool:
 def _decodes(data: bytes, codec: str) -> bool:
     try:
         data.decode(codec)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return True
 

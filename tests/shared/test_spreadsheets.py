@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from time import process_time
 from typing import Any
@@ -96,6 +97,8 @@ def test_an_encoding_that_is_named_is_used_or_refused() -> None:
 
     assert cells(big5, encoding="big5") == [{"name": "靈芝"}]
     assert cells("name\r\n喆\r\n".encode("gbk"), encoding="gbk") == [{"name": "喆"}]
+    for wide in ("utf-16", "utf-16-le", "utf-16-be"):
+        assert cells("name\r\n松茸\r\n".encode(wide), encoding="utf-16") == [{"name": "松茸"}]
     with pytest.raises(NotCsv, match="utf-8"):
         sheet("name\r\n松茸\r\n".encode("gbk"), encoding="utf-8")
 
@@ -352,3 +355,32 @@ def test_any_text_survives_an_export_and_an_import(names: list[str]) -> None:
     text = write(["name"], [[name[:60].strip()] for name in names])
 
     assert [row["name"] for row in cells(text)] == [normalised(name[:60].strip()) for name in names]
+
+
+@given(
+    st.binary(max_size=400)
+    | st.text(alphabet="name,grams;\t\"'\r\n=\x00\ufeff1松", max_size=200).map(str.encode)
+)
+@example(b"")
+@example(b"\xef\xbb\xbf")
+@example(b"\xff\xfe")
+@example(b"\xff\xfea")
+@example(b"name\n" + b"x" * 200_000 + b"\n")
+@example(b'name\n"' + b"x\n" * 100_000)
+@example(b"name\n\xff\n" * 2)
+def test_no_bytes_bring_the_reader_down(data: bytes) -> None:
+    try:
+        found = sheet(data)
+    except NotCsv as error:
+        assert error.detail
+    else:
+        assert found.rows or found.errors or b"name" in data or b"n\x00a\x00m\x00e" in data
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "gb18030", "big5", "utf-8"])
+@given(st.binary(max_size=200))
+def test_no_bytes_bring_the_reader_down_in_an_encoding_that_is_named(
+    encoding: str, data: bytes
+) -> None:
+    with suppress(NotCsv):
+        sheet(data, encoding=encoding)
