@@ -7,6 +7,7 @@ fields pass.
 import re
 from collections.abc import Mapping
 from datetime import date, datetime
+from itertools import islice
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, pre_load
@@ -19,6 +20,8 @@ from shared.text import normalised
 LEAST, MOST = -(2**63), 2**63 - 1
 
 
+#: Unknown fields that are looked at; with more of them, they are all that is said of an object.
+MOST_UNKNOWN = 100
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -152,6 +155,10 @@ class RequestSchema(Schema):
     def check_sizes(self, data: Any, **_: Any) -> Any:
         """Refuse a list or an object of too many parts before any part is read."""
         if isinstance(data, Mapping):
+            if len(data) > len(self.load_fields) + MOST_UNKNOWN:
+                known = {field.data_key or name for name, field in self.load_fields.items()}
+                unknown = islice((key for key in data if key not in known), MOST_UNKNOWN + 1)
+                raise ValidationError({key: ["Unknown field."] for key in unknown})
             wrong = {}
             for name, field in self.load_fields.items():
                 parts = data.get(field.data_key or name)

@@ -19,7 +19,7 @@ from sqlalchemy import text as sql
 from shared import clock, errors, web
 from shared.config import Settings
 from shared.database import Database
-from shared.schemas import RequestSchema
+from shared.schemas import MOST_UNKNOWN, RequestSchema
 from shared.tables import Outbox
 from shared.web import Blueprint, problems, public
 from shared.web.requests import MOST_ERRORS
@@ -512,6 +512,8 @@ def test_a_list_or_an_object_of_too_many_parts_is_refused_before_a_part_is_read(
     assert read == ["a", "b", "c"]
     many = {"parts": ["d"] * 3, "named": dict.fromkeys("abc", "d")}
     assert set(Request().validate(many)) == {"parts", "named"}
+    unknown = {f"{number}": 1 for number in range(50_000)}
+    assert len(Request().validate(unknown | {"parts": ["d"]})) == MOST_UNKNOWN + 1
     assert "d" not in read
 
 
