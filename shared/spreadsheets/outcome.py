@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any
 
+from shared.clock import rfc3339
 from shared.errors import Unprocessable
 
 #: Mistakes, and changes, that are listed; a file with more is wrong, or new, as a whole.
@@ -34,6 +36,13 @@ class Change:
     after: Any
 
 
+def _shown(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
 @dataclass
 class Outcome:
     """What an import did, or (dry run) would do."""
@@ -57,7 +66,9 @@ class Outcome:
     ) -> bool:
         """Note what the file changes of something that is there; tell whether it changes any."""
         found = [key for key, value in after.items() if before[key] != value]
-        self.changes += [Change(line, name, key, before[key], after[key]) for key in found]
+        self.changes += [
+            Change(line, name, key, _shown(before[key]), _shown(after[key])) for key in found
+        ]
         return bool(found)
 
     def refuse_if_wrong(self) -> None:

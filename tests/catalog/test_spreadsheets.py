@@ -1,5 +1,7 @@
 """Products, lots and stock as CSV."""
 
+import csv
+import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -778,7 +780,17 @@ def test_a_file_without_the_end_of_a_price_leaves_it(
     left = send("prices", PRICES.replace(",valid_to", "") + row + "\r\n")
 
     assert (counts(left), fetch("prices")) == ((0, 0, 1), before)
-    assert counts(send("prices", PRICES + row + ",\r\n")) == (0, 1, 0)
+    cleared = send("prices", PRICES + row + ",\r\n")
+    assert counts(cleared) == (0, 1, 0)
+    assert cleared.json["changes"] == [
+        {
+            "line": 2,
+            "name": "MATSUTAKE online",
+            "column": "valid_to",
+            "before": "2199-01-01T00:00:00Z",
+            "after": None,
+        }
+    ]
 
 
 def test_exported_prices_can_be_imported_and_change_nothing(
@@ -937,3 +949,21 @@ def test_a_file_of_twenty_thousand_rows_fits(
     answer = send("products", PRODUCTS + rows, dry_run=True)
 
     assert counts(answer) == (20_000, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["enterprises", "products", "prices", "lots", "stock"])
+def test_no_cell_ends_in_an_answer_of_500(
+    shop: Any, send: Any, fetch: Callable[[str], str], kind: str
+) -> None:
+    """An odd value in each column by turns, beside cells that are right."""
+    shop.add_lot("L-1", 100)
+    send("prices", PRICES + "MATSUTAKE,online,6800,500,,\r\n")
+    header, row = list(csv.reader(io.StringIO(fetch(kind).removeprefix("\ufeff"))))[:2]
+    odd = ["x" * 5000, "9" * 30, "-1", "\ud7ff\U0010ffff", "a\tb", "'", "0000-00-00", "9999-12-31"]
+
+    for place in range(len(header)):
+        for text in odd:
+            out = io.StringIO()
+            csv.writer(out).writerows([header, [*row[:place], text, *row[place + 1 :]]])
+            answer = send(kind, out.getvalue())
+            assert answer.status_code in (200, 422), (header[place], text, answer.json)
