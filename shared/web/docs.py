@@ -20,7 +20,8 @@ What is the same for all routes:
   in UTC, dates are calendar dates in Asia/Shanghai, ids are UUIDs (version 7, so their order is
   that of time).
 - **Who may.** `Authorization: Bearer <token>`; the scope a route needs is its
-  `x-required-scope`. Routes without `security` are public.
+  `x-required-scope`. Routes without `security` are public. A token with `site_ids` is answered for
+  these sites only; what is elsewhere is a 404, or a 403 where a route looks at no site.
 - **Repeating.** A POST that takes an `Idempotency-Key` may be repeated with it for 24 hours: it
   counts once, and the answer is the first one again.
 - **Problems.** Every refusal is `application/problem+json` (RFC 9457). Decide by `type`, which

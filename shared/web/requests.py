@@ -34,7 +34,8 @@ _KEY_PARAMETER = {
     "name": "Idempotency-Key",
     "required": True,
     "description": (
-        "Names this request: new for each, the same when you repeat one. The answer is kept for "
+        "Names this request: new for each, the same when you repeat one. Take one that nobody can "
+        "guess, such as a UUID: it also seals the kept answer. The answer is kept for "
         "24 hours and given again, with `Idempotency-Replayed: true`; the key with another "
         "request is refused (422), and while the first is still running (409)."
     ),
