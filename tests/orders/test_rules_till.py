@@ -256,7 +256,15 @@ def test_a_flaw_in_a_label_is_flagged_and_the_entry_is_read(
 
 @pytest.mark.parametrize(
     "shown",
-    ["2026-11-25T08:30:00", "0001-01-01T00:00:00+14:00", "+012026-11-25T08:30:00Z", "", None, 7],
+    [
+        "2026-11-25T08:30:00",
+        "0001-01-01T00:00:00+14:00",
+        "8999-01-01T00:00:00Z",
+        "+012026-11-25T08:30:00Z",
+        "",
+        None,
+        7,
+    ],
 )
 def test_a_clock_that_shows_no_moment_is_flagged_and_the_sale_stands(shown: Any) -> None:
     entry = read_entry(an_entry("sale", device_time=shown))

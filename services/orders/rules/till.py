@@ -12,12 +12,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from services.orders.rules import people, prices
 from shared import phones
+from shared.clock import in_calendar
 from shared.events import COUNTER_PAYMENTS
 from shared.strict_json import AGAIN
 from shared.text import normalised
@@ -363,13 +364,9 @@ def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
 
 def _moment(value: str | None) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(value or "")
+        return in_calendar(datetime.fromisoformat(value or ""))
     except ValueError:
         return None
-    # A clock that lost its battery says 1970; what is beyond these years no zone can shift.
-    if moment.tzinfo is None or not 1970 <= moment.year <= 9000:
-        return None
-    return moment.astimezone(UTC)
 
 
 # --- What is kept ------------------------------------------------------------------------------
