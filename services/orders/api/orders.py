@@ -84,7 +84,8 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]
     The token says for whom and over which channel. A buyer's orders for its subject, and online
     unless it has scopes such as `channel:company`. With `orders:place_for` the order is a
     guest's, or of a buyer of the caller's own: `buyer_id` `b-17` of the caller `shop` is kept
-    and published as `shop:b-17`. With `orders:operate` both may be anything.
+    and published as `shop:b-17`. With `orders:operate` both may be anything. A token that belongs
+    to sites orders from these alone.
 
     What a buyer, a telephone or a caller may have set aside unpaid is limited. Beyond its value an
     order waits for an operator (`awaits_approval`) before it asks for its stock; beyond the
@@ -92,6 +93,7 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]
     """
     order_in["buyer_id"] = callers.buyer_of(caller(), order_in["buyer_id"])
     order_in["channel"] = callers.channel_of(caller(), order_in["channel"])
+    callers.check_site(caller(), order_in["site_id"])
     with transaction() as session:
         placed = place.place_order(
             session,

@@ -6,6 +6,7 @@ begin with the caller's own: so one caller's "dolma" is never another's.
 """
 
 import re
+from uuid import UUID
 
 import phonenumbers
 
@@ -31,6 +32,10 @@ class NotYourBuyer(Forbidden):
 
 class NotYourChannel(Forbidden):
     """Raised when a token orders over a channel that it is not for."""
+
+
+class NotYourSite(Forbidden):
+    """Raised when a token that belongs to sites orders from another one."""
 
 
 class UnfitBuyer(Unprocessable):
@@ -80,6 +85,19 @@ def channel_of(caller: Caller, channel: str | None) -> str:
             f"needs a token with the scope {CHANNEL_SCOPE}{chosen}."
         )
     return chosen
+
+
+def check_site(caller: Caller, site_id: UUID) -> None:
+    """Let a caller order goods that this site delivers or hands over.
+
+    Raises:
+        NotYourSite: the caller belongs to others.
+    """
+    if caller.sites is not None and site_id not in caller.sites:
+        raise NotYourSite(
+            f"This token belongs to other sites than {site_id}; name one of its own, or use the "
+            "token of somebody who belongs there."
+        )
 
 
 def _channels(caller: Caller) -> tuple[str, ...]:

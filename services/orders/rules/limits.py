@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 #: Why an order waits for an operator's approval, as a code.
 OPEN_ORDERS, OPEN_VALUE = "open_orders", "open_value"
+#: The same: so many orders of others have the telephone that a known buyer gave.
+OTHERS_ORDERS = "others_orders"
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ class OrderResponse(ResponseSchema):
         allow_none=True,
         metadata={
             "description": "open_orders or open_value: too many, or too much, was unpaid when it "
-            "was placed; null: it needed no approval."
+            "was placed; others_orders: of others with the same telephone; null: none was needed."
         },
     )
     total_fen = fields.Integer(required=True)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from services.orders.models import Order
 from services.orders.models.orders import OPEN, WAITING_FOR_APPROVAL
 from services.orders.rules import people, standing
-from services.orders.rules.limits import OPEN_ORDERS, Limits, Open, exceeded
+from services.orders.rules.limits import OPEN_ORDERS, OTHERS_ORDERS, Limits, Open, exceeded
 from services.orders.use_cases.advance import advance, touch
 from services.orders.use_cases.telling import record_placed
 from shared.errors import Conflict
@@ -62,10 +62,14 @@ def approval_needed(
     ).all()
     of_phone = [row.fen for row in own if row.phone_digest == order.phone_digest]
     of_buyer = [row.fen for row in own if order.buyer_id and row.buyer_id == order.buyer_id]
-    reasons = [
+    by_phone, by_buyer = (
         exceeded(Open(len(of), sum(of)), order.total_fen, limits.buyer)
         for of in (of_phone, of_buyer)
-    ]
+    )
+    if by_phone == OPEN_ORDERS != by_buyer and order.buyer_id == order.placed_by:
+        # Whoever gives a stranger's number must not keep the stranger from ordering.
+        by_phone = OTHERS_ORDERS
+    reasons = [by_phone, by_buyer]
     if for_others:
         count, fen = session.execute(
             select(func.count(), func.coalesce(func.sum(_HELD_FEN), 0)).where(

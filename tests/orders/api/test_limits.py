@@ -93,6 +93,18 @@ def test_guests_and_invented_buyers_with_one_telephone_share_one_limit(
     assert count_of_orders(database) == 2
 
 
+def test_nobody_uses_up_another_buyers_limit_by_giving_their_telephone(limited: Any) -> None:
+    place = limited(open_holds=1)
+    place("orders:read", subject="mallory", buyer_id=None, **phone(0))
+    place("orders:place_for", subject="shop", buyer_id="buyer-1", **phone(1))
+
+    victim = place("orders:read", subject="buyer-1", **phone(0))
+    again = place("orders:read", subject="buyer-1", **phone(0))
+
+    assert (victim.status_code, victim.json["approval_reason"]) == (202, "others_orders")
+    assert again.status_code == 409
+
+
 def test_a_shop_that_invents_buyers_and_telephones_has_a_limit_of_its_own(limited: Any) -> None:
     place = limited(caller_open_holds=3)
 

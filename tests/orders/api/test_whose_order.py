@@ -1,12 +1,16 @@
 """For whom and over which channel an order is placed: the token says it, not the body."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
 
+from shared import keys
+from shared.config import Settings
 from shared.database import Database
 from shared.events import PriceChanged
+from shared.ids import new_id
 from tests.orders.reading import ORDERS, Builder, Place, Recorded, Token, count_of_orders
 
 pytestmark = pytest.mark.parametrize("kept", ["sqlite"], indirect=True)
@@ -117,3 +121,30 @@ def test_a_subject_that_must_not_be_published_places_no_order(
 
     assert (answer.status_code, answer.json["type"]) == (422, "/problems/unfit-buyer")
     assert recorded_events() == []
+
+
+@pytest.mark.parametrize("scopes", [("orders:place_for", "channel:station"), ("orders:operate",)])
+def test_a_clerk_orders_for_the_own_site_alone(
+    order: Any,
+    app_settings: Settings,
+    deliver: Any,
+    site_id: UUID,
+    a_price: Builder,
+    variant_id: UUID,
+    recorded_events: Recorded,
+    scopes: tuple[str, ...],
+) -> None:
+    deliver(PriceChanged, **a_price(variant_id, channel="station"))
+
+    def place(*sites: UUID) -> Any:
+        signed = keys.issue_token(
+            app_settings.data, "clerk", ("orders:place", *scopes), 600, site_ids=sites
+        )
+        headers = {"Authorization": f"Bearer {signed}", "Idempotency-Key": str(new_id())}
+        return order(headers, channel="station", buyer_id=None)
+
+    elsewhere, here = place(new_id()), place(new_id(), site_id)
+
+    assert (elsewhere.status_code, elsewhere.json["type"]) == (403, "/problems/not-your-site")
+    assert here.status_code == 202
+    assert len(recorded_events()) == 2
