@@ -16,8 +16,17 @@ from farmgate.stations import find_site
 from shared import keys
 from shared.config import Settings, read
 from shared.ids import new_id
+from shared.text import normalised
 
 DAY = 24 * 3600
+
+
+def _visible(ctx: click.Context, param: click.Parameter, text: str) -> str:
+    """Return a text as it is kept everywhere; refuse one of which nothing would be seen."""
+    kept = normalised(text)
+    if not kept:
+        raise click.BadParameter("must not be blank.", ctx, param)
+    return kept
 
 
 @click.group("tokens")
@@ -26,7 +35,12 @@ def command() -> None:
 
 
 @command.command("issue")
-@click.option("--subject", required=True, help="Who bears it; a buyer's own id for role buyer.")
+@click.option(
+    "--subject",
+    required=True,
+    callback=_visible,
+    help="Who bears it; a buyer's own id for role buyer.",
+)
 @click.option("--role", type=click.Choice(list(ROLES)), help="Gives the scopes of the role.")
 @click.option(
     "--scope",

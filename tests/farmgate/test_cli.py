@@ -96,6 +96,22 @@ def test_a_token_has_the_scopes_of_its_role_and_the_named_ones(farmgate: Farmgat
     assert issued["token"].count(".") == 2
 
 
+@pytest.mark.parametrize("subject", ["", "  ", "\u3000", "\u200b"])
+def test_a_token_for_nobody_is_refused(farmgate: Farmgate, subject: str) -> None:
+    result = farmgate("tokens", "issue", "--subject", subject, "--role", "channel")
+
+    assert result.exit_code == 2
+    assert "must not be blank" in result.output
+
+
+def test_a_token_s_subject_is_written_as_it_is_compared(farmgate: Farmgate) -> None:
+    result = farmgate(
+        "tokens", "issue", "--subject", " 卓\u200b嘎\u3000", "--role", "channel", "--json"
+    )
+
+    assert json.loads(result.output)["subject"] == "卓嘎"
+
+
 def test_a_token_without_scopes_is_refused(farmgate: Farmgate) -> None:
     result = farmgate("tokens", "issue", "--subject", "shop")
 
