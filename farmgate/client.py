@@ -19,6 +19,7 @@ from farmgate import run_file
 from farmgate.failures import Failed, Refused, Unreachable
 from farmgate.roles import SCOPES
 from farmgate.services import NAMES
+from shared.addresses import check_http
 from shared.config import Settings, read
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -149,6 +150,13 @@ class Client:
                 requests.exceptions.ChunkedEncodingError,
             ) as error:
                 trouble = type(error).__name__
+            except (requests.RequestException, UnicodeError) as error:
+                # Not the error's own words: they may hold the token.
+                raise Failed(
+                    f"{service} at {self.addresses[service]} cannot be asked that "
+                    f"({type(error).__name__}): look for characters that are no text in what was "
+                    "typed, and in FARMGATE_TOKEN."
+                ) from error
             if monotonic() + pause > deadline:
                 raise Unreachable(
                     f"{service} at {self.addresses[service]} cannot be reached ({trouble}). "
@@ -203,10 +211,11 @@ def addresses(environment: Mapping[str, str]) -> dict[str, str]:
     running = run_file.read(Path(read(environment, "FARMGATE_DATA", "var")))
     found = running.urls if running else dict.fromkeys(NAMES, DEFAULT_URL)
     if "FARMGATE_URL" in environment:
-        found = dict.fromkeys(NAMES, environment["FARMGATE_URL"])
+        found = dict.fromkeys(NAMES, check_http("FARMGATE_URL", environment["FARMGATE_URL"]))
+    settings = {name: f"FARMGATE_{name.upper()}_URL" for name in NAMES}
     return {
-        name: read(environment, f"FARMGATE_{name.upper()}_URL", found[name]).rstrip("/")
-        for name in NAMES
+        name: check_http(setting, read(environment, setting, found[name]))
+        for name, setting in settings.items()
     }
 
 

@@ -88,7 +88,7 @@ def show_json(value: Any) -> None:
 
 def ask(question: str, *, abort: bool = False) -> bool:
     """Ask a person yes or no, on stderr; with `abort` a no ends the command."""
-    return click.confirm(plain(question), abort=abort, err=True)
+    return click.confirm(plain(question), abort=abort, err=True)  # noqa: TID251
 
 
 def check_written() -> None:

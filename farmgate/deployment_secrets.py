@@ -18,7 +18,7 @@ from farmgate import broker_users
 from farmgate.failures import Failed
 from farmgate.management import AMQP_PORT, MANAGEMENT_FILE, MANAGEMENT_PORT
 from farmgate.services import NAMES
-from shared import keys
+from shared import addresses, keys
 
 #: The database server's own administrator.
 SUPERUSER = "postgres"
@@ -46,21 +46,22 @@ class Servers:
 
     def database_url(self, name: str, password: str) -> str:
         """Return a service's address of its own database."""
+        user = addresses.user(name, password)
         if len(self.databases) == 1:
-            return f"postgresql+psycopg://{name}:{password}@{self.databases[0]}/{name}"
+            return f"postgresql+psycopg://{user}@{self.databases[0]}/{name}"
         hosts = "&".join(f"host={host}" for host in self.databases)
         options = f"{hosts}&target_session_attrs=read-write"
-        return f"postgresql+psycopg://{name}:{password}@/{name}?{options}"
+        return f"postgresql+psycopg://{user}@/{name}?{options}"
 
     def broker_url(self, user: str, password: str) -> str:
         """Return a user's address of the broker."""
         place = self.broker if ":" in self.broker else f"{self.broker}:{AMQP_PORT}"
-        return f"amqp://{user}:{password}@{place}/%2F"
+        return f"amqp://{addresses.user(user, password)}@{place}/%2F"
 
     def management_url(self, user: str, password: str) -> str:
         """Return a user's address of the broker's management API."""
         host = self.broker.partition(":")[0]
-        return f"http://{user}:{password}@{host}:{MANAGEMENT_PORT}"
+        return f"http://{addresses.user(user, password)}@{host}:{MANAGEMENT_PORT}"
 
 
 def ensure(folder: Path, owner: int | None = None, servers: Servers | None = None) -> list[str]:
@@ -124,7 +125,6 @@ def _password(operator: Path, name: str, made: list[str]) -> str:
     with suppress(FileNotFoundError):
         if password := path.read_text(encoding="utf-8").strip():
             return password
-    # Only letters, digits, - and _, so that it can stand in an address as it is.
     password = secrets.token_urlsafe(24)
     _write(path, password)
     made.append(name)

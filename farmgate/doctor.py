@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
@@ -280,7 +281,10 @@ def _first_line(error: SQLAlchemyError) -> str:
 
 
 def _without_password(url: str) -> str:
-    return make_url(url).render_as_string()
+    parts = urlsplit(url)
+    user, at, place = parts.netloc.rpartition("@")
+    hidden = f"{user.partition(':')[0]}:***" if user else ""
+    return parts._replace(netloc=f"{hidden}{at}{place}").geturl()
 
 
 def _broker(url: str) -> str:

@@ -13,7 +13,7 @@ from farmgate.answering import Answering, Application
 from farmgate.locking import alone_in
 from farmgate.preparing import migrate
 from farmgate.services import NAMES, application_of, service_of
-from shared import keys, logs
+from shared import addresses, keys, logs
 from shared.config import Settings, read
 from shared.embedded import Bus, Member
 from shared.handling import Handling
@@ -71,7 +71,7 @@ def run(
             service = service_of(name)
             members.append(Member(service, database, Handling(service, database)))
 
-        url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        url = f"http://{addresses.place(addresses.reachable(host), port)}"
         urls = dict.fromkeys(NAMES, url)
         server = Answering(by_prefix(applications, pages.create(urls)), host, port, THREADS)
         timers = [_timers(member, settings[member.service.name], stopping) for member in members]

@@ -10,6 +10,7 @@ import requests
 from farmgate import broker_users
 from farmgate.failures import Failed, Unreachable
 from farmgate.preparing import topology_url
+from shared import addresses
 from shared.config import read
 
 SETTING = "FARMGATE_BROKER_MANAGEMENT_URL"
@@ -89,8 +90,8 @@ def management_of(environment: Mapping[str, str]) -> Management:
                 f"Set {SETTING} to http://USER:PASSWORD@HOST:15672, with a user of the broker "
                 "that has the tag administrator."
             )
-        given = f"http://{broker.hostname}:{MANAGEMENT_PORT}"
-    parts = urlsplit(given)
+        given = f"http://{addresses.place(broker.hostname or '', MANAGEMENT_PORT)}"
+    parts = urlsplit(addresses.check_http(SETTING, given))
     place = parts.netloc.rpartition("@")[2]
     who = parts if parts.username else broker
     return Management(

@@ -9,7 +9,7 @@ from pika.exceptions import AMQPError
 
 from farmgate.failures import Failed, Unreachable
 from farmgate.services import NAMES, service_of
-from shared import topology
+from shared import addresses, topology
 from shared.config import Settings, read
 
 if TYPE_CHECKING:
@@ -49,8 +49,10 @@ def migrate(settings: Settings) -> str | None:
 
 def broker_of(environment: Mapping[str, str]) -> str:
     """Return the broker's address for whoever declares the topology; "" where none is set."""
-    url = read(environment, "FARMGATE_TOPOLOGY_BROKER_URL", "")
-    return url or read(environment, "FARMGATE_BROKER_URL", "")
+    for name in ("FARMGATE_TOPOLOGY_BROKER_URL", "FARMGATE_BROKER_URL"):
+        if url := read(environment, name, ""):
+            return addresses.check_broker(name, url)
+    return ""
 
 
 def topology_url(environment: Mapping[str, str]) -> str:

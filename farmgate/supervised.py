@@ -22,7 +22,7 @@ from farmgate.locking import alone_in
 from farmgate.preparing import declare_topology, migrate
 from farmgate.printing import say
 from farmgate.services import NAMES, port_of
-from shared import keys
+from shared import addresses, keys
 from shared.config import Settings, read
 from shared.supervision import Stopping
 
@@ -109,8 +109,7 @@ def run(
     """
     data = Path(read(environment, "FARMGATE_DATA", "var"))
     settings = {name: Settings.from_environment(name, environment) for name in NAMES}
-    shown = "127.0.0.1" if host == "0.0.0.0" else host
-    url = f"http://{shown}:{port}"
+    url = f"http://{addresses.place(addresses.reachable(host), port)}"
     # The services themselves are for this machine: a request from outside comes by the pages, whose
     # server waits for all of it. A few slow clients would hold all of gunicorn's threads.
     urls = {name: f"http://{INSIDE}:{port_of(name, port)}" for name in NAMES}
@@ -172,7 +171,7 @@ def _processes(
 
 
 def _check_free(host: str, port: int, data: Path) -> None:
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from shared import strict_json
+
 
 def _check(
     kind: click.ParamType[Any],
@@ -20,7 +22,18 @@ def _check(
         kind.fail(f"{value!r} is not written in the digits 0 to 9, such as 12.", param, ctx)
 
 
-class Whole(click.IntRange):
+def json_value(text: str) -> Any:
+    """Return a value that was typed as JSON; of numbers only those in plain digits.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if re.fullmatch("-?[0-9.]+[eE][+-]?[0-9]+", text.strip()):
+        raise ValueError(f"{text} is not written in plain digits")
+    return strict_json.read(text.encode())
+
+
+class Whole(click.IntRange):  # noqa: TID251
     """A whole number, within limits if there are some."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -29,7 +42,7 @@ class Whole(click.IntRange):
         return super().convert(value, param, ctx)
 
 
-class Seconds(click.FloatRange):
+class Seconds(click.FloatRange):  # noqa: TID251
     """A span of time, within limits."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from shared import addresses
 from shared.errors import Misconfigured
 
 
@@ -85,7 +86,10 @@ class Settings:
         env = os.environ if environment is None else environment
         data = Path(read(env, "FARMGATE_DATA", "var"))
         upper = service.upper()
-        broker = read(env, f"FARMGATE_{upper}_BROKER_URL", read(env, "FARMGATE_BROKER_URL", ""))
+        database, own = f"FARMGATE_{upper}_DATABASE_URL", f"FARMGATE_{upper}_BROKER_URL"
+        broker = addresses.check_broker(
+            f"{own} or FARMGATE_BROKER_URL", read(env, own, read(env, "FARMGATE_BROKER_URL", ""))
+        )
         inbox_days = read_integer(env, "FARMGATE_INBOX_DAYS", 90, least=1)
         outbox_days = read_integer(env, "FARMGATE_OUTBOX_DAYS", 30, least=1)
         token_types = frozenset(read(env, "FARMGATE_TOKEN_TYPES", "at+jwt").lower().split())
@@ -98,10 +102,8 @@ class Settings:
             )
         return cls(
             service=service,
-            database_url=read(
-                env,
-                f"FARMGATE_{upper}_DATABASE_URL",
-                f"sqlite:///{(data / (service + '.db')).as_posix()}",
+            database_url=addresses.check_database(
+                database, read(env, database, addresses.sqlite(data / f"{service}.db"))
             ),
             broker_url=broker or None,
             data=data,

@@ -49,7 +49,8 @@ def folder(service: str) -> Path:
 def config_of(service: str, connection: Connection | None = None) -> Config:
     """Return what Alembic must know of a service's history, and of the database it is about."""
     config = Config()
-    config.set_main_option("script_location", str(folder(service)))
+    # Alembic reads a % in it as the beginning of another option's name.
+    config.set_main_option("script_location", str(folder(service)).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 

@@ -15,7 +15,7 @@ from farmgate.backup import programs
 from farmgate.backup.manifest import CHUNK, Part, Show
 from farmgate.backup.snapshots import facts_of, kind_of
 from farmgate.failures import Failed, Unreachable
-from shared import migrations
+from shared import addresses, migrations
 from shared.config import Settings
 from shared.database import Database
 
@@ -110,7 +110,7 @@ def place(
     for leftover in _files(new):
         leftover.unlink(missing_ok=True)
     _copy(file, new, show)
-    fresh = replace(settings, database_url=f"sqlite:///{new.as_posix()}")
+    fresh = replace(settings, database_url=addresses.sqlite(new))
     _renew(fresh, epoch, jump)
     with closing(sqlite3.connect(new)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")  # whole in one file, so one rename

@@ -1,15 +1,13 @@
 """`farmgate orders`: orders beyond what may be held unpaid, and an operator's word to them."""
 
-import json
 import os
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from farmgate.client import connect
-from farmgate.console import out
+from farmgate.console import say, say_json, show_json, show_table
 from farmgate.stations import moment, yuan
 from farmgate.trace import find_order
 
@@ -29,10 +27,10 @@ def waiting(as_json: bool) -> None:
     """List the orders that wait for approval, newest first."""
     rows = list(connect(os.environ).pages("orders", "/orders", awaits_approval=True))
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        show_json(rows)
         return
     if not rows:
-        click.echo("No order waits for approval.")
+        say("No order waits for approval.")
         return
     table = Table(title="Orders that wait for approval (Asia/Shanghai)", title_justify="left")
     for title in ("order", "placed", "telephone", "why"):
@@ -46,13 +44,13 @@ def waiting(as_json: bool) -> None:
             moment(row["placed_at"]),
             row["masked_phone"],
             row["approval_reason"],
-            escape(row["buyer_id"] or "guest"),
+            row["buyer_id"] or "guest",
             row["channel"],
             row["payment_method"],
             yuan(row["total_fen"]),
         )
-    out.print(table)
-    click.echo("Decide each: farmgate orders approve ORD-… (or decline)")
+    show_table(table)
+    say("Decide each: farmgate orders approve ORD-… (or decline)")
 
 
 @command.command("approve")
@@ -75,8 +73,6 @@ def _decide(order: str, word: str, as_json: bool, done: str) -> None:
     client = connect(os.environ)
     decided: Any = client.post("orders", f"/orders/{find_order(client, order)}/{word}", {})
     if as_json:
-        click.echo(json.dumps(decided, ensure_ascii=False))
+        say_json(decided)
     else:
-        click.echo(
-            f"{decided['order_ref']} {done}. See its way: farmgate trace {decided['order_ref']}"
-        )
+        say(f"{decided['order_ref']} {done}. See its way: farmgate trace {decided['order_ref']}")

@@ -13,7 +13,7 @@ from farmgate.console import ask, say, say_json, show_json, show_table
 from farmgate.failures import Failed, Refused
 from farmgate.services import NAMES
 from farmgate.stations import moment
-from shared import strict_json
+from farmgate.typed import json_value
 
 SERVICE = click.option(
     "--service",
@@ -273,7 +273,7 @@ def _changes(given: tuple[str, ...]) -> dict[str, Any]:
         if not (path and is_there):
             raise click.UsageError(f"--set {each}: write PATH=VALUE, such as lines.0.quantity=500.")
         try:
-            changes[path] = strict_json.read(text.encode())
+            changes[path] = json_value(text)
         except ValueError:
             changes[path] = text
     return changes
@@ -281,7 +281,7 @@ def _changes(given: tuple[str, ...]) -> dict[str, Any]:
 
 def _data(file: TextIO) -> dict[str, Any]:
     try:
-        data = strict_json.read(file.read().encode())
+        data = json_value(file.read())
     except ValueError as error:
         raise click.UsageError(f"--data {file.name}: no JSON: {error}") from error
     if not isinstance(data, dict):

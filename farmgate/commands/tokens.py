@@ -1,6 +1,5 @@
 """`farmgate tokens`: bearer tokens for people and programs."""
 
-import json
 import os
 from pathlib import Path
 from uuid import UUID
@@ -8,11 +7,12 @@ from uuid import UUID
 import click
 
 from farmgate.client import connect, make_token
+from farmgate.console import check_written, say, say_json
 from farmgate.failures import Failed
-from farmgate.printing import say
 from farmgate.roles import BOUND_TO_SITES, ROLES, SCOPES
 from farmgate.services import NAMES
 from farmgate.stations import find_site
+from farmgate.typed import Whole
 from shared import keys
 from shared.config import Settings, read
 from shared.ids import new_id
@@ -56,7 +56,7 @@ def command() -> None:
     metavar="CODE",
     help="Binds the bearer to a site, by its code or id; may be repeated.",
 )
-@click.option("--days", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--days", type=Whole(1), default=30, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print token, id and the rest as JSON.")
 def issue(
     subject: str,
@@ -92,9 +92,10 @@ def issue(
         shown = {"subject": subject, "scopes": granted, "id": str(token_id), "token": token}
         if site_ids is not None:
             shown["site_ids"] = [str(site_id) for site_id in site_ids]
-        click.echo(json.dumps(shown))
+        say_json(shown)
     else:
-        click.echo(token)
+        say(token)
+    check_written()
 
 
 @command.command("revoke")

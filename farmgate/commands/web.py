@@ -11,7 +11,7 @@ from gunicorn.app.base import BaseApplication
 from farmgate.cli import PRIVATE
 from farmgate.services import NAMES, application_of, port_of
 from farmgate.typed import Whole
-from shared import watchdog
+from shared import addresses, watchdog
 from shared.config import Settings
 from shared.supervision import Stopping, supervise
 
@@ -81,7 +81,7 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
     Server(
         service,
         {
-            "bind": f"{host}:{port}",
+            "bind": addresses.place(host, port),
             "workers": workers,
             "threads": threads,
             "worker_class": "gthread",

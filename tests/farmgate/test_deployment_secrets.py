@@ -4,9 +4,11 @@ import json
 import os
 import stat
 
+import pika
 import psycopg
 import pytest
 from click.testing import CliRunner
+from sqlalchemy.engine import make_url
 
 from farmgate.backup.programs import address_of
 from farmgate.cli import main
@@ -172,3 +174,34 @@ def test_a_token_that_was_taken_back_is_taken_back_in_every_service(tmp_path, mo
         document = json.loads((tmp_path / service / "jwks.json").read_text())
         assert set(document["revoked"]["subjects"]) == {"tashi"}
         assert len(document["keys"]) == 1
+
+
+def test_a_password_of_any_characters_is_read_from_an_address_as_it_is(tmp_path):
+    own = "p@s:s/w#o?r%d &=卓"
+    for name in ("database-orders", "broker-orders", "broker-operator", "broker-topology"):
+        path = tmp_path / "operator" / "passwords" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(own, encoding="utf-8")
+    ensure(tmp_path, servers=Servers(databases=("db1:5432", "db2:5432")))
+
+    several = make_url((tmp_path / "orders" / "database_url").read_text())
+    broker = pika.URLParameters((tmp_path / "orders-worker" / "broker_url").read_text())
+    operator = management_of(
+        {
+            "FARMGATE_DATA": str(tmp_path / "operator"),
+            "FARMGATE_BROKER_URL": (tmp_path / "operator" / "broker_url").read_text(),
+        }
+    )
+
+    assert (several.password, several.query["host"]) == (own, ("db1:5432", "db2:5432"))
+    assert make_url(Servers().database_url("orders", own)).password == own
+    assert (broker.credentials.password, broker.virtual_host) == (own, "/")
+    assert operator._session.auth == ("operator", own)
+
+
+def test_the_management_api_of_a_broker_with_an_ipv6_address_is_found(tmp_path):
+    found = management_of(
+        {"FARMGATE_BROKER_URL": "amqp://u:p@[::1]:5672/a%2Fb", "FARMGATE_DATA": str(tmp_path)}
+    )
+
+    assert (found.base, found.vhost) == ("http://[::1]:15672", "a/b")

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from farmgate.cli import main
-from farmgate.typed import Seconds, Whole, Yuan
+from farmgate.typed import Seconds, Whole, Yuan, json_value
 
 #: Numbers to Python, or to people elsewhere; none of them is safe to guess.
 SLIPS = [
@@ -44,6 +44,18 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
 def test_what_is_no_number_is_refused(kind: Whole | Seconds, text: str) -> None:
     with pytest.raises(click.BadParameter):
         kind.convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e3", "NaN", "-Infinity", "1e400", "１０", "1_0", '{"a":1,"a":2}']
+)
+def test_json_that_is_typed_has_numbers_in_plain_digits(text: str) -> None:
+    with pytest.raises(ValueError):
+        json_value(text)
+
+
+def test_json_that_is_typed_is_read() -> None:
+    assert json_value('{"a": [12, 0.5, "1e3", null, true]}') == {"a": [12, 0.5, "1e3", None, True]}
 
 
 def test_numbers_are_read() -> None:

@@ -6,6 +6,7 @@ from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import click
 from rich.table import Table
@@ -14,6 +15,7 @@ from farmgate.client import connect
 from farmgate.console import WRONG, say, say_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.stations import find_device, moment, yuan
+from farmgate.typed import Whole, json_value
 from shared import strict_json
 
 #: Entries sent in one request; what orders takes.
@@ -76,7 +78,9 @@ def _next(entry: dict[str, Any]) -> str:
 
 
 @click.command("flagged")
-@click.option("--most", default=50, show_default=True, help="The newest, as many as this.")
+@click.option(
+    "--most", type=Whole(1), default=50, show_default=True, help="The newest, as many as this."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_flagged(most: int, as_json: bool) -> None:
     """List what counts and is odd, newest first: prices, clocks, refunds, names, telephones.
@@ -110,11 +114,11 @@ def list_flagged(most: int, as_json: bool) -> None:
 
 
 @click.command("settle")
-@click.argument("sale")
+@click.argument("sale", type=click.UUID)
 @click.argument("resolution", type=click.Choice(["cover", "lose"]))
 @click.option("--reason", required=True, help="Why, in a few words; it is kept.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def settle(sale: str, resolution: str, reason: str, as_json: bool) -> None:
+def settle(sale: UUID, resolution: str, reason: str, as_json: bool) -> None:
     """Decide the disputed SALE (its id, from `farmgate devices disputes`).
 
     cover: the goods are taken from what the device has left, from the site's free stock, or
@@ -129,11 +133,11 @@ def settle(sale: str, resolution: str, reason: str, as_json: bool) -> None:
 
 
 @click.command("acknowledge")
-@click.argument("entry")
+@click.argument("entry", type=click.UUID)
 @click.option("--note", required=True, help="What was found out; it is kept.")
 @click.option("--book-cash", is_flag=True, help="The money was given back: book it.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def acknowledge(entry: str, note: str, book_cash: bool, as_json: bool) -> None:
+def acknowledge(entry: UUID, note: str, book_cash: bool, as_json: bool) -> None:
     """Close a disputed ENTRY that concerns no stock: a void, a return, a parcel, an order.
 
     With --book-cash what a void or return gave back leaves the clerk's custody; it is refused
@@ -169,7 +173,7 @@ class Change(click.ParamType):
         changed: Any = text
         if name.endswith(":"):
             try:
-                changed = strict_json.read(text.encode())
+                changed = json_value(text)
             except ValueError:
                 self.fail(f"{text!r} is no JSON; for a text write NAME=TEXT.", param, ctx)
         for step in reversed(name.removesuffix(":").split(".")):
@@ -178,11 +182,11 @@ class Change(click.ParamType):
 
 
 @click.command("correct")
-@click.argument("entry")
+@click.argument("entry", type=click.UUID)
 @click.argument("changes", type=Change(), nargs=-1, required=True)
 @click.option("--note", required=True, help="How it is known; it is kept.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def correct(entry: str, changes: tuple[dict[str, Any], ...], note: str, as_json: bool) -> None:
+def correct(entry: UUID, changes: tuple[dict[str, Any], ...], note: str, as_json: bool) -> None:
     """Change fields of an ENTRY that nobody can read, and book it; or a label that is flagged.
 
     \b

@@ -10,6 +10,7 @@ from farmgate import run_file
 from farmgate.client import DEFAULT_URL, connect
 from farmgate.console import ask, say, say_json
 from farmgate.stations import find_device, find_site, moment
+from shared.addresses import check_http
 from shared.config import read
 
 
@@ -83,4 +84,4 @@ def _page() -> str:
     """Return where the till's page is, as far as this machine knows."""
     running = run_file.read(Path(read(os.environ, "FARMGATE_DATA", "var")))
     url = running.url if running else read(os.environ, "FARMGATE_URL", DEFAULT_URL)
-    return f"{url.rstrip('/')}/till"
+    return f"{check_http('FARMGATE_URL', url)}/till"

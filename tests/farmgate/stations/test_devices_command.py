@@ -502,3 +502,28 @@ def test_amounts_and_quantities_are_shown_for_people() -> None:
     assert (yuan(123_456), yuan(-5)) == ("¥1,234.56", "-¥0.05")
     assert quantities({"g": 1500, "piece": 3}) == "1,500 g, 3 pcs"
     assert quantities({}) == "–"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a?b=c", "a#b", "%2e%2e", ""])
+def test_an_id_that_is_none_leads_to_no_other_address(
+    farmgate: Callable[..., Result], name: str
+) -> None:
+    farmgate("devices", "settle", name, "lose", "--reason", "x", code=2)
+    farmgate("devices", "acknowledge", name, "--note", "x", code=2)
+    farmgate("parked", "show", name, code=2)
+    farmgate("trace", name, code=1)
+    shown = farmgate("devices", "show", name, code=1)
+
+    assert "There is no device" in shown.output
+
+
+def test_what_cannot_be_sent_is_refused_and_the_token_is_not_shown(
+    farmgate: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_text = farmgate("cash", "custody", "--clerk", "\udcff", code=1)
+    monkeypatch.setenv("FARMGATE_TOKEN", "very-secret\nX: y")
+    no_token = farmgate("cash", "custody", code=1)
+
+    assert "no text" in no_text.output
+    assert "FARMGATE_TOKEN" in no_token.output
+    assert "very-secret" not in no_token.output

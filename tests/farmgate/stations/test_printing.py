@@ -47,6 +47,7 @@ COMMANDS = (
     ("lots", "concerned", "{lot}"),
     ("devices", "rules"),
     ("devices", "disputes"),
+    ("orders", "waiting"),
     ("parked", "list"),
     ("parked", "list", "--all"),
     ("parked", "show", "{event}"),
