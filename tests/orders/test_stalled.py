@@ -13,7 +13,7 @@ from services.orders.use_cases.stalled import LATE
 from shared import clock, stalled
 from shared.config import Settings
 from shared.database import Database
-from shared.events import OrdersRelayStalled, OrderStalled, ShipmentPlanned
+from shared.events import OrdersRelayStalled, OrderStalled, ShipmentPlanned, ShipmentRecalled
 from shared.ids import new_id
 from shared.tables import Outbox, StalledCase
 
@@ -95,6 +95,41 @@ def test_an_order_that_has_its_shipment_waits_for_nobody_here(
     look()
 
     assert told() == []
+
+
+def test_an_order_that_asked_again_and_got_no_answer_is_told_although_it_has_a_shipment(
+    place: Any,
+    reserve: Any,
+    read_order: Any,
+    look: Any,
+    told: Any,
+    age: Any,
+    deliver: Any,
+    site_id: UUID,
+) -> None:
+    order_id, shipment_id = reserve(place()), new_id()
+    deliver(
+        ShipmentPlanned,
+        shipment_id=shipment_id,
+        shipment_ref="SHP-1",
+        order_id=order_id,
+        site_id=site_id,
+        promised_on=clock.today(),
+    )
+    (lot,) = read_order(order_id).lines[0].lots
+    ids = {name: UUID(lot[name]) for name in ("lot_id", "location_id", "producer_id")}
+    deliver(
+        ShipmentRecalled,
+        shipment_id=shipment_id,
+        order_id=order_id,
+        where="here",
+        lots=[lot | ids],
+    )
+    age(order_id)
+
+    look()
+
+    assert told() == ["undecided"]
 
 
 def test_an_order_that_no_operator_looks_at_is_told_as_that_and_not_as_catalogs_fault(

@@ -33,7 +33,7 @@ from shared.events import CHANNELS, PAYMENT_METHODS, UNITS
 
 #: Orders that another service has yet to answer; written out in the query as well, because an
 #: index for some rows serves only those who ask in the same words.
-UNPLANNED = text("shipment_id IS NULL AND state IN ('placed', 'confirmed')")
+UNPLANNED = text("(state = 'placed' OR (state = 'confirmed' AND shipment_id IS NULL))")
 #: Orders that hold stock and for which nothing is paid: see `phone_digest`.
 OPEN = text("phone_digest IS NOT NULL")
 #: Cancelled orders whose parcel logistics has yet to stop.
