@@ -4,6 +4,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from random import randrange
 from time import monotonic
 from uuid import uuid4
 
@@ -87,7 +88,7 @@ def an_order(shop: Client) -> dict:
                 "lines": [line],
                 "contact": {
                     "name": "示例买家",
-                    "phone": PHONE.format(1),
+                    "phone": PHONE.format(randrange(10_000)),
                     "address": "示例路1号",
                     "language": "zh",
                 },
