@@ -101,6 +101,7 @@ def test_a_recalled_lot_names_orders_parcels_buyers_counter_sales_and_devices(
         orders = {each["order_id"]: each for each in found["orders"]}
         return bool(
             found["station_sales"]
+            and {taken["order_id"], waiting["order_id"]} <= orders.keys()
             and orders[taken["order_id"]]["warning"] == "sent"
             and orders[waiting["order_id"]]["order"]["state"] == "rejected"
         )
