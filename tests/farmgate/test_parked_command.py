@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -35,15 +36,29 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
         yield made
 
 
-@pytest.fixture
-def logistics(system: Processes) -> Iterator[Database]:
-    """The database in which events are parked here; it ends with none, and no deed."""
-    database = Database(Settings.from_environment("logistics", system.environment).database_url)
+@contextmanager
+def parking_in(service: str, system: Processes) -> Iterator[Database]:
+    """Open the database of a service; it ends with no parked event, and no deed."""
+    database = Database(Settings.from_environment(service, system.environment).database_url)
     yield database
     with database.sessions.begin() as session:
         session.execute(delete(Parked))
         session.execute(delete(ParkedAction))
     database.close()
+
+
+@pytest.fixture
+def logistics(system: Processes) -> Iterator[Database]:
+    """The database in which events are parked here."""
+    with parking_in("logistics", system) as database:
+        yield database
+
+
+@pytest.fixture
+def catalog(system: Processes) -> Iterator[Database]:
+    """Another one."""
+    with parking_in("catalog", system) as database:
+        yield database
 
 
 @pytest.fixture
@@ -180,16 +195,13 @@ def test_wrong_usage_says_what_to_name(run: Run) -> None:
 
 
 def test_an_event_parked_in_two_services_is_named_by_its_service(
-    run: Run, system: Processes, logistics: Database
+    run: Run, logistics: Database, catalog: Database
 ) -> None:
     event_id = park(logistics)
-    url = Settings.from_environment("catalog", system.environment).database_url
-    catalog = Database(url)
     with logistics.readers() as reader, catalog.sessions.begin() as session:
         row = reader.get(Parked, event_id)
         assert row is not None
         parked.park(session, decode(row.body), "handler_failed", None, "dead")
-    catalog.close()
 
     assert "catalog and logistics" in run("show", str(event_id), code=1).output.replace("\n", " ")
     run("discard", str(event_id), "--why", "a test", "--yes", "--service", "catalog")
