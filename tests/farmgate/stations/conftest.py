@@ -65,8 +65,8 @@ def world(client: Client) -> dict[str, Any]:
 
 
 @pytest.fixture
-def lot(client: Client, world: dict[str, Any]) -> dict[str, str]:
-    """A released lot with 20 packs at the centre."""
+def lot(client: Client, world: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """A released lot with 20 packs at the centre; no other test finds what is left of it."""
     code = f"HONEY-{uuid4().hex[:8]}"
     recorded = client.post(
         "catalog",
@@ -89,7 +89,9 @@ def lot(client: Client, world: dict[str, Any]) -> dict[str, str]:
             "quantity": 20 * PACK,
         },
     )
-    return {"code": code, "lot_id": recorded["lot_id"]}
+    yield {"code": code, "lot_id": recorded["lot_id"]}
+    if client.get("catalog", f"/lots/{recorded['lot_id']}")["status"] == "released":
+        client.post("catalog", f"/lots/{recorded['lot_id']}/hold", {"reason": "the test is over"})
 
 
 @pytest.fixture
