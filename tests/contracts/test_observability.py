@@ -20,6 +20,7 @@ from services.orders import gauges as orders_gauges
 from shared import metrics
 from shared.config import Settings
 from shared.metric_files import ROOM
+from tests.support.serving import missing
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 #: What a sample's name may have more than its metric's.
@@ -111,11 +112,9 @@ def test_our_metrics_are_registered_where_they_are_shown() -> None:
     assert {"farmgate_orders_of_a_day", "farmgate_allotted_stock"} <= registered
 
 
-@pytest.mark.skipif(
-    shutil.which("promtool") is None,
-    reason="promtool is not installed (apt-get install prometheus)",
-)
 def test_prometheus_itself_accepts_the_rules() -> None:
+    if shutil.which("promtool") is None:
+        missing("promtool, of Prometheus,")
     done = subprocess.run(
         ["promtool", "check", "rules", DEPLOY / "prometheus" / "alerts.yml"],
         capture_output=True,
