@@ -28,6 +28,7 @@ def kind_of(data: bytes, encoding: str | None, separator: str | None) -> str | N
 
     Raises:
         NotCsv: it is a workbook, or its encoding cannot be told.
+        WrongEncoding: it is not in the one that is named.
     """
     by_column = {kind.column: name for name, kind in KINDS.items()}
     names = header(data, by_column, Form(encoding, separator))

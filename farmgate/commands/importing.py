@@ -10,7 +10,7 @@ from farmgate.client import connect
 from farmgate.console import err, out, say, say_json
 from farmgate.failures import Failed, Refused
 from farmgate.spreadsheets import KINDS, kind_of
-from shared.spreadsheets import CODECS, MOST_BYTES, SEPARATORS, NotCsv
+from shared.spreadsheets import CODECS, MOST_BYTES, SEPARATORS, NotCsv, WrongEncoding
 
 #: Seconds that the largest file may take, and within which the answer is asked for again.
 SECONDS, PATIENCE = 130, 600
@@ -52,7 +52,7 @@ def command(
         raise Failed(f"The file is larger than {MOST_BYTES // 1024 // 1024} MB; split it.")
     try:
         kind = kind or kind_of(data, encoding, separator)
-    except NotCsv as error:
+    except (NotCsv, WrongEncoding) as error:
         raise Failed(error.detail) from error
     if kind is None:
         raise Failed(

@@ -6,6 +6,7 @@ HTTP schemas each one is, so that a value means the same in a file and in JSON.
 
 from shared.spreadsheets.encodings import CODECS as CODECS
 from shared.spreadsheets.encodings import NotCsv as NotCsv
+from shared.spreadsheets.encodings import WrongEncoding as WrongEncoding
 from shared.spreadsheets.outcome import Change as Change
 from shared.spreadsheets.outcome import ImportRefused as ImportRefused
 from shared.spreadsheets.outcome import LineError as LineError

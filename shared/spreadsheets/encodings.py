@@ -2,7 +2,7 @@
 
 import codecs
 
-from shared.errors import BadRequest
+from shared.errors import BadRequest, Unprocessable
 
 #: The names that a client may give, and the codec of each. GB18030 holds GBK, and GBK GB 2312.
 CODECS = {
@@ -25,11 +25,16 @@ class NotCsv(BadRequest):
     """Raised when a file is no CSV, or in an encoding that cannot be told; says what to do."""
 
 
+class WrongEncoding(Unprocessable):
+    """Raised when a file is not in the encoding that is named for it."""
+
+
 def codec_of(data: bytes, named: str | None = None) -> str:
     """Return the codec of a file: the one that is named, or else the one its bytes tell.
 
     Raises:
-        NotCsv: it is a workbook, or its encoding cannot be told, or is not the one named.
+        NotCsv: it is a workbook, or its encoding cannot be told.
+        WrongEncoding: it is not in the one that is named.
     """
     if data.startswith(_WORKBOOKS):
         raise NotCsv("The file is a workbook, not CSV. Save it as `CSV UTF-8` and send that.")
@@ -42,7 +47,9 @@ def codec_of(data: bytes, named: str | None = None) -> str:
     if named is not None:
         codec = (wide or "utf-16-le") if named == "utf-16" else CODECS[named]
         if not _decodes(data, codec):
-            raise NotCsv(f"The file is not in {named}. Leave the encoding out or name another.")
+            raise WrongEncoding(
+                f"The file is not in {named}. Leave the encoding out or name another."
+            )
         return codec
     guesses = ("utf-8-sig", "gb18030") if wide is None else (wide,)
     for codec in guesses:

@@ -87,6 +87,7 @@ def read(data: bytes, columns: Mapping[str, Column], form: Form) -> Sheet:
 
     Raises:
         NotCsv: it is a workbook, or its encoding cannot be told.
+        WrongEncoding: it is not in the one that is named.
     """
     sheet, line, names, records = _begin(data, columns, form)
     if not sheet.errors:
@@ -101,6 +102,7 @@ def header(data: bytes, known: Collection[str], form: Form) -> list[str]:
 
     Raises:
         NotCsv: it is a workbook, or its encoding cannot be told.
+        WrongEncoding: it is not in the one that is named.
     """
     return _begin(data, known, form)[2]
 

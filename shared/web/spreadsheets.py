@@ -47,6 +47,7 @@ def sheet(
 
     Raises:
         NotCsv: it is not sent as CSV, or is none.
+        WrongEncoding: it is not in the encoding that is named.
     """
     if request.mimetype not in ("text/csv", "text/tab-separated-values"):
         raise NotCsv("Send the file with Content-Type: text/csv.")
