@@ -50,6 +50,8 @@ class Partner:
     def start(self) -> "subprocess.Popen[bytes]":
         """Run the subscriber, as its README says."""
         with (self.folder / "log").open("ab") as log:
+            log.write(b"\n")  # one that was killed may have left half a line
+            log.flush()
             process = subprocess.Popen(
                 [sys.executable, PROGRAM, self.url, self.told["name"], self.folder / "events.db"],
                 env=os.environ | {"FARMGATE_PASSWORD": self.told["password"]},
