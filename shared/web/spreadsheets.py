@@ -1,10 +1,12 @@
 """Routes that take and give CSV files: their limits, how they are documented, what they answer."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any, cast
 
 from flask import Response, request
 from marshmallow import fields, validate
+from sqlalchemy.orm import Session
 
 from shared.schemas import RequestSchema, ResponseSchema
 from shared.spreadsheets import (
@@ -14,11 +16,14 @@ from shared.spreadsheets import (
     Column,
     Form,
     NotCsv,
+    Outcome,
     Sheet,
     read,
     write,
 )
-from shared.web.access import large
+from shared.web.access import large, scope
+from shared.web.requests import Blueprint
+from shared.web.transactions import idempotent, reading
 
 #: What every description of such routes says.
 GUIDE = (
@@ -31,16 +36,61 @@ GUIDE = (
 #: Seconds for 20,000 rows that are all new, on a busy machine; a quiet one needs a quarter.
 SECONDS = 120
 
-#: Let a route take a file.
-takes_file = large(MOST_BYTES, SECONDS)
+Import = Callable[[Sheet, bool], Outcome]
+Rows = Callable[[Session], Iterable[Sequence[Any]]]
 
 
-def file(*lines: str) -> dict[str, Any]:
-    """Return how the document explains a file: by an example, since no schema describes CSV."""
-    return {"required": True, "content": {"text/csv": {"example": "\n".join((*lines, ""))}}}
+def importing(
+    blp: Blueprint, kind: str, needs: str, columns: Mapping[str, Column], example: str
+) -> Callable[[Import], Callable[..., Outcome]]:
+    """Make a function of a sheet and `dry_run` the route `POST /imports/<kind>`.
+
+    The file is read before the function opens its transaction. `example` is a row: no schema
+    describes CSV. The route raises what `_sheet` raises.
+    """
+    lines = "\n".join((",".join(columns), example, ""))
+    body = {"required": True, "content": {"text/csv": {"example": lines}}}
+
+    def decorate(work: Import) -> Callable[..., Outcome]:
+        @blp.post(f"/imports/{kind}")
+        @scope(needs)
+        @large(MOST_BYTES, SECONDS)
+        @idempotent
+        @blp.arguments(ImportRequest, location="query")
+        @blp.response(200, ImportResponse)
+        @blp.doc(requestBody=body)
+        @wraps(work)
+        def route(import_in: dict[str, Any]) -> Outcome:
+            dry_run = import_in.pop("dry_run")
+            return work(_sheet(columns, **import_in), dry_run)
+
+        return cast(Callable[..., Outcome], route)
+
+    return decorate
 
 
-def sheet(
+def exporting(
+    blp: Blueprint, kind: str, needs: str, columns: Iterable[str]
+) -> Callable[[Rows], Callable[..., Response]]:
+    """Make a function that reads rows the route `GET /exports/<kind>.csv`, a file to save."""
+
+    def decorate(rows: Rows) -> Callable[..., Response]:
+        @blp.get(f"/exports/{kind}.csv")
+        @scope(needs)
+        @blp.response(200, content_type="text/csv", schema={"type": "string"})
+        @wraps(rows)
+        def route() -> Response:
+            with reading() as session:
+                content = write(columns, rows(session))
+            headers = {"Content-Disposition": f'attachment; filename="{kind}.csv"'}
+            return Response(content, mimetype="text/csv", headers=headers)
+
+        return cast(Callable[..., Response], route)
+
+    return decorate
+
+
+def _sheet(
     columns: Mapping[str, Column], encoding: str | None, separator: str | None, dates: Any
 ) -> Sheet:
     """Return what the present request's file says.
@@ -52,12 +102,6 @@ def sheet(
     if request.mimetype not in ("text/csv", "text/tab-separated-values"):
         raise NotCsv("Send the file with Content-Type: text/csv.")
     return read(request.get_data(), columns, Form(encoding, separator, dates))
-
-
-def answer(columns: Iterable[str], rows: Iterable[Sequence[Any]], name: str) -> Response:
-    """Return rows as a file to save."""
-    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return Response(write(columns, rows), mimetype="text/csv", headers=headers)
 
 
 class ImportRequest(RequestSchema):
