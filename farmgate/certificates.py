@@ -7,7 +7,6 @@ this gateway's certificate, and the gateway cannot read it.
 """
 
 import ipaddress
-import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from farmgate.failures import Failed
+from shared.files import write_whole
 
 #: As long as browsers accept one of a local authority: 398 days, less one for clocks.
 SERVER_FOR = timedelta(days=397)
@@ -48,9 +48,9 @@ def give(gateway: Path, certificate: Path, key: Path) -> datetime:
         raise Failed(f"The certificate or its key cannot be used: {error}.") from error
     if _public(loaded.public_key()) != _public(first.public_key()):
         raise Failed("The key is not that of the certificate; give both files of one pair.")
-    _write(gateway / CERTIFICATE, chain, 0o444)
-    _write(gateway / KEY, secret, 0o400)
-    _write(gateway / GIVEN, b"", 0o444)
+    write_whole(gateway / CERTIFICATE, chain, 0o444)
+    write_whole(gateway / KEY, secret, 0o400)
+    write_whole(gateway / GIVEN, b"", 0o444)
     (gateway / AUTHORITY).unlink(missing_ok=True)
     return first.not_valid_after_utc
 
@@ -72,9 +72,9 @@ def ensure(gateway: Path, authority: Path, names: Sequence[str]) -> datetime:
         if present is not None and _serves(present, ca, names, moment):
             return present.not_valid_after_utc
         certificate, key = _signed(ca, ca_key, names, moment)
-        _write(gateway / AUTHORITY, _pem(ca), 0o444)
-        _write(gateway / KEY, _secret(key), 0o400)
-        _write(gateway / CERTIFICATE, _pem(certificate), 0o444)
+        write_whole(gateway / AUTHORITY, _pem(ca), 0o444)
+        write_whole(gateway / KEY, _secret(key), 0o400)
+        write_whole(gateway / CERTIFICATE, _pem(certificate), 0o444)
     except OSError as error:
         raise Failed(f"Certificates cannot be written: {error}.") from error
     return certificate.not_valid_after_utc
@@ -127,8 +127,8 @@ def _authority(
         .add_extension(_usage(signs=True), critical=True)
         .sign(made, hashes.SHA256())
     )
-    _write(key, _secret(made), 0o400)
-    _write(certificate, _pem(ca), 0o444)
+    write_whole(key, _secret(made), 0o400)
+    write_whole(certificate, _pem(ca), 0o444)
     return ca, made
 
 
@@ -214,18 +214,3 @@ def _secret(key: ec.EllipticCurvePrivateKey) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        # Whatever the process takes from modes: the gateway's user reads what is public.
-        os.fchmod(descriptor, mode)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

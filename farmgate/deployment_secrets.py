@@ -19,6 +19,7 @@ from farmgate.failures import Failed
 from farmgate.management import AMQP_PORT, MANAGEMENT_FILE, MANAGEMENT_PORT
 from farmgate.services import NAMES
 from shared import addresses, keys
+from shared.files import write_whole
 
 #: The database server's own administrator.
 SUPERUSER = "postgres"
@@ -136,15 +137,7 @@ def _write(path: Path, text: str) -> None:
     with suppress(FileNotFoundError):
         if path.read_text(encoding="utf-8") == text:
             return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    write_whole(path, text.encode())
 
 
 def _protect(folder: Path, owner: int | None) -> None:

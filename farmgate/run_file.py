@@ -5,6 +5,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from shared.files import write_whole
+
 
 @dataclass
 class Run:
@@ -25,10 +27,8 @@ def path(data: Path) -> Path:
 
 
 def write(data: Path, run: Run) -> None:
-    """Write the file, whole or not at all."""
-    new = path(data).with_suffix(".new")
-    new.write_text(json.dumps(asdict(run), indent=2) + "\n", encoding="utf-8")
-    new.replace(path(data))
+    """Write the file."""
+    write_whole(path(data), (json.dumps(asdict(run), indent=2) + "\n").encode())
 
 
 def remove(data: Path) -> None:

@@ -5,12 +5,14 @@ does without the pair: it names that issuer's public keys by `FARMGATE_JWKS`.
 """
 
 import base64
+import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_IMODE
 from time import time
 from typing import Any
 from uuid import UUID
@@ -18,6 +20,7 @@ from uuid import UUID
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
+from shared.files import write_whole
 from shared.ids import new_id
 
 #: RFC 9864's name of the algorithm that RFC 8037 called EdDSA, over this curve.
@@ -95,21 +98,30 @@ def revoke(
         ValueError: the key set cannot be read.
     """
     path, moment = data / "keys" / "jwks.json", time()
-    document = json.loads(path.read_text(encoding="utf-8"))
-    member = document.get("revoked", {})
     added = {"ids": token_ids, "subjects": subjects}
-    document["revoked"] = {
-        kind: {
-            name: at
-            for name, at in (member.get(kind, {}) | dict.fromkeys(added[kind], moment)).items()
-            if at > moment - longest_seconds
+    with _alone_in(path.parent):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        member = document.get("revoked", {})
+        document["revoked"] = {
+            kind: {
+                name: at
+                for name, at in (member.get(kind, {}) | dict.fromkeys(added[kind], moment)).items()
+                if at > moment - longest_seconds
+            }
+            for kind in added
         }
-        for kind in added
-    }
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    draft.write_text(json.dumps(document), encoding="utf-8")
-    draft.chmod(path.stat().st_mode)
-    draft.replace(path)
+        write_whole(path, json.dumps(document).encode(), S_IMODE(path.stat().st_mode))
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process changes the folder: of two at once, one word would be lost."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the system releases it, however the process ends
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _signing_key(data: Path) -> OKPKey:

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from time import time
@@ -547,6 +548,18 @@ def test_a_revocation_is_forgotten_when_its_tokens_have_run_out(settings: Settin
     assert set(document["revoked"]["ids"]) == {"last"}
     assert document["revoked"]["subjects"] == {}
     assert len(document["keys"]) == 1
+
+
+def test_revocations_at_the_same_moment_all_count(
+    settings: Settings, in_threads: Callable[..., list[Any]]
+) -> None:
+    def revoke(number: int) -> None:
+        keys.revoke(settings.data, [f"token-{number}"], [], 3600)
+
+    in_threads([partial(revoke, number) for number in range(20)])
+
+    document = json.loads((settings.data / "keys" / "jwks.json").read_text())
+    assert len(document["revoked"]["ids"]) == 20
 
 
 def test_a_key_set_whose_revocations_cannot_be_read_changes_nothing(

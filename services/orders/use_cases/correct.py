@@ -114,8 +114,8 @@ def _let_count(session: Session, entry: TillEntry, read: Read, limits: Limits) -
 
 
 def _rename(session: Session, entry: TillEntry, typed: Any) -> None:
-    clerk = words(typed, MOST_CLERK)
-    if clerk is None or clerk != words(typed, MOST_CLERK + 1):
+    clerk = words(typed, MOST_CLERK + 1)
+    if clerk is None or len(clerk) > MOST_CLERK:
         raise StillUnreadable(f"clerk must be text of 1 to {MOST_CLERK} characters.")
     told = session.scalars(
         select(TillEntry).where(
