@@ -4,7 +4,7 @@
 and its workers (pytest-xdist) use the same ones: each test gets databases and a virtual host of its
 own. A test that kills, stops or alarms the broker is marked `harms_broker`; all such tests run in
 one worker, on a broker of their own. Without `--servers` (and without `TEST_POSTGRES_URL`), tests
-that need a server are skipped at home and fail in CI.
+that need a server, a browser or a whole system are skipped at home and fail in CI.
 """
 
 import gc
@@ -133,6 +133,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.xdist_group("harms_broker"))
     if item.config.getoption("--long") and "long" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.long)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not item.config.getoption("--servers"):
+        # They need none, but minutes: a plain `pytest` is for between two thoughts.
+        for name, what in {"browser": "time for a browser", "system": "time for a system"}.items():
+            if item.get_closest_marker(name):
+                missing(what)
 
 
 def pytest_collection_finish() -> None:
