@@ -3,9 +3,9 @@
 Source: IETF draft-ietf-httpapi-idempotency-key-header-07. Missing key 400, the same key with
 another request 422, the first one still running 409, otherwise the stored answer again.
 
-An answer can hold a secret that is given out once, or an address. So neither answers nor keys are
-stored as they are: the key and the request give the name under which an answer is found and the
-key that opens it (docs/decisions/0014). Who reads the table or a backup has neither.
+An answer can hold a secret that is given out once, or an address, so no answer is stored in plain
+text, and no Idempotency-Key. From key and request come the name that an answer is stored under and
+the secret that seals it (docs/decisions/0014). A reader of the table or of a backup has neither.
 """
 
 import hashlib

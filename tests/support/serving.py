@@ -137,7 +137,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if not item.config.getoption("--servers"):
-        # They need none, but minutes: a plain `pytest` is for between two thoughts.
+        # They take minutes, and a plain `pytest` should take less than two.
         for name, what in {"browser": "time for a browser", "system": "time for a system"}.items():
             if item.get_closest_marker(name):
                 missing(what)

@@ -1,7 +1,7 @@
 """What a lot that is held, recalled or released again means for the shipments that carry it.
 
-A hold stops them where they are. A recall is for good: what has not left waits for other lots,
-what is on its way comes back, and of what its buyer has the world is told.
+A hold stops them where they are. A recall is final: a parcel that has not left waits for other
+lots, one on its way comes back, and one that its buyer has is announced.
 """
 
 from collections import defaultdict
@@ -80,7 +80,7 @@ def call_off(session: Session, shipment: Shipment, lines: Iterable[ShipmentLine]
 
 
 def warn(session: Session, shipment: Shipment) -> None:
-    """Publish of a locked shipment that its buyer got from a cut-off till what is recalled."""
+    """Publish that a cut-off till gave recalled goods of a locked shipment to the buyer."""
     lines = session.scalars(
         select(ShipmentLine)
         .join(StoppedLot, StoppedLot.lot_id == ShipmentLine.lot_id)

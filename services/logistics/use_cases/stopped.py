@@ -40,8 +40,8 @@ def note_status(session: Session, lot_id: UUID, status: LotStatus) -> bool:
 def lock_lots(session: Session, lot_ids: Iterable[UUID]) -> None:
     """Lock and load in one statement what is known of these lots. For the consumer only.
 
-    Whoever operates shipments reads it with the shipment locked: to lock both in two orders
-    could let the two wait for each other.
+    A request locks its shipment and only reads these rows: if it locked both, in the other order,
+    the two could deadlock.
     """
     lock_rows(session, StoppedLot.lot_id, lot_ids)
 

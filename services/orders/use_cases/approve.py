@@ -18,7 +18,7 @@ from shared.rows import take_turns
 NOT_APPROVED, WITHDRAWN = "not_approved", "withdrawn"
 
 
-#: What waits for approval holds nothing yet. It counts as an order, or it could be piled up.
+#: An order that waits for approval holds no goods yet, so it adds no value; it adds to the number.
 _HELD_FEN = case((WAITING_FOR_APPROVAL, 0), else_=Order.total_fen)
 
 
@@ -31,9 +31,9 @@ class NothingToApprove(Conflict):
 
 
 def take_turns_of(session: Session, phones: Iterable[str], buyer_id: str | None = None) -> None:
-    """Let the placements of one buyer, and those with one telephone, go one by one.
+    """Let placements of one buyer, or with one telephone, wait for each other.
 
-    Else two at once would both be the last allowed.
+    Else two at the same moment could both pass the limit.
     """
     names = {f"holds/phone/{people.phone_digest(phone).hex()}" for phone in phones}
     take_turns(session, *names, *([f"holds/{buyer_id}"] if buyer_id else []))
@@ -44,9 +44,8 @@ def approval_needed(
 ) -> str | None:
     """Return why a new order needs an operator's approval, or None.
 
-    `for_others` is whether its caller's own allowance counts, too. It is counted without waiting
-    for the same caller's other placements, which a busy shop could not bear: of two at once, both
-    may be its last.
+    `for_others` is whether its caller's own allowance counts, too. A caller's orders are counted
+    without a lock, on which a busy shop's orders would queue: two at once may both pass.
     """
     # Orders of the same upload are not counted before they are written.
     session.flush()

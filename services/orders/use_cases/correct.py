@@ -54,9 +54,9 @@ def correct(
     """Change fields of an entry by a JSON merge patch (RFC 7396), and let it count once.
 
     An unreadable entry has the effect that it would have had when it came, and so have the voids
-    and returns that were disputed for its sake. Of one that was read, only labels that it is
-    flagged for change: a clerk, and with it all entries of the shift under that name, with their
-    cash; the contact of an order, which is told anew. What the till sent is kept.
+    and returns that were disputed for its sake. Of an entry that was read, only a flagged label
+    changes: the clerk, in all entries of the shift under that name, with their cash; or the
+    contact of an order, which is published again. What the till sent is kept.
 
     Raises:
         EntryNotFound: there is none.
