@@ -131,6 +131,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     if item.get_closest_marker("harms_broker"):
         item.add_marker(pytest.mark.xdist_group("harms_broker"))
+    if "system" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.system)
     if item.config.getoption("--long") and "long" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.long)
 
