@@ -135,8 +135,6 @@ def trace_order(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
     """Show what notifications knows of an order: its messages, and what they wait for."""
     with reading() as session:
         messages = use_cases.messages_of(session, order_id)
-        subjects = [f"order/{order_id}", *query["subject"]]
-        subjects += [f"message/{message.id}" for message in messages]
         return {
             "service": "notifications",
             "state": {f"{m.template} to {m.recipient}": m.status for m in messages},
@@ -148,7 +146,7 @@ def trace_order(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
                 for m in messages
                 if m.due_at is not None
             ],
-            **facts(session, subjects),
+            **facts(session, [f"order/{order_id}", *query["subject"]]),
         }
 
 

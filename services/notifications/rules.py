@@ -197,7 +197,7 @@ def cap_of(wishes: Wishes, limits: Limits, *, trusted: bool) -> Cap:
     return min(caps, key=lambda cap: cap.messages)
 
 
-#: Why a message is suppressed that its own reader does not want; operators need not hear of it.
+#: Why a message is suppressed that its own reader does not want.
 SWITCHED_OFF, WISHED_CAP = "switched_off", "wished_cap"
 #: Kinds of numbers that somebody is paid for, at the sender's cost, or that no person answers.
 _COSTLY = frozenset(

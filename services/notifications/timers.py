@@ -1,7 +1,6 @@
 """Work by the clock: send what is due, erase what is of no use. Edges: they open transactions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from time import monotonic, time_ns
 
 import phonenumbers
@@ -68,7 +67,8 @@ def run_send(database: Database, settings: Settings) -> bool:
         if outgoing:
             began_ns = time_ns()
             results = hand_over(ways, outgoing)
-            outgoing = [trace(*each, began_ns) for each in zip(outgoing, results, strict=True)]
+            for each, answers in zip(outgoing, results, strict=True):
+                trace(each, answers, began_ns)
             with database.sessions.begin() as session:
                 use_cases.record_attempts(session, outgoing, results)
     return True
@@ -85,10 +85,10 @@ def hand_over(ways: Sequence[Channel], outgoing: Sequence[Outgoing]) -> list[dic
     return results
 
 
-def trace(each: Outgoing, answers: Mapping[str, Result], began_ns: int) -> Outgoing:
-    """Add a span of one message's hand-over, which what follows from it names as its cause."""
+def trace(each: Outgoing, answers: Mapping[str, Result], began_ns: int) -> None:
+    """Add a span of one message's hand-over."""
     missing = [answer.reason for answer in answers.values() if answer.reason]
-    traceparent = tracing.ended(
+    tracing.ended(
         "notifications",
         f"message {each.template}",
         "producer",
@@ -101,7 +101,6 @@ def trace(each: Outgoing, answers: Mapping[str, Result], began_ns: int) -> Outgo
         began_ns=began_ns,
         failed=missing[0] if missing else None,
     )
-    return replace(each, traceparent=traceparent)
 
 
 def run_erase(database: Database, settings: Settings) -> bool:

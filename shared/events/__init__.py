@@ -34,10 +34,6 @@ from shared.events.money import (
     PaymentFailed,
     PaymentRefunded,
 )
-from shared.events.people import (
-    MessageFailed,
-    MessageSent,
-)
 from shared.events.place import (
     EnterpriseContactGiven,
     EnterpriseRegistered,
@@ -162,8 +158,6 @@ EVENTS: tuple[type[Event], ...] = (
     ParcelHandedOver,
     HandOverRefused,
     CashRemitted,
-    MessageSent,
-    MessageFailed,
     OrderStalled,
     ApprovalStalled,
     ShipmentStalled,

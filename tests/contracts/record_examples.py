@@ -79,7 +79,6 @@ WORDS: dict[str, Any] = {
     "station_sale_disputed.reason": "beyond_grant",
     "allotment_overdrawn.reason": "beyond_grant",
     "hand_over_refused.reason": "wrong-code",
-    "message_failed.reason": "attempts_used_up",
     "resolution": "covered",
 }
 PLAIN: dict[str, Any] = {

@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from shared import errors, keys, outbox, web
 from shared.config import Settings
 from shared.database import Database
-from shared.events import MessageSent
+from shared.events import StockReleased
 from shared.ids import new_id
 from shared.paging import Page, PageRequest, page, page_of
 from shared.tables import NAMING, MessagingBase
@@ -109,9 +109,7 @@ def blueprint_of(door: Door) -> Blueprint:
                 door.meanwhile = None
             session.add(thing)
             session.flush()
-            outbox.record(
-                session, MessageSent, thing, message_id=thing.id, template="x", cause_id=thing.id
-            )
+            outbox.record(session, StockReleased, thing, order_id=thing.id, reason="expired")
             trouble = thing.name if door.names_mean_trouble else ""
             if trouble == "hold":
                 door.inside.set()
@@ -167,14 +165,7 @@ def blueprint_of(door: Door) -> Blueprint:
             with transaction() as session:
                 thing = Thing(id=new_id(), name="caught", grams=1, version=0)
                 session.add(thing)
-                outbox.record(
-                    session,
-                    MessageSent,
-                    thing,
-                    message_id=thing.id,
-                    template="x",
-                    cause_id=thing.id,
-                )
+                outbox.record(session, StockReleased, thing, order_id=thing.id, reason="expired")
                 session.flush()
                 raise TooHeavy("Take less.")
         except TooHeavy:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from shared import embedded, outbox
 from shared.database import Database
-from shared.events import EnterpriseRegistered, OrderPaid
+from shared.events import OrderPaid, StockReleased
 from shared.handling import Handling
 from shared.service import Service
 from shared.tables import Outbox, Parked
@@ -194,9 +194,7 @@ def test_after_an_orderly_end_nothing_is_suspected(
 
 def test_what_nobody_listens_to_gets_its_position(sender: Database, receiver: Database) -> None:
     with sender.sessions.begin() as session:
-        outbox.record(
-            session, EnterpriseRegistered, Aggregate(), enterprise_id=uuid4(), roles=["producer"]
-        )
+        outbox.record(session, StockReleased, Aggregate(), order_id=uuid4(), reason="expired")
 
     assert run(sender, receiver) == 0
 

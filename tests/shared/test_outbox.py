@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared import outbox, tracing
 from shared.database import Database
-from shared.events import MessageSent
+from shared.events import StockReleased
 from shared.ids import new_id
 from shared.rows import locked
 from shared.tables import Outbox
@@ -31,14 +31,7 @@ def an_effect() -> Effect:
 
 
 def tell(session: Session, effect: Effect) -> None:
-    outbox.record(
-        session,
-        MessageSent,
-        effect,
-        message_id=effect.effect_id,
-        template="x",
-        cause_id=effect.event_id,
-    )
+    outbox.record(session, StockReleased, effect, order_id=effect.effect_id, reason="expired")
 
 
 def rows(database: Database) -> list[Outbox]:
@@ -54,8 +47,8 @@ def test_change_and_event_commit_together(database: Database) -> None:
         tell(session, effect)
 
     assert [(row.subject, row.sequence, row.position) for row in rows(database)] == [
-        (f"message/{effect.effect_id}", 1, None),
-        (f"message/{effect.effect_id}", 2, None),
+        (f"order/{effect.effect_id}", 1, None),
+        (f"order/{effect.effect_id}", 2, None),
     ]
     assert effect.version == 2
 
@@ -147,10 +140,10 @@ def test_an_event_says_what_caused_it(database: Database) -> None:
 
 def test_a_broken_fact_is_refused_where_it_is_recorded(database: Database) -> None:
     with (
-        pytest.raises(ValueError, match="MessageSent"),
+        pytest.raises(ValueError, match="StockReleased"),
         database.sessions.begin() as session,
     ):
-        outbox.record(session, MessageSent, an_effect(), message_id=UUID(int=1))
+        outbox.record(session, StockReleased, an_effect(), order_id=UUID(int=1))
 
     assert rows(database) == []
 

@@ -23,7 +23,7 @@ from shared.consumer import consume
 from shared.database import Database
 from shared.dead_letters import drain
 from shared.envelope import decode
-from shared.events import EnterpriseRegistered, OrderPaid
+from shared.events import OrderPaid, StockReleased
 from shared.handling import Handling
 from shared.relay import Refused, Relay
 from shared.store import Store
@@ -169,9 +169,7 @@ def test_an_event_nobody_listens_to_gets_its_position_and_is_not_sent(
     vhost: str, sender: Database
 ) -> None:
     with sender.sessions.begin() as session:
-        outbox.record(
-            session, EnterpriseRegistered, Aggregate(), enterprise_id=uuid4(), roles=["producer"]
-        )
+        outbox.record(session, StockReleased, Aggregate(), order_id=uuid4(), reason="expired")
 
     with running(relaying(sender, vhost)) as failures:
         wait_until(lambda: positions(sender) == [1], 20, "its position")

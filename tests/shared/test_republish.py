@@ -13,7 +13,7 @@ from shared import outbox, topology
 from shared.clock import now
 from shared.consumer import consume
 from shared.database import Database
-from shared.events import EnterpriseRegistered, OrderPaid
+from shared.events import OrderPaid, StockReleased
 from shared.handling import Handling
 from shared.relay import Refused, Relay
 from shared.republish import republish
@@ -68,9 +68,7 @@ def record(database: Database, aggregates: dict[UUID, Aggregate], times: int) ->
 
 def record_feed_only(database: Database) -> None:
     with database.sessions.begin() as session:
-        outbox.record(
-            session, EnterpriseRegistered, Aggregate(), enterprise_id=uuid4(), roles=["producer"]
-        )
+        outbox.record(session, StockReleased, Aggregate(), order_id=uuid4(), reason="expired")
 
 
 def history(database: Database) -> list[tuple[object, ...]]:

@@ -42,7 +42,7 @@ def test_what_a_request_does_and_its_event_commit_together(
     assert answer.headers["Location"] == f"{V1}/things/{answer.json['id']}"
     assert names() == ["stone"]
     with database.readers() as session:
-        assert session.scalars(select(Outbox.subject)).all() == [f"message/{answer.json['id']}"]
+        assert session.scalars(select(Outbox.subject)).all() == [f"order/{answer.json['id']}"]
 
 
 def test_an_error_undoes_what_the_request_did(

@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from shared import clock, outbox
 from shared.database import Database
 from shared.envelope import Envelope, decode, encode
-from shared.events import Event, MessageSent, OrderCompleted, OrderPaid
+from shared.events import Event, OrderCompleted, OrderPaid, StockReleased
 from shared.ids import new_id
 from shared.service import Service
 from shared.tables import NAMING, MessagingBase
@@ -55,14 +55,7 @@ def on_order_paid(session: Session, event: Envelope) -> None:
         version=0,
     )
     session.add(effect)
-    outbox.record(
-        session,
-        MessageSent,
-        effect,
-        message_id=new_id(),
-        template="probe",
-        cause_id=event.event_id,
-    )
+    outbox.record(session, StockReleased, effect, order_id=new_id(), reason="expired")
 
 
 def on_order_completed(session: Session, event: Envelope) -> None:

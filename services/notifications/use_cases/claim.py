@@ -9,9 +9,7 @@ from sqlalchemy.orm import Session
 from services.notifications import texts
 from services.notifications.models import Message, PhoneTally
 from services.notifications.rules import (
-    SWITCHED_OFF,
     TEMPLATES,
-    WISHED_CAP,
     Limits,
     Verdict,
     barred,
@@ -20,7 +18,6 @@ from services.notifications.rules import (
     judge,
 )
 from services.notifications.use_cases.outgoing import Outgoing
-from services.notifications.use_cases.record import Told, publish_end
 from services.notifications.use_cases.verified import verified_among
 from services.notifications.use_cases.writing import Copies, load_copies
 from shared import clock
@@ -98,7 +95,7 @@ def _look_at(
         # An operator entered a producer's number; a buyer's is only what somebody typed.
         cap=cap_of(wishes, limits, trusted=template.audience == "producer" or phone in verified),
     )
-    _apply(session, message, verdict)
+    _apply(message, verdict)
     if verdict.status != "sending" or text is None or person is None:
         return None
     if tally is not None and message.attempts == 0:
@@ -124,17 +121,10 @@ def _text_or_none(copies: Copies, message: Message) -> texts.Text | None:
         return None
 
 
-def _apply(session: Session, message: Message, verdict: Verdict) -> None:
+def _apply(message: Message, verdict: Verdict) -> None:
     if verdict.status != message.status or verdict.status == "sending":
         message.status = become(message.status, verdict.status)
     message.due_at, message.reason = verdict.due_at, verdict.reason
-    unwished = verdict.status == "suppressed" and verdict.reason not in (SWITCHED_OFF, WISHED_CAP)
-    if verdict.status == "dead" or unwished:
-        told = Told(
-            message.id, message.template, message.cause_id, message.correlation_id, message.version
-        )
-        publish_end(session, told, verdict)
-        message.version = told.version
 
 
 def _tally_key(phone: str, moment: datetime) -> str:

@@ -1,9 +1,7 @@
 """Record what came of handing messages to their channels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
@@ -11,20 +9,7 @@ from sqlalchemy.orm import Session
 from services.notifications.models import Attempt, Message
 from services.notifications.rules import Result, Verdict, after_attempt, become
 from services.notifications.use_cases.outgoing import Outgoing
-from shared import clock, outbox, tracing
-from shared.events import MessageFailed, MessageSent
-
-
-@dataclass
-class Told:
-    """What the events recorded of a message need to know of it."""
-
-    message_id: UUID
-    template: str
-    cause_id: UUID
-    correlation_id: str
-    version: int
-    traceparent: str | None = None
+from shared import clock
 
 
 def record_attempts(
@@ -38,15 +23,9 @@ def record_attempts(
     """
     moment = clock.now()
     ids = [each.message_id for each in outgoing]
-    statement = select(
-        Message.id,
-        Message.attempts,
-        Message.taken_by,
-        Message.template,
-        Message.cause_id,
-        Message.correlation_id,
-        Message.version,
-    ).where(Message.id.in_(ids), Message.status == "sending")
+    statement = select(Message.id, Message.attempts, Message.taken_by).where(
+        Message.id.in_(ids), Message.status == "sending"
+    )
     present = {row.id: row for row in session.execute(statement.with_for_update())}
     changes: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
@@ -64,10 +43,6 @@ def record_attempts(
         )
         missing = {name: answer for name, answer in by_channel.items() if answer.reason}
         verdict = _verdict(each.attempt, missing)
-        told = Told(
-            row.id, row.template, row.cause_id, row.correlation_id, row.version, each.traceparent
-        )
-        publish_end(session, told, verdict)
         changes.append(
             {
                 "id": row.id,
@@ -76,7 +51,6 @@ def record_attempts(
                 "due_at": verdict.due_at,
                 "taken_by": [*row.taken_by, *(by_channel.keys() - missing.keys())],
                 "sent_at": moment if verdict.status == "sent" else None,
-                "version": told.version,
             }
         )
     if changes:
@@ -95,19 +69,3 @@ def _verdict(attempt: int, missing: Mapping[str, Result]) -> Verdict:
     if verdict.reason is None and missing:
         return Verdict(verdict.status, verdict.due_at, next(iter(missing.values())).reason)
     return verdict
-
-
-def publish_end(session: Session, told: Told, verdict: Verdict) -> None:
-    """Record the event of a message that is sent, given up or kept back; others have none."""
-    facts = {
-        "message_id": told.message_id,
-        "template": told.template,
-        "cause_id": told.cause_id,
-    }
-    cause = tracing.Cause(told.correlation_id, str(told.cause_id), told.traceparent)
-    with tracing.caused_by(cause):
-        if verdict.status == "sent":
-            outbox.record(session, MessageSent, told, **facts)
-        elif verdict.status in ("dead", "suppressed"):
-            reason = verdict.reason or "unknown"
-            outbox.record(session, MessageFailed, told, **facts, reason=reason)

@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 from services.notifications.models import Message
 from services.notifications.rules import TEMPLATES
 from services.notifications.use_cases.contacts import enterprise_key, order_key
-from shared import clock, outbox, tracing
-from shared.events import MessageSent
+from shared import clock, tracing
 from shared.ids import new_id
 
 
@@ -150,17 +149,11 @@ def _queue(
         attempts=0,
         taken_by=[],
     )
-    session.add(message)
-    if not direct:
-        # It is in the inbox with this transaction: there is nothing left to hand over.
-        with tracing.span(
-            "notifications", f"message {template}", "producer", {"message_id": str(message.id)}
-        ):
-            outbox.record(
-                session,
-                MessageSent,
-                message,
-                message_id=message.id,
-                template=template,
-                cause_id=cause_id,
-            )
+    if direct:
+        session.add(message)
+        return
+    # It is in the inbox with this transaction: there is nothing left to hand over.
+    with tracing.span(
+        "notifications", f"message {template}", "producer", {"message_id": str(message.id)}
+    ):
+        session.add(message)
