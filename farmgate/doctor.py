@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
@@ -21,7 +21,7 @@ from farmgate.client import Client, addresses
 from farmgate.failures import Failed, Unreachable
 from farmgate.management import management_of
 from farmgate.services import NAMES, service_of
-from shared import clock, migrations, parked, stalled, topology
+from shared import clock, late, migrations, parked, topology
 from shared.config import Settings, read
 from shared.database import Database
 from shared.errors import Misconfigured
@@ -76,7 +76,8 @@ def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
             yield _check(f"{name}: writes", _writes, settings)
             yield _check(f"{name}: events", _events, settings)
             yield _check(f"{name}: clock", _clock, settings)
-            yield _check(f"{name}: stalled", _stalled, settings)
+            if service_of(name).late:
+                yield _check(f"{name}: late", _late, settings)
         if settings.broker_url:
             brokers.setdefault(settings.broker_url, name)
     for url in brokers:
@@ -228,16 +229,28 @@ def _clock(settings: Settings) -> str:
     return f"the database's is {apart:+.1f} s from ours"
 
 
-def _stalled(settings: Settings) -> str:
-    with _opened(settings, "cannot be counted: {}") as database, database.readers() as session:
-        counts = stalled.counts(session)
-    if counts:
-        found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+def _late(settings: Settings) -> str:
+    lates = service_of(settings.service).late
+    try:
+        limits = late.limits_of(lates, settings.environment)
+    except Misconfigured as error:
+        raise Ill(error.detail) from error
+    with _opened(settings, "cannot be looked for: {}") as database, database.readers() as session:
+        found = late.find(session, lates, limits)
+    told = [_late_ones(kind, cases) for kind, cases in found.items() if cases]
+    if told:
         raise Ill(
-            f"{found}; the worker's log names each (`stalled`), what to do is in "
-            "docs/operations.md under: What waits too long"
+            f"{'; '.join(told)}. What to do is in docs/operations.md under: What waits too long"
         )
     return "nothing waits too long"
+
+
+def _late_ones(kind: str, cases: Sequence[late.Case]) -> str:
+    """Say how many are late, and how to look at the one that waits longest."""
+    first = cases[0]
+    count = f"{len(cases)}" if len(cases) < late.MOST else f"{late.MOST} or more"
+    since = f"{first.since.astimezone(clock.LOCAL):%Y-%m-%d %H:%M}"
+    return f"{count} {kind}, the first since {since}: farmgate trace {first.traced_by}"
 
 
 def _queue(url: str, name: str) -> str:

@@ -6,6 +6,7 @@ in the outbox, and the report says so.
 
 import socket
 import threading
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,10 +14,11 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import metrics, parked, stalled
+from shared import metrics, parked
 from shared.clock import now
 from shared.config import Settings
 from shared.database import Database
+from shared.late import Late, find, limits_of
 from shared.tables import Outbox
 
 #: Seconds an answer about the broker is kept, so that probes are no load to it.
@@ -26,9 +28,14 @@ BROKER_TIMEOUT = 2.0
 
 
 class Health:
-    """Asks the parts that one service depends on."""
+    """Asks the parts that one service depends on.
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    Raises:
+        Misconfigured: a limit of `late` is not a number of seconds.
+    """
+
+    def __init__(self, settings: Settings, database: Database, late: Sequence[Late] = ()) -> None:
+        self._late, self._limits = late, limits_of(late, settings.environment)
         self.settings = settings
         self.database = database
         self._lock = threading.Lock()
@@ -38,7 +45,7 @@ class Health:
         """Return what each part says, and whether the service can do its work.
 
         `oldest_unpublished_seconds` is the age of the oldest event that is not yet with all who
-        listen; `parked` counts events by state, `stalled` what waits too long by its kind.
+        listen; `parked` counts events by state.
         """
         backlog = self.measure()
         report: dict[str, Any] = {
@@ -50,7 +57,7 @@ class Health:
         return report | (backlog or {}), backlog is not None
 
     def measure(self) -> dict[str, Any] | None:
-        """Return how late events are, what is parked and what stalled; None: the database is away.
+        """Return how late events are, and what is parked; None: the database is away.
 
         The metrics of the same names are set on the way.
         """
@@ -62,17 +69,27 @@ class Health:
             with self.database.limit("request"), self.database.readers() as session:
                 since = session.scalar(oldest)
                 counts = parked.counts(session)
-                late = stalled.counts(session)
         except SQLAlchemyError:
             return None
         age = max(0.0, (now() - since).total_seconds()) if since is not None else 0.0
         metrics.set_backlog(self.settings.service, age, counts)
-        metrics.set_stalled(self.settings.service, late)
         return {
             "oldest_unpublished_seconds": round(age, 3),
             "parked": counts,
-            "stalled": late,
         }
+
+    def count_late(self) -> None:
+        """Set the metric of what waits longer than its limit; not if the database is away.
+
+        Readiness does not wait for it: this query may take long when much is late.
+        """
+        try:
+            with self.database.limit("request"), self.database.readers() as session:
+                found = find(session, self._late, self._limits)
+        except SQLAlchemyError:
+            return
+        for kind, cases in found.items():
+            metrics.set_late(self.settings.service, kind, len(cases))
 
     def _ask_broker(self) -> str:
         """Return `ok`, `away`, or `embedded` where there is none.

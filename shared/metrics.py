@@ -25,7 +25,6 @@ from prometheus_client import (
     values,
 )
 
-from shared.events.stalled import KINDS, RELAY
 from shared.logs import get
 from shared.metric_files import Numbers
 
@@ -90,9 +89,9 @@ _working = Gauge(
 )
 
 
-_stalled = Gauge(
-    "farmgate_stalled_cases",
-    "What waits longer than its limit, by the way in which it is late.",
+_late = Gauge(
+    "farmgate_late",
+    "What waits longer than its limit, by the way in which it is late; 1000 stands for more, too.",
     ["service", "kind"],
     multiprocess_mode="mostrecent",
 )
@@ -123,10 +122,9 @@ def set_backlog(service: str, oldest_seconds: float, parked: Mapping[str, int]) 
         _parked.labels(service, state).set(parked.get(state, 0))
 
 
-def set_stalled(service: str, counts: Mapping[str, int]) -> None:
-    """Say how many cases of a service are stalled, by kind; those without any are 0."""
-    for kind in (*KINDS.get(service, ()), RELAY):
-        _stalled.labels(service, kind).set(counts.get(kind, 0))
+def set_late(service: str, kind: str, count: int) -> None:
+    """Say how many of a service's rows are late in one way."""
+    _late.labels(service, kind).set(count)
 
 
 def set_relay_blocked(service: str, blocked: bool) -> None:

@@ -37,23 +37,6 @@ def drop_parked_actions() -> None:
     op.drop_table("parked_actions")
 
 
-def add_stalled_cases() -> None:
-    """Add the table of what waits too long and was told of."""
-    op.create_table(
-        "stalled_cases",
-        sa.Column("kind", sa.String(length=20), nullable=False),
-        sa.Column("subject_id", sa.Uuid(), nullable=False),
-        sa.Column("since", UtcDateTime(), nullable=False),
-        sa.Column("told_at", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("kind", "subject_id", name=op.f("pk_stalled_cases")),
-    )
-
-
-def drop_stalled_cases() -> None:
-    """Drop the table; what still waits would be told again."""
-    op.drop_table("stalled_cases")
-
-
 def add_parked_edits() -> None:
     """Let what operators did be an edit, too, with the data before and after it."""
     with op.batch_alter_table("parked_actions") as table:

@@ -10,6 +10,7 @@ from shared.config import Settings
 from shared.database import Database
 from shared.envelope import Envelope
 from shared.events import Event
+from shared.late import Late
 
 #: A plain function of one event. It touches nothing but its session, and neither commits nor
 #: rolls back: its neighbours of the batch share the transaction.
@@ -41,3 +42,5 @@ class Service:
     subscriptions: Subscriptions
     prepare: Prepare = field(default_factory=dict)
     timers: Sequence[Timer] = ()
+    #: The ways in which its rows can be late, for `farmgate doctor`.
+    late: Sequence[Late] = ()

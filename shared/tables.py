@@ -172,20 +172,6 @@ class ParkedAction(MessagingBase):
     __table_args__ = (CheckConstraint("action IN ('replay', 'discard', 'edit')", name="action"),)
 
 
-class StalledCase(MessagingBase):
-    """Something that waits too long and was told of; the row goes when it moves on.
-
-    `subject_id` is the order's, shipment's or message's, or the event's that is not published.
-    """
-
-    __tablename__ = "stalled_cases"
-    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
-    subject_id: Mapped[UUID] = mapped_column(primary_key=True)
-    #: From when it waits.
-    since: Mapped[datetime]
-    told_at: Mapped[datetime]
-
-
 class IdempotencyKey(MessagingBase):
     """The answer to a POST that carried this key, kept to be given again."""
 

@@ -9,10 +9,9 @@ from sqlalchemy.orm import Session
 from services.catalog.gauges import add_up_allotments
 from services.catalog.rules import SALES_DAYS
 from services.catalog.use_cases import daily, giving_back, proposals, standing
-from shared import clock, stalled
+from shared import clock
 from shared.config import Settings
 from shared.database import Database
-from shared.events import CatalogRelayStalled
 from shared.service import Timer
 
 #: How long a sold out allotment stays open: goods that come back over the counter are granted
@@ -70,5 +69,4 @@ TIMERS = (
     Timer("return proposals", 60.0, propose_returns),
     Timer("tidy stations", 600.0, tidy),
     Timer("add up allotments", 30.0, add_up_allotments),
-    stalled.timer(CatalogRelayStalled),
 )

@@ -4,11 +4,10 @@ from datetime import timedelta
 
 from services.logistics.handlers import PREPARE, SUBSCRIPTIONS
 from services.logistics.use_cases import contacts
-from services.logistics.use_cases.stalled import LATE
-from shared import clock, stalled
+from services.logistics.use_cases.late import LATE
+from shared import clock
 from shared.config import Settings, read_integer
 from shared.database import Database
-from shared.events import LogisticsRelayStalled
 from shared.service import Service, Timer
 
 
@@ -24,8 +23,6 @@ SERVICE = Service(
     name="logistics",
     subscriptions=SUBSCRIPTIONS,
     prepare=PREPARE,
-    timers=(
-        Timer("erase contacts", 3600.0, run_erasure),
-        stalled.timer(LogisticsRelayStalled, LATE),
-    ),
+    timers=(Timer("erase contacts", 3600.0, run_erasure),),
+    late=LATE,
 )

@@ -130,8 +130,6 @@ class Message(Base):
 
     __tablename__ = "messages"
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    #: Counts the events recorded of this message.
-    version: Mapped[int] = mapped_column(default=0)
     cause_id: Mapped[UUID]
     #: Key of the contact: `order:<id>` or `enterprise:<id>`.
     recipient: Mapped[str] = mapped_column(String(60))
@@ -139,8 +137,6 @@ class Message(Base):
     #: Whose inbox it is in; None until orders has said who ordered.
     person: Mapped[str | None]
     order_id: Mapped[UUID] = mapped_column(index=True)
-    #: Names the story it belongs to, in the events recorded of it.
-    correlation_id: Mapped[str]
     facts: Mapped[dict[str, Any]]
     status: Mapped[str] = mapped_column(String(10))
     #: Why it is in this state, as a word: `quiet_hours`, `daily_cap`, …

@@ -9,12 +9,10 @@ from services.notifications import channels, use_cases
 from services.notifications.channels import Channel
 from services.notifications.rules import Limits, Result
 from services.notifications.use_cases import Outgoing
-from services.notifications.use_cases.stalled import LATE
-from shared import stalled, tracing
+from shared import tracing
 from shared.config import Settings, read, read_integer
 from shared.database import Database
 from shared.errors import Misconfigured
-from shared.events import NotificationsRelayStalled
 from shared.service import Timer
 
 #: Calling codes to which messages go: the mainland, Hong Kong, Macao, Taiwan.
@@ -117,5 +115,4 @@ def run_erase(database: Database, settings: Settings) -> bool:
 TIMERS: Sequence[Timer] = (
     Timer("send", 0.5, run_send),
     Timer("erase", 3600.0, run_erase),
-    stalled.timer(NotificationsRelayStalled, LATE),
 )

@@ -2,6 +2,13 @@
 
 from services.notifications.handlers import PREPARE, SUBSCRIPTIONS
 from services.notifications.timers import TIMERS
+from services.notifications.use_cases.late import LATE
 from shared.service import Service
 
-SERVICE = Service(name="notifications", subscriptions=SUBSCRIPTIONS, prepare=PREPARE, timers=TIMERS)
+SERVICE = Service(
+    name="notifications",
+    subscriptions=SUBSCRIPTIONS,
+    prepare=PREPARE,
+    timers=TIMERS,
+    late=LATE,
+)

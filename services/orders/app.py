@@ -4,6 +4,7 @@ from flask import Flask
 
 from services.orders.api import BLUEPRINTS, payments
 from services.orders.api.orders import limits
+from services.orders.use_cases.late import LATE
 from shared import web
 from shared.config import Settings
 
@@ -20,6 +21,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         BLUEPRINTS,
         settings,
         {payments.SIGNATURE: payments.SECURITY_SCHEME},
+        late=LATE,
     )
     with app.app_context():
         limits(web.settings().environment)  # a wrong one fails now, not at the first placement

@@ -3,11 +3,10 @@
 from services.orders.gauges import count_orders
 from services.orders.handlers import PREPARE, SUBSCRIPTIONS
 from services.orders.use_cases import decide
-from services.orders.use_cases.stalled import LATE
-from shared import clock, stalled
+from services.orders.use_cases.late import LATE
+from shared import clock
 from shared.config import Settings
 from shared.database import Database
-from shared.events import OrdersRelayStalled
 from shared.service import Service, Timer
 
 
@@ -24,6 +23,6 @@ SERVICE = Service(
     timers=(
         Timer("expire unpaid", 1.0, run_expiry),
         Timer("count orders", 30.0, count_orders),
-        stalled.timer(OrdersRelayStalled, LATE),
     ),
+    late=LATE,
 )

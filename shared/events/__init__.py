@@ -57,16 +57,6 @@ from shared.events.placing import (
     StockRefused,
     StockReserved,
 )
-from shared.events.stalled import (
-    ApprovalStalled,
-    CatalogRelayStalled,
-    LogisticsRelayStalled,
-    MessageStalled,
-    NotificationsRelayStalled,
-    OrdersRelayStalled,
-    OrderStalled,
-    ShipmentStalled,
-)
 from shared.events.stations import (
     AllotmentClosed,
     AllotmentGranted,
@@ -158,14 +148,6 @@ EVENTS: tuple[type[Event], ...] = (
     ParcelHandedOver,
     HandOverRefused,
     CashRemitted,
-    OrderStalled,
-    ApprovalStalled,
-    ShipmentStalled,
-    MessageStalled,
-    CatalogRelayStalled,
-    OrdersRelayStalled,
-    LogisticsRelayStalled,
-    NotificationsRelayStalled,
 )
 
 BY_TYPE: dict[str, type[Event]] = {contract.routing_key: contract for contract in EVENTS}

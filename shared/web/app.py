@@ -15,6 +15,7 @@ from shared.auth import Verifier
 from shared.config import Settings
 from shared.database import Database
 from shared.health import Health
+from shared.late import Late
 from shared.locations import keep_relative
 from shared.web import access, docs, operations, parked, problems, requests
 from shared.web.requests import SECURITY
@@ -45,11 +46,13 @@ def create_app(
     blueprints: Sequence[Blueprint],
     settings: Settings | None = None,
     security_schemes: Mapping[str, Any] | None = None,
+    late: Sequence[Late] = (),
 ) -> Flask:
     """Return a new application of the service `name`: routes, docs page, health, parked events.
 
     `settings` come from the environment unless given. Each route must declare `@scope(…)` or
-    `@public`. `security_schemes` explain, by name, what routes check besides the token.
+    `@public`. `security_schemes` explain, by name, what routes check besides the token. `late` are
+    the ways in which the service's rows can be late; `/metrics` counts them.
 
     Raises:
         Misconfigured: a setting is missing or malformed.
@@ -69,7 +72,8 @@ def create_app(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         PROPAGATE_EXCEPTIONS=False,
     )
-    app.extensions[NAME] = State(settings, database, Verifier(settings), Health(settings, database))
+    health = Health(settings, database, late)
+    app.extensions[NAME] = State(settings, database, Verifier(settings), health)
     app.before_request(_begin)
     app.before_request(access.check_access)
     app.before_request(requests.refuse_long_stream)

@@ -26,6 +26,7 @@ def blueprint() -> Blueprint:
     @public
     def counted() -> Response:
         state().health.measure()
+        state().health.count_late()
         return Response(metrics.expose(), content_type=metrics.CONTENT_TYPE)
 
     return operations

@@ -17,10 +17,10 @@ from shared.ids import new_id
 
 #: The revision that adds edits, and the one before it.
 REVISIONS = {
-    "catalog": ("0007", "0006"),
+    "catalog": ("0007", "0005"),
     "orders": ("0006", "0005"),
     "logistics": ("0005", "0004"),
-    "notifications": ("0005", "0004"),
+    "notifications": ("0005", "0003"),
 }
 
 

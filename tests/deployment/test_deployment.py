@@ -89,12 +89,13 @@ def test_what_dashboards_ask_of_a_process_is_what_it_tells(deployment: Deploymen
         "web": {
             "farmgate_oldest_unpublished_seconds",
             "farmgate_parked_events",
-            "farmgate_stalled_cases",
             "farmgate_http_requests_total",
             "farmgate_http_request_seconds_bucket",
         },
         "worker": {"farmgate_working_seconds", "farmgate_relay_blocked", "farmgate_events_total"},
     }[kind]
+    if process in ("orders-web", "logistics-web", "notifications-web"):
+        asked |= {"farmgate_late"}
     if process == "orders-worker":
         deployment.demo(5)
         asked |= {"farmgate_orders_of_a_day"}

@@ -14,11 +14,12 @@ from sqlalchemy.engine import make_url
 from farmgate import doctor
 from farmgate.management import management_of
 from farmgate.services import NAMES, service_of
+from services.notifications.models import Message
 from shared import clock, keys, topology
 from shared.database import Database
 from shared.ids import new_id
 from shared.migrations import upgrade
-from shared.tables import Outbox, Parked, StalledCase
+from shared.tables import Outbox, Parked
 from tests.support.servers import RabbitMQ, wait_until
 
 Farmgate = Callable[..., Result]
@@ -123,22 +124,38 @@ def test_a_late_event_and_a_parked_one_are_told(tmp_path: Path) -> None:
     assert not parked.ok
 
 
-def test_what_waits_too_long_is_told(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'orders.db'}"
-    upgrade("orders", url)
-    assert findings_of(tmp_path)["orders: stalled"].ok
+def test_what_waits_too_long_is_counted_and_the_first_can_be_traced(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'notifications.db'}"
+    upgrade("notifications", url)
+    assert findings_of(tmp_path)["notifications: late"].ok
+    order_ids = [new_id(), new_id()]
     database = Database(url)
-    moment = clock.now()
-    with database.sessions.begin() as session:
-        session.add(
-            StalledCase(kind="undecided", subject_id=new_id(), since=moment, told_at=moment)
-        )
+    for hours, order_id in enumerate(order_ids, 1):
+        since = clock.now() - timedelta(hours=hours)
+        with database.sessions.begin() as session:
+            session.add(
+                Message(
+                    id=new_id(),
+                    cause_id=new_id(),
+                    recipient=f"order:{order_id}",
+                    template="order_confirmed",
+                    order_id=order_id,
+                    facts={},
+                    status="queued",
+                    happened_at=since,
+                    due_at=since,
+                )
+            )
     database.close()
 
-    found = findings_of(tmp_path)["orders: stalled"]
+    found = findings_of(tmp_path)["notifications: late"]
+    wrong = findings_of(tmp_path, FARMGATE_NOTIFICATIONS_LATE_SECONDS="soon")
 
     assert not found.ok
-    assert found.detail.startswith("1 undecided")
+    assert found.detail.startswith("2 unsent, the first since 20")
+    assert f"farmgate trace {order_ids[1]}" in found.detail
+    assert not wrong["notifications: late"].ok
+    assert "FARMGATE_NOTIFICATIONS_LATE_SECONDS" in wrong["notifications: late"].detail
 
 
 @pytest.mark.postgres

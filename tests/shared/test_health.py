@@ -51,7 +51,6 @@ def test_a_service_that_works_is_alive_and_ready(client: FlaskClient, prefix: st
         "broker": "embedded",
         "oldest_unpublished_seconds": 0.0,
         "parked": {},
-        "stalled": {},
     }
 
 

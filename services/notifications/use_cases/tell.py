@@ -134,13 +134,11 @@ def _queue(
         facts = {**facts, "traceparent": tracing.present().traceparent}
     message = Message(
         id=new_id(),
-        version=0,
         cause_id=cause_id,
         recipient=recipient,
         template=template,
         person=person,
         order_id=order_id,
-        correlation_id=tracing.present().correlation_id,
         facts=facts,
         status="queued" if direct else "sent",
         happened_at=happened_at,

@@ -3,7 +3,7 @@
 from shared.migrating import add_parked_edits, drop_parked_edits
 
 revision = "0007"
-down_revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

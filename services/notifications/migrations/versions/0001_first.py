@@ -25,13 +25,11 @@ def upgrade() -> None:
     op.create_table(
         "messages",
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("cause_id", sa.Uuid(), nullable=False),
         sa.Column("recipient", sa.String(length=60), nullable=False),
         sa.Column("template", sa.String(length=40), nullable=False),
         sa.Column("person", sa.Text(), nullable=True),
         sa.Column("order_id", sa.Uuid(), nullable=False),
-        sa.Column("correlation_id", sa.Text(), nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
         sa.Column("status", sa.String(length=10), nullable=False),
         sa.Column("reason", sa.String(length=40), nullable=True),

@@ -3,7 +3,7 @@
 from shared.migrating import add_parked_edits, drop_parked_edits
 
 revision = "0005"
-down_revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

@@ -1,9 +1,7 @@
-"""What waits too long and was told of is kept; and the orders that may wait are found at once."""
+"""The orders that may wait are found at once."""
 
 import sqlalchemy as sa
 from alembic import op
-
-from shared.migrating import add_stalled_cases, drop_stalled_cases
 
 revision = "0005"
 down_revision = "0004"
@@ -15,8 +13,7 @@ UNSTOPPED = sa.text("state = 'cancelled' AND fulfilment_state IN ('planned', 'pa
 
 
 def upgrade() -> None:
-    """Add the table and the indexes."""
-    add_stalled_cases()
+    """Add the indexes."""
     op.create_index(
         "ix_orders_unplanned",
         "orders",
@@ -37,4 +34,3 @@ def downgrade() -> None:
     """Drop them."""
     op.drop_index("ix_orders_unstopped", table_name="orders")
     op.drop_index("ix_orders_unplanned", table_name="orders")
-    drop_stalled_cases()

@@ -1,9 +1,7 @@
-"""What waits too long and was told of is kept; and the shipments under way are found at once."""
+"""The shipments under way are found at once."""
 
 import sqlalchemy as sa
 from alembic import op
-
-from shared.migrating import add_stalled_cases, drop_stalled_cases
 
 revision = "0004"
 down_revision = "0003"
@@ -14,8 +12,7 @@ OPEN = sa.text("ended_at IS NULL")
 
 
 def upgrade() -> None:
-    """Add the table and the index."""
-    add_stalled_cases()
+    """Add the index."""
     op.create_index(
         "ix_shipments_open",
         "shipments",
@@ -26,6 +23,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop both."""
+    """Drop it."""
     op.drop_index("ix_shipments_open", table_name="shipments")
-    drop_stalled_cases()

@@ -1,0 +1,32 @@
+"""Messages that are queued and do not get out.
+
+Those that wait for the end of quiet hours are where they should be.
+"""
+
+from sqlalchemy import and_, or_
+
+from services.notifications.models import Message
+from shared.late import Late
+
+LIMIT = ("FARMGATE_NOTIFICATIONS_LATE_SECONDS", 900)
+
+LATE = (
+    # Its turn came, and no sender looked at it.
+    Late("unsent", Message.order_id, Message.due_at, Message.due_at.is_not(None), *LIMIT),
+    # Tried again and again: the channel refuses it, or a fact for its text never came.
+    Late(
+        "retrying",
+        Message.order_id,
+        Message.happened_at,
+        and_(
+            Message.due_at.is_not(None),
+            or_(
+                Message.reason == "incomplete",
+                and_(Message.status == "retrying", Message.reason.is_distinct_from("quiet_hours")),
+                # In between it is at the channel for moments, and remains the same case.
+                and_(Message.status == "sending", Message.attempts > 1),
+            ),
+        ),
+        *LIMIT,
+    ),
+)
