@@ -28,7 +28,7 @@ from uuid import UUID
 from benchmarks.end_to_end import Job, processor_seconds, send
 from farmgate.client import Client, connect
 from farmgate.failures import Refused
-from shared import api_keys, clock
+from shared.runtime import api_keys, clock
 from tests.support import processes, servers
 from tests.support.processes import SERVICES, Processes
 

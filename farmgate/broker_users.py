@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from farmgate.services import NAMES
-from shared import topology
+from shared.messaging import topology
 
 VHOST = "/"
 #: The users that belong to no service.

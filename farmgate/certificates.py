@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from farmgate.failures import Failed
-from shared.files import write_whole
+from shared.runtime.files import write_whole
 
 #: As long as browsers accept one of a local authority: 398 days, less one for clocks.
 SERVER_FOR = timedelta(days=397)

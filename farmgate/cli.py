@@ -15,8 +15,8 @@ import click
 
 from farmgate.failures import Failed
 from farmgate.printing import unfailing
-from shared.errors import Misconfigured
-from shared.plain import plain_lines
+from shared.runtime.errors import Misconfigured
+from shared.runtime.plain import plain_lines
 
 #: What is taken from the mode of each file that is made.
 PRIVATE = 0o077

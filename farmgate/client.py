@@ -19,8 +19,8 @@ from farmgate import run_file
 from farmgate.failures import Failed, Refused, Unreachable
 from farmgate.roles import SCOPES
 from farmgate.services import NAMES
-from shared.addresses import check_http
-from shared.config import Settings, read
+from shared.runtime.addresses import check_http
+from shared.runtime.config import Settings, read
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 #: Seconds a request is repeated for before the service counts as away.
@@ -236,7 +236,7 @@ def make_token(
         OSError: there is no key.
     """
     # Here, since the pages only ask: cryptography would be a quarter of their memory.
-    from shared import keys
+    from shared.runtime import keys
 
     settings = Settings.from_environment(NAMES[0], environment)
     return keys.issue_token(

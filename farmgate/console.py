@@ -12,7 +12,7 @@ from rich.text import Text
 
 from farmgate.failures import Failed
 from farmgate.printing import lost
-from shared.plain import plain, plain_lines
+from shared.runtime.plain import plain, plain_lines
 
 #: Columns of a table that is piped or written to a file; a terminal says its own.
 WIDTH = 110

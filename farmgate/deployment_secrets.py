@@ -18,8 +18,8 @@ from farmgate import broker_users
 from farmgate.failures import Failed
 from farmgate.management import AMQP_PORT, MANAGEMENT_FILE, MANAGEMENT_PORT
 from farmgate.services import NAMES
-from shared import addresses, keys
-from shared.files import write_whole
+from shared.runtime import addresses, keys
+from shared.runtime.files import write_whole
 
 #: The database server's own administrator.
 SUPERUSER = "postgres"

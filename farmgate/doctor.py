@@ -21,11 +21,12 @@ from farmgate.client import Client, addresses
 from farmgate.failures import Failed, Unreachable
 from farmgate.management import management_of
 from farmgate.services import NAMES, service_of
-from shared import clock, late, migrations, parked, topology
-from shared.config import Settings, read
-from shared.database import Database
-from shared.errors import Misconfigured
-from shared.tables import Outbox
+from shared.messaging import parked, topology
+from shared.messaging.tables import Outbox
+from shared.runtime import clock, late, migrations
+from shared.runtime.config import Settings, read
+from shared.runtime.database import Database
+from shared.runtime.errors import Misconfigured
 
 #: Seconds an event may wait to be published before something is wrong.
 LATE = 30

@@ -13,12 +13,12 @@ from farmgate.answering import Answering, Application
 from farmgate.locking import alone_in
 from farmgate.preparing import migrate
 from farmgate.services import NAMES, application_of, service_of
-from shared import addresses, keys, logs
-from shared.config import Settings, read
-from shared.embedded import Bus, Member
-from shared.handling import Handling
-from shared.supervision import Stopping, supervise
-from shared.timers import run_timers, upkeep
+from shared.messaging.embedded import Bus, Member
+from shared.messaging.handling import Handling
+from shared.messaging.timers import run_timers, upkeep
+from shared.runtime import addresses, keys, logs
+from shared.runtime.config import Settings, read
+from shared.runtime.supervision import Stopping, supervise
 
 #: Threads that answer requests. A buyer who waits for an order's decision holds one.
 THREADS = 24

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from shared.plain import plain
+from shared.runtime.plain import plain
 
 
 class Failed(click.ClickException):

@@ -2,8 +2,8 @@
 
 Who they are is kept at the broker itself, as one global parameter each: it outlives their queues
 and the exchange, and the topology's keeper reads it to restore those. Users, rights and parameters
-go through RabbitMQ's management API, queues and bindings through `shared.topology`, the same way
-as everybody's.
+go through RabbitMQ's management API, queues and bindings through `shared.messaging.topology`, the
+same way as everybody's.
 """
 
 import re
@@ -18,9 +18,9 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from farmgate import broker_users
 from farmgate.failures import Failed, Unreachable
 from farmgate.management import Management
-from shared import topology
-from shared.broker import parameters_of
-from shared.topology import Integrator, Seen
+from shared.messaging import topology
+from shared.messaging.broker import parameters_of
+from shared.messaging.topology import Integrator, Seen
 
 #: Of what the topology's user may declare, and short enough for a queue's name.
 NAME = re.compile("[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from farmgate.failures import Failed, Unreachable
 from farmgate.integrators import known
 from farmgate.management import Management, management_of
-from shared import topology
-from shared.clock import rfc3339
-from shared.healing import Bindings, Whole
-from shared.logs import get
-from shared.topology import Integrator
+from shared.messaging import topology
+from shared.messaging.healing import Bindings, Whole
+from shared.messaging.topology import Integrator
+from shared.runtime.clock import rfc3339
+from shared.runtime.logs import get
 
 log = get(__name__)
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class ByManagement:
-    """A `shared.healing.Witness` that asks the management API.
+    """A `shared.messaging.healing.Witness` that asks the management API.
 
     It never raises: what is wrong is logged, once, and nothing is known meanwhile.
     """

@@ -10,8 +10,8 @@ import requests
 from farmgate import broker_users
 from farmgate.failures import Failed, Unreachable
 from farmgate.preparing import topology_url
-from shared import addresses
-from shared.config import read
+from shared.runtime import addresses
+from shared.runtime.config import read
 
 SETTING = "FARMGATE_BROKER_MANAGEMENT_URL"
 #: Where a deployment's operator finds the address, in `FARMGATE_DATA`.

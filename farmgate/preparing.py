@@ -9,11 +9,12 @@ from pika.exceptions import AMQPError
 
 from farmgate.failures import Failed, Unreachable
 from farmgate.services import NAMES, service_of
-from shared import addresses, topology
-from shared.config import Settings, read
+from shared.messaging import topology
+from shared.runtime import addresses
+from shared.runtime.config import Settings, read
 
 if TYPE_CHECKING:
-    from shared.service import Service
+    from shared.messaging.service import Service
 
 
 def migrate(settings: Settings) -> str | None:
@@ -27,7 +28,7 @@ def migrate(settings: Settings) -> str | None:
     from alembic.util import CommandError
     from sqlalchemy.exc import OperationalError
 
-    from shared import migrations
+    from shared.runtime import migrations
 
     name = settings.service
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from shared.plain import escaped, plain
+from shared.runtime.plain import escaped, plain
 
 #: What these say in an encoding that lacks them, such as GBK or ASCII.
 SPELLED = {"¥": "CNY ", "✓": "ok", "✗": "wrong:", "–": "-", "…": "..."}

@@ -5,7 +5,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from shared.files import write_whole
+from shared.runtime.files import write_whole
 
 
 @dataclass

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from shared.config import Settings
-    from shared.service import Service
+    from shared.messaging.service import Service
+    from shared.runtime.config import Settings
 
 #: In the order of an order's way; their web processes' ports follow each other in it.
 NAMES = ("catalog", "orders", "logistics", "notifications")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.spreadsheets import Form, header
+from shared.runtime.spreadsheets import Form, header
 
 
 @dataclass(frozen=True)

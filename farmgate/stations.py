@@ -7,7 +7,7 @@ from typing import Any
 
 from farmgate.client import Client
 from farmgate.failures import Failed
-from shared.clock import LOCAL
+from shared.runtime.clock import LOCAL
 
 
 def find_site(client: Client, code: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from shared.events import BY_TYPE, Event
 
 @dataclass(frozen=True)
 class Listening:
-    """A service's name and the events that it gets: a `shared.topology.Subscriber`."""
+    """A service's name and the events that it gets: a `shared.messaging.topology.Subscriber`."""
 
     name: str
     subscriptions: Mapping[type[Event], None]

@@ -22,9 +22,9 @@ from farmgate.locking import alone_in
 from farmgate.preparing import declare_topology, migrate
 from farmgate.printing import say
 from farmgate.services import NAMES, port_of
-from shared import addresses, keys
-from shared.config import Settings, read
-from shared.supervision import Stopping
+from shared.runtime import addresses, keys
+from shared.runtime.config import Settings, read
+from shared.runtime.supervision import Stopping
 
 #: Where the services listen.
 INSIDE = "127.0.0.1"

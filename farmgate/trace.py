@@ -10,7 +10,7 @@ from uuid import UUID
 from farmgate.client import Client
 from farmgate.failures import Failed, Refused, Unreachable
 from farmgate.services import NAMES, service_of
-from shared import clock
+from shared.runtime import clock
 
 #: How long an event may be under way before it is said to be held up.
 UNDER_WAY = timedelta(seconds=5)

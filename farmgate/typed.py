@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from shared import strict_json
+from shared.runtime import strict_json
 
 
 def _check(

@@ -1,1 +1,4 @@
-"""What the four services call: event contracts, messaging, web base. It imports no service."""
+"""What the four services call; it imports no service.
+
+`events` and `runtime` know nothing of each other, `messaging` stands on both, `web` on all three.
+"""

@@ -3,7 +3,7 @@
 from flask import Flask
 from flask_bootstrap import Bootstrap5
 
-from shared.locations import keep_relative
+from shared.runtime.locations import keep_relative
 from web import till
 
 

@@ -15,9 +15,9 @@ from farmgate.backup import programs
 from farmgate.backup.manifest import CHUNK, Part, Show
 from farmgate.backup.snapshots import facts_of, kind_of
 from farmgate.failures import Failed, Unreachable
-from shared import addresses, migrations
-from shared.config import Settings
-from shared.database import Database
+from shared.runtime import addresses, migrations
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 _OTHERS = text(
     "SELECT count(*) AS connections, string_agg(DISTINCT usename || ' from ' || "

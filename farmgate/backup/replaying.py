@@ -12,8 +12,8 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from shared.database import Database
-from shared.tables import Inbox, Outbox, RelayState
+from shared.messaging.tables import Inbox, Outbox, RelayState
+from shared.runtime.database import Database
 
 #: Events asked about at once.
 PAGE = 1000

@@ -20,10 +20,11 @@ from farmgate.backup.saving import Watch
 from farmgate.backup.snapshots import kind_of
 from farmgate.failures import Failed, Unreachable
 from farmgate.services import NAMES, service_of
-from shared import migrations, topology
-from shared.clock import now
-from shared.config import Settings
-from shared.database import Database
+from shared.messaging import topology
+from shared.runtime import migrations
+from shared.runtime.clock import now
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 
 @dataclass(frozen=True)

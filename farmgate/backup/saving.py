@@ -18,8 +18,8 @@ from farmgate.backup.manifest import FORMAT, Manifest, Part, Show
 from farmgate.backup.snapshots import Snapshot, freeze_all, kind_of
 from farmgate.failures import Failed, Unreachable
 from farmgate.integrators import Account
-from shared.clock import now
-from shared.config import Settings
+from shared.runtime.clock import now
+from shared.runtime.config import Settings
 
 #: Given a service and what is done, returns whom to tell how far it is.
 Watch = Callable[[str, str], Show]

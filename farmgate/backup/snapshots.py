@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from farmgate.backup import programs
 from farmgate.backup.manifest import Show
 from farmgate.failures import Failed, Unreachable
-from shared.config import Settings
-from shared.database import Database, Trouble, trouble_of
+from shared.runtime.config import Settings
+from shared.runtime.database import Database, Trouble, trouble_of
 
 #: Seconds in which all writers must be held: requests wait that long at most.
 HOLD_SECONDS = 5.0

@@ -15,7 +15,7 @@ from farmgate.integrators import Account, accounts
 from farmgate.management import management_of
 from farmgate.preparing import broker_of
 from farmgate.services import NAMES
-from shared.config import Settings
+from shared.runtime.config import Settings
 
 
 @click.command("backup")

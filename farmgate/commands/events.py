@@ -13,11 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from farmgate.console import Label, err, say, say_json
 from farmgate.failures import Failed, Unreachable
 from farmgate.services import NAMES
-from shared.clock import now
-from shared.config import Settings
-from shared.database import Database
-from shared.relay import Refused, Unconfirmed
-from shared.republish import republish as publish_again
+from shared.messaging.relay import Refused, Unconfirmed
+from shared.messaging.republish import republish as publish_again
+from shared.runtime.clock import now
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 #: What is told of one service: how many events of how many.
 Show = Callable[[int, int], None]

@@ -10,7 +10,7 @@ from farmgate.client import connect
 from farmgate.console import err, out, say, say_json
 from farmgate.failures import Failed, Refused
 from farmgate.spreadsheets import KINDS, kind_of
-from shared.spreadsheets import CODECS, MOST_BYTES, SEPARATORS, NotCsv, WrongEncoding
+from shared.runtime.spreadsheets import CODECS, MOST_BYTES, SEPARATORS, NotCsv, WrongEncoding
 
 #: Seconds that the largest file may take, and within which the answer is asked for again.
 SECONDS, PATIENCE = 130, 600

@@ -18,7 +18,7 @@ from farmgate.failures import Failed
 from farmgate.management import management_of
 from farmgate.preparing import topology_url
 from farmgate.typed import Whole
-from shared.topology import INTEGRATOR_BYTES, Integrator
+from shared.messaging.topology import INTEGRATOR_BYTES, Integrator
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 MEGABYTE = 1_048_576

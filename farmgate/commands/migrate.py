@@ -5,7 +5,7 @@ import click
 from farmgate.preparing import migrate
 from farmgate.printing import say
 from farmgate.services import NAMES
-from shared.config import Settings
+from shared.runtime.config import Settings
 
 
 @click.command("migrate")

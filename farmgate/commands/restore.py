@@ -15,7 +15,7 @@ from farmgate.failures import Failed
 from farmgate.locking import alone_in
 from farmgate.preparing import broker_of
 from farmgate.services import NAMES
-from shared.config import Settings, read
+from shared.runtime.config import Settings, read
 
 
 @click.command("restore")

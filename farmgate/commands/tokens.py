@@ -13,10 +13,10 @@ from farmgate.roles import BOUND_TO_SITES, ROLES, SCOPES
 from farmgate.services import NAMES
 from farmgate.stations import find_site
 from farmgate.typed import Whole
-from shared import keys
-from shared.config import Settings, read
-from shared.ids import new_id
-from shared.text import normalised
+from shared.runtime import keys
+from shared.runtime.config import Settings, read
+from shared.runtime.ids import new_id
+from shared.runtime.text import normalised
 
 DAY = 24 * 3600
 

@@ -9,9 +9,9 @@ from farmgate import preparing, subscriptions
 from farmgate.keeping import ByManagement
 from farmgate.printing import say
 from farmgate.typed import Seconds
-from shared import logs
-from shared.healing import Healer
-from shared.supervision import Stopping, supervise
+from shared.messaging.healing import Healer
+from shared.runtime import logs
+from shared.runtime.supervision import Stopping, supervise
 
 
 @click.command("topology")
@@ -48,7 +48,7 @@ def command(prune: bool, watch: bool, every: float) -> None:
         preparing.topology_url(os.environ), subscriptions.asked(), ByManagement(os.environ)
     )
     logs.configure("topology")
-    # Before any thread, so that all inherit it; see shared/worker.py.
+    # Before any thread, so that all inherit it; see shared/messaging/worker.py.
     signals = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     stopping = Stopping()

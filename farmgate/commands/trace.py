@@ -11,8 +11,8 @@ from farmgate import trace
 from farmgate.client import connect
 from farmgate.console import painted, say, show_json, show_table
 from farmgate.failures import Unreachable
-from shared import clock
-from shared.clock import LOCAL
+from shared.runtime import clock
+from shared.runtime.clock import LOCAL
 
 #: Seconds a service is asked for: a trace is most wanted when one is away.
 PATIENCE = 2.0

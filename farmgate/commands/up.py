@@ -13,8 +13,8 @@ from farmgate.printing import say
 from farmgate.sample import loading
 from farmgate.services import NAMES, PORT
 from farmgate.typed import Whole
-from shared.config import Settings, read
-from shared.supervision import Stopping
+from shared.runtime.config import Settings, read
+from shared.runtime.supervision import Stopping
 
 
 @click.command("up")

@@ -11,9 +11,9 @@ from gunicorn.app.base import BaseApplication
 from farmgate.cli import PRIVATE
 from farmgate.services import NAMES, application_of, port_of
 from farmgate.typed import Whole
-from shared import addresses, watchdog
-from shared.config import Settings
-from shared.supervision import Stopping, supervise
+from shared.runtime import addresses, watchdog
+from shared.runtime.config import Settings
+from shared.runtime.supervision import Stopping, supervise
 
 
 class Server(BaseApplication):  # type: ignore[misc]

@@ -3,8 +3,8 @@
 import click
 
 from farmgate.services import NAMES, service_of
-from shared import worker
-from shared.config import Settings
+from shared.messaging import worker
+from shared.runtime.config import Settings
 
 
 @click.command("worker")

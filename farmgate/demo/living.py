@@ -12,7 +12,7 @@ from farmgate.demo.payments import Provider
 from farmgate.demo.planning import PlannedOrder
 from farmgate.demo.stories import WAITING, Goods, Step, Story
 from farmgate.failures import Failed, Refused
-from shared import clock
+from shared.runtime import clock
 
 #: Seconds to wait for the system to take one step by itself.
 PATIENCE = 90.0

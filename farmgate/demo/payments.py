@@ -13,8 +13,8 @@ from standardwebhooks import Webhook
 
 from farmgate.client import Client
 from farmgate.failures import Failed
-from shared import clock
-from shared.config import read
+from shared.runtime import clock
+from shared.runtime.config import read
 
 
 class Provider:

@@ -16,7 +16,7 @@ from farmgate.demo.payments import Provider
 from farmgate.demo.planning import Offer, PlannedOrder
 from farmgate.demo.stories import Step
 from farmgate.failures import Failed
-from shared import clock
+from shared.runtime import clock
 
 #: Orders under way at once.
 THREADS = 12

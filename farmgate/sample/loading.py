@@ -19,7 +19,7 @@ from farmgate.sample.making import SEED, Sample, make
 from farmgate.sample.producers import Producer
 from farmgate.sample.sites import Route, Site
 from farmgate.sample.stations import Station
-from shared import clock
+from shared.runtime import clock
 
 #: Requests under way at once; SQLite writes one at a time anyway.
 THREADS = 4

@@ -13,7 +13,7 @@ from flask_bootstrap import Bootstrap5
 from farmgate.client import Client
 from farmgate.services import NAMES
 from farmgate.start_page.texts import LANGUAGES, TEXTS
-from shared.locations import keep_relative
+from shared.runtime.locations import keep_relative
 
 #: Seconds for which an answer of the services is shown again.
 FRESH = 2.0

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from farmgate.client import Client
 from farmgate.verify.rules import Held, Lots
 
-#: Facts of one page, and ids of one question; what the services allow (`shared.verify`).
+#: Facts of one page, and ids of one question; what the services allow (`shared.runtime.verify`).
 PAGE, MOST_IDS = 1000, 100
 
 

@@ -4,7 +4,7 @@ from flask import Flask
 
 from services.catalog.api import BLUEPRINTS, till
 from shared import web
-from shared.config import Settings
+from shared.runtime.config import Settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:

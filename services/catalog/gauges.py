@@ -5,8 +5,8 @@ from sqlalchemy import func, select
 
 from services.catalog.models import Allotment, Location, Variant
 from services.catalog.rules.allotments import AllotmentStatus
-from shared.config import Settings
-from shared.database import Database
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 _allotted = Gauge(
     "farmgate_allotted_stock",

@@ -6,7 +6,6 @@ from sqlalchemy.orm import Session
 
 from services.catalog.models import Location
 from services.catalog.use_cases import bookings, locations, reservations, reserve, station_sales
-from shared.envelope import Envelope
 from shared.events import (
     OrderCancelled,
     OrderConfirmed,
@@ -21,8 +20,9 @@ from shared.events import (
     StationSaleDisputed,
     StationSaleRecorded,
 )
-from shared.rows import lock_rows
-from shared.service import Prepare, Subscriptions
+from shared.messaging.envelope import Envelope
+from shared.messaging.service import Prepare, Subscriptions
+from shared.runtime.rows import lock_rows
 
 
 def on_site_opened(session: Session, event: Envelope) -> None:

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from services.catalog.gauges import add_up_allotments
 from services.catalog.rules import SALES_DAYS
 from services.catalog.use_cases import daily, giving_back, proposals, standing
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
-from shared.service import Timer
+from shared.messaging.service import Timer
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 #: How long a sold out allotment stays open: goods that come back over the counter are granted
 #: again only while it is.

@@ -2,6 +2,6 @@
 
 from services.catalog.handlers import PREPARE, SUBSCRIPTIONS
 from services.catalog.timers import TIMERS
-from shared.service import Service
+from shared.messaging.service import Service
 
 SERVICE = Service(name="catalog", subscriptions=SUBSCRIPTIONS, prepare=PREPARE, timers=TIMERS)

@@ -7,8 +7,6 @@ from sqlalchemy.orm import Session
 from services.logistics.models import DeliveryAddress, Shipment, Site, Variant
 from services.logistics.use_cases import contacts, goods, planning, recalls, stopped, till
 from services.logistics.use_cases.known import read
-from shared import devices
-from shared.envelope import Envelope
 from shared.events import (
     ContactGiven,
     DeviceKeyGiven,
@@ -21,8 +19,10 @@ from shared.events import (
     ParcelHandedOver,
     ProductListed,
 )
-from shared.rows import lock_rows
-from shared.service import Prepare, Subscriptions
+from shared.messaging.envelope import Envelope
+from shared.messaging.service import Prepare, Subscriptions
+from shared.runtime import devices
+from shared.runtime.rows import lock_rows
 
 
 def on_product_listed(session: Session, event: Envelope) -> None:

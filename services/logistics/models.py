@@ -25,8 +25,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from services.logistics.rules import LotStatus, ShipmentState, TrackingStatus
 from shared.events import SITE_LEVELS
-from shared.ids import new_id
-from shared.tables import NAMING, UtcDateTime
+from shared.runtime.ids import new_id
+from shared.runtime.tables import NAMING, UtcDateTime
 
 
 class Base(DeclarativeBase):

@@ -13,9 +13,9 @@ from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from shared.clock import LOCAL
-from shared.errors import Conflict, Unprocessable
 from shared.events import SITE_LEVELS
+from shared.runtime.clock import LOCAL
+from shared.runtime.errors import Conflict, Unprocessable
 
 
 class ShipmentState(StrEnum):

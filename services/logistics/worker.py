@@ -5,10 +5,10 @@ from datetime import timedelta
 from services.logistics.handlers import PREPARE, SUBSCRIPTIONS
 from services.logistics.use_cases import contacts
 from services.logistics.use_cases.late import LATE
-from shared import clock
-from shared.config import Settings, read_integer
-from shared.database import Database
-from shared.service import Service, Timer
+from shared.messaging.service import Service, Timer
+from shared.runtime import clock
+from shared.runtime.config import Settings, read_integer
+from shared.runtime.database import Database
 
 
 def run_erasure(database: Database, settings: Settings) -> bool:

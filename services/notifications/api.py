@@ -18,11 +18,11 @@ from services.notifications.schemas import (
     PreferencesRequest,
     PreferencesResponse,
 )
-from shared.errors import NotFound
-from shared.paging import Page
-from shared.trace import TraceRequest, TraceResponse, facts
-from shared.verify import Fact, FactPage, Report, VerifyResponse, facts_request
+from shared.runtime.errors import NotFound
+from shared.runtime.paging import Page
+from shared.runtime.verify import Fact, FactPage, Report, VerifyResponse, facts_request
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+from shared.web.trace import TraceRequest, TraceResponse, facts
 
 blp = Blueprint(
     "notifications",

@@ -5,7 +5,7 @@ from flask import Flask
 from services.notifications.api import blp
 from services.notifications.use_cases.late import LATE
 from shared import web
-from shared.config import Settings
+from shared.runtime.config import Settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:

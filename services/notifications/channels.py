@@ -23,9 +23,9 @@ from urllib.parse import quote
 
 from services.notifications.rules import CHANNELS, Result
 from services.notifications.use_cases import Outgoing
-from shared import clock, phones
-from shared.config import Settings, read
-from shared.errors import Misconfigured
+from shared.runtime import clock, phones
+from shared.runtime.config import Settings, read
+from shared.runtime.errors import Misconfigured
 
 TAKEN = Result()
 

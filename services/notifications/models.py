@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from services.notifications.rules import STATUSES
-from shared.tables import NAMING, UtcDateTime
+from shared.runtime.tables import NAMING, UtcDateTime
 
 
 class Base(DeclarativeBase):

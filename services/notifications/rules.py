@@ -8,8 +8,8 @@ from typing import NamedTuple
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-from shared.clock import LOCAL
-from shared.errors import Conflict
+from shared.runtime.clock import LOCAL
+from shared.runtime.errors import Conflict
 
 LANGUAGES = ("zh", "bo", "en")
 DEFAULT_LANGUAGE = "zh"

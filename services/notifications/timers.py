@@ -9,11 +9,11 @@ from services.notifications import channels, use_cases
 from services.notifications.channels import Channel
 from services.notifications.rules import Limits, Result
 from services.notifications.use_cases import Outgoing
-from shared import tracing
-from shared.config import Settings, read, read_integer
-from shared.database import Database
-from shared.errors import Misconfigured
-from shared.service import Timer
+from shared.messaging.service import Timer
+from shared.runtime import tracing
+from shared.runtime.config import Settings, read, read_integer
+from shared.runtime.database import Database
+from shared.runtime.errors import Misconfigured
 
 #: Calling codes to which messages go: the mainland, Hong Kong, Macao, Taiwan.
 COUNTRIES = "+86 +852 +853 +886"

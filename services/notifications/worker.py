@@ -3,7 +3,7 @@
 from services.notifications.handlers import PREPARE, SUBSCRIPTIONS
 from services.notifications.timers import TIMERS
 from services.notifications.use_cases.late import LATE
-from shared.service import Service
+from shared.messaging.service import Service
 
 SERVICE = Service(
     name="notifications",

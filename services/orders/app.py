@@ -6,7 +6,7 @@ from services.orders.api import BLUEPRINTS, payments
 from services.orders.api.orders import limits
 from services.orders.use_cases.late import LATE
 from shared import web
-from shared.config import Settings
+from shared.runtime.config import Settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:

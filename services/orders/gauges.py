@@ -6,9 +6,9 @@ from prometheus_client import Gauge
 from sqlalchemy import func, select
 
 from services.orders.models import Order
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 #: Of the orders that were placed within it: an index leads to them, however many there ever were.
 WITHIN = timedelta(days=1)

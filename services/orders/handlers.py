@@ -8,8 +8,6 @@ from services.orders.models import PriceCopy, SiteCopy, TillEntry
 from services.orders.rules.standing import FulfilmentState
 from services.orders.use_cases import copies, decide, entries, follow, recalls
 from services.orders.use_cases.advance import lock_orders
-from shared import devices
-from shared.envelope import Envelope
 from shared.events import (
     AllotmentOverdrawn,
     DeliveryFailed,
@@ -33,9 +31,11 @@ from shared.events import (
     StockRefused,
     StockReserved,
 )
-from shared.rows import lock_rows
-from shared.service import Prepare, Subscriptions
-from shared.tables import ApiKey
+from shared.messaging.envelope import Envelope
+from shared.messaging.service import Prepare, Subscriptions
+from shared.runtime import devices
+from shared.runtime.rows import lock_rows
+from shared.runtime.tables import ApiKey
 
 # --- What may be ordered, and for how much --------------------------------------------------------
 

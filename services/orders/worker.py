@@ -4,10 +4,10 @@ from services.orders.gauges import count_orders
 from services.orders.handlers import PREPARE, SUBSCRIPTIONS
 from services.orders.use_cases import decide
 from services.orders.use_cases.late import LATE
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
-from shared.service import Service, Timer
+from shared.messaging.service import Service, Timer
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 
 def run_expiry(database: Database, settings: Settings) -> bool:

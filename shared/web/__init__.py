@@ -3,8 +3,8 @@
 A service's `app.py` calls `create_app`; its `api.py` uses the rest. Nothing here knows a service.
 """
 
-from shared.schemas import RequestSchema as RequestSchema
-from shared.schemas import ResponseSchema as ResponseSchema
+from shared.runtime.schemas import RequestSchema as RequestSchema
+from shared.runtime.schemas import ResponseSchema as ResponseSchema
 from shared.web.access import caller as caller
 from shared.web.access import large as large
 from shared.web.access import public as public

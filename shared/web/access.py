@@ -5,11 +5,11 @@ from typing import Any, TypeVar
 
 from flask import Flask, current_app, g, request
 
-from shared import api_keys
-from shared.auth import bearer_of
-from shared.belonging import EVERYWHERE, OtherSites
-from shared.callers import ANYBODY, Caller
-from shared.errors import Forbidden, NotFound
+from shared.runtime import api_keys
+from shared.runtime.auth import bearer_of
+from shared.runtime.belonging import EVERYWHERE, OtherSites
+from shared.runtime.callers import ANYBODY, Caller
+from shared.runtime.errors import Forbidden, NotFound
 from shared.web.state import state
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -10,14 +10,14 @@ from typing import Any
 from flask import Flask, Response, g, request
 from flask_smorest import Blueprint
 
-from shared import logs, metrics, tracing
-from shared.auth import Verifier
-from shared.config import Settings
-from shared.database import Database
-from shared.health import Health
-from shared.late import Late
-from shared.locations import keep_relative
+from shared.runtime import logs, metrics, tracing
+from shared.runtime.auth import Verifier
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.late import Late
+from shared.runtime.locations import keep_relative
 from shared.web import access, docs, operations, parked, problems, requests
+from shared.web.health import Health
 from shared.web.requests import SECURITY
 from shared.web.state import NAME, State, state
 

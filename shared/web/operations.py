@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, jsonify
 
-from shared import metrics
+from shared.runtime import metrics
 from shared.web.access import public
 from shared.web.state import state
 

@@ -6,13 +6,13 @@ from uuid import UUID
 from marshmallow import ValidationError, fields, validate, validates_schema
 from sqlalchemy import select
 
-from shared import repairs
-from shared.paging import Page, PageRequest, page, page_of
-from shared.schemas import RequestSchema, ResponseSchema, Text
-from shared.tables import Parked, ParkedAction
-from shared.trace import ParkedResponse
+from shared.messaging import repairs
+from shared.messaging.tables import Parked, ParkedAction
+from shared.runtime.paging import Page, PageRequest, page, page_of
+from shared.runtime.schemas import RequestSchema, ResponseSchema, Text
 from shared.web.access import caller, scope
 from shared.web.requests import Blueprint
+from shared.web.trace import ParkedResponse
 from shared.web.transactions import idempotent, reading, transaction
 
 STATES = ("waiting", "behind", "suspect", "dead")

@@ -16,13 +16,13 @@ from marshmallow import INCLUDE, fields
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from shared import errors
-from shared.callers import InvalidToken
-from shared.clock import rfc3339
-from shared.database import Trouble, trouble_of
-from shared.errors import slug_of as slug_of
-from shared.logs import get
-from shared.schemas import ResponseSchema
+from shared.runtime import errors
+from shared.runtime.callers import InvalidToken
+from shared.runtime.clock import rfc3339
+from shared.runtime.database import Trouble, trouble_of
+from shared.runtime.errors import slug_of as slug_of
+from shared.runtime.logs import get
+from shared.runtime.schemas import ResponseSchema
 from shared.web.access import MissingScope
 from shared.web.requests import UnsupportedBody
 

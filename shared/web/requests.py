@@ -11,11 +11,11 @@ from webargs.core import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from shared import strict_json
-from shared.errors import BadRequest, Unprocessable
-from shared.idempotency import KEY_PATTERN
-from shared.schemas import RequestSchema, Text, check_storable
+from shared.runtime import strict_json
+from shared.runtime.errors import BadRequest, Unprocessable
+from shared.runtime.schemas import RequestSchema, Text, check_storable
 from shared.web.access import ACCESS, EVERYBODY
+from shared.web.idempotency import KEY_PATTERN
 
 #: OpenAPI's name of the bearer token.
 SECURITY = "bearer"

@@ -8,8 +8,8 @@ from flask import Response, request
 from marshmallow import fields, validate
 from sqlalchemy.orm import Session
 
-from shared.schemas import RequestSchema, ResponseSchema
-from shared.spreadsheets import (
+from shared.runtime.schemas import RequestSchema, ResponseSchema
+from shared.runtime.spreadsheets import (
     CODECS,
     MOST_BYTES,
     SEPARATORS,

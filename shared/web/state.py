@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from flask import current_app
 
-from shared.auth import Verifier
-from shared.config import Settings
-from shared.database import Database
-from shared.health import Health
+from shared.runtime.auth import Verifier
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.web.health import Health
 
 #: Its name in `app.extensions`.
 NAME = "farmgate"

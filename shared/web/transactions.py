@@ -13,9 +13,10 @@ from flask import Response, g, make_response, request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import errors, idempotency
-from shared.database import Trouble, trouble_of
-from shared.sealing import seal, unseal
+from shared.runtime import errors
+from shared.runtime.database import Trouble, trouble_of
+from shared.runtime.sealing import seal, unseal
+from shared.web import idempotency
 from shared.web.access import caller
 from shared.web.problems import answer_of, status_of
 from shared.web.requests import IDEMPOTENT, ValidationFailed

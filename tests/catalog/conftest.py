@@ -16,9 +16,6 @@ from services.catalog.app import create_app
 from services.catalog.models import StockLevel
 from services.catalog.use_cases import books, enterprises, lots, products, stock
 from services.catalog.worker import SERVICE
-from shared import api_keys, clock, devices
-from shared.config import Settings
-from shared.database import Database
 from shared.events import (
     Event,
     OrderCancelled,
@@ -29,9 +26,12 @@ from shared.events import (
     SiteOpened,
     StockReserved,
 )
-from shared.ids import new_id
-from shared.service import Service
-from shared.tables import Outbox
+from shared.messaging.service import Service
+from shared.messaging.tables import Outbox
+from shared.runtime import api_keys, clock, devices
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from services.catalog.use_cases import giving_back, granting, lots
 from services.catalog.use_cases.ledger import OutOfStock
 from services.catalog.use_cases.reserve import reserve_stock
-from shared.database import Database
-from shared.errors import Conflict
 from shared.events import SiteClosed, StationSaleRecorded
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.errors import Conflict
+from shared.runtime.ids import new_id
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from services.catalog.models import StockMovement
 from services.catalog.use_cases import stock
 from services.catalog.use_cases.ledger import OutOfStock
-from shared.database import Database
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from shared.ids import new_id
+from shared.runtime.ids import new_id
 from tests.support import UNKNOWN_ID
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from shared import clock
 from shared.events import SiteClosed
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.ids import new_id
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 

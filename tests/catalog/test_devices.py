@@ -10,10 +10,10 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from services.catalog.models import Enrolment
-from shared import api_keys, clock
-from shared.database import Database
 from shared.events import SiteClosed
-from shared.ids import new_id
+from shared.runtime import api_keys, clock
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 KEY_GIVEN = "catalog.device_key_given.v1"

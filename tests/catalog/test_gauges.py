@@ -6,8 +6,8 @@ from prometheus_client import REGISTRY
 
 from services.catalog.gauges import add_up_allotments
 from services.catalog.models import Location
-from shared.config import Settings
-from shared.database import Database
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 
 def test_what_stations_may_still_sell_is_added_up_by_site(

@@ -10,15 +10,15 @@ from sqlalchemy import func, select
 
 from services.catalog.models import Location, Reservation, StockMovement
 from services.catalog.use_cases import books
-from shared.database import Database
 from shared.events import (
     OrderConfirmed,
     OrderPlaced,
     SiteClosed,
     SiteOpened,
 )
-from shared.ids import new_id
-from shared.tables import Parked
+from shared.messaging.tables import Parked
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 RESERVED = "catalog.stock_reserved.v1"

@@ -13,7 +13,6 @@ from sqlalchemy import select
 from services.catalog.models import Reservation
 from services.catalog.rules import WrongLotState
 from services.catalog.use_cases import books, lots
-from shared.database import Database
 from shared.events import (
     OrderCancelled,
     OrderExpired,
@@ -23,8 +22,9 @@ from shared.events import (
     ShipmentDispatched,
     ShipmentReturned,
 )
-from shared.ids import new_id
-from shared.tables import Parked
+from shared.messaging.tables import Parked
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 RESERVED = "catalog.stock_reserved.v1"

@@ -9,9 +9,9 @@ from alembic import command
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from shared import migrations
-from shared.clock import now
-from shared.ids import new_id
+from shared.runtime import migrations
+from shared.runtime.clock import now
+from shared.runtime.ids import new_id
 
 
 def at_revision(url: str, revision: str, step: Callable[..., Any] = command.upgrade) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from services.catalog.use_cases import overdrafts, stock
-from shared.database import Database
-from shared.errors import FarmgateError
 from shared.events import StationSaleRecorded
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.errors import FarmgateError
+from shared.runtime.ids import new_id
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 SETTLED = "catalog.overdraft_settled.v1"

@@ -8,7 +8,6 @@ from sqlalchemy import select
 
 from services.catalog.models import Reservation
 from services.catalog.use_cases import books, lots, verify
-from shared.database import Database
 from shared.events import (
     OrderCancelled,
     OrderPlaced,
@@ -16,8 +15,9 @@ from shared.events import (
     ShipmentCancelled,
     StationSaleRecorded,
 )
-from shared.ids import new_id
-from shared.tables import Parked
+from shared.messaging.tables import Parked
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 RESERVED = "catalog.stock_reserved.v1"
 REFUSED = "catalog.stock_refused.v1"

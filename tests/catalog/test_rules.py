@@ -29,8 +29,8 @@ from services.catalog.rules import (
     plan,
     reservation_step,
 )
-from shared.envelope import LARGEST, encode
 from shared.events import OrderConfirmed, StockReserved
+from shared.messaging.envelope import LARGEST, encode
 
 VARIANTS = [UUID(int=number) for number in range(4)]
 DAY = date(2025, 7, 31)

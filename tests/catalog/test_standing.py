@@ -11,11 +11,11 @@ from sqlalchemy import func, select
 from services.catalog import timers
 from services.catalog.models import DailySales
 from services.catalog.use_cases import granting, products, standing
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
 from shared.events import SiteClosed, StationSaleRecorded
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Counting = Callable[[], Any]
 

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import select
 
 from services.catalog.models import StationSale, StockMovement
-from shared.database import Database
 from shared.events import OrderPlaced, StationSaleDisputed, StationSaleRecorded
-from shared.ids import new_id
-from shared.tables import Parked
+from shared.messaging.tables import Parked
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 OVERDRAWN = "catalog.allotment_overdrawn.v1"

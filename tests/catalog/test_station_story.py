@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from services.catalog.rules import WrongLotState
 from services.catalog.use_cases import books, granting, lots, overdrafts
-from shared.database import Database
-from shared.errors import Conflict
 from shared.events import OrderPlaced, StationSaleRecorded
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.errors import Conflict
+from shared.runtime.ids import new_id
 
 
 @dataclass

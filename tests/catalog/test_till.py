@@ -8,12 +8,12 @@ import pytest
 
 from services.catalog.app import create_app
 from services.catalog.use_cases import prices, products
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
-from shared.errors import Misconfigured
 from shared.events import StationSaleRecorded
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.errors import Misconfigured
+from shared.runtime.ids import new_id
 
 
 def kind_of(answer: Any) -> str:

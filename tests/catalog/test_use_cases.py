@@ -15,9 +15,9 @@ from services.catalog.rules import Account, Bucket, Reason
 from services.catalog.use_cases import books, enterprises, lots, products, stock
 from services.catalog.use_cases.ledger import OutOfStock, level_at, locked_lot, move
 from services.catalog.use_cases.reserve import reserve_stock
-from shared.database import Database
-from shared.ids import new_id
-from shared.tables import Outbox
+from shared.messaging.tables import Outbox
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 
 def at_once(database: Database, works: list[Callable[[Session], Any]]) -> list[Any]:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from shared.database import Database
 from shared.events import OrderExpired, StationSaleRecorded
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 
 @pytest.fixture

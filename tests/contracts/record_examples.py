@@ -13,8 +13,8 @@ from uuid import UUID
 
 from marshmallow import fields
 
-from shared.envelope import encode
 from shared.events import EVENTS, Event
+from shared.messaging.envelope import encode
 
 EXAMPLES = Path(__file__).parent / "examples"
 

@@ -10,9 +10,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from farmgate.services import NAMES, application_of
-from shared import keys, migrations
-from shared.config import Settings
-from shared.tables import MessagingBase
+from shared.runtime import keys, migrations
+from shared.runtime.config import Settings
+from shared.runtime.tables import SharedBase
 from shared.web.access import declared
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,7 +58,7 @@ def _differences(name: str, url: str) -> list[object]:
         with engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": False})
             return list(
-                compare_metadata(context, [models.Base.metadata, MessagingBase.metadata])  # type: ignore[arg-type]
+                compare_metadata(context, [models.Base.metadata, SharedBase.metadata])  # type: ignore[arg-type]
             )
     finally:
         engine.dispose()

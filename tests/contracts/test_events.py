@@ -10,10 +10,10 @@ from marshmallow import Schema, fields
 
 from farmgate import catalogue
 from farmgate.services import NAMES, service_of
-from shared.envelope import decode, encode, load_data
 from shared.events import BY_TYPE, EVENTS, Event
-from shared.ids import new_id
-from shared.topology import STREAM, topology_of
+from shared.messaging.envelope import decode, encode, load_data
+from shared.messaging.topology import STREAM, topology_of
+from shared.runtime.ids import new_id
 
 SERVICES = [service_of(name) for name in NAMES]
 #: Words in field names that would be contact data.

@@ -11,8 +11,8 @@ from marshmallow import Schema, fields, validate
 
 from farmgate import contracts
 from farmgate.contracts import Contract, Member, breaks, described, main, written
-from shared.envelope import contract_of, decode, load_data
 from shared.events import BY_TYPE, OrderConfirmed, SiteOpened
+from shared.messaging.envelope import contract_of, decode, load_data
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.json"))
 KEY = "orders.order_noted.v1"

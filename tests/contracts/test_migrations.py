@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from farmgate.services import NAMES
-from shared import migrations
+from shared.runtime import migrations
 
 #: Table → column → how it looks.
 Tables = dict[str, dict[str, dict[str, Any]]]

@@ -17,9 +17,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from farmgate.services import NAMES, application_of
 from services.catalog import gauges as catalog_gauges
 from services.orders import gauges as orders_gauges
-from shared import metrics
-from shared.config import Settings
-from shared.metric_files import ROOM
+from shared.runtime import metrics
+from shared.runtime.config import Settings
+from shared.runtime.metric_files import ROOM
 from tests.support.serving import missing
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -138,8 +138,8 @@ import sys
 from pathlib import Path
 from farmgate.services import application_of
 from prometheus_client.mmap_dict import MmapedDict
-from shared import metrics
-from shared.config import Settings
+from shared.runtime import metrics
+from shared.runtime.config import Settings
 
 name, data, folder = sys.argv[1:]
 settings = Settings.from_environment(name, {"FARMGATE_DATA": data})

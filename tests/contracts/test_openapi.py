@@ -27,13 +27,13 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from farmgate.roles import DEVICE_SCOPES, SCOPES
 from farmgate.services import NAMES, application_of, service_of
-from shared import api_keys, clock, devices, keys, migrations
-from shared.config import Settings
-from shared.envelope import decode
-from shared.handling import Handling
-from shared.ids import new_id
-from shared.store import Store
-from shared.tables import ApiKey
+from shared.messaging.envelope import decode
+from shared.messaging.handling import Handling
+from shared.messaging.store import Store
+from shared.runtime import api_keys, clock, devices, keys, migrations
+from shared.runtime.config import Settings
+from shared.runtime.ids import new_id
+from shared.runtime.tables import ApiKey
 
 #: Requests made at random per route, and sequences of requests per service; and where chance
 #: begins. More and elsewhere now and then find what the usual few do not.

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from farmgate.services import NAMES
-from shared import migrations
-from shared.clock import now
-from shared.ids import new_id
+from shared.runtime import migrations
+from shared.runtime.clock import now
+from shared.runtime.ids import new_id
 
 #: The revision that adds edits, and the one before it.
 REVISIONS = {

@@ -8,8 +8,8 @@ from marshmallow import ValidationError, fields
 from marshmallow.validate import Length
 
 from farmgate.services import NAMES, application_of
-from shared.clock import in_calendar
-from shared.schemas import RequestSchema, Text
+from shared.runtime.clock import in_calendar
+from shared.runtime.schemas import RequestSchema, Text
 
 #: Compared with what another service wrote, character by character; blanks just find nothing.
 EXACT = {

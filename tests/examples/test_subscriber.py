@@ -11,7 +11,7 @@ import requests
 from pika.exceptions import ChannelClosedByBroker, ProbableAccessDeniedError
 from sqlalchemy import select, update
 
-from shared.tables import Outbox
+from shared.messaging.tables import Outbox
 from tests.examples.conftest import Partner
 from tests.faults.bench import ORDERS, PAID, Bench, verdict
 from tests.support.servers import RabbitMQ, stop, wait_until

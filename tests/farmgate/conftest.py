@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from farmgate.cli import main
 from farmgate.services import NAMES
-from shared import migrations
+from shared.runtime import migrations
 from tests.support.servers import RabbitMQ
 
 Farmgate = Callable[..., Result]

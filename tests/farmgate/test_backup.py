@@ -18,10 +18,10 @@ from farmgate.backup import programs, snapshots
 from farmgate.failures import Failed
 from farmgate.locking import alone_in
 from farmgate.services import NAMES
-from shared import clock, migrations
-from shared.config import Settings
-from shared.database import Database
-from shared.tables import Inbox, Outbox, RelayState
+from shared.messaging.tables import Inbox, Outbox, RelayState
+from shared.runtime import clock, migrations
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 Farmgate = Callable[..., Result]
 PLACED = "orders.order_placed.v1"

@@ -15,7 +15,7 @@ from farmgate.broker_users import (
     permissions,
 )
 from farmgate.services import NAMES
-from shared import topology
+from shared.messaging import topology
 
 USERS = (*NAMES, TOPOLOGY, OPERATOR)
 

@@ -12,8 +12,8 @@ from farmgate.cli import COMMANDS
 from farmgate.locking import alone_in
 from farmgate.roles import ROLES, SCOPES
 from farmgate.services import NAMES, application_of
-from shared import keys
-from shared.config import Settings
+from shared.runtime import keys
+from shared.runtime.config import Settings
 from shared.web.access import EVERYBODY, declared
 
 Farmgate = Callable[..., Result]

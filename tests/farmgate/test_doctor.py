@@ -15,11 +15,12 @@ from farmgate import doctor
 from farmgate.management import management_of
 from farmgate.services import NAMES, service_of
 from services.notifications.models import Message
-from shared import clock, keys, topology
-from shared.database import Database
-from shared.ids import new_id
-from shared.migrations import upgrade
-from shared.tables import Outbox, Parked
+from shared.messaging import topology
+from shared.messaging.tables import Outbox, Parked
+from shared.runtime import clock, keys
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
+from shared.runtime.migrations import upgrade
 from tests.support.servers import RabbitMQ, wait_until
 
 Farmgate = Callable[..., Result]

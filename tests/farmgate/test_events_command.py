@@ -15,9 +15,9 @@ from sqlalchemy import insert
 
 from farmgate.commands.events import Since
 from farmgate.services import NAMES
-from shared import clock
-from shared.database import Database
-from shared.tables import Outbox
+from shared.messaging.tables import Outbox
+from shared.runtime import clock
+from shared.runtime.database import Database
 from tests.support import probe
 from tests.support.servers import wait_until
 

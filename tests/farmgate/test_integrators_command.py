@@ -16,10 +16,10 @@ from farmgate.integrators import known
 from farmgate.keeping import ByManagement
 from farmgate.management import management_of
 from farmgate.services import NAMES
-from shared import topology
-from shared.clock import now
 from shared.events import BY_TYPE
-from shared.healing import Whole
+from shared.messaging import topology
+from shared.messaging.healing import Whole
+from shared.runtime.clock import now
 from tests.farmgate.conftest import Farmgate, added, connect
 from tests.support.servers import RabbitMQ
 

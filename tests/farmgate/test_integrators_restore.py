@@ -14,8 +14,8 @@ from farmgate.backup.manifest import FORMAT, Manifest
 from farmgate.cli import main
 from farmgate.integrators import Account, known
 from farmgate.management import management_of
-from shared.clock import now
-from shared.topology import Integrator
+from shared.messaging.topology import Integrator
+from shared.runtime.clock import now
 from tests.farmgate.conftest import Farmgate, added, connect
 from tests.support.servers import RabbitMQ
 

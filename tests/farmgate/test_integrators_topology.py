@@ -17,9 +17,9 @@ from farmgate.broker_users import hashed
 from farmgate.integrators import put, remove
 from farmgate.keeping import ByManagement
 from farmgate.management import management_of
-from shared import topology
-from shared.healing import Healer
-from shared.topology import Integrator
+from shared.messaging import topology
+from shared.messaging.healing import Healer
+from shared.messaging.topology import Integrator
 from tests.faults.bench import ORDERS, PAID, Bench, bench_on
 from tests.support import probe
 from tests.support.servers import RabbitMQ, stop, wait_until

@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 from sqlalchemy import delete
 
 from farmgate.cli import main
-from shared import parked
-from shared.config import Settings
-from shared.database import Database
-from shared.envelope import decode
 from shared.events import OrderPaid
-from shared.tables import Parked, ParkedAction
+from shared.messaging import parked
+from shared.messaging.envelope import decode
+from shared.messaging.tables import Parked, ParkedAction
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 from tests.support import probe, processes
 from tests.support.processes import Processes
 from tests.support.servers import wait_until

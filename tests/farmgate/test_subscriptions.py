@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from farmgate import preparing, subscriptions
-from shared.topology import topology_of
+from shared.messaging.topology import topology_of
 
 
 def test_asked_in_another_process_the_services_say_what_they_say_here():

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from farmgate.cli import main
-from shared.auth import Verifier
-from shared.callers import InvalidToken
-from shared.config import Settings
+from shared.runtime.auth import Verifier
+from shared.runtime.callers import InvalidToken
+from shared.runtime.config import Settings
 
 Tokens = Callable[..., Result]
 CLERK = ("--subject", "tashi", "--role", "clerk")

@@ -16,7 +16,7 @@ from farmgate import run_file, start_page
 from farmgate.embedded import by_prefix
 from farmgate.services import NAMES
 from farmgate.supervised import FIRST_PAUSE, Process
-from shared import keys
+from shared.runtime import keys
 from tests.support.servers import free_port, wait_until
 
 Start = Callable[[], subprocess.Popen[str]]

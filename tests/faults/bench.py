@@ -14,15 +14,15 @@ from uuid import UUID, uuid4
 import pika
 from sqlalchemy import func, select
 
-from shared import outbox
-from shared.consumer import consume
-from shared.database import Database
 from shared.events import OrderPaid
-from shared.handling import Handling
-from shared.ids import new_id
-from shared.relay import Relay
-from shared.supervision import Stopping, supervise
-from shared.tables import Outbox, Parked
+from shared.messaging import outbox
+from shared.messaging.consumer import consume
+from shared.messaging.handling import Handling
+from shared.messaging.relay import Relay
+from shared.messaging.tables import Outbox, Parked
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
+from shared.runtime.supervision import Stopping, supervise
 from tests.faults.proxy import Proxy
 from tests.support import probe
 from tests.support.forking import Program

@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-import shared.relay
-from shared import inbox, outbox, topology
-from shared.ids import new_id
-from shared.relay import Relay
-from shared.supervision import Stopping, supervise
-from shared.tables import Outbox
+import shared.messaging.relay
+from shared.messaging import inbox, outbox, topology
+from shared.messaging.relay import Relay
+from shared.messaging.tables import Outbox
+from shared.runtime.ids import new_id
+from shared.runtime.supervision import Stopping, supervise
 from tests.faults.bench import (
     DRAINED,
     ORDERS,
@@ -110,7 +110,7 @@ def test_a_deleted_binding_loses_nothing(bench: Bench) -> None:
 def test_without_the_wait_for_confirms_the_bench_tells_the_loss(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session_of_relay = shared.relay._Session
+    session_of_relay = shared.messaging.relay._Session
     send = session_of_relay._pump
 
     def send_and_mark(self: Any) -> None:

@@ -16,9 +16,9 @@ from sqlalchemy import func, select
 from farmgate import doctor
 from services.catalog.app import create_app
 from services.catalog.models import Enterprise
-from shared import keys, migrations
-from shared.config import Settings
-from shared.tables import Outbox
+from shared.messaging.tables import Outbox
+from shared.runtime import keys, migrations
+from shared.runtime.config import Settings
 from tests.faults.bench import DRAINED, MORE_MEMORY, ORDERS, TIMES, Bench, all_kept, bench_on
 from tests.support import servers
 from tests.support.servers import wait_until

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import select
 
-from shared import repairs
-from shared.tables import Outbox, Parked
+from shared.messaging import repairs
+from shared.messaging.tables import Outbox, Parked
 from tests.faults.bench import DRAINED, ORDERS, PAID, Bench, all_kept
 from tests.support import probe
 from tests.support.servers import wait_until

@@ -8,11 +8,11 @@ from time import monotonic
 import pytest
 import requests
 
-from shared import keys, migrations
-from shared.consumer import consume
-from shared.database import Database
-from shared.handling import Handling
-from shared.relay import Relay
+from shared.messaging.consumer import consume
+from shared.messaging.handling import Handling
+from shared.messaging.relay import Relay
+from shared.runtime import keys, migrations
+from shared.runtime.database import Database
 from tests.faults.bench import DRAINED, ORDERS, Bench, all_kept, running, target_of, through
 from tests.faults.proxy import Proxy
 from tests.support import probe, processes

@@ -5,12 +5,12 @@ import random
 import pytest
 from sqlalchemy import func, select, text
 
-from shared import outbox
-from shared.envelope import decode
 from shared.events import OrderPaid
-from shared.ids import new_id
-from shared.supervision import Stopping
-from shared.tables import Outbox
+from shared.messaging import outbox
+from shared.messaging.envelope import decode
+from shared.messaging.tables import Outbox
+from shared.runtime.ids import new_id
+from shared.runtime.supervision import Stopping
 from tests.faults.bench import (
     DRAINED,
     MORE_MEMORY,

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from farmgate.backup.programs import address_of
-from shared import topology
+from shared.messaging import topology
 from tests.faults.bench import DRAINED, ORDERS, TIMES, all_kept, bench_on, through
 from tests.faults.proxy import Proxy
 from tests.support import probe, servers

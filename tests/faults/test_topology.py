@@ -16,14 +16,14 @@ from sqlalchemy import select
 
 from farmgate.keeping import ByManagement
 from farmgate.subscriptions import Listening
-from shared import healing as healing_module
-from shared import topology
-from shared.clock import now
-from shared.dead_letters import REPLAY, drain
-from shared.handling import Handling
-from shared.healing import EVER, MARGIN, PATIENCE, Healer
-from shared.supervision import Stopping, supervise
-from shared.tables import Parked
+from shared.messaging import healing as healing_module
+from shared.messaging import topology
+from shared.messaging.dead_letters import REPLAY, drain
+from shared.messaging.handling import Handling
+from shared.messaging.healing import EVER, MARGIN, PATIENCE, Healer
+from shared.messaging.tables import Parked
+from shared.runtime.clock import now
+from shared.runtime.supervision import Stopping, supervise
 from tests.faults.bench import DRAINED, ORDERS, PAID, TIMES, Bench, all_kept, bench_on
 from tests.support import probe, servers
 from tests.support.servers import RabbitMQ, stop, wait_until

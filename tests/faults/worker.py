@@ -14,14 +14,14 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-import shared.database
-import shared.store
-from shared import worker
-from shared.config import Settings
-from shared.envelope import Envelope
+import shared.messaging.store
+import shared.runtime.database
 from shared.events import OrderPaid
-from shared.service import Service
-from shared.store import Store, Waiting
+from shared.messaging import worker
+from shared.messaging.envelope import Envelope
+from shared.messaging.service import Service
+from shared.messaging.store import Store, Waiting
+from shared.runtime.config import Settings
 from tests.support import probe
 
 #: Amounts whose handler waits for ever, never lets the interpreter go, or freezes its process.
@@ -61,7 +61,7 @@ def freeze_before_marking() -> None:
 if __name__ == "__main__":
     # A stopped process is given up sooner than a deployment would.
     silent = int(os.environ.get("SILENT_SECONDS", "4"))
-    shared.store.SILENT_SECONDS = shared.database.SILENT_SECONDS = silent
+    shared.messaging.store.SILENT_SECONDS = shared.runtime.database.SILENT_SECONDS = silent
     if os.environ.get("FREEZE_AT") == "mark":
         freeze_before_marking()
     name = sys.argv[1]

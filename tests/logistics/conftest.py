@@ -12,12 +12,12 @@ from sqlalchemy import select
 from services.logistics.app import create_app
 from services.logistics.use_cases import reading, site_tree, travelling
 from services.logistics.worker import SERVICE
-from shared.config import Settings
-from shared.database import Database
 from shared.events import OrderConfirmed
-from shared.ids import new_id, new_reference
-from shared.service import Service
-from shared.tables import Outbox
+from shared.messaging.service import Service
+from shared.messaging.tables import Outbox
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id, new_reference
 
 Deliver = Callable[..., list[UUID]]
 

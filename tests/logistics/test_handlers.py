@@ -10,7 +10,6 @@ from sqlalchemy import func, select
 from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, Variant
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases import routes, site_tree, travelling
-from shared.database import Database
 from shared.events import (
     ContactGiven,
     OrderCancelled,
@@ -18,7 +17,8 @@ from shared.events import (
     OrderRejected,
     ProductListed,
 )
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Facts = Callable[..., dict[str, Any]]
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]

@@ -11,9 +11,9 @@ from sqlalchemy import select, update
 from services.logistics.models import Shipment
 from services.logistics.use_cases import travelling
 from services.logistics.use_cases.late import LATE
-from shared import clock
-from shared.database import Database
-from shared.late import find, limits_of
+from shared.runtime import clock
+from shared.runtime.database import Database
+from shared.runtime.late import find, limits_of
 
 
 @pytest.fixture

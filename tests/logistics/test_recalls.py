@@ -12,8 +12,6 @@ from services.logistics.rules import ShipmentState
 from services.logistics.use_cases import hand_over, travelling
 from services.logistics.use_cases.stopped import LotStopped
 from services.logistics.use_cases.verify import compare
-from shared import clock
-from shared.database import Database
 from shared.events import (
     LotHeld,
     LotRecalled,
@@ -23,7 +21,9 @@ from shared.events import (
     OrderRejected,
     ParcelHandedOver,
 )
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Deliver = Callable[..., list[UUID]]
 Planned = Callable[..., UUID]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.logistics import rules
 from services.logistics.rules import EVERY_DAY, Leg, ShipmentState, WrongShipmentState
-from shared.clock import LOCAL
+from shared.runtime.clock import LOCAL
 
 CENTRE, COUNTY, TOWNSHIP, VILLAGE = (UUID(int=number) for number in range(1, 5))
 #: A Monday.

@@ -12,8 +12,6 @@ from sqlalchemy import select
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, ShipmentLine
 from services.logistics.rules import CODE_TRIES, ShipmentState
 from services.logistics.use_cases import hand_over
-from shared import api_keys, clock, devices
-from shared.database import Database
 from shared.events import (
     DeviceKeyGiven,
     LotHeld,
@@ -21,7 +19,9 @@ from shared.events import (
     OrderCancelled,
     ParcelHandedOver,
 )
-from shared.ids import new_id
+from shared.runtime import api_keys, clock, devices
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Deliver = Callable[..., list[UUID]]
 Facts = dict[str, Any]

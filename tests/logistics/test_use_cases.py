@@ -14,11 +14,11 @@ from services.logistics.rules import CODE_TRIES, WrongLevel
 from services.logistics.use_cases import contacts, hand_over, routes, site_tree, travelling, ways
 from services.logistics.use_cases.hand_over import WrongCode
 from services.logistics.worker import run_erasure
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
-from shared.errors import Conflict
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.errors import Conflict
+from shared.runtime.ids import new_id
 
 
 def keep(database: Database, order_id: UUID) -> None:

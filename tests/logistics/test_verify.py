@@ -13,8 +13,8 @@ from services.logistics import rules
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, ShipmentLine
 from services.logistics.rules import MOMENTS, Kept, ShipmentState
 from services.logistics.use_cases import hand_over
-from shared.database import Database
 from shared.events import OrderConfirmed
+from shared.runtime.database import Database
 
 VERIFY = "/api/logistics/v1/verify"
 Headers = Callable[..., dict[str, str]]

@@ -13,9 +13,6 @@ from sqlalchemy import select
 from services.notifications.models import Message
 from services.notifications.timers import run_send
 from services.notifications.worker import SERVICE
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
 from shared.events import (
     ContactGiven,
     EnterpriseContactGiven,
@@ -24,8 +21,11 @@ from shared.events import (
     ProductListed,
     SiteOpened,
 )
-from shared.ids import new_id
-from shared.service import Service
+from shared.messaging.service import Service
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 #: Noon in Asia/Shanghai: outside of anybody's quiet hours.
 NOON = datetime(2026, 8, 20, 4, 0, tzinfo=UTC)

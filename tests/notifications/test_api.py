@@ -6,7 +6,7 @@ import pytest
 
 from services.notifications.models import Preference
 from shared.events import CollectionCodeIssued, ContactGiven, OrderPlaced, PaymentFailed
-from shared.ids import new_id
+from shared.runtime.ids import new_id
 from tests.support import UNKNOWN_ID
 
 V1 = "/api/notifications/v1"

@@ -17,9 +17,9 @@ from services.notifications import channels
 from services.notifications.channels import AppriseChannel, FileChannel, channels_of
 from services.notifications.texts import Text
 from services.notifications.use_cases import Outgoing
-from shared.config import Settings
-from shared.errors import Misconfigured
-from shared.ids import new_id
+from shared.runtime.config import Settings
+from shared.runtime.errors import Misconfigured
+from shared.runtime.ids import new_id
 
 DAY = date(2026, 8, 20)
 

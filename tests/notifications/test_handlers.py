@@ -11,7 +11,6 @@ from sqlalchemy import delete, select
 
 from services.notifications.models import Contact, OrderCopy, SiteCopy, VariantCopy
 from services.notifications.rules import TEMPLATES
-from shared.database import Database
 from shared.events import (
     BY_TYPE,
     ApprovalRequested,
@@ -39,9 +38,10 @@ from shared.events import (
     ShipmentReturned,
     StockReserved,
 )
-from shared.ids import new_id
-from shared.service import Service
-from shared.tables import Inbox
+from shared.messaging.service import Service
+from shared.messaging.tables import Inbox
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 from tests.notifications.conftest import NOON
 
 

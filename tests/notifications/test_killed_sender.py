@@ -22,9 +22,9 @@ import sys
 from datetime import datetime
 from services.notifications import channels
 from services.notifications.timers import run_send
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 noon = datetime.fromisoformat(sys.argv[3])
 clock.now = lambda: noon

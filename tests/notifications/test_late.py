@@ -9,9 +9,9 @@ from sqlalchemy import update
 
 from services.notifications.models import Message
 from services.notifications.use_cases.late import LATE
-from shared import clock
-from shared.database import Database
-from shared.late import find, limits_of
+from shared.runtime import clock
+from shared.runtime.database import Database
+from shared.runtime.late import find, limits_of
 
 LONG_AGO = clock.now() - timedelta(hours=1)
 

@@ -10,9 +10,6 @@ from sqlalchemy import select
 from services.notifications import rules
 from services.notifications.models import VerifiedPhone
 from services.notifications.timers import COUNTRIES, limits_of, run_erase, run_send
-from shared.config import Settings
-from shared.database import Database
-from shared.errors import Misconfigured
 from shared.events import (
     CollectionCodeIssued,
     ContactGiven,
@@ -21,6 +18,9 @@ from shared.events import (
     OrderPlaced,
     ShipmentCollected,
 )
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.errors import Misconfigured
 from tests.notifications.conftest import NOON
 
 VICTIM = "+8613889041234"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.notifications import rules
 from services.notifications.rules import TEMPLATES, Verdict, Wishes
-from shared.clock import LOCAL
+from shared.runtime.clock import LOCAL
 
 #: Noon and eleven at night in Asia/Shanghai.
 NOON = datetime(2026, 8, 20, 4, 0, tzinfo=UTC)

@@ -21,8 +21,6 @@ from services.notifications.models import (
 from services.notifications.rules import Result
 from services.notifications.timers import run_erase, run_send
 from services.notifications.use_cases import Outgoing, claim_messages, record_attempts
-from shared.config import Settings
-from shared.database import Database
 from shared.events import (
     CollectionCodeIssued,
     ContactGiven,
@@ -35,6 +33,8 @@ from shared.events import (
     ShipmentPlanned,
     StockReserved,
 )
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 #: Noon and eleven at night in Asia/Shanghai.
 NOON = datetime(2026, 8, 20, 4, 0, tzinfo=UTC)

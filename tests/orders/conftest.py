@@ -18,10 +18,6 @@ from werkzeug.test import TestResponse
 from services.orders.app import create_app
 from services.orders.models import Order, TillEntry
 from services.orders.worker import SERVICE
-from shared import api_keys, clock
-from shared.config import Settings
-from shared.database import Database
-from shared.devices import PRESENT_SCOPES, Device, entry_id
 from shared.events import (
     DeviceKeyGiven,
     PriceChanged,
@@ -29,8 +25,12 @@ from shared.events import (
     SiteOpened,
     StockReserved,
 )
-from shared.ids import new_id
-from shared.service import Service
+from shared.messaging.service import Service
+from shared.runtime import api_keys, clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.devices import PRESENT_SCOPES, Device, entry_id
+from shared.runtime.ids import new_id
 
 Deliver = Callable[..., list[UUID]]
 Builder = Callable[..., dict[str, Any]]

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from services.orders.models import Order
-from shared.database import Database
+from shared.runtime.database import Database
 
 ORDERS = "/api/orders/v1/orders"
 Place = Callable[..., dict[str, Any]]

@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from werkzeug.test import TestResponse
 
 from services.orders.models import Custody
-from shared.database import Database
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Builder = Callable[..., dict[str, Any]]
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]

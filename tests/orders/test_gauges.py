@@ -5,8 +5,8 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from services.orders.gauges import count_orders
-from shared.config import Settings
-from shared.database import Database
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 
 
 def _count(state: str) -> float | None:

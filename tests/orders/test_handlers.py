@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import select
 
 from services.orders.models import Order, PriceCopy, SiteCopy, VariantCopy
-from shared.database import Database
 from shared.events import (
     DeliveryFailed,
     OrderPlaced,
@@ -28,8 +27,9 @@ from shared.events import (
     StockRefused,
     StockReserved,
 )
-from shared.ids import new_id
-from shared.tables import Parked
+from shared.messaging.tables import Parked
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Place = Callable[..., dict[str, Any]]
 Deliver = Callable[..., list[UUID]]

@@ -11,11 +11,11 @@ from sqlalchemy import select, text, update
 
 from services.orders.models import Order
 from services.orders.use_cases.late import LATE
-from shared import clock
-from shared.database import Database
 from shared.events import ShipmentPlanned, ShipmentRecalled
-from shared.ids import new_id
-from shared.late import find, limits_of
+from shared.runtime import clock
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
+from shared.runtime.late import find, limits_of
 
 LONG_AGO = clock.now() - timedelta(hours=1)
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, MetaData, create_engine, insert, select
 
 from services.orders.models import CashEntry, Custody, Remittance, Shift
 from services.orders.rules.cash import custody_id
-from shared import clock, migrations
-from shared.ids import new_id
+from shared.runtime import clock, migrations
+from shared.runtime.ids import new_id
 
 #: By site, the names under which custodies were kept, and what each holds.
 HELD = {"Zoë": 100, "Zoe\u0308": 20, " Zoë  ": 3, "卓  嘎": 7, "扎西": 5}

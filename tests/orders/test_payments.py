@@ -14,11 +14,11 @@ from standardwebhooks.webhooks import Webhook
 
 from services.orders.models import Order, Payment, Refund
 from services.orders.worker import run_expiry
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
 from shared.events import StockRefused
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 CALLBACKS = "/api/orders/v1/payments/callbacks"
 Place = Callable[..., dict[str, Any]]

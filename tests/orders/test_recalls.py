@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 
 from services.orders.models import Order
-from shared.database import Database
 from shared.events import (
     DeliveryFailed,
     LotRecalled,
@@ -22,8 +21,9 @@ from shared.events import (
     StockRefused,
     StockReserved,
 )
-from shared.ids import new_id
-from shared.tables import Parked
+from shared.messaging.tables import Parked
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Deliver = Callable[..., list[UUID]]
 Place = Callable[..., dict[str, Any]]

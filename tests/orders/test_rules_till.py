@@ -24,10 +24,12 @@ from services.orders.rules.till import (
     read_entry,
 )
 from services.orders.schemas.entries import ENTRIES, SALE_EXAMPLE
-from shared.validity import in_force
+from shared.runtime.validity import in_force
 
 #: What people type, and what is kept of it.
-TEXTS = json.loads((Path(__file__).parents[1] / "shared" / "texts.json").read_text("utf-8"))
+TEXTS = json.loads(
+    (Path(__file__).parents[1] / "shared" / "runtime" / "texts.json").read_text("utf-8")
+)
 
 ID = "0198d1f2-6a3b-7c4d-8e5f-0123456789ab"
 OTHER_ID = "0198d1f2-6a3b-7c4d-8e5f-0123456789ac"

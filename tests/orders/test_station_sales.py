@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from services.orders.models import TillEntry
 from shared.events import HandOverRefused, OverdraftSettled
-from shared.ids import new_id
+from shared.runtime.ids import new_id
 
 Builder = Callable[..., dict[str, Any]]
 Deliver = Callable[..., list[UUID]]

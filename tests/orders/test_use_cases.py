@@ -13,10 +13,10 @@ from services.orders.models import Order, Payment
 from services.orders.rules.standing import OrderState, WrongOrderState
 from services.orders.use_cases import decide, find, pay
 from services.orders.worker import run_expiry
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Place = Callable[..., dict[str, Any]]
 Reserve = Callable[[dict[str, Any]], UUID]

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event, text
 
-from shared.database import Database
 from shared.events import OverdraftSettled
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 Builder = Callable[..., dict[str, Any]]
 Place = Callable[..., dict[str, Any]]

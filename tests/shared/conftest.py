@@ -15,15 +15,17 @@ from sqlalchemy import BigInteger, MetaData, Text, select
 from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared import errors, keys, outbox, web
-from shared.config import Settings
-from shared.database import Database
+from shared import web
 from shared.events import StockReleased
-from shared.ids import new_id
-from shared.paging import Page, PageRequest, page, page_of
-from shared.tables import NAMING, MessagingBase
-from shared.trace import TraceRequest, TraceResponse, facts
+from shared.messaging import outbox
+from shared.runtime import errors, keys
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
+from shared.runtime.paging import Page, PageRequest, page, page_of
+from shared.runtime.tables import NAMING, SharedBase
 from shared.web import Blueprint, caller, idempotent, public, reading, scope, transaction
+from shared.web.trace import TraceRequest, TraceResponse, facts
 
 V1 = "/api/things/v1"
 
@@ -232,7 +234,7 @@ def database(settings: Settings) -> Iterator[Database]:
         with opened.sessions.begin() as session:
             session.execute(sql("DROP SCHEMA public CASCADE"))
             session.execute(sql("CREATE SCHEMA public"))
-    for metadata in (Base.metadata, MessagingBase.metadata):
+    for metadata in (Base.metadata, SharedBase.metadata):
         metadata.create_all(opened.engine)
     yield opened
     opened.close()

@@ -17,12 +17,12 @@ from farmgate.demo.offline import device
 from farmgate.failures import Refused
 from farmgate.roles import SCOPES
 from farmgate.services import application_of, service_of
-from shared import clock, keys, migrations
-from shared.config import Settings
-from shared.envelope import Envelope, decode, load_data
 from shared.events import BY_TYPE
-from shared.handling import Handling
-from shared.store import Store
+from shared.messaging.envelope import Envelope, decode, load_data
+from shared.messaging.handling import Handling
+from shared.messaging.store import Store
+from shared.runtime import clock, keys, migrations
+from shared.runtime.config import Settings
 
 #: Whose events matter to stations.
 SERVICES = ("catalog", "orders", "logistics")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from shared import devices
+from shared.runtime import devices
 
 #: A device and its epoch; the same with a lot; the same with a number.
 Key = tuple[str, int]

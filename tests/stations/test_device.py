@@ -9,7 +9,7 @@ import pytest
 
 from farmgate.demo.offline.device import CannotSell, NoAnswer, PowerCut, Till
 from farmgate.demo.offline.link import CLEAR, PORTAL, Link, Weather
-from shared import clock
+from shared.runtime import clock
 
 CLERK = "营业员"
 

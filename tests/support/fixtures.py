@@ -23,15 +23,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import MetaData, event, inspect, select
 from sqlalchemy.orm import Session
 
-from shared import clock, keys, migrations
-from shared.config import Settings
-from shared.database import Database
-from shared.envelope import Envelope, decode, encode, subject_of
 from shared.events import Event
-from shared.handling import Handling
-from shared.ids import new_id
-from shared.service import Service
-from shared.tables import Outbox, Parked
+from shared.messaging.envelope import Envelope, decode, encode, subject_of
+from shared.messaging.handling import Handling
+from shared.messaging.service import Service
+from shared.messaging.tables import Outbox, Parked
+from shared.runtime import clock, keys, migrations
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 
 
 def run_folder(config: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,7 +21,13 @@ from farmgate.services import NAMES
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
-        *("farmgate.cli", "farmgate.embedded", "farmgate.client", "shared.worker", "shared.relay"),
+        *(
+            "farmgate.cli",
+            "farmgate.embedded",
+            "farmgate.client",
+            "shared.messaging.worker",
+            "shared.messaging.relay",
+        ),
         *("gunicorn.app.base", "tests.support.probe", "tests.faults.worker"),
         *(f"services.{name}.{part}" for name in NAMES for part in ("app", "worker")),
     ]

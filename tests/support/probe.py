@@ -6,13 +6,14 @@ from uuid import UUID
 from sqlalchemy import BigInteger, MetaData, Text, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from shared import clock, outbox
-from shared.database import Database
-from shared.envelope import Envelope, decode, encode
 from shared.events import Event, OrderCompleted, OrderPaid, StockReleased
-from shared.ids import new_id
-from shared.service import Service
-from shared.tables import NAMING, MessagingBase
+from shared.messaging import outbox
+from shared.messaging.envelope import Envelope, decode, encode
+from shared.messaging.service import Service
+from shared.runtime import clock
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
+from shared.runtime.tables import NAMING, SharedBase
 
 
 class Base(DeclarativeBase):
@@ -89,7 +90,7 @@ def event_of(contract: type[Event], sequence: int = 1, **facts: Any) -> Envelope
 
 def create_tables(database: Database) -> None:
     """Make the probe's tables and the messaging tables, empty."""
-    for metadata in (Base.metadata, MessagingBase.metadata):
+    for metadata in (Base.metadata, SharedBase.metadata):
         metadata.drop_all(database.engine)
         metadata.create_all(database.engine)
 

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Any
 
 from farmgate.services import service_of
-from shared import keys, migrations, topology
+from shared.messaging import topology
+from shared.runtime import keys, migrations
 from tests.support.forking import Program
 from tests.support.servers import RabbitMQ, free_port, stop, wait_until
 

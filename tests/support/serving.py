@@ -22,7 +22,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 
-from shared import topology
+from shared.messaging import topology
 from tests.support import probe, servers
 from tests.support.servers import wait_until
 

@@ -15,7 +15,7 @@ import pika
 import pytest
 from filelock import FileLock
 
-from shared import topology
+from shared.messaging import topology
 from tests.support import processes
 from tests.support.fixtures import Templates, run_folder
 from tests.support.processes import SERVICES, Processes

@@ -10,7 +10,7 @@ import pytest
 
 from farmgate.client import Client, connect
 from farmgate.failures import Refused
-from shared import clock
+from shared.runtime import clock
 from tests.support.processes import Processes
 from tests.support.servers import wait_until
 from tests.support.systems import DISTRIBUTED_FIRST

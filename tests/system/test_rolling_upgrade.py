@@ -14,9 +14,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select, update
 
-from shared import keys, parked
-from shared.database import Database
-from shared.tables import Parked
+from shared.messaging import parked
+from shared.messaging.tables import Parked
+from shared.runtime import keys
+from shared.runtime.database import Database
 from tests.support import probe, processes
 from tests.support.forking import Program
 from tests.support.processes import Processes

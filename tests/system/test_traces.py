@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared import keys
+from shared.runtime import keys
 from tests.support.otlp import Receiver, Seen
 from tests.support.processes import Processes, answers, get
 from tests.support.servers import free_port, stop, wait_until

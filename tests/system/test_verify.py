@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 
 from farmgate.demo.offline.device import Till
 from farmgate.demo.offline.link import Line
-from shared.config import Settings
+from shared.runtime.config import Settings
 from tests.support.processes import Processes
 from tests.support.servers import wait_until
 from tests.support.systems import DISTRIBUTED_FIRST

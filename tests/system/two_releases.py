@@ -15,14 +15,15 @@ from marshmallow import fields
 from sqlalchemy import BigInteger, MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from shared import outbox, topology, web, worker
-from shared.config import Settings
-from shared.envelope import Envelope
+from shared import web
 from shared.events import BY_TYPE, Event
-from shared.ids import new_id
-from shared.rows import locked, remember
-from shared.service import Service
-from shared.tables import NAMING
+from shared.messaging import outbox, topology, worker
+from shared.messaging.envelope import Envelope
+from shared.messaging.service import Service
+from shared.runtime.config import Settings
+from shared.runtime.ids import new_id
+from shared.runtime.rows import locked, remember
+from shared.runtime.tables import NAMING
 from shared.web import Blueprint, public, transaction
 from tests.support import probe
 

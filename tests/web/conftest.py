@@ -31,7 +31,7 @@ from werkzeug.wrappers import Request, Response
 import web
 from farmgate.answering import Answering
 from farmgate.client import Client, connect
-from shared import clock
+from shared.runtime import clock
 from tests.support import processes
 from tests.support.processes import Processes
 from tests.support.servers import wait_until

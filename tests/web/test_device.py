@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 from werkzeug.wrappers import Response
 
-from shared import clock
+from shared.runtime import clock
 
 pytestmark = [pytest.mark.system, pytest.mark.browser]
 

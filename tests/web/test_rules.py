@@ -13,11 +13,11 @@ from phonenumbers import PhoneNumberFormat
 from playwright.sync_api import Page, Playwright
 
 from services.orders.rules.prices import line_total_fen
-from shared import phones
-from shared.text import normalised
+from shared.runtime import phones
+from shared.runtime.text import normalised
 
 #: What the till and the centre must read alike.
-_TABLES = Path(__file__).parents[1] / "shared"
+_TABLES = Path(__file__).parents[1] / "shared" / "runtime"
 TEXTS = json.loads((_TABLES / "texts.json").read_text("utf-8"))
 PHONES = json.loads((_TABLES / "phones.json").read_text("utf-8"))
 

@@ -16,7 +16,7 @@ from farmgate.console import WRONG, say, say_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.stations import find_device, moment, yuan
 from farmgate.typed import Whole, json_value
-from shared import strict_json
+from shared.runtime import strict_json
 
 #: Entries sent in one request; what orders takes.
 MOST_ENTRIES = 500

@@ -10,8 +10,8 @@ from farmgate import run_file
 from farmgate.client import DEFAULT_URL, connect
 from farmgate.console import ask, say, say_json
 from farmgate.stations import find_device, find_site, moment
-from shared.addresses import check_http
-from shared.config import read
+from shared.runtime.addresses import check_http
+from shared.runtime.config import read
 
 
 @click.command("add")

@@ -21,7 +21,7 @@ from farmgate.demo.offline.link import Link
 from farmgate.demo.offline.scene import Desk, Goods
 from farmgate.demo.offline.store import Entry, Store
 from farmgate.failures import Refused
-from shared import clock
+from shared.runtime import clock
 
 STEPS = 60
 #: What a clerk does in a step, by weight.

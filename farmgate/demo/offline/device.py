@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from farmgate.demo.offline.store import RUNNING, Allotment, Entry, GivenBack, Heard, Price, Store
-from shared import api_keys, clock
+from shared.runtime import api_keys, clock
 
 APP_VERSION = "simulated 1"
 #: Entries and returns of one request, as the services take them.

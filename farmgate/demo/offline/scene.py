@@ -12,7 +12,7 @@ from typing import Any
 
 from farmgate.client import Client
 from farmgate.failures import Failed
-from shared import clock
+from shared.runtime import clock
 
 DEVICES, SITES, LOTS = 20, 8, 4
 #: Packs that each lot brings, and that a device gets of a lot in the beginning.

@@ -15,8 +15,8 @@ from services.catalog.use_cases import (
     station_inquiries,
     stopping,
 )
-from shared.belonging import within
-from shared.paging import Page, page, page_of
+from shared.runtime.belonging import within
+from shared.runtime.paging import Page, page, page_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(

@@ -7,8 +7,8 @@ from services.catalog.models import Device, Overdraft
 from services.catalog.schemas import stations as schemas
 from services.catalog.use_cases import devices, overdrafts, station_inquiries
 from services.catalog.use_cases.devices import DeviceNotFound
-from shared.belonging import check_within, within
-from shared.paging import Page, page, page_of
+from shared.runtime.belonging import check_within, within
+from shared.runtime.paging import Page, page, page_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(

@@ -6,7 +6,7 @@ from uuid import UUID
 from services.catalog.models import Enterprise, Membership
 from services.catalog.schemas import enterprises as schemas
 from services.catalog.use_cases import enterprises
-from shared.paging import Page, page, page_of
+from shared.runtime.paging import Page, page, page_of
 from shared.web import Blueprint, idempotent, reading, scope, transaction
 
 blp = Blueprint(

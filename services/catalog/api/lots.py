@@ -6,7 +6,7 @@ from uuid import UUID
 from services.catalog.models import Location, Lot
 from services.catalog.schemas import stock as schemas
 from services.catalog.use_cases import concerned, locations, lots
-from shared.paging import Page, PageRequest, page, page_of
+from shared.runtime.paging import Page, PageRequest, page, page_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(

@@ -7,7 +7,7 @@ from services.catalog.models import Price, Product
 from services.catalog.schemas import products as schemas
 from services.catalog.use_cases import prices, products
 from shared.events import CHANNELS
-from shared.paging import Page, page, page_of
+from shared.runtime.paging import Page, page, page_of
 from shared.web import Blueprint, idempotent, public, reading, scope, transaction
 
 blp = Blueprint(

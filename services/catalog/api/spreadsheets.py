@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.catalog.schemas import spreadsheets as schemas
 from services.catalog.use_cases.spreadsheets import enterprises, lots, prices, products, stock
-from shared.spreadsheets import Outcome, Sheet
+from shared.runtime.spreadsheets import Outcome, Sheet
 from shared.web import Blueprint, caller, transaction
 from shared.web.spreadsheets import GUIDE, exporting, importing
 

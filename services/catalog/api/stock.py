@@ -6,7 +6,7 @@ from uuid import UUID
 from services.catalog.models import Reservation, StockLevel, StockMovement
 from services.catalog.schemas import stock as schemas
 from services.catalog.use_cases import books, inquiries, stock
-from shared.paging import Page, page, page_of
+from shared.runtime.paging import Page, page, page_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(

@@ -9,8 +9,8 @@ from marshmallow import ValidationError
 
 from services.catalog.schemas import till as schemas
 from services.catalog.use_cases import contact, enrolling, till_returns
-from shared import clock, devices
-from shared.config import read_integer
+from shared.runtime import clock, devices
+from shared.runtime.config import read_integer
 from shared.web import Blueprint, caller, public, reading, scope, settings, transaction
 
 blp = Blueprint(

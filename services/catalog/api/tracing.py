@@ -4,8 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from services.catalog.use_cases import inquiries
-from shared.trace import TraceRequest, TraceResponse, facts
 from shared.web import Blueprint, reading, scope
+from shared.web.trace import TraceRequest, TraceResponse, facts
 
 blp = Blueprint(
     "trace",

@@ -3,8 +3,8 @@
 from typing import Any
 
 from services.catalog.use_cases import verify
-from shared.paging import Page
-from shared.verify import Fact, FactPage, Report, VerifyResponse, facts_request
+from shared.runtime.paging import Page
+from shared.runtime.verify import Fact, FactPage, Report, VerifyResponse, facts_request
 from shared.web import Blueprint, reading, scope
 
 blp = Blueprint(

@@ -1,6 +1,7 @@
 """Alembic's entry: catalog's own history."""
 
 from services.catalog.models import Base
-from shared.migrations import run
+from shared.messaging import tables  # noqa: F401 (with each history go the tables of events)
+from shared.runtime.migrations import run
 
 run(Base.metadata)

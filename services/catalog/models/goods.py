@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.catalog.models.base import Base, one_of
 from shared.events import CHANNELS, UNITS
-from shared.ids import new_id
+from shared.runtime.ids import new_id
 
 
 class Enterprise(Base):
@@ -101,7 +101,7 @@ class Variant(Base):
 
 
 class Price(Base):
-    """What a variant costs in one channel in a span of time; see `shared.validity`."""
+    """What a variant costs in one channel in a span of time; see `shared.runtime.validity`."""
 
     __tablename__ = "prices"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

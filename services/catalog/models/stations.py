@@ -23,7 +23,7 @@ from services.catalog.rules import (
     Stop,
 )
 from shared.events import STATION_SALE_KINDS
-from shared.ids import new_id
+from shared.runtime.ids import new_id
 
 
 class Device(Base):
@@ -61,7 +61,7 @@ class DeviceEpoch(Base):
     """One enrolment of a device: a machine with a key of its own, and what it last said."""
 
     __tablename__ = "device_epochs"
-    #: Of the machine's key; see `shared.api_keys`.
+    #: Of the machine's key; see `shared.runtime.api_keys`.
     key_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     device_id: Mapped[UUID] = mapped_column(ForeignKey("devices.id"))
     epoch: Mapped[int]

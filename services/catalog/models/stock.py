@@ -16,9 +16,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.catalog.models.base import Base, one_of
 from services.catalog.rules import Bucket, LotStatus, ReservationStatus
-from shared.clock import now
 from shared.events import SITE_LEVELS
-from shared.ids import new_id
+from shared.runtime.clock import now
+from shared.runtime.ids import new_id
 
 
 class Location(Base):

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 
-from shared.clock import LOCAL
-from shared.errors import Conflict
+from shared.runtime.clock import LOCAL
+from shared.runtime.errors import Conflict
 
 
 class AllotmentStatus(StrEnum):

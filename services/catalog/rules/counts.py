@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from services.catalog.rules.stock import Reason
-from shared.errors import Conflict
+from shared.runtime.errors import Conflict
 
 #: Movements that are booked when the goods go or come. What a person books, and the sale of a
 #: till that was offline, may have happened before the count and be booked after it.

@@ -4,7 +4,7 @@ import secrets
 import unicodedata
 from enum import StrEnum
 
-from shared.ids import ALPHABET
+from shared.runtime.ids import ALPHABET
 
 #: Letters of a code: 31^10 are 8e14, of which a handful live for a day each.
 CODE_LETTERS = 10

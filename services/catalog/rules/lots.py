@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 
 from services.catalog.rules.stock import Bucket
-from shared.errors import Conflict, Unprocessable
+from shared.runtime.errors import Conflict, Unprocessable
 
 
 class LotStatus(StrEnum):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.catalog.rules.lots import ImpossibleDates
-from shared.validity import in_force
+from shared.runtime.validity import in_force
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from services.catalog.rules.stock import Bucket
-from shared.errors import Conflict
+from shared.runtime.errors import Conflict
 
 
 class ReservationStatus(StrEnum):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from shared.errors import Conflict
+from shared.runtime.errors import Conflict
 
 
 class SaleStatus(StrEnum):

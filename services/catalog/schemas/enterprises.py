@@ -5,9 +5,9 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validate
 
 from services.catalog.schemas.values import NamesRequest, NamesResponse, code, whole
-from shared import phones
-from shared.paging import PageRequest
-from shared.schemas import Day, Text
+from shared.runtime import phones
+from shared.runtime.paging import PageRequest
+from shared.runtime.schemas import Day, Text
 from shared.web import RequestSchema, ResponseSchema
 
 ROLES = ("producer", "cooperative", "company", "centre", "station")

@@ -12,8 +12,8 @@ from services.catalog.schemas.values import (
     whole,
 )
 from shared.events import UNITS
-from shared.paging import PageRequest
-from shared.schemas import Flag, Moment, Text
+from shared.runtime.paging import PageRequest
+from shared.runtime.schemas import Flag, Moment, Text
 from shared.web import RequestSchema, ResponseSchema
 
 

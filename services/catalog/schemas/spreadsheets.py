@@ -14,8 +14,8 @@ from services.catalog.schemas.products import ListProductRequest, SetPriceReques
 from services.catalog.schemas.stock import RecordLotRequest
 from services.catalog.schemas.values import MOST_QUANTITY, NamesRequest, code, whole
 from shared.events import CHANNELS
-from shared.schemas import Moment
-from shared.spreadsheets import LineError, Sheet, column
+from shared.runtime.schemas import Moment
+from shared.runtime.spreadsheets import LineError, Sheet, column
 from shared.web import RequestSchema
 
 

@@ -6,8 +6,8 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from services.catalog.rules import AllotmentStatus
 from services.catalog.schemas.values import MOST_QUANTITY, NamesResponse, quantity, whole
-from shared.paging import PageRequest
-from shared.schemas import Text
+from shared.runtime.paging import PageRequest
+from shared.runtime.schemas import Text
 from shared.web import RequestSchema, ResponseSchema
 
 

@@ -11,8 +11,8 @@ from services.catalog.schemas.values import (
     whole,
 )
 from shared.events import SITE_LEVELS
-from shared.paging import PageRequest
-from shared.schemas import Day, Text
+from shared.runtime.paging import PageRequest
+from shared.runtime.schemas import Day, Text
 from shared.web import RequestSchema, ResponseSchema
 
 

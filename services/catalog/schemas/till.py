@@ -8,9 +8,9 @@ from marshmallow import fields, validate
 
 from services.catalog.schemas.stations import SiteResponse
 from services.catalog.schemas.values import MOST_QUANTITY, NamesResponse, quantity, whole
-from shared.api_keys import SECRET_PATTERN
-from shared.clock import FIRST_DAY, LAST_DAY
-from shared.schemas import Parts, Text, matching
+from shared.runtime.api_keys import SECRET_PATTERN
+from shared.runtime.clock import FIRST_DAY, LAST_DAY
+from shared.runtime.schemas import Parts, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: What a clock is taken to show at most.

@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from services.catalog.rules import has_right_check_digit
-from shared.schemas import Text, matching
+from shared.runtime.schemas import Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: Grams or pieces: a thousand tonnes, more than any one place holds.

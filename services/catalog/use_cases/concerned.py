@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Reservation, StationSale, StockMovement
 from services.catalog.rules import BUCKET_OF, Account, SaleStatus, sold_of
 from services.catalog.use_cases.lots import get_lot
-from shared.paging import Page, page
+from shared.runtime.paging import Page, page
 
 #: Buckets in which goods are set aside for an order.
 _SET_ASIDE = tuple(bucket.value for bucket in BUCKET_OF.values())

@@ -19,9 +19,9 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.devices import epoch_of, locked_device
 from services.catalog.use_cases.price_list import counter_prices
-from shared import clock
-from shared import devices as keys
-from shared.errors import Forbidden
+from shared.runtime import clock
+from shared.runtime import devices as keys
+from shared.runtime.errors import Forbidden
 
 
 class DeviceReplaced(Forbidden):

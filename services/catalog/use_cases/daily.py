@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from services.catalog.models import DailySales
-from shared import clock
+from shared.runtime import clock
 
 _Key = tuple[UUID, UUID, date]
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.catalog.models import Allotment, DailySales
 from services.catalog.rules import SALES_DAYS, Rate, rate_of
-from shared import clock
+from shared.runtime import clock
 
 
 def rates(session: Session, variant_id: UUID, site_ids: Iterable[UUID]) -> dict[UUID, Rate | None]:

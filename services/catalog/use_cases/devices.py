@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Device, DeviceEpoch, Enrolment
 from services.catalog.rules import DeviceStatus, new_code, plain_code
 from services.catalog.use_cases.locations import open_location_of
-from shared import clock
-from shared.api_keys import digest_of
-from shared.devices import note_device_key
-from shared.errors import Conflict, NotFound
 from shared.events import DeviceKeyGiven, DeviceRevoked
-from shared.outbox import record
-from shared.rows import locked, take_turns
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.api_keys import digest_of
+from shared.runtime.devices import note_device_key
+from shared.runtime.errors import Conflict, NotFound
+from shared.runtime.rows import locked, take_turns
 
 #: How long a code can be used.
 CODE_LIVES = timedelta(hours=24)

@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Device, DeviceEpoch, Enrolment
 from services.catalog.rules import DeviceStatus, plain_code
 from services.catalog.use_cases.devices import epoch_of, give_key, locked_device
-from shared import clock
-from shared.api_keys import digest_of
-from shared.devices import PRESENT_SCOPES, REPLACED_SCOPES
-from shared.errors import Conflict, NotFound
 from shared.events import DeviceEnrolled
-from shared.ids import new_id
-from shared.outbox import record
-from shared.rows import locked
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.api_keys import digest_of
+from shared.runtime.devices import PRESENT_SCOPES, REPLACED_SCOPES
+from shared.runtime.errors import Conflict, NotFound
+from shared.runtime.ids import new_id
+from shared.runtime.rows import locked
 
 
 class UnknownEnrolmentCode(NotFound):

@@ -9,11 +9,11 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Enterprise, Membership
-from shared.errors import Conflict, NotFound, Unprocessable
 from shared.events import EnterpriseContactGiven, EnterpriseRegistered
-from shared.ids import new_id
-from shared.outbox import record
-from shared.rows import locked, take_turns
+from shared.messaging.outbox import record
+from shared.runtime.errors import Conflict, NotFound, Unprocessable
+from shared.runtime.ids import new_id
+from shared.runtime.rows import locked, take_turns
 
 #: Roles under which an enterprise can have harvested a lot.
 PRODUCING = frozenset({"producer", "cooperative", "company"})

@@ -24,10 +24,10 @@ from services.catalog.use_cases.devices import locked_device
 from services.catalog.use_cases.ledger import level_at, move
 from services.catalog.use_cases.locations import open_location_of
 from services.catalog.use_cases.stock import bring
-from shared import clock
 from shared.events import AllotmentReturned, AllotmentWrittenOff
-from shared.outbox import record
-from shared.rows import lock_rows
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.rows import lock_rows
 
 #: Sold out allotments that are closed in one transaction.
 CLOSED_AT_ONCE = 200

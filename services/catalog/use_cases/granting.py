@@ -31,9 +31,9 @@ from services.catalog.use_cases.locations import open_location_of
 from services.catalog.use_cases.prices import VariantNotFound
 from services.catalog.use_cases.shelves import centres, shelf, stock_shelves
 from services.catalog.use_cases.stock import bring
-from shared import clock
 from shared.events import AllotmentGranted
-from shared.outbox import record
+from shared.messaging.outbox import record
+from shared.runtime import clock
 
 
 def grant_lot(

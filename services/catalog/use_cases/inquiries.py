@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session, selectinload
 
 from services.catalog.models import Location, Lot, Reservation, ReservationLine
 from services.catalog.rules import ReservationStatus
-from shared import clock
-from shared.errors import NotFound
+from shared.runtime import clock
+from shared.runtime.errors import NotFound
 
 
 class ReservationNotFound(NotFound):

@@ -22,11 +22,11 @@ from services.catalog.use_cases import stopping
 from services.catalog.use_cases.enterprises import PRODUCING
 from services.catalog.use_cases.ledger import LotNotFound, locked_lot, move
 from services.catalog.use_cases.locations import existing_location
-from shared import clock
-from shared.errors import Conflict, Unprocessable
 from shared.events import LotHeld, LotRecalled, LotReleased
-from shared.outbox import record
-from shared.rows import take_turns
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import Conflict, Unprocessable
+from shared.runtime.rows import take_turns
 
 
 class LotCodeTaken(Conflict):

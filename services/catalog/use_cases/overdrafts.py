@@ -17,11 +17,11 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.ledger import OutOfStock, lock_lots, move
 from services.catalog.use_cases.shelves import centres
-from shared import clock
-from shared.errors import Conflict, NotFound
 from shared.events import OverdraftSettled
-from shared.outbox import record
-from shared.rows import locked
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import Conflict, NotFound
+from shared.runtime.rows import locked
 
 
 class OverdraftNotFound(NotFound):

@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 
 from services.catalog.models import Price, Variant
 from services.catalog.rules import check_span
-from shared import clock
-from shared.errors import NotFound
 from shared.events import PriceChanged
-from shared.outbox import record
-from shared.rows import locked
-from shared.validity import in_force
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import NotFound
+from shared.runtime.rows import locked
+from shared.runtime.validity import in_force
 
 
 class VariantNotFound(NotFound):

@@ -8,10 +8,10 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Product, Variant
-from shared.errors import Conflict, NotFound
 from shared.events import ProductListed, ProductWithdrawn
-from shared.outbox import record
-from shared.rows import locked, take_turns
+from shared.messaging.outbox import record
+from shared.runtime.errors import Conflict, NotFound
+from shared.runtime.rows import locked, take_turns
 
 #: What describes a product, and what describes a variant beside its SKU.
 PRODUCT_FACTS = ("names", "category", "perishable", "shelf_life_days", "storage")

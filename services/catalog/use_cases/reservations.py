@@ -29,11 +29,11 @@ from services.catalog.rules import (
 from services.catalog.use_cases.held import held_by, load_held
 from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot, move
 from services.catalog.use_cases.shelves import forget_shelf
-from shared import clock
-from shared.errors import Conflict
 from shared.events import StockReleased
-from shared.outbox import record
-from shared.rows import lock_rows, locked
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import Conflict
+from shared.runtime.rows import lock_rows, locked
 
 #: Who moves stock when events do.
 ORDERS, LOGISTICS = "orders", "logistics"

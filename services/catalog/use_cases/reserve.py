@@ -25,10 +25,10 @@ from services.catalog.use_cases.reservations import (
     release_recalled,
 )
 from services.catalog.use_cases.shelves import shelf, stock_shelves
-from shared import clock
 from shared.events import StockRefused, StockReserved
-from shared.outbox import record
-from shared.rows import lock_rows, locked, remember
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.rows import lock_rows, locked, remember
 
 
 def lock_for_placement(

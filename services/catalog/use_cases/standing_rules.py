@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 from services.catalog.models import StandingRule, Variant
 from services.catalog.use_cases.locations import open_location_of
 from services.catalog.use_cases.prices import VariantNotFound
-from shared import clock
-from shared.errors import Unprocessable
-from shared.rows import take_turns
+from shared.runtime import clock
+from shared.runtime.errors import Unprocessable
+from shared.runtime.rows import take_turns
 
 
 class LessThanAPack(Unprocessable):

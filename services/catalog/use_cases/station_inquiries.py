@@ -13,7 +13,7 @@ from services.catalog.use_cases.allotments import select_allotments
 from services.catalog.use_cases.devices import epoch_of, existing_device
 from services.catalog.use_cases.lots import get_lot
 from services.catalog.use_cases.overdrafts import count_open
-from shared import clock
+from shared.runtime import clock
 
 #: Closed allotments that are shown with a device; all of them are in the list of allotments.
 CLOSED_SHOWN = 100

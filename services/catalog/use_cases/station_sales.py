@@ -41,11 +41,11 @@ from services.catalog.use_cases.daily import note_sold
 from services.catalog.use_cases.granting import allot
 from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot, move
 from services.catalog.use_cases.shelves import forget_shelf
-from shared import clock
-from shared.errors import Conflict
 from shared.events import AllotmentOverdrawn, OverdraftSettled
-from shared.outbox import record
-from shared.rows import lock_rows, locked, remember
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import Conflict
+from shared.runtime.rows import lock_rows, locked, remember
 
 #: Who moves stock when a station's sale does.
 STATIONS = "stations"

@@ -9,9 +9,9 @@ from services.catalog.models import Lot, StockLevel, StockMovement
 from services.catalog.rules import LOSS_REASONS, Account, Reason, check_book, free_bucket
 from services.catalog.use_cases.ledger import level_at, locked_lot, move
 from services.catalog.use_cases.locations import existing_location, open_location_of
-from shared.errors import Unprocessable
 from shared.events import StockAdjusted, StockReceived
-from shared.outbox import record
+from shared.messaging.outbox import record
+from shared.runtime.errors import Unprocessable
 
 
 class ImpossibleAdjustment(Unprocessable):

@@ -17,8 +17,8 @@ from services.catalog.rules import (
 from services.catalog.use_cases.allotments import become, lock_allotments, locked_allotment, tell
 from services.catalog.use_cases.devices import locked_device
 from shared.events import AllotmentResumed, AllotmentSuspended
-from shared.outbox import record
-from shared.rows import lock_rows
+from shared.messaging.outbox import record
+from shared.runtime.rows import lock_rows
 
 
 def suspend(session: Session, allotment_id: UUID, reason: str, actor: str) -> Allotment:

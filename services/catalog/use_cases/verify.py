@@ -28,8 +28,8 @@ from services.catalog.rules import (
     sold_of,
 )
 from services.catalog.use_cases import books
-from shared.paging import Page, page
-from shared.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
+from shared.runtime.paging import Page, page
+from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
 
 #: Rows fetched at once: memory must not grow with the number of sales.
 FETCHED = 2000

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from services.logistics.models import Route, Site
 from services.logistics.schemas import network as schemas
 from services.logistics.use_cases import planning, routes, site_tree
-from shared.paging import Page, page, page_of
+from shared.runtime.paging import Page, page, page_of
 from shared.web import Blueprint, idempotent, public, reading, scope, transaction
 
 blp = Blueprint(

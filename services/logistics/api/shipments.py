@@ -11,7 +11,7 @@ from services.logistics.schemas import shipments as schemas
 from services.logistics.use_cases import belonging, hand_over, reading, tracking, travelling
 from services.logistics.use_cases.hand_over import WrongCode
 from shared import web
-from shared.paging import Page, PageRequest, page, page_of
+from shared.runtime.paging import Page, PageRequest, page, page_of
 from shared.web import Blueprint, caller, idempotent, scope, transaction
 from shared.web.problems import answer_of
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.logistics.schemas.spreadsheets import SITES
 from services.logistics.use_cases import site_sheet
-from shared.spreadsheets import Outcome, Sheet
+from shared.runtime.spreadsheets import Outcome, Sheet
 from shared.web import Blueprint, transaction
 from shared.web.spreadsheets import GUIDE, exporting, importing
 

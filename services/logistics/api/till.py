@@ -6,7 +6,7 @@ from services.logistics.rules import LotStatus
 from services.logistics.schemas.till import ParcelsResponse
 from services.logistics.use_cases import till
 from services.logistics.use_cases.stopped import is_recalled
-from shared import devices
+from shared.runtime import devices
 from shared.web import Blueprint, caller, reading, scope
 
 blp = Blueprint(

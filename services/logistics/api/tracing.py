@@ -5,8 +5,8 @@ from uuid import UUID
 
 from services.logistics.use_cases import reading
 from shared import web
-from shared.trace import TraceRequest, TraceResponse, facts
 from shared.web import Blueprint, scope
+from shared.web.trace import TraceRequest, TraceResponse, facts
 
 blp = Blueprint(
     "trace",

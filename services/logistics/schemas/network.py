@@ -6,8 +6,8 @@ from marshmallow import ValidationError, fields, validate
 
 from services.logistics.rules import EVERY_DAY
 from shared.events import SITE_LEVELS
-from shared.paging import PageRequest
-from shared.schemas import Flag, Text, matching
+from shared.runtime.paging import PageRequest
+from shared.runtime.schemas import Flag, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 #: Sites opened by one call.

@@ -5,8 +5,8 @@ from typing import Any
 from marshmallow import fields, validate
 
 from services.logistics.rules import FAILURE_REASONS, ShipmentState, TrackingStatus
-from shared.paging import PageRequest
-from shared.schemas import Flag, Moment, Text, matching
+from shared.runtime.paging import PageRequest
+from shared.runtime.schemas import Flag, Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 

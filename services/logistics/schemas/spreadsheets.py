@@ -1,7 +1,7 @@
 """The columns of CSV files, each the field of a request."""
 
 from services.logistics.schemas.network import NamesRequest, OpenSiteRequest
-from shared.spreadsheets import column
+from shared.runtime.spreadsheets import column
 
 SITES = {
     "site": column(OpenSiteRequest, "code"),

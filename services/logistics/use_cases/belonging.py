@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.logistics.models import Shipment, Site
 from services.logistics.use_cases.travelling import ShipmentNotFound
-from shared.belonging import OtherSites
+from shared.runtime.belonging import OtherSites
 
 
 def _below(sites: frozenset[UUID]) -> Select[Any]:

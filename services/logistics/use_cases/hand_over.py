@@ -9,10 +9,10 @@ from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases.stopped import check_lots
 from services.logistics.use_cases.travelling import advance, drop_code, lock_shipment
-from shared import clock
-from shared.errors import Conflict, Unprocessable
 from shared.events import ShipmentCollected, ShipmentDelivered
-from shared.outbox import record
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import Conflict, Unprocessable
 
 
 class WrongHandOver(Conflict):

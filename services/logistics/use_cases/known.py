@@ -1,6 +1,6 @@
 """Rows that a transaction reads often and does not change: sites and copies of variants.
 
-Like `shared.rows`, but without a lock: whoever plans shipments must not make those wait who
+Like `shared.runtime.rows`, but without a lock: whoever plans shipments must not make those wait who
 report arrivals at the same sites.
 """
 

@@ -4,8 +4,8 @@ from sqlalchemy import and_, text
 
 from services.logistics.models import Shipment
 from services.logistics.rules import ShipmentState
-from shared.clock import LOCAL
-from shared.late import Late
+from shared.runtime.clock import LOCAL
+from shared.runtime.late import Late
 
 DAY = 86_400
 #: In the words of the index.

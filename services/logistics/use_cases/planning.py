@@ -18,12 +18,12 @@ from services.logistics.use_cases.recalls import call_off
 from services.logistics.use_cases.site_tree import SiteIsClosed, UnknownSite
 from services.logistics.use_cases.stopped import recalled
 from services.logistics.use_cases.ways import way_to
-from shared import clock
-from shared.errors import Unprocessable
 from shared.events import ShipmentCancelled, ShipmentPlanned
-from shared.ids import new_id, new_reference
-from shared.outbox import record
-from shared.rows import locked, remember
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import Unprocessable
+from shared.runtime.ids import new_id, new_reference
+from shared.runtime.rows import locked, remember
 
 
 class UnknownVariant(Unprocessable):

@@ -16,8 +16,8 @@ from services.logistics.rules import LOT_RECALLED, LotStatus, ShipmentState
 from services.logistics.use_cases.stopped import note_status
 from services.logistics.use_cases.travelling import advance, call_back, go_on
 from shared.events import ShipmentRecalled
-from shared.outbox import record
-from shared.rows import lock_rows, locked
+from shared.messaging.outbox import record
+from shared.runtime.rows import lock_rows, locked
 
 #: Where a shipment is, in the words of `ShipmentRecalled`. One that is in none of these states
 #: comes back already, or never left.

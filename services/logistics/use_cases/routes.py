@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from services.logistics.models import Route, Site
 from services.logistics.use_cases.site_tree import UnknownSite, check_open
 from services.logistics.use_cases.ways import redraw, take_turn
-from shared.errors import Conflict, NotFound, Unprocessable
-from shared.ids import new_id
+from shared.runtime.errors import Conflict, NotFound, Unprocessable
+from shared.runtime.ids import new_id
 
 
 class RouteNotFound(NotFound):

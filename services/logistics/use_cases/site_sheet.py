@@ -10,9 +10,9 @@ from services.logistics import rules
 from services.logistics.models import Site
 from services.logistics.use_cases import site_tree
 from services.logistics.use_cases.ways import take_turn
-from shared.errors import FarmgateError
 from shared.events import SITE_LEVELS
-from shared.spreadsheets import Outcome, Row, Sheet
+from shared.runtime.errors import FarmgateError
+from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 _NAMES = {"name_zh": "zh", "name_bo": "bo", "name_en": "en"}
 _FACTS = ("latitude", "longitude", "opening_hours")

@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from services.logistics import rules
 from services.logistics.models import Site
 from services.logistics.use_cases.ways import redraw, take_turn
-from shared import clock
-from shared.errors import Conflict, NotFound, Unprocessable
 from shared.events import SITE_LEVELS, SiteClosed, SiteOpened
-from shared.ids import new_id
-from shared.outbox import record
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import Conflict, NotFound, Unprocessable
+from shared.runtime.ids import new_id
 
 
 class SiteNotFound(NotFound):

@@ -9,8 +9,8 @@ from services.logistics.models import Shipment, Site, TrackingEvent
 from services.logistics.rules import TrackingStatus
 from services.logistics.use_cases.site_tree import UnknownSite
 from services.logistics.use_cases.travelling import ShipmentNotFound
-from shared import clock
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.ids import new_id
 
 
 def note_tracking(

@@ -13,8 +13,6 @@ from services.logistics.models import CollectionCode, Shipment, Site, TrackingEv
 from services.logistics.rules import ShipmentState, TrackingStatus, WrongShipmentState
 from services.logistics.use_cases.site_tree import UnknownSite
 from services.logistics.use_cases.stopped import check_lots, stopped_lots
-from shared import clock
-from shared.errors import NotFound
 from shared.events import (
     CollectionCodeIssued,
     DeliveryFailed,
@@ -23,9 +21,11 @@ from shared.events import (
     ShipmentPacked,
     ShipmentReturned,
 )
-from shared.ids import new_id
-from shared.outbox import record
-from shared.rows import lock_rows, locked
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import NotFound
+from shared.runtime.ids import new_id
+from shared.runtime.rows import lock_rows, locked
 
 
 class ShipmentNotFound(NotFound):

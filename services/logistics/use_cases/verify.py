@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session, selectinload
 from services.logistics import rules
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, ShipmentLine
 from services.logistics.rules import Kept
-from shared.paging import Page, page
-from shared.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
+from shared.runtime.paging import Page, page
+from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
 
 #: Rows fetched at once: memory must not grow with the number of shipments.
 FETCHED = 2000

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from services.logistics import rules
 from services.logistics.models import Route, Site
 from services.logistics.rules import Leg, Way
-from shared.rows import take_turns
+from shared.runtime.rows import take_turns
 
 
 def take_turn(session: Session) -> None:

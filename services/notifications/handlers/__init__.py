@@ -32,7 +32,7 @@ from shared.events import (
     SiteOpened,
     StockReserved,
 )
-from shared.service import Prepare, Subscriptions
+from shared.messaging.service import Prepare, Subscriptions
 
 PREPARE: Prepare = {
     ContactGiven: words.prepare_contacts,

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from services.notifications import use_cases
 from services.notifications.handlers.telling import order_of, tell_buyer, tell_producers
 from services.notifications.models import OrderCopy
-from shared.envelope import Envelope
-from shared.rows import lock_rows, locked
+from shared.messaging.envelope import Envelope
+from shared.runtime.rows import lock_rows, locked
 
 #: Why an order was rejected that never asked for its stock: it had waited for approval.
 DECLINED = ("not_approved", "withdrawn")

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from services.notifications import use_cases
 from services.notifications.handlers.orders import prepare_orders
 from services.notifications.handlers.telling import order_of, tell_buyer, tell_producers
-from shared.envelope import Envelope
+from shared.messaging.envelope import Envelope
 
 
 def on_shipment_planned(session: Session, event: Envelope) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.notifications import use_cases
 from services.notifications.models import OrderCopy
-from shared.envelope import Envelope
+from shared.messaging.envelope import Envelope
 
 
 def order_of(session: Session, event: Envelope) -> OrderCopy:

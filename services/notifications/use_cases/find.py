@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from services.notifications.models import Message
 from services.notifications.use_cases.inbox import InboxMessage, MessageNotFound, shown
-from shared.paging import Page, page
+from shared.runtime.paging import Page, page
 
 
 def list_messages(

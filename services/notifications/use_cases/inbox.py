@@ -11,8 +11,8 @@ from services.notifications import texts
 from services.notifications.models import Message
 from services.notifications.rules import become
 from services.notifications.use_cases.writing import load_copies
-from shared import clock
-from shared.errors import NotFound
+from shared.runtime import clock
+from shared.runtime.errors import NotFound
 
 
 class MessageNotFound(NotFound):

@@ -6,7 +6,7 @@ Those that wait for the end of quiet hours are where they should be.
 from sqlalchemy import and_, or_
 
 from services.notifications.models import Message
-from shared.late import Late
+from shared.runtime.late import Late
 
 LIMIT = ("FARMGATE_NOTIFICATIONS_LATE_SECONDS", 900)
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from services.notifications.models import Attempt, Message
 from services.notifications.rules import Result, Verdict, after_attempt, become
 from services.notifications.use_cases.outgoing import Outgoing
-from shared import clock
+from shared.runtime import clock
 
 
 def record_attempts(

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from services.notifications.models import Message
 from services.notifications.rules import TEMPLATES
 from services.notifications.use_cases.contacts import enterprise_key, order_key
-from shared import clock, tracing
-from shared.ids import new_id
+from shared.runtime import clock, tracing
+from shared.runtime.ids import new_id
 
 
 def know_told(session: Session, cause_ids: Iterable[UUID]) -> None:

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from services.notifications.models import Message, OrderCopy
 from services.notifications.rules import OPEN
 from services.notifications.use_cases.contacts import enterprise_key, order_key
-from shared.paging import Page, page
-from shared.verify import MOST_DIFFERENCES, Difference, Fact, Report, one_moment
+from shared.runtime.paging import Page, page
+from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, one_moment
 
 #: Orders looked at by one statement: memory must not grow with their number.
 AT_ONCE = 1000

@@ -5,8 +5,8 @@ from typing import Any
 from services.orders.models import CashEntry, Custody, Remittance, Shift
 from services.orders.schemas import stations as schemas
 from services.orders.use_cases import cash, shifts
-from shared.belonging import within
-from shared.paging import Page, page, page_of
+from shared.runtime.belonging import within
+from shared.runtime.paging import Page, page, page_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(

@@ -12,8 +12,8 @@ from services.orders.rules import callers
 from services.orders.rules.limits import Allowance, Limits
 from services.orders.schemas import orders as schemas
 from services.orders.use_cases import approve, decide, find, place
-from shared.config import read_integer
-from shared.paging import Page, page, page_of
+from shared.runtime.config import read_integer
+from shared.runtime.paging import Page, page, page_of
 from shared.web import (
     Blueprint,
     caller,

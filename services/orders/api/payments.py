@@ -14,8 +14,8 @@ from standardwebhooks.webhooks import (
 from services.orders.models import Payment
 from services.orders.schemas import orders as schemas
 from services.orders.use_cases import pay
-from shared.config import read
-from shared.errors import Misconfigured, Unauthorized, Unavailable
+from shared.runtime.config import read
+from shared.runtime.errors import Misconfigured, Unauthorized, Unavailable
 from shared.web import Blueprint, public, settings, transaction
 
 blp = Blueprint(

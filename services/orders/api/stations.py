@@ -12,9 +12,9 @@ from services.orders.use_cases import entries, stations
 from services.orders.use_cases.correct import correct
 from services.orders.use_cases.entries import EntryNotFound
 from services.orders.use_cases.upload import upload
-from shared import clock
-from shared.belonging import check_within, within
-from shared.paging import Page, page, page_of
+from shared.runtime import clock
+from shared.runtime.belonging import check_within, within
+from shared.runtime.paging import Page, page, page_of
 from shared.web import (
     Blueprint,
     caller,

@@ -7,7 +7,7 @@ from services.orders.rules.till import read_entry
 from services.orders.schemas import till as schemas
 from services.orders.use_cases import stations
 from services.orders.use_cases.upload import upload
-from shared import clock, devices
+from shared.runtime import clock, devices
 from shared.web import Blueprint, caller, reading, scope, settings, transaction
 
 blp = Blueprint(

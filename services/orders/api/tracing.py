@@ -5,8 +5,8 @@ from uuid import UUID
 
 from services.orders.models import Order
 from services.orders.use_cases import find
-from shared.trace import TraceRequest, TraceResponse, facts
 from shared.web import Blueprint, reading, scope
+from shared.web.trace import TraceRequest, TraceResponse, facts
 
 blp = Blueprint(
     "trace",

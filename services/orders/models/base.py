@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, Enum, MetaData, Text
 from sqlalchemy.orm import DeclarativeBase
 
-from shared.tables import NAMING, UtcDateTime
+from shared.runtime.tables import NAMING, UtcDateTime
 
 
 class Base(DeclarativeBase):

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import phonenumbers
 
-from shared.callers import Caller
-from shared.errors import Forbidden, Unprocessable
 from shared.events import CHANNELS
+from shared.runtime.callers import Caller
+from shared.runtime.errors import Forbidden, Unprocessable
 
 #: Scopes: order for anybody over any channel; for guests and one's own buyers.
 ANY_BUYER, OWN_BUYERS = "orders:operate", "orders:place_for"

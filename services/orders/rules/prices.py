@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.errors import Unprocessable
+from shared.runtime.errors import Unprocessable
 
 #: Lines of one order. Catalog locks the lots of all of them at once.
 MOST_LINES = 200

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from shared.errors import Conflict
+from shared.runtime.errors import Conflict
 
 PREPAID = "prepaid"
 

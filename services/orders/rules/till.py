@@ -17,11 +17,11 @@ from enum import StrEnum
 from typing import Any
 
 from services.orders.rules import people, prices
-from shared import phones
-from shared.clock import in_calendar
 from shared.events import COUNTER_PAYMENTS
-from shared.strict_json import AGAIN
-from shared.text import normalised
+from shared.runtime import phones
+from shared.runtime.clock import in_calendar
+from shared.runtime.strict_json import AGAIN
+from shared.runtime.text import normalised
 
 #: Entries of one upload.
 MOST_ENTRIES = 500

@@ -6,10 +6,10 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from services.orders.rules import people, prices
 from services.orders.rules.standing import FulfilmentState, OrderState, PaymentState
-from shared import phones
 from shared.events import CHANNELS, PAYMENT_METHODS
-from shared.paging import PageRequest
-from shared.schemas import Flag, Moment, Text, matching
+from shared.runtime import phones
+from shared.runtime.paging import PageRequest
+from shared.runtime.schemas import Flag, Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
 

@@ -7,8 +7,8 @@ from marshmallow import fields, validate
 from services.orders.rules import prices
 from services.orders.rules.till import MOST_NUMBER, EntryKind, EntryStatus
 from services.orders.schemas.entries import ANY_ENTRY, SALE_EXAMPLE
-from shared.paging import PageRequest
-from shared.schemas import Flag, Parts, Text
+from shared.runtime.paging import PageRequest
+from shared.runtime.schemas import Flag, Parts, Text
 from shared.web import RequestSchema, ResponseSchema
 
 #: Entries of one exported file: what a body of a megabyte holds. A larger one comes in pieces.

@@ -4,7 +4,7 @@ from marshmallow import fields, validate
 
 from services.orders.rules.till import MOST_ENTRIES, EntryKind, EntryStatus
 from services.orders.schemas.entries import ANY_ENTRY, SALE_EXAMPLE
-from shared.schemas import Parts
+from shared.runtime.schemas import Parts
 from shared.web import RequestSchema, ResponseSchema
 
 

@@ -12,8 +12,6 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from services.orders.models import Order, Refund
 from services.orders.rules.standing import OrderState, PaymentState, Standing
-from shared import clock
-from shared.errors import NotFound
 from shared.events import (
     Event,
     OrderCancelled,
@@ -26,9 +24,11 @@ from shared.events import (
     OrderReturned,
     PaymentRefunded,
 )
-from shared.ids import new_id
-from shared.outbox import record
-from shared.rows import lock_rows, locked
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import NotFound
+from shared.runtime.ids import new_id
+from shared.runtime.rows import lock_rows, locked
 
 #: Columns that may change after placement. All are written whenever one is: updates of equal
 #: shape travel to the database as one statement for a whole batch of orders.

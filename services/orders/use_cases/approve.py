@@ -11,8 +11,8 @@ from services.orders.rules import people, standing
 from services.orders.rules.limits import OPEN_ORDERS, OTHERS_ORDERS, Limits, Open, exceeded
 from services.orders.use_cases.advance import advance, touch
 from services.orders.use_cases.telling import record_placed
-from shared.errors import Conflict
-from shared.rows import take_turns
+from shared.runtime.errors import Conflict
+from shared.runtime.rows import take_turns
 
 #: Why an order was rejected that had waited for approval: an operator's word, or the buyer's.
 NOT_APPROVED, WITHDRAWN = "not_approved", "withdrawn"

@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 from services.orders.models import CashEntry, Custody, Remittance, SiteCopy, TillEntry
 from services.orders.rules import cash
 from services.orders.use_cases.place import UnknownSite
-from shared import clock
-from shared.errors import Conflict, Unprocessable
 from shared.events import CashRemitted
-from shared.ids import new_id
-from shared.outbox import record
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import Conflict, Unprocessable
+from shared.runtime.ids import new_id
 
 _ENTRIES = cast(Table, CashEntry.__table__)
 _CUSTODIES = cast(Table, Custody.__table__)

@@ -13,7 +13,7 @@ from services.orders.rules import standing
 from services.orders.rules.standing import OrderState
 from services.orders.use_cases import approve
 from services.orders.use_cases.advance import advance, lock_order
-from shared import clock
+from shared.runtime import clock
 
 #: Orders expired in one transaction.
 EXPIRED_AT_ONCE = 200

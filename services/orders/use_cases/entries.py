@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 from services.orders.models import TillEntry
 from services.orders.rules.till import SELLING, TAKING, UNREADABLE, EntryKind, EntryStatus
 from services.orders.use_cases import cash
-from shared import clock
-from shared.errors import Conflict, NotFound
 from shared.events import StationSaleDisputed, StationSaleRecorded
-from shared.outbox import record
-from shared.rows import locked, take_turns
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import Conflict, NotFound
+from shared.runtime.rows import locked, take_turns
 
 
 class EntryNotFound(NotFound):

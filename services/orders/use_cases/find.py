@@ -15,7 +15,7 @@ from services.orders.models.orders import WAITING_FOR_APPROVAL
 from services.orders.rules import people
 from services.orders.rules.standing import FulfilmentState, OrderState
 from services.orders.use_cases.advance import OrderNotFound, lock_order
-from shared.clock import rfc3339
+from shared.runtime.clock import rfc3339
 
 
 def _seen_by(owner: str | None) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from sqlalchemy import and_, not_
 from services.orders.models import Order
 from services.orders.models.orders import UNPLANNED, UNSTOPPED, WAITING_FOR_APPROVAL
 from services.orders.rules.standing import OrderState
-from shared.late import Late
+from shared.runtime.late import Late
 
 #: Seconds for what takes moments when all services run.
 LIMIT = ("FARMGATE_ORDERS_LATE_SECONDS", 300)

@@ -8,12 +8,12 @@ from sqlalchemy.orm import Session
 from services.orders.models import Order, Payment
 from services.orders.rules import standing
 from services.orders.use_cases.advance import advance, touch
-from shared import clock
-from shared.errors import Conflict, Unprocessable
 from shared.events import PaymentFailed
-from shared.ids import new_id
-from shared.outbox import record
-from shared.rows import locked, take_turns
+from shared.messaging.outbox import record
+from shared.runtime import clock
+from shared.runtime.errors import Conflict, Unprocessable
+from shared.runtime.ids import new_id
+from shared.runtime.rows import locked, take_turns
 
 
 class UnknownOrder(Unprocessable):

@@ -17,7 +17,7 @@ from services.orders.rules.till import (
     went_backwards,
     words,
 )
-from shared.ids import new_id
+from shared.runtime.ids import new_id
 
 _KINDS = (EntryKind.SHIFT_OPEN, EntryKind.SHIFT_CLOSE)
 

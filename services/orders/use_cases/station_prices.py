@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from services.orders.models import PriceCopy, TillEntry
 from services.orders.rules import prices
 from services.orders.rules.prices import Price
-from shared.validity import in_force
+from shared.runtime.validity import in_force
 
 CHANNEL = "station"
 

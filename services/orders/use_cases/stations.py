@@ -13,10 +13,10 @@ from services.orders.rules import journal as runs
 from services.orders.rules.till import EntryKind, EntryStatus
 from services.orders.use_cases.entries import EntryNotFound
 from services.orders.use_cases.upload import journal_id
-from shared import devices
-from shared.devices import Device
-from shared.errors import NotFound
-from shared.tables import ApiKey
+from shared.runtime import devices
+from shared.runtime.devices import Device
+from shared.runtime.errors import NotFound
+from shared.runtime.tables import ApiKey
 
 #: Holes, and entries that need attention, told to a till at once.
 MOST_HOLES, MOST_ITEMS = 100, 200

@@ -21,7 +21,7 @@ from services.orders.rules.till import (
     went_backwards,
 )
 from services.orders.use_cases.entries import dispute, say_recorded
-from shared import clock
+from shared.runtime import clock
 
 
 def judge(session: Session, journal: Journal, fresh: Sequence[TillEntry]) -> list[TillEntry]:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.orders.models import Order
 from shared.events import ApprovalRequested, ContactGiven, OrderPlaced
-from shared.outbox import record
+from shared.messaging.outbox import record
 
 
 def record_contact(session: Session, order: Order, contact: Mapping[str, Any]) -> None:

@@ -31,12 +31,12 @@ from services.orders.rules.till import (
 )
 from services.orders.use_cases import approve, cash, place, shifts, station_prices, takings
 from services.orders.use_cases.entries import dispute, hold_journal, say_recorded
-from shared import clock, devices
-from shared.devices import Device, entry_id
-from shared.errors import FarmgateError, slug_of
 from shared.events import ParcelHandedOver
-from shared.ids import new_id
-from shared.outbox import record
+from shared.messaging.outbox import record
+from shared.runtime import clock, devices
+from shared.runtime.devices import Device, entry_id
+from shared.runtime.errors import FarmgateError, slug_of
+from shared.runtime.ids import new_id
 
 #: What became of an entry, as the till is told; that one waits for others is the centre's affair.
 ACCEPTED, DUPLICATE, DISPUTED, REFUSED = "accepted", "duplicate", "disputed", "refused"

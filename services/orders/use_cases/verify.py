@@ -24,8 +24,8 @@ from services.orders.rules.standing import OrderState
 from services.orders.rules.takings import Taken
 from services.orders.rules.till import PAYMENT_DIFFERS, SELLING, TAKING, EntryKind, EntryStatus
 from services.orders.use_cases.entries import CASH_BOOKED
-from shared.paging import Page, page
-from shared.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
+from shared.runtime.paging import Page, page
+from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
 
 #: Holes of one journal that a note names.
 NAMED = 10

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from shared import clock
+from shared.runtime import clock
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 URL = "/api/catalog/v1"

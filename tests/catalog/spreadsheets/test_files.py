@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from shared import clock
+from shared.runtime import clock
 from tests.catalog.spreadsheets.rows import (
     LOTS,
     PRICES,

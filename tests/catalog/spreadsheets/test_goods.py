@@ -7,8 +7,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from services.catalog.models import Lot, Product
-from shared import clock
-from shared.database import Database
+from shared.runtime import clock
+from shared.runtime.database import Database
 from tests.catalog.spreadsheets.rows import (
     LOTS,
     PRODUCTS,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from shared import clock
 from shared.events import ShipmentDispatched, SiteClosed
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.ids import new_id
 from tests.catalog.spreadsheets.rows import COUNT, STOCK, Recorded, counts, mistakes
 
 

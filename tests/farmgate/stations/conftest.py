@@ -12,7 +12,7 @@ from farmgate.cli import main
 from farmgate.client import Client, connect
 from farmgate.demo.offline.device import Till
 from farmgate.demo.offline.link import Line
-from shared import clock
+from shared.runtime import clock
 from tests.support import processes
 from tests.support.processes import Processes
 from tests.support.servers import wait_until

@@ -18,10 +18,10 @@ from farmgate.console import Label
 from farmgate.demo.offline.buyers import place
 from farmgate.demo.offline.device import Till
 from farmgate.failures import Refused
-from shared import parked
-from shared.config import Settings
-from shared.database import Database
 from shared.events import OrderPaid
+from shared.messaging import parked
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
 from tests.support import probe
 from tests.support.processes import Processes
 

@@ -17,8 +17,8 @@ from uuid import uuid4
 import pika
 import psycopg
 
-from shared import topology
-from shared.dead_letters import unreadable
+from shared.messaging import topology
+from shared.messaging.dead_letters import unreadable
 from tests.faults.soak.bench import VHOST, Bench
 from tests.faults.soak.process import WEB_POINTS, WORKER_POINTS
 from tests.support.processes import SERVICES

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from farmgate.services import service_of
-from shared.envelope import contract_of
+from shared.messaging.envelope import contract_of
 from tests.faults.soak.bench import Bench
 from tests.faults.soak.load import Load, Said
 from tests.support.processes import SERVICES

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shared import clock
+from shared.runtime import clock
 
 #: Seconds for which what was read of a harm is taken as still so.
 LOOK = 0.1
@@ -120,12 +120,12 @@ def harm_worker(harm: Harm) -> None:
     from sqlalchemy import text
     from sqlalchemy.orm import Session
 
-    import shared.consumer
-    import shared.relay
-    from shared.envelope import Envelope
-    from shared.handling import Handling
+    import shared.messaging.consumer
+    import shared.messaging.relay
+    from shared.messaging.envelope import Envelope
+    from shared.messaging.handling import Handling
 
-    session_of_relay = shared.relay._Session
+    session_of_relay = shared.messaging.relay._Session
 
     def published(session: Any) -> None:
         if session.pending:
@@ -139,11 +139,11 @@ def harm_worker(harm: Harm) -> None:
         after=lambda session: harm.reach("relay.after_mark"),
     )
     before_and_after(
-        shared.consumer,
+        shared.messaging.consumer,
         "_settle",
         after=lambda *_: harm.reach("consumer.after_commit"),
     )
-    before_and_after(shared.consumer, "_gather", before=lambda *_: acknowledged())
+    before_and_after(shared.messaging.consumer, "_gather", before=lambda *_: acknowledged())
 
     settled = threading.Event()
 
@@ -152,7 +152,7 @@ def harm_worker(harm: Harm) -> None:
             settled.clear()
             harm.reach("consumer.after_ack")
 
-    before_and_after(shared.consumer, "_settle", after=lambda *_: settled.set())
+    before_and_after(shared.messaging.consumer, "_settle", after=lambda *_: settled.set())
 
     original = Handling._handle
 
@@ -198,7 +198,7 @@ def take_out(what: str) -> None:
 
     match what:
         case "inbox":
-            from shared import inbox
+            from shared.messaging import inbox
 
             def believe_all(session: Session, events: Any) -> set[Any]:
                 events = list(events)
@@ -208,9 +208,9 @@ def take_out(what: str) -> None:
             known = inbox.take
             inbox.take = believe_all
         case "confirms":
-            import shared.relay
+            import shared.messaging.relay
 
-            session_of_relay: Any = shared.relay._Session
+            session_of_relay: Any = shared.messaging.relay._Session
             send = session_of_relay._pump
 
             def send_and_mark(self: Any) -> None:
@@ -222,8 +222,8 @@ def take_out(what: str) -> None:
             session_of_relay._pump = send_and_mark
             session_of_relay._confirmed = lambda self, frame: None
         case "outbox":
-            from shared import outbox
-            from shared.tables import Outbox
+            from shared.messaging import outbox
+            from shared.messaging.tables import Outbox
 
             def write_beside(session: Session) -> None:
                 rows = session.info.pop("outbox", None)

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from services.logistics.app import create_app
-from shared.config import Settings
+from shared.runtime.config import Settings
 from tests.logistics.reading import BASE
 
 Headers = Callable[..., dict[str, str]]

@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 from flask.testing import FlaskClient
 
-from shared.database import Database
 from shared.events import ContactGiven, OrderConfirmed
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 from tests.logistics.reading import BASE, Act, Headers
 from tests.support import UNKNOWN_ID
 

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared.events import OrderCancelled
-from shared.ids import new_id
+from shared.runtime.ids import new_id
 from tests.logistics.reading import BASE, Act, Headers, Recorded, facts, shipment_facts
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from flask.testing import FlaskClient
 
-from shared.ids import new_id
+from shared.runtime.ids import new_id
 from tests.logistics.reading import BASE, Act, Headers, Recorded, a_route, a_site, facts
 
 

@@ -10,10 +10,10 @@ from flask.testing import FlaskClient
 from services.orders.models import Order
 from services.orders.rules.limits import Allowance, Open, exceeded
 from services.orders.rules.standing import OrderState
-from shared.config import Settings
-from shared.database import Database
 from shared.events import ShipmentCollected, ShipmentDispatched, ShipmentPacked
-from shared.ids import new_id
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 from tests.orders.reading import ORDERS, Builder, Recorded, Token, count_of_orders, types_of
 from tests.orders.till.device import Till, words
 

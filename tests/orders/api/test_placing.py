@@ -11,17 +11,17 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from shared import clock
-from shared.config import Settings
-from shared.database import Database
-from shared.errors import Misconfigured
 from shared.events import (
     PriceChanged,
     ProductListed,
     ProductWithdrawn,
     SiteClosed,
 )
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.errors import Misconfigured
+from shared.runtime.ids import new_id
 from tests.orders.reading import (
     ORDERS,
     Builder,

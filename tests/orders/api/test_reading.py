@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 import pytest
 from flask.testing import FlaskClient
 
-from shared import clock
-from shared.database import Database
 from shared.events import (
     PriceChanged,
 )
-from shared.ids import new_id
+from shared.runtime import clock
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 from tests.orders.reading import (
     ORDERS,
     Builder,

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from services.orders.api.waiting import preferred_wait
 from services.orders.models import Order
-from shared.database import Database
+from shared.runtime.database import Database
 from tests.orders.reading import ORDERS, Builder, Token
 
 

@@ -6,11 +6,11 @@ from uuid import UUID
 import pytest
 from flask.testing import FlaskClient
 
-from shared import keys
-from shared.config import Settings
-from shared.database import Database
 from shared.events import PriceChanged
-from shared.ids import new_id
+from shared.runtime import keys
+from shared.runtime.config import Settings
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 from tests.orders.reading import ORDERS, Builder, Place, Recorded, Token, count_of_orders
 
 pytestmark = pytest.mark.parametrize("kept", ["sqlite"], indirect=True)

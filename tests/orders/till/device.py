@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import UUID
 
-from shared.devices import Device
+from shared.runtime.devices import Device
 
 Answer = dict[str, Any]
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from flask.testing import FlaskClient
 
-from shared.ids import new_id
+from shared.runtime.ids import new_id
 from tests.orders.till.device import Till
 
 pytestmark = pytest.mark.usefixtures("station_price")

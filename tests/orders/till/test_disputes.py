@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 
 from services.orders.models import TillEntry
-from shared import clock
-from shared.clock import rfc3339
 from shared.events import (
     AllotmentOverdrawn,
     OverdraftSettled,
     PriceChanged,
 )
+from shared.runtime import clock
+from shared.runtime.clock import rfc3339
 from tests.orders.reading import Recorded, types_of
 from tests.orders.till.device import Till, words
 

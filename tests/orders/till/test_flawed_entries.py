@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.orders.models import TillEntry
-from shared.database import Database
+from shared.runtime.database import Database
 from tests.orders.till.device import Till, words
 
 Builder = Callable[..., dict[str, Any]]

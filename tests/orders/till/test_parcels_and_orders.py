@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import select, text
 
 from services.orders.models import Order, TillEntry
-from shared.database import Database
 from shared.events import (
     HandOverRefused,
     ProductWithdrawn,
 )
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 from tests.orders.reading import Recorded, types_of
 from tests.orders.till.device import Till, words
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 
 from services.orders.models import CashEntry, TakenBack, TillEntry
-from shared.database import Database
-from shared.ids import new_id
+from shared.runtime.database import Database
+from shared.runtime.ids import new_id
 from tests.orders.reading import Recorded, types_of
 from tests.orders.till.device import Enrol, Till, words
 

@@ -16,11 +16,11 @@ from services.orders.models import TillEntry
 from services.orders.rules import till as rules
 from services.orders.rules.limits import Allowance, Limits
 from services.orders.use_cases.upload import upload
-from shared.database import Database
-from shared.devices import REPLACED_SCOPES
 from shared.events import (
     DeviceKeyGiven,
 )
+from shared.runtime.database import Database
+from shared.runtime.devices import REPLACED_SCOPES
 from tests.orders.reading import Recorded, types_of
 from tests.orders.till.device import Answer, Enrol, Till, words
 

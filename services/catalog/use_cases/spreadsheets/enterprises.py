@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from services.catalog.models import Enterprise
 from services.catalog.use_cases.enterprises import say_contact, say_registered
-from shared.ids import new_id
-from shared.rows import lock_rows, locked, remember, take_turns
-from shared.spreadsheets import Outcome, Row, Sheet
+from shared.runtime.ids import new_id
+from shared.runtime.rows import lock_rows, locked, remember, take_turns
+from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 _NAMES = {"name_zh": "zh", "name_bo": "bo", "name_en": "en"}
 _FACTS = ("region_code", "licence_no")

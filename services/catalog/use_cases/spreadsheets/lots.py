@@ -20,10 +20,10 @@ from services.catalog.rules import (
 from services.catalog.use_cases.enterprises import PRODUCING
 from services.catalog.use_cases.ledger import lock_lots
 from services.catalog.use_cases.lots import inspect_lot, release_lot
-from shared import clock
-from shared.ids import new_id
-from shared.rows import remember, take_turns
-from shared.spreadsheets import Outcome, Row, Sheet
+from shared.runtime import clock
+from shared.runtime.ids import new_id
+from shared.runtime.rows import remember, take_turns
+from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 #: The way of a lot to the buyers; an import takes it as far along as the row says.
 _WAY = (LotStatus.HARVESTED, LotStatus.INSPECTED, LotStatus.RELEASED)

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session, selectinload
 
 from services.catalog.models import Lot, Product, Variant
 from services.catalog.use_cases.products import PRODUCT_FACTS, VARIANT_FACTS, say_listed
-from shared.ids import new_id
-from shared.rows import lock_rows, locked, take_turns
-from shared.spreadsheets import Outcome, Row, Sheet
+from shared.runtime.ids import new_id
+from shared.runtime.rows import lock_rows, locked, take_turns
+from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 _NAMES = {"name_zh": "zh", "name_bo": "bo", "name_en": "en"}
 

@@ -23,10 +23,10 @@ from services.catalog.rules import (
 from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot
 from services.catalog.use_cases.spreadsheets.lots import ids_by_code
 from services.catalog.use_cases.stock import correct, take_in
-from shared import clock
-from shared.ids import made_at
-from shared.rows import take_turns
-from shared.spreadsheets import Outcome, Row, Sheet
+from shared.runtime import clock
+from shared.runtime.ids import made_at
+from shared.runtime.rows import take_turns
+from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 _Place = tuple[UUID, UUID]
 

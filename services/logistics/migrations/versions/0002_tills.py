@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared.tables import UtcDateTime
+from shared.runtime.tables import UtcDateTime
 
 revision = "0002"
 down_revision = "0001"

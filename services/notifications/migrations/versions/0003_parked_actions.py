@@ -1,6 +1,6 @@
 """What operators do about parked events is kept; every service has the table."""
 
-from shared.migrating import add_parked_actions, drop_parked_actions
+from shared.messaging.migrating import add_parked_actions, drop_parked_actions
 
 revision = "0003"
 down_revision = "0002"

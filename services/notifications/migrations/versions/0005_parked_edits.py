@@ -1,6 +1,6 @@
 """Operators may edit a parked event, which is kept with its data; every service has the table."""
 
-from shared.migrating import add_parked_edits, drop_parked_edits
+from shared.messaging.migrating import add_parked_edits, drop_parked_edits
 
 revision = "0005"
 down_revision = "0003"

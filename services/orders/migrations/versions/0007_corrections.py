@@ -6,7 +6,7 @@ from uuid import UUID, uuid5
 import sqlalchemy as sa
 from alembic import op
 
-from shared.text import normalised
+from shared.runtime.text import normalised
 
 revision = "0007"
 down_revision = "0006"

@@ -1,5 +1,5 @@
 // Telephone numbers: what people write, read into E.164, or refused with the reason. The centre
-// has the same rule in `shared/phones.py`, and both are tried with the same table of cases.
+// has the same rule in `shared/runtime/phones.py`, and both are tried with the same table of cases.
 
 import { PLAN } from "./numbering.js";
 import { normalised } from "./text.js";

@@ -1,5 +1,5 @@
 // Text that people type, in one form for what looks the same; the centre has the same rule in
-// `shared/text.py`, and both are tried with the same table of cases.
+// `shared/runtime/text.py`, and both are tried with the same table of cases.
 
 /** White space of every kind, and letters without a shape of their own. */
 const SPACES = /[\p{White_Space}\x1c-\x1f\u115f\u1160\u2800\u3164\uffa0]+/gu;

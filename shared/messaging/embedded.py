@@ -1,0 +1,114 @@
+"""The bus of the embedded mode: outboxes to inboxes inside one process, without a broker.
+
+Each service's relay thread hands what its outbox holds to every subscribed service, one after
+the other, and marks the rows only when all have committed. A kill at any moment means that the
+same rows are handed over again, and the inboxes drop the repeats. Handlers, inbox, parking and
+replay are the same code as behind RabbitMQ.
+
+RabbitMQ counts how often a message came back; here a file beside the publisher's database lies
+there while a batch is in hand. If it is found at a start, an event of the first batch may have
+killed the process, and each one's start is noted before it is handled.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import time_ns
+
+from sqlalchemy.engine import make_url
+
+from shared.messaging.envelope import decode
+from shared.messaging.handling import Handling
+from shared.messaging.service import Service
+from shared.messaging.store import BATCH, Store, Waiting, note_published
+from shared.runtime import metrics
+from shared.runtime.database import Database
+from shared.runtime.logs import get
+from shared.runtime.supervision import Stopping, supervise
+
+log = get(__name__)
+
+#: Seconds after which a relay looks even when nobody said that there is something.
+LOOK_ANYWAY = 1.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """One service on the bus."""
+
+    service: Service
+    database: Database
+    handling: Handling
+
+
+class Bus:
+    """The relays of all services; `start` and `stop` once."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+        self.stopping = Stopping()
+        for member in members:
+            member.handling.outcomes = partial(metrics.count_events, member.service.name)
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start one relay thread per service."""
+        for member in self.members:
+            self._threads.append(
+                supervise(
+                    f"{member.service.name}-relay",
+                    lambda member=member: self._relay(member),  # type: ignore[misc]
+                    self.stopping,
+                )
+            )
+
+    def stop(self) -> None:
+        """Let the batches in hand end, then return."""
+        self.stopping.set()
+        for member in self.members:
+            member.database.recorded.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _relay(self, publisher: Member) -> None:
+        store, in_hand = Store(publisher.database), _in_hand(publisher.database)
+        try:
+            suspect = in_hand.exists()
+            while not self.stopping.is_set():
+                publisher.database.recorded.clear()
+                rows = store.waiting(BATCH)
+                if rows:
+                    in_hand.touch()
+                    try:
+                        self._pass_on(publisher, store, rows, suspect)
+                    finally:  # any end but that of the process
+                        in_hand.unlink(missing_ok=True)
+                else:
+                    publisher.database.recorded.wait(LOOK_ANYWAY)
+                suspect = False
+        finally:
+            store.close()
+
+    def _pass_on(
+        self, publisher: Member, store: Store, rows: Sequence[Waiting], suspect: bool
+    ) -> None:
+        """Hand one batch to all who listen and mark it."""
+        began_ns = time_ns()
+        events = [decode(row.body) for row in rows]
+        # No transaction is open here: two services delivering to each other would wait for ever.
+        for member in self.members:
+            handling = member.handling
+            wanted = [event for event in events if event.type in handling.types]
+            settle = handling.settle_suspects if suspect else handling.settle
+            if wanted:
+                settle(wanted, self.stopping.pause)
+        store.mark(rows)
+        note_published(publisher.service.name, rows, began_ns)
+        metrics.count_events(publisher.service.name, {"published": len(rows)})
+
+
+def _in_hand(database: Database) -> Path:
+    """Return the file that lies beside a database while a batch of its events is in hand."""
+    return Path(f"{make_url(database.url).database}.in-hand")

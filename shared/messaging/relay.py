@@ -1,0 +1,294 @@
+"""From the outbox to the broker: pipelined publishes, each row marked only once it is confirmed.
+
+A confirm means that every bound queue has the event on disk. A row that is refused or returned
+stops the relay at that row, since marking around it would put a subject's events into the feed
+in the wrong order. After any failure the same ids are published again; inboxes drop repeats.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from time import monotonic, time_ns
+from typing import Any, Protocol
+
+import pika
+import pika.channel
+import pika.exceptions
+import pika.spec
+from pika.exceptions import ChannelClosedByBroker
+
+from shared.messaging.broker import parameters_of
+from shared.messaging.envelope import CONTENT_TYPE, contract_of
+from shared.messaging.store import BATCH, Store, Waiting, note_published
+from shared.messaging.topology import EXCHANGE
+from shared.runtime.database import Database
+from shared.runtime.logs import get
+from shared.runtime.supervision import Stopping
+from shared.runtime.tracing import new_traceparent
+from shared.runtime.watchdog import Limit, unlimited
+
+log = get(__name__)
+
+#: Seconds between looks at an outbox that held no full batch, and at one that stays empty: a look
+#: is three round trips, and an idle system makes nothing else.
+POLL, IDLE_POLL = 0.025, 0.1
+#: Seconds between looks for the lock while another relay holds it.
+STAND_BY = 1.0
+#: Seconds a batch may wait for its confirms. A quorum queue that is just starting may never
+#: confirm what it was sent; published again, it is either new or dropped by the inboxes.
+CONFIRMS_WITHIN = 20.0
+#: Seconds a stopping process still waits for confirms.
+LAST_CONFIRMS = 2.0
+#: Seconds between looks at the two above.
+WATCH = 0.5
+#: AMQP's reply to a publish to an exchange that is not there.
+NOT_FOUND = 404
+
+
+class Unconfirmed(RuntimeError):
+    """Raised when the broker took a batch and did not confirm it in time."""
+
+
+class Refused(RuntimeError):
+    """Raised when the broker has no place for an event, or a queue would not take it."""
+
+
+def _is_feed_only(type_: str) -> bool:
+    contract = contract_of(type_)
+    return contract is not None and contract.feed_only
+
+
+class Source(Protocol):
+    """Where a session takes events from and says which ones every bound queue has on disk."""
+
+    def waiting(self, limit: int = BATCH) -> list[Waiting]:
+        """Return up to `limit` events that were not marked yet, in their order."""
+
+    def mark(self, rows: Sequence[Waiting]) -> None:
+        """Note that these, the first ones of what `waiting` last gave, were confirmed."""
+
+
+class Relay:
+    """One service's relay; `run` once per connection, supervised."""
+
+    def __init__(
+        self,
+        service: str,
+        database: Database,
+        url: str,
+        stopping: Stopping,
+        counted: Callable[[int], None] = lambda count: None,
+        told_blocked: Callable[[bool], None] = lambda blocked: None,
+        limit: Limit = unlimited,
+    ) -> None:
+        self.service, self.database, self.url = service, database, url
+        self.stopping = stopping
+        self.counted = counted
+        self.told_blocked = told_blocked
+        self.limit = limit
+        #: True while the broker's memory or disk alarm holds our publishes back.
+        self.blocked = False
+
+    def set_blocked(self, blocked: bool) -> None:
+        """Note that the broker's alarm began or ended."""
+        self.blocked = blocked
+        self.told_blocked(blocked)
+
+    def run(self) -> None:
+        """Publish until the process stops.
+
+        Raises:
+            Refused, pika.exceptions.AMQPError, sqlalchemy.exc.DBAPIError: try again later.
+        """
+        with self.limit("the outbox's answer"):
+            store = Store(self.database)
+        try:
+            while not self._locked(store):
+                self.stopping.pause(STAND_BY)
+            log.info("relay active", service=self.service)
+            self.publish(store)
+        finally:
+            store.close()
+
+    def _locked(self, store: Store) -> bool:
+        with self.limit("the outbox's answer"):
+            return store.try_lock()
+
+    def publish(self, source: Source) -> None:
+        """Publish what `source` gives until the process stops, over one connection.
+
+        Raises:
+            Refused, Unconfirmed, pika.exceptions.AMQPError: try again later.
+            Exception: what `source` raised.
+        """
+        try:
+            error = _Session(self, source).run()
+            if isinstance(error, ChannelClosedByBroker) and error.reply_code == NOT_FOUND:
+                raise Refused(
+                    f"the broker has no exchange {EXCHANGE}: run `farmgate topology`"
+                ) from error
+            if error is not None:
+                raise error
+        finally:
+            self.set_blocked(False)
+
+
+class _Session:
+    """What one connection of a relay knows: delivery tags restart at 1 with each channel."""
+
+    def __init__(self, relay: Relay, source: Source) -> None:
+        self.relay, self.source = relay, source
+        self.tag = 0
+        self.rows: list[Waiting] = []
+        self.pending: dict[int, str] = {}
+        self.refused: set[str] = set()
+        self.error: BaseException | None = None
+        self.channel: Any = None
+        self.stopped = False
+        self.pause = POLL
+        self.sent_at, self.sent_at_ns = 0.0, 0
+        self.asked_to_stop_at: float | None = None
+        # No time-out while the broker's alarm blocks it: heartbeats tell a dead broker, and a new
+        # connection would be blocked as well.
+        parameters = parameters_of(relay.url)
+        self.connection = pika.SelectConnection(
+            parameters,
+            on_open_callback=self._guard(lambda connection: self._open()),
+            on_open_error_callback=self._ended,
+            on_close_callback=self._ended,
+        )
+
+    def run(self) -> BaseException | None:
+        """Run until the connection ends; return why, None when we were asked to stop."""
+        self._watch()
+        try:
+            self.connection.ioloop.start()
+        finally:
+            self.connection.ioloop.close()
+        return self.error
+
+    def _guard(self, step: Callable[..., None]) -> Callable[..., None]:
+        """Wrap a callback: an exception in it closes the connection instead of the loop alone."""
+
+        def guarded(*arguments: Any) -> None:
+            try:
+                with self.relay.limit("publishing"):
+                    step(*arguments)
+            except Exception as error:
+                self._stop(error)
+
+        return guarded
+
+    def _stop(self, error: BaseException | None) -> None:
+        if self.stopped:
+            return
+        self.error, self.stopped = error, True
+        log.info("relay leaves its connection", error=repr(error))
+        if self.connection.is_open:
+            self.connection.close()
+            # A broker in trouble may never answer that it closed.
+            self.connection.ioloop.call_later(LAST_CONFIRMS, self.connection.ioloop.stop)
+        elif not self.connection.is_closing:
+            self.connection.ioloop.stop()
+
+    def _ended(self, connection: Any, error: BaseException) -> None:
+        if self.error is None and not self.stopped:
+            self.error = error
+        self.connection.ioloop.stop()
+
+    def _open(self) -> None:
+        self.connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(True))
+        self.connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(False))
+        self.connection.channel(on_open_callback=self._guard(self._opened))
+
+    def _watch(self) -> None:
+        """End a session that waits for what may never come."""
+        if self.stopped:
+            return
+        moment = monotonic()
+        if self.relay.stopping.is_set():
+            self.asked_to_stop_at = self.asked_to_stop_at or moment
+            if not self.pending or moment - self.asked_to_stop_at > LAST_CONFIRMS:
+                self._stop(None)
+        elif self.pending and not self.relay.blocked and moment - self.sent_at > CONFIRMS_WITHIN:
+            self._stop(Unconfirmed(f"{len(self.pending)} events, after {CONFIRMS_WITHIN:.0f} s"))
+        self.connection.ioloop.call_later(WATCH, self._watch)
+
+    def _set_blocked(self, blocked: bool) -> None:
+        self.relay.set_blocked(blocked)
+        self.sent_at = monotonic()  # the wait for confirms begins anew
+        log.warning("relay blocked by the broker's alarm" if blocked else "relay unblocked")
+
+    def _opened(self, channel: pika.channel.Channel) -> None:
+        self.channel = channel
+        channel.add_on_close_callback(lambda channel, error: self._stop(error))
+        channel.add_on_return_callback(
+            lambda channel, method, properties, body: self.refused.add(properties.message_id)
+        )
+        channel.confirm_delivery(
+            self._guard(self._confirmed), callback=self._guard(lambda frame: self._pump())
+        )
+
+    def _pump(self) -> None:
+        if self.stopped:
+            return
+        if self.relay.stopping.is_set():
+            self._stop(None)
+            return
+        self.rows = self.source.waiting(BATCH) if self.channel.is_open else []
+        to_send = [row for row in self.rows if not _is_feed_only(row.type)]
+        if self.rows:
+            self.pause = POLL
+        self.sent_at, self.sent_at_ns = monotonic(), time_ns()
+        for row in to_send:
+            self.tag += 1
+            self.pending[self.tag] = str(row.event_id)
+            self.channel.basic_publish(
+                EXCHANGE, row.type, row.body, self._properties(row), mandatory=True
+            )
+        if self.rows and not to_send:
+            self._mark()
+        elif not self.rows:
+            self.connection.ioloop.call_later(self.pause, self._guard(self._pump))
+            self.pause = min(2 * self.pause, IDLE_POLL)
+
+    def _properties(self, row: Waiting) -> pika.BasicProperties:
+        return pika.BasicProperties(
+            delivery_mode=2,
+            message_id=str(row.event_id),
+            type=row.type,
+            app_id=self.relay.service,
+            # The broker refuses a false one, so that a consumer can trust whose event it is.
+            user_id=self.connection.params.credentials.username,
+            content_type=CONTENT_TYPE,
+            headers={"traceparent": row.traceparent or new_traceparent()},
+        )
+
+    def _confirmed(self, frame: Any) -> None:
+        # A return arrives before the confirm of the same message.
+        last, many = frame.method.delivery_tag, frame.method.multiple
+        tags = list(takewhile(lambda tag: tag <= last, self.pending)) if many else [last]
+        for tag in tags:
+            event_id = self.pending.pop(tag)
+            if isinstance(frame.method, pika.spec.Basic.Nack):
+                self.refused.add(event_id)
+        if not self.pending:
+            self._mark()
+
+    def _mark(self) -> None:
+        good = list(takewhile(lambda row: str(row.event_id) not in self.refused, self.rows))
+        self.source.mark(good)
+        note_published(self.relay.service, good, self.sent_at_ns)
+        self.relay.counted(len(good))
+        if len(good) < len(self.rows):
+            row = self.rows[len(good)]
+            self._stop(
+                Refused(
+                    f"the broker took {row.type} (event {row.event_id}) into no queue: run "
+                    "`farmgate topology`, or look at the queue that is bound to it"
+                )
+            )
+        elif len(self.rows) == BATCH:
+            self._pump()
+        else:
+            # Not at once: a few rows at a time cost as much as a few hundred.
+            self.connection.ioloop.call_later(POLL, self._guard(self._pump))

@@ -1,0 +1,108 @@
+"""Publish the outbox's history again, after the broker's data were lost.
+
+What was confirmed once may be gone with the broker's disk, and its receivers never saw it. The
+outbox keeps it for as long as the settings say (`outbox_days`), and the inboxes keep ids for at
+least as long, so that the same ids may be published again: what took effect is dropped, what was
+lost takes effect. Positions, moments and the feed stay as they are.
+
+One publisher's events arrive in the order of their positions. But an event that was published
+after the loss may take effect before an older one of its subject that was lost.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from shared.events import EVENTS
+from shared.messaging.relay import Relay
+from shared.messaging.store import BATCH, Waiting
+from shared.messaging.tables import Outbox
+from shared.runtime.database import Database
+from shared.runtime.supervision import Stopping
+
+#: Types that go to no queue: whoever wants them reads the feed, which lost nothing.
+_FEED_ONLY = tuple(contract.routing_key for contract in EVENTS if contract.feed_only)
+
+
+def republish(
+    service: str,
+    database: Database,
+    url: str,
+    since: datetime,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Publish again what `service` published from `since` on; return how many events.
+
+    The relay's own session does it, so that properties, confirms and refusals are the same. It
+    may run beside the relay, and be repeated: only the inboxes change, and only by what they
+    lack. What the relay publishes meanwhile is not published again. `progress` is told how many
+    events of how many are confirmed, first of none.
+
+    Raises:
+        Refused: the broker has no exchange, no queue for an event, or a queue that takes it.
+        Unconfirmed: the broker took events and did not confirm them in time.
+        pika.exceptions.AMQPError: the broker cannot be reached.
+        sqlalchemy.exc.DBAPIError: the database cannot be read.
+    """
+    stopping = Stopping()
+    history = _History(database, since, stopping, progress)
+    if not history.total:
+        return 0
+    Relay(service, database, url, stopping).publish(history)
+    return history.done
+
+
+class _History:
+    """Events that have a position, page by page; sets `stopping` after the last one.
+
+    Each page is one short transaction, so that none is open while the broker is waited for.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        since: datetime,
+        stopping: Stopping,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.database, self.stopping, self.progress = database, stopping, progress
+        self.done = 0
+        self._wanted = (
+            Outbox.position.is_not(None),
+            Outbox.published_at >= since,
+            Outbox.type.not_in(_FEED_ONLY),
+        )
+        position = Outbox.position
+        ends = select(func.count(), func.min(position), func.max(position)).where(*self._wanted)
+        with database.readers() as session:
+            self.total, first, last = session.execute(ends).one()
+        #: The last position that was confirmed, and the last one that is published again.
+        self._after, self._last = (first or 0) - 1, last or 0
+        self._page: list[int] = []
+        progress(0, self.total)
+
+    def waiting(self, limit: int = BATCH) -> list[Waiting]:
+        """Return the next events in the order of their positions."""
+        page = (
+            select(
+                *(Outbox.position, Outbox.id, Outbox.event_id, Outbox.type),
+                *(Outbox.body, Outbox.traceparent),
+            )
+            .where(*self._wanted, Outbox.position > self._after, Outbox.position <= self._last)
+            .order_by(Outbox.position)
+            .limit(limit)
+        )
+        with self.database.readers() as session:
+            rows = session.execute(page).all()
+        self._page = [row.position for row in rows]
+        if not rows:
+            self.stopping.set()
+        return [Waiting(row.id, row.event_id, row.type, row.body, row.traceparent) for row in rows]
+
+    def mark(self, rows: Sequence[Waiting]) -> None:
+        """Go on after these; the outbox stays as it is."""
+        if rows:
+            self._after = self._page[len(rows) - 1]
+            self.done += len(rows)
+            self.progress(self.done, self.total)

@@ -1,0 +1,167 @@
+"""What a relay reads and marks: events without a position, oldest first.
+
+Positions are handed out in the order of the rows, by one writer, so that a reader who follows
+them can skip nothing. On PostgreSQL one connection holds the relay's lock, reads and marks:
+whoever has lost the lock has lost the connection, and cannot mark.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from itertools import islice
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Connection, bindparam, create_engine, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import DBAPIError
+
+from shared.runtime import tracing
+from shared.runtime.clock import now
+from shared.runtime.database import Database, postgres_arguments
+from shared.runtime.tables import UtcDateTime
+
+#: Rows read, published and marked at once.
+BATCH = 500
+#: Publishes of one batch that become spans. Usual batches are smaller; in a flood a span for each
+#: would cost as much as publishing it.
+TRACED = 50
+#: Seconds without a word after which the relay's session, and its lock, end: its process was
+#: stopped, or its machine. Longer than it waits for the broker's confirms.
+SILENT_SECONDS = 30
+
+_WAITING = text(
+    "SELECT id, event_id, type, body, traceparent FROM outbox "
+    "WHERE position IS NULL ORDER BY id LIMIT :limit"
+)
+_ADVANCE = text("UPDATE relay_state SET position = position + :n RETURNING position")
+_MARK_ON_SQLITE = text(
+    "UPDATE outbox SET position = :first + b.key, published_at = :at "
+    "FROM json_each(:ids) AS b WHERE outbox.id = b.value AND outbox.position IS NULL"
+).bindparams(bindparam("at", type_=UtcDateTime()))
+_MARK_ON_POSTGRESQL = text(
+    "UPDATE outbox o SET position = :first + b.n - 1, published_at = :at "
+    "FROM unnest(:ids) WITH ORDINALITY AS b(id, n) WHERE o.id = b.id AND o.position IS NULL"
+).bindparams(bindparam("at", type_=UtcDateTime()), bindparam("ids", type_=ARRAY(BigInteger)))
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One event that every bound queue has yet to take."""
+
+    id: int
+    event_id: UUID
+    type: str
+    body: bytes
+    traceparent: str | None
+
+
+def note_published(service: str, rows: Sequence[Waiting], began_ns: int) -> None:
+    """Add a span per event that was published, if somebody traces; `began_ns`: `time.time_ns()`.
+
+    One for each, not one for the batch: who looks at a trace sees when its event got out.
+    """
+    if not tracing.exporting():
+        return
+    for row in islice((row for row in rows if tracing.sampled(row.traceparent)), TRACED):
+        tracing.ended(
+            service,
+            f"publish {row.type}",
+            "producer",
+            {"messaging.message.id": str(row.event_id)},
+            traceparent=row.traceparent,
+            began_ns=began_ns,
+        )
+
+
+class LostTurn(RuntimeError):
+    """Raised when rows were marked by somebody else: there are two relays; this one must stop."""
+
+
+class Store:
+    """The relay's way to the outbox; `close` gives the lock back."""
+
+    def __init__(self, database: Database) -> None:
+        self._sqlite = database.is_sqlite
+        with ExitStack() as stack:
+            if self._sqlite:
+                self._writer = stack.enter_context(database.engine.connect())
+                self._reader = stack.enter_context(database.read_engine.connect())
+            else:
+                engine = create_engine(
+                    database.url,
+                    pool_size=1,
+                    max_overflow=0,
+                    hide_parameters=True,
+                    connect_args=postgres_arguments(
+                        # Below the broker's heartbeat: this runs inside the relay's I/O loop.
+                        "statement_timeout=10000",
+                        # A relay that was stopped in the middle must not keep the next one out.
+                        "idle_in_transaction_session_timeout=10000",
+                        f"idle_session_timeout={SILENT_SECONDS * 1000}",
+                    ),
+                )
+                stack.callback(engine.dispose)
+                self._writer = self._reader = stack.enter_context(engine.connect())
+                # Back in the pool it would still hold the lock.
+                stack.callback(_invalidate, self._writer)
+            with self._writer.begin():
+                self._writer.execute(
+                    text(
+                        "INSERT INTO relay_state (id, epoch, position) VALUES (1, 1, 0) "
+                        "ON CONFLICT (id) DO NOTHING"
+                    )
+                )
+            self._open = stack.pop_all()
+
+    def try_lock(self) -> bool:
+        """Become the one active relay of this service; False: another one is."""
+        if self._sqlite:
+            return True  # the embedded mode has one process, see farmgate's lock file
+        with self._writer.begin():
+            statement = text("SELECT pg_try_advisory_lock(hashtext('relay'))")
+            return bool(self._writer.scalar(statement))
+
+    def waiting(self, limit: int = BATCH) -> list[Waiting]:
+        """Return up to `limit` events that have no position yet, oldest first."""
+        with self._reader.begin():
+            return [
+                Waiting(row.id, _uuid(row.event_id), row.type, bytes(row.body), row.traceparent)
+                for row in self._reader.execute(_WAITING, {"limit": limit})
+            ]
+
+    def mark(self, rows: Sequence[Waiting]) -> None:
+        """Give the rows the next positions, in their order, in one transaction.
+
+        Raises:
+            LostTurn: somebody else marked one of them; nothing was changed.
+        """
+        if not rows:
+            return
+        ids = [row.id for row in rows]
+        with self._writer.begin():
+            last = self._writer.execute(_ADVANCE, {"n": len(rows)}).scalar_one()
+            marked = self._writer.execute(
+                _MARK_ON_SQLITE if self._sqlite else _MARK_ON_POSTGRESQL,
+                {
+                    "first": last - len(rows) + 1,
+                    "ids": json.dumps(ids) if self._sqlite else ids,
+                    "at": now(),
+                },
+            ).rowcount
+            if marked != len(rows):
+                raise LostTurn(f"{len(rows) - marked} of {len(rows)} events were marked before")
+
+    def close(self) -> None:
+        """Give the connection, and with it the lock, back."""
+        with suppress(DBAPIError):
+            self._open.close()
+
+
+def _invalidate(connection: Connection) -> None:
+    if not connection.closed:
+        connection.invalidate()
+
+
+def _uuid(value: UUID | str) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)

@@ -1,0 +1,152 @@
+"""Work by the clock: a service's own timers, and the upkeep that every service needs.
+
+One thread runs them all, in one worker of the service at a time. A timer is an edge: it opens
+its own short transactions, and may be killed anywhere and run twice.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import NullPool, create_engine, delete, select, text, tuple_
+from sqlalchemy.orm import Session
+
+from shared.messaging.handling import Handling
+from shared.messaging.service import Timer
+from shared.messaging.tables import Inbox, Outbox
+from shared.runtime.clock import now
+from shared.runtime.config import Settings
+from shared.runtime.database import Database, Trouble, postgres_arguments, trouble_of
+from shared.runtime.logs import get
+from shared.runtime.supervision import Stopping
+from shared.runtime.tables import IdempotencyKey
+from shared.runtime.watchdog import Limit, unlimited
+
+log = get(__name__)
+
+#: Rows deleted in one transaction.
+CHUNK = 5000
+#: How long an answer to a POST is kept, to be given again.
+ANSWERS_KEPT = timedelta(hours=24)
+#: Seconds between looks for the lock while another worker holds it.
+STAND_BY = 1.0
+#: Seconds without a word after which the lock is given to another worker: more than one timer
+#: takes, since nobody asks for the lock meanwhile.
+SILENT_SECONDS = 660
+
+
+def upkeep(handling: Handling) -> Sequence[Timer]:
+    """Return the timers every service has: retries of parked events, and pruning."""
+    return (
+        Timer("retry_parked", 1.0, lambda database, settings: handling.retry_parked()),
+        Timer("prune", 3600.0, prune),
+    )
+
+
+def prune(database: Database, settings: Settings) -> bool:
+    """Delete what is older than its keeping time; return whether there is more.
+
+    Published events go after `outbox_days` (they are the feed), inbox rows after `inbox_days`
+    (they must outlive every copy of their event), answers after their day.
+    """
+    moment = now()
+    published_before = moment - timedelta(days=settings.outbox_days)
+    handled_before = moment - timedelta(days=settings.inbox_days)
+    with database.sessions.begin() as session:
+        old = (
+            select(Outbox.id)
+            .where(Outbox.position.is_not(None), Outbox.published_at < published_before)
+            .order_by(Outbox.position)
+            .limit(CHUNK)
+        )
+        events = session.execute(delete(Outbox).where(Outbox.id.in_(old)))
+    with database.sessions.begin() as session:
+        old_ids = select(Inbox.event_id).where(Inbox.handled_at < handled_before).limit(CHUNK)
+        handled = session.execute(delete(Inbox).where(Inbox.event_id.in_(old_ids)))
+    with database.sessions.begin() as session:
+        answers = prune_answers(session, moment - ANSWERS_KEPT)
+    counts = [_rowcount(events), _rowcount(handled), answers]
+    if any(counts):
+        log.info("pruned", outbox=counts[0], inbox=counts[1], count=answers)
+    return CHUNK in counts
+
+
+def prune_answers(session: Session, before: datetime) -> int:
+    """Forget up to `CHUNK` answers to POSTs given before a moment; return how many."""
+    names = tuple_(IdempotencyKey.client, IdempotencyKey.key)
+    old = (
+        select(IdempotencyKey.client, IdempotencyKey.key)
+        .where(IdempotencyKey.answered_at < before)
+        .limit(CHUNK)
+    )
+    statement = delete(IdempotencyKey).where(names.in_(old))
+    options = {"synchronize_session": False}
+    return _rowcount(session.execute(statement, execution_options=options))
+
+
+def _rowcount(result: Any) -> int:
+    return int(result.rowcount)
+
+
+def run_timers(
+    timers: Sequence[Timer],
+    database: Database,
+    settings: Settings,
+    stopping: Stopping,
+    limit: Limit = unlimited,
+) -> None:
+    """Run the timers when they are due, until stopped, as the only worker that does.
+
+    A timer that fails is logged and comes again at its next time; the others are not kept
+    waiting. When the database goes away, the lock is lost, and the loop ends with the error.
+    """
+    with _alone(database, stopping) as still_alone:
+        queue = [(monotonic(), index) for index, _ in enumerate(timers)]
+        heapq.heapify(queue)
+        while not stopping.is_set():
+            due, index = queue[0]
+            wait = due - monotonic()
+            if wait > 0:
+                stopping.pause(min(wait, STAND_BY))
+                continue
+            with limit("the timers' lock"):
+                still_alone()
+            timer = timers[index]
+            with limit(f"timer {timer.name}"):
+                more = _run_one(timer, database, settings)
+            heapq.heapreplace(queue, (monotonic() + (0.0 if more else timer.seconds), index))
+
+
+@contextmanager
+def _alone(database: Database, stopping: Stopping) -> Iterator[Callable[[], None]]:
+    """Wait to be the only one that runs this service's timers; the value asks whether we still are.
+
+    A lock lives as long as its connection; asking raises when that is gone. The embedded mode
+    has one process, so there nobody else is.
+    """
+    if database.is_sqlite:
+        yield lambda: None
+        return
+    arguments = postgres_arguments(
+        "statement_timeout=10000", f"idle_session_timeout={SILENT_SECONDS * 1000}"
+    )
+    # No pool: what is closed is closed, and the lock with it.
+    engine = create_engine(database.url, poolclass=NullPool, connect_args=arguments)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        lock = text("SELECT pg_try_advisory_lock(hashtext('timers'))")
+        while not connection.scalar(lock):
+            stopping.pause(STAND_BY)
+        yield lambda: connection.execute(text("SELECT 1")).close()
+
+
+def _run_one(timer: Timer, database: Database, settings: Settings) -> bool:
+    try:
+        return bool(timer.run(database, settings))
+    except Exception as error:
+        if trouble_of(error) is Trouble.AWAY:
+            raise
+        log.error("timer failed", timer=timer.name, error=repr(error))
+        return False

@@ -1,0 +1,107 @@
+"""The worker process of one service: its loops in supervised threads."""
+
+import signal
+from functools import partial
+from time import monotonic
+
+from shared.messaging.consumer import consume
+from shared.messaging.dead_letters import drain
+from shared.messaging.handling import Handling
+from shared.messaging.relay import Relay
+from shared.messaging.service import Service
+from shared.messaging.timers import run_timers, upkeep
+from shared.runtime import logs, metrics, tracing
+from shared.runtime.config import Settings, read, read_integer
+from shared.runtime.database import Database
+from shared.runtime.errors import Misconfigured
+from shared.runtime.supervision import Stopping, supervise
+from shared.runtime.watchdog import Watchdog, seconds_of
+
+log = logs.get(__name__)
+
+#: Seconds the threads have to end together; what a process manager allows is mostly 10.
+LAST_SECONDS = 8.0
+#: Seconds a transaction waits for a lock before it is begun anew. The broker takes a consumer
+#: that is silent for a minute for dead.
+LOCK_SECONDS = 10
+#: Seconds one run of a timer may take: it may send many messages, or delete many rows.
+TIMER_SECONDS = 600
+
+
+def run(service: Service, settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; the batch in hand commits first, if it can within seconds.
+
+    Raises:
+        Misconfigured: there is no broker, the database is SQLite, or the port for metrics is taken.
+    """
+    logs.configure(service.name)
+    tracing.start(log.warning)
+    if settings.broker_url is None:
+        raise Misconfigured(
+            f"Set FARMGATE_BROKER_URL or FARMGATE_{service.name.upper()}_BROKER_URL; without a "
+            "broker, `farmgate up` runs all services in one process."
+        )
+    url = settings.broker_url
+    database = Database(settings.database_url, lock_seconds=LOCK_SECONDS)
+    if database.is_sqlite:
+        raise Misconfigured(
+            "A worker needs PostgreSQL: SQLite has no locks that several processes could share."
+        )
+    # Waited for instead of handled: a handler that sets an event can meet the main thread inside
+    # the same event and wait for itself. Before any thread, so that all inherit it.
+    signals = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    _expose_metrics(settings)
+    stopping = Stopping()
+    handling = Handling(service, database)
+    handling.outcomes = partial(metrics.count_events, service.name)
+    watchdog = Watchdog(
+        seconds_of(settings.environment), partial(metrics.set_working, service.name)
+    )
+    handling.limit = watchdog.limit
+    metrics.set_relay_blocked(service.name, False)
+    timers = (*service.timers, *upkeep(handling))
+    relay = Relay(
+        service.name,
+        database,
+        url,
+        stopping,
+        counted=lambda count: metrics.count_events(service.name, {"published": count}),
+        told_blocked=partial(metrics.set_relay_blocked, service.name),
+        limit=watchdog.limit,
+    )
+    run_all_timers = partial(
+        run_timers,
+        timers,
+        database,
+        settings,
+        stopping,
+        limit=partial(watchdog.limit, seconds=TIMER_SECONDS),
+    )
+    threads = [
+        supervise("watchdog", lambda: watchdog.run(stopping), stopping),
+        supervise("consumer", lambda: consume(url, handling, stopping), stopping),
+        supervise("relay", relay.run, stopping),
+        supervise("dead letters", lambda: drain(url, handling, stopping), stopping),
+        supervise("timers", run_all_timers, stopping),
+    ]
+    signal.sigwait(signals)
+    stopping.set()
+    deadline = monotonic() + LAST_SECONDS
+    for thread in threads:
+        # One that still waits for a server that is away ends with the process; whatever it has
+        # not committed or acknowledged comes again.
+        thread.join(max(0.0, deadline - monotonic()))
+    database.close()
+
+
+def _expose_metrics(settings: Settings) -> None:
+    port = read_integer(settings.environment, "FARMGATE_METRICS_PORT", 0)
+    if port:
+        host = read(settings.environment, "FARMGATE_METRICS_HOST", "127.0.0.1")
+        try:
+            metrics.serve(port, host)
+        except OSError as error:
+            raise Misconfigured(
+                f"FARMGATE_METRICS_PORT: port {port} on {host} cannot be used: {error.strerror}."
+            ) from error

@@ -1,0 +1,159 @@
+"""One service's database: sessions that write and sessions that read.
+
+Edges open transactions with `Database.sessions.begin()`; use cases take the session and never
+commit. On SQLite a writing transaction begins IMMEDIATE: with a plain BEGIN two writers that
+both read first would lose updates or fail at once.
+"""
+
+import threading
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+from sqlalchemy.orm import sessionmaker as make_sessions
+
+from shared.runtime import database_errors  # noqa: F401 (hides values)
+from shared.runtime.watchdog import Limit, unlimited
+
+#: Seconds without a word after which a transaction is rolled back: its process was stopped.
+SILENT_SECONDS = 60
+
+
+class Trouble(Enum):
+    """What a failed transaction calls for."""
+
+    #: Two transactions waited for each other, or a lock took too long: the same again at once.
+    DEADLOCK = "deadlock"
+    #: The database cannot be reached or cannot work: the same again later.
+    AWAY = "away"
+    #: Anything else: the same again would fail the same way.
+    OTHER = "other"
+
+
+#: SQLSTATEs. Source: PostgreSQL 15, appendix A.
+_DEADLOCK = ("40P01", "40001", "55P03")
+#: Connection exceptions, insufficient resources, operator intervention, a read-only standby.
+_AWAY = ("08", "53", "57P", "25006", "25P03", "58")
+_SQLITE_AWAY = ("locked", "busy", "disk i/o", "unable to open", "disk is full", "readonly")
+
+
+def trouble_of(error: BaseException) -> Trouble:
+    """Tell what a failed transaction calls for."""
+    if isinstance(error, PoolTimeout):
+        return Trouble.AWAY
+    if not isinstance(error, DBAPIError):
+        return Trouble.OTHER
+    state = getattr(error.orig, "sqlstate", None)
+    if state in _DEADLOCK:
+        return Trouble.DEADLOCK
+    if error.connection_invalidated or (state and state.startswith(_AWAY)):
+        return Trouble.AWAY
+    # With psycopg's ConnectionTimeout, which has a name of its own.
+    if isinstance(error, OperationalError) and state is None:
+        text = str(error.orig).lower()
+        module = type(error.orig).__module__
+        if module.startswith("sqlite3"):
+            return Trouble.AWAY if any(w in text for w in _SQLITE_AWAY) else Trouble.OTHER
+        return Trouble.AWAY
+    return Trouble.OTHER
+
+
+def postgres_arguments(*options: str) -> dict[str, Any]:
+    """Return how every connection to PostgreSQL is made; `options` are server settings `a=b`.
+
+    A server that vanished is noticed within 25 s: by keepalives while we wait for its answer,
+    by the user time-out while we send. So is a client by the server, which then lets go its locks.
+    """
+    options = (
+        "timezone=UTC",
+        "tcp_keepalives_idle=10",
+        "tcp_keepalives_interval=5",
+        "tcp_keepalives_count=3",
+        *options,
+    )
+    return {
+        "connect_timeout": 5,
+        "options": " ".join(f"-c {option}" for option in options),
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,
+    }
+
+
+class Database:
+    """One service's database: a way to write, a way to read, and a signal that events wait.
+
+    `sessions` and `readers` make sessions that keep loaded objects usable after the commit.
+    What a transaction noted in `Session.info` ends with it. Savepoints are not used.
+    """
+
+    def __init__(
+        self, url: str, *, statement_seconds: int | None = None, lock_seconds: int | None = None
+    ) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        #: What requests to it are done in: a process that is started again sets a limit, since a
+        #: server that took a statement and never answers raises nothing.
+        self.limit: Limit = unlimited
+        #: Set after each commit that recorded events; the embedded bus waits on it.
+        self.recorded = threading.Event()
+        if self.is_sqlite:
+            self.engine = _sqlite(url, "BEGIN IMMEDIATE")
+            self.read_engine = _sqlite(url, "BEGIN")
+        else:
+            options = [f"idle_in_transaction_session_timeout={SILENT_SECONDS * 1000}"]
+            if statement_seconds is not None:
+                options.append(f"statement_timeout={statement_seconds * 1000}")
+            if lock_seconds is not None:
+                options.append(f"lock_timeout={lock_seconds * 1000}")
+            self.engine = create_engine(
+                url,
+                pool_size=10,
+                max_overflow=10,
+                pool_pre_ping=True,
+                hide_parameters=True,  # errors are logged, and parameters hold contact data
+                connect_args=postgres_arguments(*options),
+            )
+            # psycopg sends the rows of an `executemany` without asking for an answer. A process
+            # that is stopped among them keeps its locks for good: its session waits for more of
+            # the statement, which no time-out of PostgreSQL 15 counts as idle.
+            self.engine.dialect.use_insertmanyvalues_wo_returning = True
+            self.read_engine = self.engine
+        self.sessions = make_sessions(self.engine, expire_on_commit=False)
+        self.readers = make_sessions(self.read_engine, expire_on_commit=False)
+        event.listen(self.sessions, "after_commit", self._committed)
+        # Else a session used again would publish what its undone transaction had recorded.
+        event.listen(self.sessions, "after_rollback", lambda session: session.info.clear())
+
+    def _committed(self, session: Session) -> None:
+        recorded = "recorded" in session.info
+        session.info.clear()
+        if recorded:
+            self.recorded.set()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+        self.read_engine.dispose()
+
+
+def _sqlite(url: str, begin: str) -> Engine:
+    engine = create_engine(
+        url, pool_size=10, max_overflow=20, hide_parameters=True, connect_args={"timeout": 30}
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,127 @@
+"""Lists in pages: a cursor says where to go on, so that rows that come or go shift nothing."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from marshmallow import Schema, fields, validate
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from shared.runtime.errors import Unprocessable
+from shared.runtime.schemas import LEAST, MOST, RequestSchema, ResponseSchema
+
+T = TypeVar("T")
+
+#: Rows of one page: unless told, and at most.
+USUAL, LARGEST = 50, 200
+#: Characters of a cursor, more than any of ours has.
+LONGEST_CURSOR = 400
+_CHECK_BYTES = 6
+
+
+class MalformedCursor(Unprocessable):
+    """Raised when a cursor is not one that this list gave out."""
+
+
+class PageRequest(RequestSchema):
+    """Which page of a list: the first, or the one after `cursor`."""
+
+    cursor = fields.String(
+        validate=validate.Length(min=1, max=LONGEST_CURSOR),
+        metadata={"description": "`next` of the page before; leave it out for the first page."},
+    )
+    limit = fields.Integer(
+        load_default=USUAL,
+        validate=validate.Range(1, LARGEST),
+        metadata={"description": "The most items to return."},
+    )
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some rows of a list, and the cursor of those after them (None: there are no more)."""
+
+    items: Sequence[T]
+    next: str | None
+
+
+def page(
+    session: Session,
+    statement: Select[T],
+    column: InstrumentedAttribute[Any],
+    *,
+    limit: int = USUAL,
+    cursor: str | None = None,
+    descending: bool = False,
+) -> Page[T]:
+    """Return one page of `statement`'s rows in the order of `column`, which must be unique.
+
+    The rows must be objects of the column's model.
+
+    Raises:
+        MalformedCursor: the cursor is not one that this list gave out.
+    """
+    if cursor is not None:
+        after = _read(cursor, column, descending)
+        statement = statement.where(column < after if descending else column > after)
+    statement = statement.order_by(column.desc() if descending else column).limit(limit + 1)
+    rows = session.scalars(statement).all()
+    more = len(rows) > limit
+    items = rows[:limit]
+    last = getattr(items[-1], column.key) if more else None
+    return Page(items, _write(last, column, descending) if more else None)
+
+
+@cache
+def page_of(item: type[Schema]) -> type[Schema]:
+    """Return the schema of a page of `item`s; `ThingResponse` makes `ThingPage`."""
+    name = f"{item.__name__.removesuffix('Response')}Page"
+    return type(
+        name,
+        (ResponseSchema,),
+        {
+            "__doc__": f"A page of a list of {item.__name__.removesuffix('Response')}.",
+            "items": fields.List(fields.Nested(item), required=True),
+            "next": fields.String(
+                required=True,
+                allow_none=True,
+                metadata={"description": "The cursor of the next page; null: there is none."},
+            ),
+        },
+    )
+
+
+def _check(value: bytes, column: InstrumentedAttribute[Any], descending: bool) -> bytes:
+    """Return what binds a cursor's value to its list: an error shows early, nothing is secret."""
+    key = f"{column.class_.__name__}.{column.key} {descending}".encode()
+    return hashlib.blake2b(value, digest_size=_CHECK_BYTES, key=key[:64]).digest()
+
+
+def _write(last: Any, column: InstrumentedAttribute[Any], descending: bool) -> str:
+    value = str(last).encode()
+    raw = _check(value, column, descending) + value
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _read(cursor: str, column: InstrumentedAttribute[Any], descending: bool) -> Any:
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        check, value = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
+        if check != _check(value, column, descending):
+            raise ValueError("it belongs to another list, or was changed")
+        kind = column.type.python_type
+        text = value.decode()
+        if kind is UUID:
+            return UUID(text)
+        if kind is int and not LEAST <= int(text) <= MOST:
+            raise ValueError("out of range")
+        return kind(text)
+    except ValueError as error:
+        raise MalformedCursor(
+            "This cursor is not one that this list gave out; leave it out to begin again."
+        ) from error

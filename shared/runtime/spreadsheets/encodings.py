@@ -1,0 +1,87 @@
+"""In which encoding a file is, told from its bytes."""
+
+import codecs
+
+from shared.runtime.errors import BadRequest, Unprocessable
+
+#: The names that a client may give, and the codec of each. GB18030 holds GBK, and GBK GB 2312.
+CODECS = {
+    "utf-8": "utf-8-sig",
+    "utf-16": "utf-16",
+    "gb18030": "gb18030",
+    "gbk": "gb18030",
+    "gb2312": "gb18030",
+    "big5": "big5",
+}
+#: Beginnings of the files that spreadsheet programs write by default.
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+#: So much of what is not ASCII must be common in Chinese, or Tibetan, to be taken for GB18030:
+#: text of another encoding decodes to rare characters.
+_COMMON = 0.75
+_SAMPLE = 65_536
+
+
+class NotCsv(BadRequest):
+    """Raised when a file is no CSV, or in an encoding that cannot be told; says what to do."""
+
+
+class WrongEncoding(Unprocessable):
+    """Raised when a file is not in the encoding that is named for it."""
+
+
+def codec_of(data: bytes, named: str | None = None) -> str:
+    """Return the codec of a file: the one that is named, or else the one its bytes tell.
+
+    Raises:
+        NotCsv: it is a workbook, or its encoding cannot be told.
+        WrongEncoding: it is not in the one that is named.
+    """
+    if data.startswith(_WORKBOOKS):
+        raise NotCsv("The file is a workbook, not CSV. Save it as `CSV UTF-8` and send that.")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        wide: str | None = "utf-16"
+    elif _zeros(data[0:_SAMPLE:2]):
+        wide = "utf-16-be"
+    else:
+        wide = "utf-16-le" if _zeros(data[1:_SAMPLE:2]) else None
+    if named is not None:
+        codec = (wide or "utf-16-le") if named == "utf-16" else CODECS[named]
+        if not _decodes(data, codec):
+            raise WrongEncoding(
+                f"The file is not in {named}. Leave the encoding out or name another."
+            )
+        return codec
+    guesses = ("utf-8-sig", "gb18030") if wide is None else (wide,)
+    for codec in guesses:
+        if _decodes(data, codec) and (codec != "gb18030" or _is_chinese(data)):
+            return codec
+    raise NotCsv(
+        "The file is neither in UTF-8 nor surely in another encoding. Save it as `CSV UTF-8`, or "
+        f"name its encoding: {', '.join(CODECS)}."
+    )
+
+
+def _zeros(data: bytes) -> bool:
+    return data.count(0) * 3 > len(data) > 0
+
+
+def _decodes(data: bytes, codec: str) -> bool:
+    try:
+        data.decode(codec)
+    except UnicodeError:
+        return False
+    return True
+
+
+def _is_chinese(data: bytes) -> bool:
+    letters = [letter for letter in data.decode("gb18030")[:_SAMPLE] if not letter.isascii()]
+    common = sum("\u0f00" <= letter <= "\u0fff" or _in_gb2312(letter) for letter in letters)
+    return common >= _COMMON * len(letters)
+
+
+def _in_gb2312(letter: str) -> bool:
+    try:
+        letter.encode("gb2312")
+    except UnicodeEncodeError:
+        return False
+    return True
