@@ -49,7 +49,7 @@ class Stuck:
 
 @dataclass
 class Fact:
-    """One event of the order, its shipment or its messages."""
+    """One event of the order or its shipment."""
 
     event_id: str
     type: str

@@ -36,7 +36,6 @@ from shared.events.money import (
 )
 from shared.events.place import (
     EnterpriseContactGiven,
-    EnterpriseRegistered,
     LotHeld,
     LotRecalled,
     LotReleased,
@@ -58,17 +57,10 @@ from shared.events.placing import (
     StockReserved,
 )
 from shared.events.stations import (
-    AllotmentClosed,
     AllotmentGranted,
     AllotmentOverdrawn,
-    AllotmentResumed,
     AllotmentReturned,
-    AllotmentSuspended,
-    AllotmentWrittenOff,
-    CashRemitted,
-    DeviceEnrolled,
     DeviceKeyGiven,
-    DeviceRevoked,
     HandOverRefused,
     OverdraftSettled,
     ParcelHandedOver,
@@ -95,7 +87,6 @@ from shared.events.travel import (
 EVENTS: tuple[type[Event], ...] = (
     SiteOpened,
     SiteClosed,
-    EnterpriseRegistered,
     EnterpriseContactGiven,
     ProductListed,
     ProductWithdrawn,
@@ -132,22 +123,15 @@ EVENTS: tuple[type[Event], ...] = (
     ShipmentReturned,
     OrderCompleted,
     OrderReturned,
-    DeviceEnrolled,
     DeviceKeyGiven,
-    DeviceRevoked,
     AllotmentGranted,
-    AllotmentSuspended,
-    AllotmentResumed,
     AllotmentReturned,
-    AllotmentWrittenOff,
-    AllotmentClosed,
     StationSaleRecorded,
     StationSaleDisputed,
     AllotmentOverdrawn,
     OverdraftSettled,
     ParcelHandedOver,
     HandOverRefused,
-    CashRemitted,
 )
 
 BY_TYPE: dict[str, type[Event]] = {contract.routing_key: contract for contract in EVENTS}

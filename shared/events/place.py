@@ -27,17 +27,6 @@ class SiteClosed(Event):
     site_id = fields.UUID(required=True)
 
 
-class EnterpriseRegistered(Event):
-    """A producer, cooperative or company may bring lots."""
-
-    routing_key = "catalog.enterprise_registered.v1"
-    subject = "enterprise_id"
-    feed_only = True
-
-    enterprise_id = fields.UUID(required=True)
-    roles = fields.List(fields.String(), required=True)
-
-
 class EnterpriseContactGiven(Event):
     """An enterprise said how to reach it, and in which language."""
 

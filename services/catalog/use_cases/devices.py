@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Device, DeviceEpoch, Enrolment
 from services.catalog.rules import DeviceStatus, new_code, plain_code
 from services.catalog.use_cases.locations import open_location_of
-from shared.events import DeviceKeyGiven, DeviceRevoked
+from shared.events import DeviceKeyGiven
 from shared.messaging.outbox import record
 from shared.runtime import clock
 from shared.runtime.api_keys import digest_of
@@ -119,7 +119,6 @@ def revoke_device(session: Session, device_id: UUID, reason: str | None, actor: 
     for epoch in device.epochs:
         if epoch.scopes:
             give_key(session, device, epoch, ())
-    record(session, DeviceRevoked, device, device_id=device.id)
     return device
 
 

@@ -10,8 +10,6 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Device, DeviceEpoch, Enrolment
 from services.catalog.rules import DeviceStatus, plain_code
 from services.catalog.use_cases.devices import epoch_of, give_key, locked_device
-from shared.events import DeviceEnrolled
-from shared.messaging.outbox import record
 from shared.runtime import clock
 from shared.runtime.api_keys import digest_of
 from shared.runtime.devices import PRESENT_SCOPES, REPLACED_SCOPES
@@ -105,15 +103,6 @@ def enrol(session: Session, code: str, secret: str) -> Enrolled:
     session.add(epoch)
     session.flush()
     enrolment.key_id, enrolment.used_at = epoch.key_id, moment
-    record(
-        session,
-        DeviceEnrolled,
-        device,
-        device_id=device.id,
-        device_code=device.code,
-        site_id=device.site_id,
-        epoch=device.epoch,
-    )
     give_key(session, device, epoch, PRESENT_SCOPES)
     return Enrolled(device, epoch.epoch, epoch.key_id)
 

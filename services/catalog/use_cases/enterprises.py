@@ -9,7 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Enterprise, Membership
-from shared.events import EnterpriseContactGiven, EnterpriseRegistered
+from shared.events import EnterpriseContactGiven
 from shared.messaging.outbox import record
 from shared.runtime.errors import Conflict, NotFound, Unprocessable
 from shared.runtime.ids import new_id
@@ -69,21 +69,9 @@ def register_enterprise(
     enterprise = Enterprise(id=new_id(), code=code, version=0, memberships=[], **facts)
     session.add(enterprise)
     session.flush()
-    say_registered(session, enterprise)
     if contact is not None:
         say_contact(session, enterprise, **contact)
     return enterprise
-
-
-def say_registered(session: Session, enterprise: Enterprise) -> None:
-    """Publish an enterprise's roles as they are now; its row must be new or locked."""
-    record(
-        session,
-        EnterpriseRegistered,
-        enterprise,
-        enterprise_id=enterprise.id,
-        roles=enterprise.roles,
-    )
 
 
 def give_contact(

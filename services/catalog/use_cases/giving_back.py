@@ -24,7 +24,7 @@ from services.catalog.use_cases.devices import locked_device
 from services.catalog.use_cases.ledger import level_at, move
 from services.catalog.use_cases.locations import open_location_of
 from services.catalog.use_cases.stock import bring
-from shared.events import AllotmentReturned, AllotmentWrittenOff
+from shared.events import AllotmentReturned
 from shared.messaging.outbox import record
 from shared.runtime import clock
 from shared.runtime.rows import lock_rows
@@ -90,7 +90,7 @@ def give_back(
     )
     over = allotment.status in (AllotmentStatus.RETURNING, AllotmentStatus.SUSPENDED)
     if over and not allotment.remaining:
-        end(session, device, allotment)
+        end(device, allotment)
 
 
 def write_off(
@@ -146,19 +146,9 @@ def write_off(
             Reason.WRITTEN_OFF,
             actor,
         )
-        record(
-            session,
-            AllotmentWrittenOff,
-            allotment,
-            allotment_id=allotment.id,
-            device_id=device.id,
-            lot_id=lot.id,
-            quantity=missing,
-            reason=reason,
-        )
     if counted:
         give_back(session, lot, device, allotment, counted, actor)
-    end(session, device, allotment)
+    end(device, allotment)
     return allotment
 
 
@@ -176,7 +166,7 @@ def close(session: Session, allotment_id: UUID, actor: str) -> Allotment:
             remaining=allotment.remaining,
         )
     allotment.actor = actor
-    end(session, device, allotment)
+    end(device, allotment)
     return allotment
 
 
@@ -195,7 +185,7 @@ def close_sold_out(session: Session, before: datetime) -> int:
     lock_rows(session, Device.id, session.scalars(select(Allotment.device_id).where(of_those)))
     sold_out = lock_allotments(session, of_those, *which)
     for allotment in sold_out:
-        end(session, locked_device(session, allotment.device_id), allotment)
+        end(locked_device(session, allotment.device_id), allotment)
     return len(sold_out)
 
 

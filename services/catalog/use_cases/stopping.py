@@ -16,8 +16,6 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.allotments import become, lock_allotments, locked_allotment, tell
 from services.catalog.use_cases.devices import locked_device
-from shared.events import AllotmentResumed, AllotmentSuspended
-from shared.messaging.outbox import record
 from shared.runtime.rows import lock_rows
 
 
@@ -31,7 +29,7 @@ def suspend(session: Session, allotment_id: UUID, reason: str, actor: str) -> Al
         WrongAllotmentState: it is closed.
     """
     _, device, allotment = locked_allotment(session, allotment_id)
-    _stop(session, device, allotment, Stop.OPERATOR, actor, reason)
+    _stop(device, allotment, Stop.OPERATOR, actor, reason)
     return allotment
 
 
@@ -47,7 +45,7 @@ def resume(session: Session, allotment_id: UUID, actor: str) -> Allotment:
     if lot.status != LotStatus.RELEASED:
         raise WrongLotState(f"The lot is {lot.status}; release it first.", state=lot.status)
     if allotment.status == AllotmentStatus.SUSPENDED:
-        _go_on(session, device, allotment, actor)
+        _go_on(device, allotment, actor)
     elif allotment.status not in (AllotmentStatus.GRANTED, AllotmentStatus.ACTIVE):
         raise WrongAllotmentState(
             f"The allotment is {allotment.status}, not suspended.", state=allotment.status
@@ -58,14 +56,14 @@ def resume(session: Session, allotment_id: UUID, actor: str) -> Allotment:
 def stop_lot(session: Session, lot: Lot, stop: Stop, actor: str, reason: str) -> None:
     """Suspend all allotments of a locked lot; each device must hear of it."""
     for device, allotment in _of_lot(session, lot):
-        _stop(session, device, allotment, stop, actor, reason)
+        _stop(device, allotment, stop, actor, reason)
 
 
 def resume_lot(session: Session, lot: Lot, actor: str) -> None:
     """Let the allotments of a locked lot go on that its hold had stopped; no others."""
     for device, allotment in _of_lot(session, lot):
         if allotment.reason == Stop.LOT_HELD:
-            _go_on(session, device, allotment, actor)
+            _go_on(device, allotment, actor)
 
 
 def _of_lot(session: Session, lot: Lot) -> list[tuple[Device, Allotment]]:
@@ -77,9 +75,7 @@ def _of_lot(session: Session, lot: Lot) -> list[tuple[Device, Allotment]]:
     ]
 
 
-def _stop(
-    session: Session, device: Device, allotment: Allotment, stop: Stop, actor: str, words: str
-) -> None:
+def _stop(device: Device, allotment: Allotment, stop: Stop, actor: str, words: str) -> None:
     if not outranks(stop, allotment.reason):
         return
     become(allotment, AllotmentStatus.SUSPENDED)
@@ -88,27 +84,10 @@ def _stop(
     if stop is Stop.LOT_RECALLED:
         allotment.proposed_return = allotment.remaining
     tell(device, allotment)
-    record(
-        session,
-        AllotmentSuspended,
-        allotment,
-        allotment_id=allotment.id,
-        device_id=device.id,
-        lot_id=allotment.lot_id,
-        reason=stop.value,
-    )
 
 
-def _go_on(session: Session, device: Device, allotment: Allotment, actor: str) -> None:
+def _go_on(device: Device, allotment: Allotment, actor: str) -> None:
     become(allotment, AllotmentStatus.GRANTED)
     allotment.reason, allotment.actor, allotment.note = None, actor, None
     allotment.proposed_return = 0
     tell(device, allotment)
-    record(
-        session,
-        AllotmentResumed,
-        allotment,
-        allotment_id=allotment.id,
-        device_id=device.id,
-        lot_id=allotment.lot_id,
-    )

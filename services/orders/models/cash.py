@@ -73,7 +73,6 @@ class Remittance(Base):
     reason: Mapped[str | None]
     recorded_by: Mapped[str] = mapped_column(String(255))
     remitted_at: Mapped[datetime]
-    version: Mapped[int] = mapped_column(default=0)
     __table_args__ = (
         CheckConstraint("sent_fen >= 0 AND counted_fen >= 0", name="counts"),
         CheckConstraint("sent_fen = counted_fen OR reason IS NOT NULL", name="reason"),

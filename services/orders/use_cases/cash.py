@@ -13,8 +13,6 @@ from sqlalchemy.orm import Session
 from services.orders.models import CashEntry, Custody, Remittance, SiteCopy, TillEntry
 from services.orders.rules import cash
 from services.orders.use_cases.place import UnknownSite
-from shared.events import CashRemitted
-from shared.messaging.outbox import record
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.ids import new_id
@@ -115,15 +113,6 @@ def remit(
     facts = {"remittance_id": remittance.id, "reason": reason, "recorded_by": by}
     moved = ((cash.REMITTED, -counted_fen), (cash.WRITTEN_OFF, counted_fen - sent_fen))
     _book(session, [_row(site_id, clerk, c, fen, now, **facts) for c, fen in moved if fen])
-    record(
-        session,
-        CashRemitted,
-        remittance,
-        remittance_id=remittance.id,
-        site_id=site_id,
-        sent_fen=sent_fen,
-        counted_fen=counted_fen,
-    )
     return remittance
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Enterprise
-from services.catalog.use_cases.enterprises import say_contact, say_registered
+from services.catalog.use_cases.enterprises import say_contact
 from shared.runtime.ids import new_id
 from shared.runtime.rows import lock_rows, locked, remember, take_turns
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
@@ -71,13 +71,10 @@ def _put(session: Session, row: Row, contact: Mapping[str, Any] | None, outcome:
             outcome.unchanged += 1
     if outcome.dry_run:
         return
-    other_roles = enterprise.roles != facts["roles"]
     for name, value in facts.items():
         setattr(enterprise, name, value)
     if new:
         remember(session, Enterprise.code, enterprise)
-    if other_roles:
-        say_registered(session, enterprise)
     if contact is not None:
         say_contact(session, enterprise, **contact)
 

@@ -53,7 +53,6 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("recorded_by", sa.String(length=255), nullable=False),
         sa.Column("remitted_at", UtcDateTime(), nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
             "sent_fen = counted_fen OR reason IS NOT NULL", name=op.f("ck_remittances_reason")
         ),
