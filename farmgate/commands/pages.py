@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 
 import click
 
@@ -26,6 +25,6 @@ def command(host: str, port: int) -> None:
     FARMGATE_URL or FARMGATE_<SERVICE>_URL say.
     """
     server = Answering(pages.create(addresses(os.environ)), host, port, THREADS)
-    # The server ends its loop on SystemExit, after the requests in hand.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.stop())
     server.run()

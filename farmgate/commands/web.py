@@ -3,11 +3,14 @@
 import gc
 import os
 import shutil
+import signal
 from typing import Any
 
 import click
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.base import Worker
 
+from farmgate.answering import Answering
 from farmgate.cli import PRIVATE
 from farmgate.services import NAMES, application_of, port_of
 from farmgate.typed import Whole
@@ -42,6 +45,25 @@ class Server(BaseApplication):  # type: ignore[misc]
         return application
 
 
+class WaitressWorker(Worker):  # type: ignore[misc]
+    """A worker process of gunicorn whose threads get a request when all of it has come."""
+
+    def run(self) -> None:
+        """Answer until told to end, or left alone by the parent; then the requests in hand."""
+        sockets = [listening.sock for listening in self.sockets]
+        server = Answering(self.wsgi, threads=self.cfg.threads, sockets=sockets)
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+            signal.signal(number, lambda *_: server.stop())
+
+        def look() -> None:
+            self.notify()
+            # A signal may have come before it was ours.
+            if not self.alive or os.getppid() != self.ppid:
+                server.stop()
+
+        server.run(look, self.cfg.graceful_timeout)
+
+
 def pre_fork(server: Any, worker: Any) -> None:
     """Leave what the worker inherits alone: the collector would write into all of it, and copy."""
     gc.freeze()
@@ -65,8 +87,7 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
     """Run the HTTP process of SERVICE with gunicorn.
 
     It answers requests and records events in its database; publishing is the worker's work.
-    Let a gateway stand before it that passes on whole requests: each client that sends half of one
-    holds a thread.
+    A thread gets a request when all of it has come, so slow clients hold none.
     """
     # Refused here, once, and not in every worker process.
     settings = Settings.from_environment(service)
@@ -84,10 +105,9 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
             "bind": addresses.place(host, port),
             "workers": workers,
             "threads": threads,
-            "worker_class": "gthread",
+            "worker_class": WaitressWorker,
             "proc_name": f"{service}-web",
             "graceful_timeout": 30,
-            "keepalive": 30,
             "loglevel": "warning",
             "pre_fork": pre_fork,
             # It sets its own, and would else make files that everybody may write.

@@ -35,16 +35,28 @@ def read(environment: Mapping[str, str], name: str, default: str | None = None) 
     return default
 
 
-def read_integer(environment: Mapping[str, str], name: str, default: int, least: int = 0) -> int:
+#: Bytes of a body that a limit may allow, as many as for CSV files: servers refuse twice as many.
+MOST_BODY_BYTES = 8 * 1024 * 1024
+
+
+def read_integer(
+    environment: Mapping[str, str],
+    name: str,
+    default: int,
+    least: int = 0,
+    most: int | None = None,
+) -> int:
     """Return setting `name` as a whole number.
 
     Raises:
-        Misconfigured: it is no whole number, or less than `least`.
+        Misconfigured: it is no whole number, less than `least`, or more than `most`.
     """
     text = read(environment, name, str(default))
-    if re.fullmatch("-?[0-9]+", text) is None or int(text) < least:
-        raise Misconfigured(f"{name} must be a whole number of at least {least}, not {text!r}.")
-    return int(text)
+    number = int(text) if re.fullmatch("-?[0-9]+", text) else None
+    if number is None or number < least or (most is not None and number > most):
+        limits = f"of at least {least}" + (f" and at most {most}" if most is not None else "")
+        raise Misconfigured(f"{name} must be a whole number {limits}, not {text!r}.")
+    return number
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,8 @@ class Settings:
             token_days=read_integer(env, "FARMGATE_TOKEN_DAYS", 90, least=1),
             outbox_days=outbox_days,
             inbox_days=inbox_days,
-            max_body_bytes=read_integer(env, "FARMGATE_MAX_BODY_BYTES", 1_048_576, least=1024),
+            max_body_bytes=read_integer(
+                env, "FARMGATE_MAX_BODY_BYTES", 1_048_576, 1024, MOST_BODY_BYTES
+            ),
             environment=env,
         )

@@ -80,7 +80,7 @@ def test_the_database_server_logs_neither_values_of_rows_nor_statements() -> Non
 
 
 def test_no_process_of_a_service_is_reached_without_the_gateway() -> None:
-    # A few half-sent requests would hold all threads of a gunicorn that clients reach themselves.
+    # The gateway's limits hold for what comes through it, and it shows no service's state outside.
     publishing = {name for name, container in CONTAINERS.items() if "ports" in container}
 
     assert publishing == {"gateway", "gateway-tls", "grafana"}

@@ -1,8 +1,10 @@
 """The server of the embedded run: slow clients hold up nobody."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,6 +13,7 @@ import requests
 
 from farmgate import answering
 from farmgate.answering import CONNECTIONS, Answering
+from tests.support.servers import wait_until
 
 HALF = b"GET / HTTP/1.1\r\nHost: here\r\nX-Slow: "
 
@@ -87,3 +90,31 @@ def test_a_body_that_comes_byte_by_byte_has_its_time_as_a_whole(
         ended = _ended(slow, 10)
     server.close()
     assert ended
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_requests_in_hand_are_answered_before_it_closes() -> None:
+    begun, going_on = threading.Event(), threading.Event()
+
+    def wait(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        begun.set()
+        going_on.wait(10)
+        return _echo(environ, start)
+
+    server = Answering(wait, "127.0.0.1", 0, threads=1)
+    server.start()
+    url = f"http://127.0.0.1:{server.port}/"
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(requests.post, url, data=b"mine", timeout=20)
+        begun.wait(10)
+        closing = pool.submit(server.close)
+        wait_until(lambda: not _listens(server.port), 10, "it listens no more")
+        going_on.set()
+        closing.result()
+
+    assert asked.result().content == b"mine"
+    assert asked.result().headers["Connection"] == "close"

@@ -52,6 +52,13 @@ def test_a_number_that_is_none_or_too_small_is_refused(text: str) -> None:
         read_integer({"KEY": text}, "KEY", 5, least=1)
 
 
+def test_a_number_that_is_too_large_is_refused() -> None:
+    with pytest.raises(
+        Misconfigured, match="KEY must be a whole number of at least 1 and at most 9"
+    ):
+        read_integer({"KEY": "10"}, "KEY", 5, least=1, most=9)
+
+
 def test_the_inbox_must_outlive_the_outbox() -> None:
     environment = {"FARMGATE_INBOX_DAYS": "10", "FARMGATE_OUTBOX_DAYS": "20"}
 
