@@ -7,10 +7,11 @@ exits 1 when the page is not what the code says.
 import sys
 from pathlib import Path
 
-from marshmallow import Schema, fields
+import msgspec
 
+from farmgate.contracts import type_of
 from farmgate.services import NAMES, service_of
-from shared.events import EVENTS, Event
+from shared.events import EVENTS, Fact, Part
 
 PAGE = Path(__file__).parent.parent / "docs" / "events.md"
 
@@ -28,37 +29,32 @@ A partner's system gets those of `orders` from a queue of its own: [deployment](
 """
 
 
-def listeners_of(contract: type[Event]) -> list[str]:
+def listeners_of(contract: type[Fact]) -> list[str]:
     """Return the names of the services that listen to an event."""
     return [name for name in NAMES if contract in service_of(name).subscriptions]
 
 
-def meaning_of(contract: type[Event]) -> str:
+def meaning_of(contract: type[Fact]) -> str:
     """Return the one sentence that says what the event means."""
     return (contract.__doc__ or "").strip().partition("\n\n")[0].replace("\n    ", " ")
 
 
-def _kind(field: fields.Field) -> str:
-    if isinstance(field, fields.List):
-        return f"list of {_kind(field.inner)}"
-    if isinstance(field, fields.Nested):
-        return f"{{{_members(field.schema)}}}"
-    name = type(field).__name__
-    kind = {
-        "UUID": "uuid",
-        "String": "text",
-        "Integer": "integer",
-        "Boolean": "true or false",
-        "AwareDateTime": "moment (UTC)",
-        "Date": "date",
-    }[name]
-    return f"{kind} or null" if field.allow_none else kind
+#: Where the page says more than the record.
+WORDS = {"boolean": "true or false", "moment": "moment (UTC)"}
 
 
-def _members(schema: Schema) -> str:
+def _kind(field: msgspec.structs.FieldInfo) -> str:
+    told = type_of(field.name, field.type)
+    kind = WORDS.get(told.kind, told.kind)
+    if told.part is not None:
+        kind = kind.replace("object", f"{{{_members(told.part)}}}")
+    return f"{kind} or null" if told.nullable else kind
+
+
+def _members(part: type[Part]) -> str:
     return ", ".join(
-        f"`{name}`{'' if field.required else '?'}: {_kind(field)}"
-        for name, field in schema.fields.items()
+        f"`{field.name}`{'' if field.required else '?'}: {_kind(field)}"
+        for field in msgspec.structs.fields(part)
     )
 
 
@@ -74,13 +70,13 @@ def page() -> str:
     for contract in EVENTS:
         lines.append(f"\n## {contract.routing_key}\n\n{meaning_of(contract)}\n\n")
         lines.append(f"Subject: `{contract.subject.removesuffix('_id')}/<{contract.subject}>`.\n\n")
-        for name, field in contract().fields.items():
+        for field in msgspec.structs.fields(contract):
             optional = "" if field.required else ", optional"
-            lines.append(f"- `{name}`: {_kind(field)}{optional}\n")
+            lines.append(f"- `{field.name}`: {_kind(field)}{optional}\n")
     return "".join(lines)
 
 
-def _anchor(contract: type[Event]) -> str:
+def _anchor(contract: type[Fact]) -> str:
     return contract.routing_key.replace(".", "")
 
 

@@ -16,24 +16,31 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from types import UnionType
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, Union, get_args, get_origin
+from uuid import UUID
 
-from marshmallow import Schema, fields, validate
+import msgspec
 
-from shared.events import EVENTS, Event
+from shared.events import EVENTS, Fact, Moment, Part
 
 FILE = Path(__file__).parent.parent / "docs" / "contracts.json"
 
-#: The words of the record, so that it does not change with the library's class names.
-KINDS = {
-    "UUID": "uuid",
-    "String": "text",
-    "Integer": "integer",
-    "Boolean": "boolean",
-    "AwareDateTime": "moment",
-    "Date": "date",
+#: The words of the record, so that it does not change with the language's class names.
+KINDS: dict[Any, str] = {
+    UUID: "uuid",
+    str: "text",
+    int: "integer",
+    bool: "boolean",
+    Moment: "moment",
+    date: "date",
 }
+#: What msgspec can check of a value, and the record's words for it.
+CHECKS = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
+WORDS = {"ge": "least", "le": "most", "min_length": "shortest", "max_length": "longest"}
 
 
 #: By the word in the record: which side the limit is on, what a field must be within it, what one
@@ -74,75 +81,90 @@ class Contract(TypedDict):
     fields: dict[str, Member]
 
 
-def described(events: Iterable[type[Event]] = EVENTS) -> dict[str, Contract]:
+def described(events: Iterable[type[Fact]] = EVENTS) -> dict[str, Contract]:
     """Return what the code says of each event type, by routing key.
 
     Raises:
-        KeyError: a field is of a class that `KINDS` has no word for.
+        KeyError: a field is of a type that `KINDS` has no word for.
         TypeError: a field is checked in a way that the record has no word for.
     """
     return {
         event.routing_key: {
             "subject": event.subject,
             "public": event.public,
-            "fields": dict(_members(event())),
+            "fields": dict(_members(event)),
         }
         for event in events
     }
 
 
-def _members(schema: Schema, above: str = "") -> Iterator[tuple[str, Member]]:
-    for name, field in schema.fields.items():
-        path = above + (field.data_key or name)
+def _members(part: type[Part], above: str = "") -> Iterator[tuple[str, Member]]:
+    for field in msgspec.structs.fields(part):
+        path = above + field.encode_name
+        told = type_of(path, field.type)
         yield (
             path,
             {
-                "type": _kind(field),
+                "type": told.kind,
                 "required": field.required,
-                "nullable": field.allow_none,
-                **_allowed(path, field),
+                "nullable": told.nullable,
+                **told.allowed,
             },
         )
-        while isinstance(field, fields.List):
-            path, field = f"{path}[]", field.inner
-        if isinstance(field, fields.Nested):
-            yield from _members(field.schema, f"{path}[]." if field.many else f"{path}.")
+        if told.part is not None:
+            yield from _members(told.part, f"{path}{told.kind.count('list') * '[]'}.")
 
 
-def _kind(field: fields.Field[Any]) -> str:
-    if isinstance(field, fields.List):
-        return f"list of {_kind(field.inner)}{' or null' if field.inner.allow_none else ''}"
-    if isinstance(field, fields.Nested):
-        return "list of object" if field.many else "object"
-    return KINDS[type(field).__name__]
+@dataclass(frozen=True)
+class FieldType:
+    """What a field's annotation says, in the words of the record."""
+
+    kind: str
+    nullable: bool
+    allowed: Allowed
+    #: Of an object, or of a list's members that are objects.
+    part: type[Part] | None = None
 
 
-def _allowed(path: str, field: fields.Field[Any]) -> Allowed:
-    told: dict[str, Any] = {}
-    for check in field.validators:
-        words = _words(check)
-        if words is None or words.keys() & told.keys():
-            raise TypeError(f"{path}: the record has no word for {check!r}")
-        told |= words
-    if isinstance(field, fields.List) and (each := _allowed(f"{path}[]", field.inner)):
-        told["each"] = each
-    return Allowed(**told)  # type: ignore[typeddict-item]
+def type_of(path: str, annotation: Any) -> FieldType:
+    """Return what the annotation of the field at `path` says.
+
+    Raises:
+        KeyError: it is a type that `KINDS` has no word for.
+        TypeError: it has a limit that the record has no word for.
+    """
+    limits: dict[str, Any] = {}
+    nullable = False
+    while True:
+        origin, inner = get_origin(annotation), get_args(annotation)
+        if origin in (Union, UnionType):
+            choices = [each for each in inner if each is not msgspec.UnsetType]
+            nullable = type(None) in choices
+            (annotation,) = (each for each in choices if each is not type(None))
+        elif origin is Annotated:
+            annotation = inner[0]
+            for meta in inner[1:]:
+                limits |= _limits(path, meta)
+        else:
+            break
+    if origin is list:
+        member = type_of(f"{path}[]", inner[0])
+        if member.allowed:
+            limits["each"] = member.allowed
+        kind = f"list of {member.kind}{' or null' if member.nullable else ''}"
+        return FieldType(kind, nullable, Allowed(**limits), member.part)  # type: ignore[typeddict-item]
+    if origin is Literal:
+        return FieldType("text", nullable, Allowed(values=list(inner)))
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return FieldType("object", nullable, Allowed(), annotation)
+    return FieldType(KINDS[annotation], nullable, Allowed(**limits))  # type: ignore[typeddict-item]
 
 
-def _words(check: Any) -> dict[str, Any] | None:
-    if isinstance(check, validate.OneOf):
-        return {"values": list(check.choices)}
-    if isinstance(check, validate.Range) and check.min_inclusive and check.max_inclusive:
-        words = {"least": check.min, "most": check.max}
-    elif isinstance(check, validate.Length):
-        both = check.equal
-        words = {
-            "shortest": check.min if both is None else both,
-            "longest": check.max if both is None else both,
-        }
-    else:
-        return None
-    return {word: limit for word, limit in words.items() if limit is not None}
+def _limits(path: str, meta: msgspec.Meta) -> dict[str, Any]:
+    limits = {name: value for name in CHECKS if (value := getattr(meta, name)) is not None}
+    if limits.keys() - WORDS.keys():
+        raise TypeError(f"{path}: the record has no word for {meta!r}")
+    return {WORDS[name]: value for name, value in limits.items()}
 
 
 def breaks(recorded: Mapping[str, Contract], present: Mapping[str, Contract]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from farmgate.failures import Failed
-from shared.events import BY_TYPE, Event
+from shared.events import BY_TYPE, Fact
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Listening:
     """A service's name and the events that it gets: a `shared.messaging.topology.Subscriber`."""
 
     name: str
-    subscriptions: Mapping[type[Event], None]
+    subscriptions: Mapping[type[Fact], None]
 
 
 def asked() -> list[Listening]:

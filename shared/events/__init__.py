@@ -18,10 +18,18 @@ from shared.events.base import (  # noqa: F401
     SITE_LEVELS,
     STATION_SALE_KINDS,
     UNITS,
-    Event,
+    Channel,
+    CounterPayment,
+    Fact,
+    Fen,
+    Moment,
     Names,
-    fen,
-    quantity,
+    Part,
+    PaymentMethod,
+    Quantity,
+    SiteLevel,
+    StationSaleKind,
+    Unit,
 )
 from shared.events.endings import (
     OrderCancelled,
@@ -84,7 +92,7 @@ from shared.events.travel import (
 )
 
 #: The catalogue, in reading order. A contract that is not here is not published.
-EVENTS: tuple[type[Event], ...] = (
+EVENTS: tuple[type[Fact], ...] = (
     SiteOpened,
     SiteClosed,
     EnterpriseContactGiven,
@@ -134,4 +142,4 @@ EVENTS: tuple[type[Event], ...] = (
     HandOverRefused,
 )
 
-BY_TYPE: dict[str, type[Event]] = {contract.routing_key: contract for contract in EVENTS}
+BY_TYPE: dict[str, type[Fact]] = {contract.routing_key: contract for contract in EVENTS}

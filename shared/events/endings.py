@@ -1,50 +1,50 @@
 """An order ends early, and what was set aside for it is free again."""
 
-from marshmallow import fields
+from uuid import UUID
 
-from shared.events.base import Event
+from shared.events.base import Fact
 from shared.events.placing import PlacedLine
 
 
-class OrderExpired(Event):
+class OrderExpired(Fact, frozen=True, kw_only=True):
     """A prepaid order was not paid in time; its stock is free again."""
 
     routing_key = "orders.order_expired.v1"
     subject = "order_id"
 
-    order_id = fields.UUID(required=True)
-    order_ref = fields.String(required=True)
+    order_id: UUID
+    order_ref: str
 
 
-class OrderReinstated(Event):
+class OrderReinstated(Fact, frozen=True, kw_only=True):
     """An order's stock is asked for once more: it was paid after all, or a lot is recalled."""
 
     routing_key = "orders.order_reinstated.v1"
     subject = "order_id"
 
-    order_id = fields.UUID(required=True)
-    order_ref = fields.String(required=True)
-    lines = fields.List(fields.Nested(PlacedLine), required=True)
+    order_id: UUID
+    order_ref: str
+    lines: list[PlacedLine]
 
 
-class OrderCancelled(Event):
+class OrderCancelled(Fact, frozen=True, kw_only=True):
     """The order is not wanted any more; whatever was set aside or planned for it is undone."""
 
     routing_key = "orders.order_cancelled.v1"
     subject = "order_id"
 
-    order_id = fields.UUID(required=True)
-    order_ref = fields.String(required=True)
-    reason = fields.String(required=True)
+    order_id: UUID
+    order_ref: str
+    reason: str
 
 
-class StockReleased(Event):
+class StockReleased(Fact, frozen=True, kw_only=True):
     """What was set aside for an order is available again."""
 
     routing_key = "catalog.stock_released.v1"
     subject = "order_id"
     feed_only = True
 
-    order_id = fields.UUID(required=True)
+    order_id: UUID
     #: `expired`, `cancelled` or `recalled`.
-    reason = fields.String(required=True)
+    reason: str

@@ -1,84 +1,82 @@
 """The place: sites, producers, goods and their prices."""
 
-from marshmallow import EXCLUDE, Schema, fields, validate
+from datetime import date
+from uuid import UUID
 
-from shared.events.base import CHANNELS, SITE_LEVELS, UNITS, Event, Names, fen, quantity
+from shared.events.base import Channel, Fact, Fen, Moment, Names, Part, Quantity, SiteLevel, Unit
 
 
-class SiteOpened(Event):
+class SiteOpened(Fact, frozen=True, kw_only=True):
     """A site of the network (centre, county, township or village) takes part from now on."""
 
     routing_key = "logistics.site_opened.v1"
     subject = "site_id"
 
-    site_id = fields.UUID(required=True)
-    code = fields.String(required=True)
-    level = fields.String(required=True, validate=validate.OneOf(SITE_LEVELS))
-    parent_id = fields.UUID(required=True, allow_none=True)
-    names = fields.Nested(Names, required=True)
+    site_id: UUID
+    code: str
+    level: SiteLevel
+    parent_id: UUID | None
+    names: Names
 
 
-class SiteClosed(Event):
+class SiteClosed(Fact, frozen=True, kw_only=True):
     """A site takes no new orders, parcels or stock."""
 
     routing_key = "logistics.site_closed.v1"
     subject = "site_id"
 
-    site_id = fields.UUID(required=True)
+    site_id: UUID
 
 
-class EnterpriseContactGiven(Event):
+class EnterpriseContactGiven(Fact, frozen=True, kw_only=True):
     """An enterprise said how to reach it, and in which language."""
 
     routing_key = "catalog.enterprise_contact_given.v1"
     subject = "enterprise_id"
     public = False
 
-    enterprise_id = fields.UUID(required=True)
-    name = fields.String(required=True)
-    phone = fields.String(required=True, allow_none=True)
-    language = fields.String(required=True)
+    enterprise_id: UUID
+    name: str
+    phone: str | None
+    language: str
 
 
-class ListedVariant(Schema):
+class ListedVariant(Part, frozen=True, kw_only=True):
     """One way in which a product is sold."""
 
-    class Meta:
-        unknown = EXCLUDE
-
-    variant_id = fields.UUID(required=True)
-    sku = fields.String(required=True)
-    grade = fields.String(required=True)
-    unit = fields.String(required=True, validate=validate.OneOf(UNITS))
-    pack_quantity = quantity()
-    storage = fields.String(required=True, allow_none=True)
+    variant_id: UUID
+    sku: str
+    grade: str
+    unit: Unit
+    pack_quantity: Quantity
+    storage: str | None
     #: Days a lot must still keep when it reaches the buyer.
-    min_life_days = fields.Integer(required=True)
+    min_life_days: int
 
 
-class ProductListed(Event):
+class ProductListed(Fact, frozen=True, kw_only=True):
     """A product with its variants is on sale; sent again, with all variants, when they change."""
 
     routing_key = "catalog.product_listed.v1"
     subject = "product_id"
 
-    product_id = fields.UUID(required=True)
-    code = fields.String(required=True)
-    names = fields.Nested(Names, required=True)
-    perishable = fields.Boolean(required=True)
-    variants = fields.List(fields.Nested(ListedVariant), required=True)
+    product_id: UUID
+    code: str
+    names: Names
+    perishable: bool
+    variants: list[ListedVariant]
 
 
-class ProductWithdrawn(Event):
+class ProductWithdrawn(Fact, frozen=True, kw_only=True):
     """A product and all its variants are no longer on sale."""
 
     routing_key = "catalog.product_withdrawn.v1"
     subject = "product_id"
 
-    product_id = fields.UUID(required=True)
+    product_id: UUID
 
 
-class PriceChanged(Event):
+class PriceChanged(Fact, frozen=True, kw_only=True):
     """From `valid_from` on a variant costs `price_fen` per `price_unit` in one channel.
 
     Of the prices that have begun and not ended the last to begin holds: when a price with
@@ -88,69 +86,69 @@ class PriceChanged(Event):
     routing_key = "catalog.price_changed.v1"
     subject = "variant_id"
 
-    variant_id = fields.UUID(required=True)
-    channel = fields.String(required=True, validate=validate.OneOf(CHANNELS))
-    price_fen = fen()
+    variant_id: UUID
+    channel: Channel
+    price_fen: Fen
     #: How many grams or pieces `price_fen` buys.
-    price_unit = quantity()
-    valid_from = fields.AwareDateTime(required=True)
-    valid_to = fields.AwareDateTime(required=True, allow_none=True)
+    price_unit: Quantity
+    valid_from: Moment
+    valid_to: Moment | None
 
 
-class LotReleased(Event):
+class LotReleased(Fact, frozen=True, kw_only=True):
     """A lot passed inspection, or is free again after a hold, and may be sold."""
 
     routing_key = "catalog.lot_released.v1"
     subject = "lot_id"
 
-    lot_id = fields.UUID(required=True)
-    lot_code = fields.String(required=True)
-    variant_id = fields.UUID(required=True)
-    producer_id = fields.UUID(required=True)
-    best_before = fields.Date(required=True, allow_none=True)
+    lot_id: UUID
+    lot_code: str
+    variant_id: UUID
+    producer_id: UUID
+    best_before: date | None
 
 
-class LotHeld(Event):
+class LotHeld(Fact, frozen=True, kw_only=True):
     """A lot must not be sold until it is released again."""
 
     routing_key = "catalog.lot_held.v1"
     subject = "lot_id"
 
-    lot_id = fields.UUID(required=True)
-    reason = fields.String(required=True)
+    lot_id: UUID
+    reason: str
 
 
-class LotRecalled(Event):
+class LotRecalled(Fact, frozen=True, kw_only=True):
     """A lot must not be sold any more and comes back from wherever it is."""
 
     routing_key = "catalog.lot_recalled.v1"
     subject = "lot_id"
 
-    lot_id = fields.UUID(required=True)
-    reason = fields.String(required=True)
+    lot_id: UUID
+    reason: str
 
 
-class StockReceived(Event):
+class StockReceived(Fact, frozen=True, kw_only=True):
     """Goods of a lot arrived at a location and are in its stock."""
 
     routing_key = "catalog.stock_received.v1"
     subject = "lot_id"
     feed_only = True
 
-    lot_id = fields.UUID(required=True)
-    location_id = fields.UUID(required=True)
-    variant_id = fields.UUID(required=True)
-    quantity = quantity()
+    lot_id: UUID
+    location_id: UUID
+    variant_id: UUID
+    quantity: Quantity
 
 
-class StockAdjusted(Event):
+class StockAdjusted(Fact, frozen=True, kw_only=True):
     """A count, drying, spoilage or find changed a lot's stock by `difference`."""
 
     routing_key = "catalog.stock_adjusted.v1"
     subject = "lot_id"
     feed_only = True
 
-    lot_id = fields.UUID(required=True)
-    location_id = fields.UUID(required=True)
-    difference = fields.Integer(required=True, strict=True)
-    reason = fields.String(required=True)
+    lot_id: UUID
+    location_id: UUID
+    difference: int
+    reason: str

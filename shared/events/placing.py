@@ -1,37 +1,34 @@
 """An order is placed, its stock is set aside, and it stands or not."""
 
-from marshmallow import EXCLUDE, Schema, fields, validate
+from uuid import UUID
 
-from shared.events.base import CHANNELS, PAYMENT_METHODS, Event, fen, quantity
+from shared.events.base import Channel, Fact, Fen, Part, PaymentMethod, Quantity
 
 
-class PlacedLine(Schema):
+class PlacedLine(Part, frozen=True, kw_only=True):
     """One line as ordered; the price is what orders' own price list said."""
 
-    class Meta:
-        unknown = EXCLUDE
-
-    line_no = fields.Integer(required=True)
-    variant_id = fields.UUID(required=True)
-    quantity = quantity()
-    line_total_fen = fen()
+    line_no: int
+    variant_id: UUID
+    quantity: Quantity
+    line_total_fen: Fen
 
 
-class _AsOrdered:
+class _AsOrdered(Fact, frozen=True, kw_only=True):
     """What was ordered, and by whom."""
 
-    order_id = fields.UUID(required=True)
-    order_ref = fields.String(required=True)
-    channel = fields.String(required=True, validate=validate.OneOf(CHANNELS))
-    payment_method = fields.String(required=True, validate=validate.OneOf(PAYMENT_METHODS))
-    buyer_id = fields.String(required=True, allow_none=True)
+    order_id: UUID
+    order_ref: str
+    channel: Channel
+    payment_method: PaymentMethod
+    buyer_id: str | None
     #: The site that delivers or hands over the goods.
-    site_id = fields.UUID(required=True)
-    lines = fields.List(fields.Nested(PlacedLine), required=True)
-    total_fen = fen()
+    site_id: UUID
+    lines: list[PlacedLine]
+    total_fen: Fen
 
 
-class ApprovalRequested(_AsOrdered, Event):
+class ApprovalRequested(_AsOrdered, frozen=True, kw_only=True):
     """A buyer ordered more than may be held unpaid: an operator approves it, or declines.
 
     Nothing is asked for in stock before `order_placed`; one that is declined, or withdrawn by its
@@ -41,10 +38,10 @@ class ApprovalRequested(_AsOrdered, Event):
     routing_key = "orders.approval_requested.v1"
     subject = "order_id"
 
-    reason = fields.String(required=True)
+    reason: str
 
 
-class OrderPlaced(_AsOrdered, Event):
+class OrderPlaced(_AsOrdered, frozen=True, kw_only=True):
     """A buyer ordered; stock is asked for, nothing is promised yet.
 
     `buyer_id` is opaque and says nothing of a person: orders refuses telephone numbers. That of
@@ -55,70 +52,61 @@ class OrderPlaced(_AsOrdered, Event):
     subject = "order_id"
 
 
-class ContactGiven(Event):
+class ContactGiven(Fact, frozen=True, kw_only=True):
     """A buyer said how to reach them and where to deliver, for one order."""
 
     routing_key = "orders.contact_given.v1"
     subject = "order_id"
     public = False
 
-    order_id = fields.UUID(required=True)
-    order_ref = fields.String(required=True)
+    order_id: UUID
+    order_ref: str
     #: Whose preferences apply; None for a guest.
-    buyer_id = fields.String(required=True, allow_none=True)
-    name = fields.String(required=True)
-    phone = fields.String(required=True)
-    address = fields.String(required=True, allow_none=True)
-    language = fields.String(required=True)
+    buyer_id: str | None
+    name: str
+    phone: str
+    address: str | None
+    language: str
 
 
-class TakenLot(Schema):
+class TakenLot(Part, frozen=True, kw_only=True):
     """What one line took from one lot at one location."""
 
-    class Meta:
-        unknown = EXCLUDE
-
-    lot_id = fields.UUID(required=True)
-    lot_code = fields.String(required=True)
-    location_id = fields.UUID(required=True)
-    producer_id = fields.UUID(required=True)
-    quantity = quantity()
+    lot_id: UUID
+    lot_code: str
+    location_id: UUID
+    producer_id: UUID
+    quantity: Quantity
 
 
-class ReservedLine(Schema):
+class ReservedLine(Part, frozen=True, kw_only=True):
     """One line with the lots that were reserved for it."""
 
-    class Meta:
-        unknown = EXCLUDE
-
-    line_no = fields.Integer(required=True)
-    variant_id = fields.UUID(required=True)
-    lots = fields.List(fields.Nested(TakenLot), required=True)
+    line_no: int
+    variant_id: UUID
+    lots: list[TakenLot]
 
 
-class StockReserved(Event):
+class StockReserved(Fact, frozen=True, kw_only=True):
     """All lines of an order are set aside, each from the lots that expire first."""
 
     routing_key = "catalog.stock_reserved.v1"
     subject = "order_id"
 
-    order_id = fields.UUID(required=True)
-    lines = fields.List(fields.Nested(ReservedLine), required=True)
+    order_id: UUID
+    lines: list[ReservedLine]
 
 
-class Shortfall(Schema):
+class Shortfall(Part, frozen=True, kw_only=True):
     """A line that could not be covered, and what there was."""
 
-    class Meta:
-        unknown = EXCLUDE
-
-    line_no = fields.Integer(required=True)
-    variant_id = fields.UUID(required=True)
-    requested = fields.Integer(required=True)
-    available = fields.Integer(required=True)
+    line_no: int
+    variant_id: UUID
+    requested: int
+    available: int
 
 
-class StockRefused(Event):
+class StockRefused(Fact, frozen=True, kw_only=True):
     """Nothing of the order was reserved, because at least one line was short.
 
     An answer, not a failure: catalog does not try again.
@@ -127,49 +115,46 @@ class StockRefused(Event):
     routing_key = "catalog.stock_refused.v1"
     subject = "order_id"
 
-    order_id = fields.UUID(required=True)
-    shortfalls = fields.List(fields.Nested(Shortfall), required=True)
+    order_id: UUID
+    shortfalls: list[Shortfall]
 
 
-class ConfirmedLine(Schema):
+class ConfirmedLine(Part, frozen=True, kw_only=True):
     """One line that will be delivered."""
 
-    class Meta:
-        unknown = EXCLUDE
-
-    line_no = fields.Integer(required=True)
-    variant_id = fields.UUID(required=True)
-    quantity = quantity()
-    line_total_fen = fen()
-    lots = fields.List(fields.Nested(TakenLot), required=True)
+    line_no: int
+    variant_id: UUID
+    quantity: Quantity
+    line_total_fen: Fen
+    lots: list[TakenLot]
 
 
-class OrderConfirmed(Event):
+class OrderConfirmed(Fact, frozen=True, kw_only=True):
     """The order stands: its stock is reserved and nothing more is needed to deliver it."""
 
     routing_key = "orders.order_confirmed.v1"
     subject = "order_id"
 
-    order_id = fields.UUID(required=True)
-    order_ref = fields.String(required=True)
-    channel = fields.String(required=True, validate=validate.OneOf(CHANNELS))
-    payment_method = fields.String(required=True, validate=validate.OneOf(PAYMENT_METHODS))
-    site_id = fields.UUID(required=True)
+    order_id: UUID
+    order_ref: str
+    channel: Channel
+    payment_method: PaymentMethod
+    site_id: UUID
     #: True: the buyer comes to the site. False: the site brings it to the address.
-    collect = fields.Boolean(required=True)
-    lines = fields.List(fields.Nested(ConfirmedLine), required=True)
-    total_fen = fen()
+    collect: bool
+    lines: list[ConfirmedLine]
+    total_fen: Fen
     #: What is still to be taken from the buyer on hand-over, in fen.
-    due_fen = fen()
+    due_fen: Fen
 
 
-class OrderRejected(Event):
+class OrderRejected(Fact, frozen=True, kw_only=True):
     """The order will not be delivered: its stock was refused, or an operator did not approve it."""
 
     routing_key = "orders.order_rejected.v1"
     subject = "order_id"
 
-    order_id = fields.UUID(required=True)
-    order_ref = fields.String(required=True)
-    reason = fields.String(required=True)
-    shortfalls = fields.List(fields.Nested(Shortfall), required=True)
+    order_id: UUID
+    order_ref: str
+    reason: str
+    shortfalls: list[Shortfall]

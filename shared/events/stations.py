@@ -1,75 +1,71 @@
 """Stations sell while disconnected: devices, what they may sell, and what they sold."""
 
-from marshmallow import EXCLUDE, Schema, fields, validate
+from uuid import UUID
 
-from shared.events.base import COUNTER_PAYMENTS, STATION_SALE_KINDS, Event, fen, quantity
+from shared.events.base import CounterPayment, Fact, Fen, Moment, Part, Quantity, StationSaleKind
 
 
-class DeviceKeyGiven(Event):
+class DeviceKeyGiven(Fact, frozen=True, kw_only=True):
     """What the key of one epoch of a device may do from now on; without scopes it is revoked."""
 
     routing_key = "catalog.device_key_given.v1"
     subject = "device_id"
     public = False
 
-    device_id = fields.UUID(required=True)
-    device_code = fields.String(required=True)
-    site_id = fields.UUID(required=True)
-    #: Grows with each enrolment: sales are numbered within it.
-    epoch = quantity()
-    key_id = fields.UUID(required=True)
+    device_id: UUID
+    device_code: str
+    site_id: UUID
+    epoch: Quantity
+    key_id: UUID
     #: SHA-256 of the key's secret, 64 hexadecimal digits.
-    digest = fields.String(required=True)
-    scopes = fields.List(fields.String(), required=True)
+    digest: str
+    scopes: list[str]
 
 
-class AllotmentGranted(Event):
+class AllotmentGranted(Fact, frozen=True, kw_only=True):
     """A device may sell `quantity` more of a lot; nobody else can reach it from now on."""
 
     routing_key = "catalog.allotment_granted.v1"
     subject = "allotment_id"
     feed_only = True
 
-    allotment_id = fields.UUID(required=True)
-    device_id = fields.UUID(required=True)
-    epoch = quantity()
-    site_id = fields.UUID(required=True)
-    lot_id = fields.UUID(required=True)
-    quantity = quantity()
+    allotment_id: UUID
+    device_id: UUID
+    epoch: Quantity
+    site_id: UUID
+    lot_id: UUID
+    quantity: Quantity
     #: All that was ever granted under this allotment.
-    granted = fields.Integer(required=True, strict=True)
+    granted: int
 
 
-class AllotmentReturned(Event):
+class AllotmentReturned(Fact, frozen=True, kw_only=True):
     """A device gave part of its allotment back; it is for everybody again."""
 
     routing_key = "catalog.allotment_returned.v1"
     subject = "allotment_id"
     feed_only = True
 
-    allotment_id = fields.UUID(required=True)
-    device_id = fields.UUID(required=True)
-    lot_id = fields.UUID(required=True)
-    quantity = quantity()
+    allotment_id: UUID
+    device_id: UUID
+    lot_id: UUID
+    quantity: Quantity
 
 
-class SoldLine(Schema):
+class SoldLine(Part, frozen=True, kw_only=True):
     """One line of what was sold, or came back, over a counter."""
 
-    class Meta:
-        unknown = EXCLUDE
-
-    line_no = fields.Integer(required=True)
-    variant_id = fields.UUID(required=True)
-    lot_id = fields.UUID(required=True)
-    quantity = quantity()
+    line_no: int
+    variant_id: UUID
+    lot_id: UUID
+    quantity: Quantity
     #: Taken from the buyer, or given back.
-    line_total_fen = fen()
+    line_total_fen: Fen
     #: Of goods that came back: whether they can be sold again; None for a sale.
-    restock = fields.Boolean(required=True, allow_none=True)
+    restock: bool | None
 
 
-class StationSaleRecorded(Event):
+class StationSaleRecorded(Fact, frozen=True, kw_only=True):
     """A station sold over the counter, voided a sale or took goods back; it counts once.
 
     `sale_id` is made from its name: device, epoch and number.
@@ -78,22 +74,22 @@ class StationSaleRecorded(Event):
     routing_key = "orders.station_sale_recorded.v1"
     subject = "sale_id"
 
-    sale_id = fields.UUID(required=True)
-    kind = fields.String(required=True, validate=validate.OneOf(STATION_SALE_KINDS))
-    device_id = fields.UUID(required=True)
-    epoch = quantity()
-    number = quantity()
-    site_id = fields.UUID(required=True)
+    sale_id: UUID
+    kind: StationSaleKind
+    device_id: UUID
+    epoch: Quantity
+    number: Quantity
+    site_id: UUID
     #: The sale that is voided, or whose goods came back.
-    of_sale_id = fields.UUID(required=True, allow_none=True)
-    lines = fields.List(fields.Nested(SoldLine), required=True)
-    total_fen = fen()
-    payment = fields.String(required=True, validate=validate.OneOf(COUNTER_PAYMENTS))
+    of_sale_id: UUID | None
+    lines: list[SoldLine]
+    total_fen: Fen
+    payment: CounterPayment
     #: By the device's own clock, which proves nothing.
-    device_time = fields.AwareDateTime(required=True)
+    device_time: Moment
 
 
-class StationSaleDisputed(Event):
+class StationSaleDisputed(Fact, frozen=True, kw_only=True):
     """A sale that happened cannot be right, such as a second one with the name of another.
 
     It is kept, and an operator decides; its quantity is in no balance until then.
@@ -102,56 +98,53 @@ class StationSaleDisputed(Event):
     routing_key = "orders.station_sale_disputed.v1"
     subject = "sale_id"
 
-    sale_id = fields.UUID(required=True)
-    kind = fields.String(required=True, validate=validate.OneOf(STATION_SALE_KINDS))
-    device_id = fields.UUID(required=True)
-    epoch = quantity()
-    number = quantity()
-    site_id = fields.UUID(required=True)
+    sale_id: UUID
+    kind: StationSaleKind
+    device_id: UUID
+    epoch: Quantity
+    number: Quantity
+    site_id: UUID
     #: `beyond_grant`, `other_content`, `beyond_sale`, `unreadable`, …
-    reason = fields.String(required=True)
-    lines = fields.List(fields.Nested(SoldLine), required=True)
+    reason: str
+    lines: list[SoldLine]
 
 
-class OverdrawnLine(Schema):
+class OverdrawnLine(Part, frozen=True, kw_only=True):
     """A line of a sale, and what the device still had of the lot."""
 
-    class Meta:
-        unknown = EXCLUDE
-
-    line_no = fields.Integer(required=True)
-    lot_id = fields.UUID(required=True)
-    requested = fields.Integer(required=True)
-    remaining = fields.Integer(required=True)
+    line_no: int
+    lot_id: UUID
+    requested: int
+    remaining: int
 
 
-class AllotmentOverdrawn(Event):
+class AllotmentOverdrawn(Fact, frozen=True, kw_only=True):
     """A station sale took more than its device had been granted; nothing of it is booked."""
 
     routing_key = "catalog.allotment_overdrawn.v1"
     subject = "sale_id"
 
-    sale_id = fields.UUID(required=True)
-    device_id = fields.UUID(required=True)
-    epoch = quantity()
-    number = quantity()
+    sale_id: UUID
+    device_id: UUID
+    epoch: Quantity
+    number: Quantity
     #: `beyond_grant`, or `no_allotment` of that lot to that epoch of the device.
-    reason = fields.String(required=True)
-    lines = fields.List(fields.Nested(OverdrawnLine), required=True)
+    reason: str
+    lines: list[OverdrawnLine]
 
 
-class OverdraftSettled(Event):
+class OverdraftSettled(Fact, frozen=True, kw_only=True):
     """It is decided what covers a disputed sale: stock, or nothing but the loss."""
 
     routing_key = "catalog.overdraft_settled.v1"
     subject = "sale_id"
 
-    sale_id = fields.UUID(required=True)
+    sale_id: UUID
     #: `covered`, `lost`, or `voided` when the sale itself was undone at the counter.
-    resolution = fields.String(required=True)
+    resolution: str
 
 
-class ParcelHandedOver(Event):
+class ParcelHandedOver(Fact, frozen=True, kw_only=True):
     """A station's till gave a waiting parcel to whoever showed its code, perhaps long ago."""
 
     routing_key = "orders.parcel_handed_over.v1"
@@ -159,24 +152,24 @@ class ParcelHandedOver(Event):
     public = False
 
     #: Of the till's journal: device, epoch and number.
-    entry_id = fields.UUID(required=True)
-    shipment_id = fields.UUID(required=True)
-    site_id = fields.UUID(required=True)
-    device_code = fields.String(required=True)
-    code = fields.String(required=True, allow_none=True)
-    received_by = fields.String(required=True, allow_none=True)
-    collected_fen = fen()
-    difference_reason = fields.String(required=True, allow_none=True)
-    device_time = fields.AwareDateTime(required=True)
+    entry_id: UUID
+    shipment_id: UUID
+    site_id: UUID
+    device_code: str
+    code: str | None
+    received_by: str | None
+    collected_fen: Fen
+    difference_reason: str | None
+    device_time: Moment
 
 
-class HandOverRefused(Event):
+class HandOverRefused(Fact, frozen=True, kw_only=True):
     """A parcel that a till says it gave away was not there to give: wrong code, or gone before."""
 
     routing_key = "logistics.hand_over_refused.v1"
     subject = "shipment_id"
 
-    shipment_id = fields.UUID(required=True)
-    entry_id = fields.UUID(required=True)
+    shipment_id: UUID
+    entry_id: UUID
     #: The problem's type, such as `wrong-code`.
-    reason = fields.String(required=True)
+    reason: str

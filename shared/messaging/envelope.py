@@ -10,12 +10,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import NAMESPACE_OID, UUID, uuid5
 
+import msgspec
 from marshmallow import ValidationError
 
-from shared.events import BY_TYPE, Event
+from shared.events import BY_TYPE, Fact, Moment
 from shared.runtime import strict_json
 from shared.runtime.clock import in_calendar, now, rfc3339
 from shared.runtime.schemas import check_storable
@@ -30,12 +31,29 @@ _DIGITS = re.compile(r"[0-9]{1,19}")
 _TYPE = re.compile(r"^([a-z]+)\.([a-z][a-z0-9_]*)\.v([1-9][0-9]*)$")
 
 
+#: What an event says: a fact of a contract, or JSON that no contract was held against yet.
+Data = TypeVar("Data")
+F = TypeVar("F", bound=Fact)
+
+
 class Unreadable(ValueError):
     """Raised when bytes are no CloudEvent of ours: no JSON, an attribute missing or malformed."""
 
 
+class Invalid(ValueError):
+    """Raised when an event's data are not what its contract says.
+
+    `field` is the path of what is wrong, such as `lines[0].quantity`, and `why` says what is.
+    """
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: {why}")
+        self.field = field
+        self.why = why
+
+
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class Event(Generic[Data]):
     """One event as it travels: who said what about which subject, when, and because of what."""
 
     event_id: UUID
@@ -48,7 +66,8 @@ class Envelope:
     correlation_id: str
     causation_id: str | None
     traceparent: str | None
-    data: Mapping[str, Any]
+    data: Data
+    #: The bytes as they travel.
     body: bytes
 
     @property
@@ -57,8 +76,29 @@ class Envelope:
         return self.type.partition(".")[0]
 
 
-@cache
-def contract_of(type_: str) -> type[Event] | None:
+#: An event of which only the envelope is read; `load_data` reads the rest.
+Envelope: TypeAlias = Event[Mapping[str, Any]]
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The CloudEvent as it is written, in the order of its fields."""
+
+    specversion: str
+    id: UUID
+    source: str
+    type: str
+    subject: str
+    time: str
+    datacontenttype: str
+    #: Zero-padded: CloudEvents compares sequences as text.
+    sequence: str
+    correlationid: str
+    data: Fact
+    causationid: str | None = None
+    traceparent: str | None = None
+
+
+def contract_of(type_: str) -> type[Fact] | None:
     """Return the contract of an event type, or None when this code does not know it."""
     return BY_TYPE.get(type_)
 
@@ -80,23 +120,17 @@ def other_version(type_: str, known: Collection[str]) -> str | None:
 
 
 @cache
-def _schema(contract: type[Event]) -> Event:
-    return contract()
+def _named(contract: type[Fact]) -> str:
+    return contract.subject.removesuffix("_id")
 
 
-@cache
-def _required(contract: type[Event]) -> frozenset[str]:
-    return frozenset(name for name, field in _schema(contract).fields.items() if field.required)
-
-
-def subject_of(contract: type[Event], facts: Mapping[str, Any]) -> str:
+def subject_of(fact: Fact) -> str:
     """Return the subject of a fact, such as `order/0198…`."""
-    return f"{contract.subject.removesuffix('_id')}/{facts[contract.subject]}"
+    return f"{_named(type(fact))}/{getattr(fact, fact.subject)}"
 
 
 def encode(
-    contract: type[Event],
-    facts: Mapping[str, Any],
+    fact: Fact,
     *,
     event_id: UUID,
     sequence: int,
@@ -108,38 +142,44 @@ def encode(
     """Write one fact as a CloudEvent.
 
     Raises:
-        ValueError: a field is missing or unknown, or the event is larger than `LARGEST`.
+        ValueError: the event is larger than `LARGEST`.
     """
-    schema = _schema(contract)
-    unknown = facts.keys() - schema.fields.keys()
-    missing = _required(contract) - facts.keys()
-    if unknown or missing:
-        raise ValueError(
-            f"{contract.__name__}: unknown {sorted(unknown)}, missing {sorted(missing)}"
+    publisher = fact.routing_key.partition(".")[0]
+    subject = subject_of(fact)
+    body = _encoder.encode(
+        _Document(
+            specversion="1.0",
+            id=event_id,
+            source=f"/farmgate/{publisher}/{subject}",
+            type=fact.routing_key,
+            subject=subject,
+            time=rfc3339(time),
+            datacontenttype="application/json",
+            sequence=f"{sequence:010d}",
+            correlationid=correlation_id,
+            data=fact,
+            causationid=causation_id,
+            traceparent=traceparent,
         )
-    publisher = contract.routing_key.partition(".")[0]
-    subject = subject_of(contract, facts)
-    document = {
-        "specversion": "1.0",
-        "id": str(event_id),
-        "source": f"/farmgate/{publisher}/{subject}",
-        "type": contract.routing_key,
-        "subject": subject,
-        "time": rfc3339(time),
-        "datacontenttype": "application/json",
-        # Zero-padded: CloudEvents compares sequences as text.
-        "sequence": f"{sequence:010d}",
-        "correlationid": correlation_id,
-        "data": schema.dump(facts),
-    }
-    if causation_id is not None:
-        document["causationid"] = causation_id
-    if traceparent is not None:
-        document["traceparent"] = traceparent
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    )
     if len(body) > LARGEST:
-        raise ValueError(f"{contract.__name__} for {subject} has {len(body)} bytes, over {LARGEST}")
+        raise ValueError(
+            f"{type(fact).__name__} for {subject} has {len(body)} bytes, over {LARGEST}"
+        )
     return body
+
+
+def _written(value: Any) -> str:
+    assert isinstance(value, Moment)
+    return value.isoformat()
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_written)
+
+
+def _read_moment(kind: type, value: Any) -> Moment:
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return Moment.of(moment)
 
 
 def decode(body: bytes | str) -> Envelope:
@@ -161,7 +201,7 @@ def decode(body: bytes | str) -> Envelope:
         if not isinstance(document.get("data"), dict):
             raise Unreadable("data must be an object")
         event_id = UUID(document["id"])
-        return Envelope(
+        return Event(
             event_id=event_id,
             type=_word(document["type"]),
             source=_word(document["source"]),
@@ -185,7 +225,7 @@ def unreadable(body: bytes | str) -> Envelope:
     """Return a stand-in for bytes that are no event, named by their content."""
     raw = _bytes_of(body)
     event_id = uuid5(NAMESPACE_OID, raw.hex())
-    return Envelope(
+    return Event(
         event_id=event_id,
         type="unreadable",
         source="",
@@ -257,16 +297,48 @@ def with_data(envelope: Envelope, data: Mapping[str, Any]) -> Envelope:
     return decode(raw)
 
 
-def load_data(envelope: Envelope, contract: type[Event]) -> Envelope:
-    """Return the event with `data` checked and turned into Python values.
+def load_data(envelope: Envelope, contract: type[F]) -> Event[F]:
+    """Return the event with its data read as a fact of `contract`.
 
     Raises:
-        marshmallow.ValidationError: a field is missing or has a wrong type, or a text holds what
-            not every database can store.
+        Invalid: a field is missing or has a wrong type, or a text holds what not every database
+            can store.
     """
     if b"\\u" in envelope.body:  # spelled out otherwise, no JSON can hold such a character
         try:
             check_storable(envelope.data)
         except ValidationError as error:
-            raise ValidationError({"data": error.messages}) from error
-    return replace(envelope, data=_schema(contract).load(dict(envelope.data)))
+            raise Invalid("data", str(error.messages)) from error
+    return replace(envelope, data=fact_of(contract, envelope.data))  # type: ignore[arg-type,return-value]
+
+
+def fact_of(contract: type[F], data: Mapping[str, Any]) -> F:
+    """Return the fact that `data` says; fields that the contract does not know are left out.
+
+    Raises:
+        Invalid: a field is missing or has a wrong type.
+    """
+    fact: F = _read(data, contract)
+    return fact
+
+
+def check_field(contract: type[Fact], name: str, data: Mapping[str, Any]) -> None:
+    """Check one field of `data` by itself.
+
+    Raises:
+        Invalid: it is missing or has a wrong type.
+    """
+    (field,) = (each for each in msgspec.structs.fields(contract) if each.name == name)
+    if name in data:
+        _read(data[name], field.type, name)
+    elif field.required:
+        raise Invalid(name, "The field is missing.")
+
+
+def _read(data: Any, kind: Any, above: str = "") -> Any:
+    try:
+        return msgspec.convert(data, kind, dec_hook=_read_moment)
+    except (msgspec.ValidationError, OverflowError) as error:
+        why, _, path = str(error).partition(" - at ")
+        place = above + path.strip("`").removeprefix("$")
+        raise Invalid(place.removeprefix(".") or "data", why) from error

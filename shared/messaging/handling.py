@@ -11,16 +11,17 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
-from marshmallow import ValidationError
 from sqlalchemy.orm import Session
 
 from shared.events import BY_TYPE
 from shared.messaging import inbox, parked
 from shared.messaging.envelope import (
     Envelope,
+    Event,
+    Invalid,
     Unreadable,
     contract_of,
     decode,
@@ -58,7 +59,7 @@ class WhileAway(Protocol):
 class Step:
     """An event and what to do with it: a handler, nothing (`handler` None), or park it."""
 
-    event: Envelope
+    event: Event[Any]
     handler: Handler | None = None
     problem: str | None = None
     error: str | None = None
@@ -137,8 +138,8 @@ class Handling:
         contract, handler = known
         try:
             return Step(load_data(event, contract), handler)
-        except ValidationError as error:
-            return Step(event, problem="invalid", error=str(error.messages))
+        except Invalid as error:
+            return Step(event, problem="invalid", error=str(error))
         except Exception as error:
             # A check that fails itself: whatever an event says, it must not end the consumer.
             return Step(event, problem="invalid", error=_describe(error))
@@ -181,7 +182,7 @@ class Handling:
                 firsts[event.subject] = following
         return "ignored" if step.handler is None else "handled"
 
-    def _handle(self, session: Session, event: Envelope, handler: Handler) -> None:
+    def _handle(self, session: Session, event: Event[Any], handler: Handler) -> None:
         cause = tracing.Cause(event.correlation_id, str(event.event_id), event.traceparent)
         facts = {"messaging.message.id": str(event.event_id), "farmgate.subject": event.subject}
         name = f"handle {event.type}"
@@ -189,7 +190,7 @@ class Handling:
             handler(session, event)
 
     def _run_prepare(self, session: Session, steps: Iterable[Step]) -> None:
-        by_type: defaultdict[str, list[Envelope]] = defaultdict(list)
+        by_type: defaultdict[str, list[Event[Any]]] = defaultdict(list)
         for step in steps:
             if step.handler is not None and step.event.type in self._prepare:
                 by_type[step.event.type].append(step.event)

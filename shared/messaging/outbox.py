@@ -5,8 +5,8 @@ from typing import Any, Protocol
 from sqlalchemy import Table, event, insert
 from sqlalchemy.orm import Session
 
-from shared.events import Event
-from shared.messaging.envelope import encode, subject_of
+from shared.events import Fact
+from shared.messaging.envelope import encode, fact_of, subject_of
 from shared.messaging.tables import Outbox
 from shared.runtime import tracing
 from shared.runtime.clock import now
@@ -19,7 +19,7 @@ class Versioned(Protocol):
     version: Any
 
 
-def record(session: Session, contract: type[Event], aggregate: Versioned, **facts: Any) -> None:
+def record(session: Session, contract: type[Fact], aggregate: Versioned, **facts: Any) -> None:
     """Record one fact about `aggregate`, to be published if and only if the transaction commits.
 
     The aggregate's row must be new or locked (`shared.runtime.rows.locked`), so that its events
@@ -28,11 +28,14 @@ def record(session: Session, contract: type[Event], aggregate: Versioned, **fact
     Raises:
         ValueError: a field is missing or unknown, or the event would be too large.
     """
+    unknown = facts.keys() - set(contract.__struct_fields__)
+    if unknown:
+        raise ValueError(f"{contract.__name__}: unknown {sorted(unknown)}")
+    fact = fact_of(contract, facts)
     aggregate.version = (aggregate.version or 0) + 1
     cause, time, event_id = tracing.present(), now(), new_id()
     body = encode(
-        contract,
-        facts,
+        fact,
         event_id=event_id,
         sequence=aggregate.version,
         time=time,
@@ -44,7 +47,7 @@ def record(session: Session, contract: type[Event], aggregate: Versioned, **fact
         {
             "event_id": event_id,
             "type": contract.routing_key,
-            "subject": subject_of(contract, facts),
+            "subject": subject_of(fact),
             "sequence": aggregate.version,
             "body": body,
             "correlation_id": cause.correlation_id,

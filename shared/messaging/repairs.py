@@ -12,15 +12,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from marshmallow import ValidationError
+import msgspec
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from shared.events import Event
+from shared.events import Fact
 from shared.messaging import inbox, parked
 from shared.messaging.envelope import (
     Envelope,
+    Invalid,
     Unreadable,
+    check_field,
     contract_of,
     decode,
     load_data,
@@ -298,7 +300,7 @@ def _changed(event: Envelope, changes: Mapping[str, Any]) -> dict[str, Any]:
     return changed
 
 
-def _edited(event: Envelope, contract: type[Event], data: Mapping[str, Any]) -> Envelope:
+def _edited(event: Envelope, contract: type[Fact], data: Mapping[str, Any]) -> Envelope:
     """Return the event with other data, as the contract allows them.
 
     Raises:
@@ -309,15 +311,26 @@ def _edited(event: Envelope, contract: type[Event], data: Mapping[str, Any]) -> 
         loaded = load_data(edited, contract).data
     except Unreadable as error:
         raise _refused({"data": [str(error)]}) from error
-    except ValidationError as error:
-        raise _refused(error.messages_dict) from error
-    if subject_of(contract, loaded) != event.subject:
+    except Invalid as error:
+        raise _refused(_mistakes(contract, data) or {error.field: [error.why]}) from error
+    if subject_of(loaded) != event.subject:
         raise _refused({contract.subject: [f"It must stay that of {event.subject}."]})
     # What a newer publisher sent may stay; a new name that nobody reads is a slip.
-    unread = _names(edited.data) - _names(contract().dump(loaded)) - _names(event.data)
+    unread = _names(edited.data) - _names(msgspec.to_builtins(loaded)) - _names(event.data)
     if unread:
         raise _refused({name: ["Unknown field."] for name in sorted(unread)})
     return edited
+
+
+def _mistakes(contract: type[Fact], data: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return what is wrong with each field, since the contract itself stops at the first."""
+    found: dict[str, list[str]] = {}
+    for name in contract.__struct_fields__:
+        try:
+            check_field(contract, name, data)
+        except Invalid as error:
+            found[error.field] = [error.why]
+    return found
 
 
 def _refused(errors: Mapping[Any, Any]) -> EditRefused:
@@ -380,7 +393,7 @@ def _payload(row: Parked) -> Mapping[str, Any] | None:
 
 
 def _without_personal(
-    contract: type[Event] | None,
+    contract: type[Fact] | None,
     data: Mapping[str, Any],
     before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -389,10 +402,10 @@ def _without_personal(
     What is hidden and differs from `before` is marked.
     """
     # A field that the contract does not know may hold anything.
-    shown = contract().fields if contract is not None and contract.public else {}
+    shown = contract.__struct_fields__ if contract is not None and contract.public else ()
     return dict(data) | {
         name: HIDDEN if before is None or _same(name, before, data) else HIDDEN_CHANGE
-        for name in data.keys() - shown.keys()
+        for name in data.keys() - set(shown)
     }
 
 

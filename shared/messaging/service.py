@@ -6,19 +6,19 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared.events import Event
-from shared.messaging.envelope import Envelope
+from shared.events import Fact
+from shared.messaging.envelope import Event
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 from shared.runtime.late import Late
 
 #: A plain function of one event. It touches nothing but its session, and neither commits nor
 #: rolls back: its neighbours of the batch share the transaction.
-Handler = Callable[[Session, Envelope], None]
-Subscriptions = Mapping[type[Event], Handler]
+Handler = Callable[[Session, Event[Any]], None]
+Subscriptions = Mapping[type[Fact], Handler]
 #: Locks and loads in a few statements what the handlers of one type's events will ask for.
 #: Only for speed: a handler works without it.
-Prepare = Mapping[type[Event], Callable[[Session, Sequence[Envelope]], None]]
+Prepare = Mapping[type[Fact], Callable[[Session, Sequence[Event[Any]]], None]]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from shared.events import BY_TYPE, EVENTS, Event
+from shared.events import BY_TYPE, EVENTS, Fact
 
 EXCHANGE = "events"
 STREAM = "orders.log"
@@ -59,7 +59,7 @@ class Subscriber(Protocol):
         """Its name."""
 
     @property
-    def subscriptions(self) -> Mapping[type[Event], Any]:
+    def subscriptions(self) -> Mapping[type[Fact], Any]:
         """The events that it gets."""
 
 

@@ -17,7 +17,7 @@ from services.catalog.models import StockLevel
 from services.catalog.use_cases import books, enterprises, lots, products, stock
 from services.catalog.worker import SERVICE
 from shared.events import (
-    Event,
+    Fact,
     OrderCancelled,
     OrderConfirmed,
     OrderPlaced,
@@ -176,7 +176,7 @@ class Shop:
             "due_fen": 100,
         }
 
-    def end(self, contract: type[Event], order_id: UUID) -> None:
+    def end(self, contract: type[Fact], order_id: UUID) -> None:
         """Let orders cancel an order, or let it expire."""
         why = {"reason": "changed my mind"} if contract is OrderCancelled else {}
         self.deliver(contract, order_id=order_id, order_ref="ORD-23456789", **why)

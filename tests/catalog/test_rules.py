@@ -30,7 +30,7 @@ from services.catalog.rules import (
     reservation_step,
 )
 from shared.events import OrderConfirmed, StockReserved
-from shared.messaging.envelope import LARGEST, encode
+from shared.messaging.envelope import LARGEST, encode, fact_of
 
 VARIANTS = [UUID(int=number) for number in range(4)]
 DAY = date(2025, 7, 31)
@@ -360,8 +360,7 @@ def test_the_largest_order_fits_into_its_events() -> None:
 
     for contract, more in ((StockReserved, {}), (OrderConfirmed, confirmed)):
         body = encode(
-            contract,
-            {"order_id": some_id, "lines": lines} | more,
+            fact_of(contract, {"order_id": some_id, "lines": lines} | more),
             event_id=some_id,
             sequence=1,
             time=datetime(2025, 7, 31, tzinfo=UTC),

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from marshmallow import fields
+from msgspec.structs import fields
 
-from shared.events import EVENTS, Event
-from shared.messaging.envelope import encode
+from farmgate.contracts import FieldType, type_of
+from shared.events import EVENTS, Fact, Part
+from shared.messaging.envelope import encode, fact_of
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -78,10 +79,10 @@ WORDS: dict[str, Any] = {
     "resolution": "covered",
 }
 PLAIN: dict[str, Any] = {
-    "Integer": 68_000,
-    "Boolean": True,
-    "AwareDateTime": MOMENT,
-    "Date": date(2026, 7, 19),
+    "integer": 68_000,
+    "boolean": True,
+    "moment": MOMENT,
+    "date": date(2026, 7, 19),
 }
 #: Fields that most often say null: a price without an end, a sale that undoes no other.
 MOSTLY_NULL = {"valid_to", "of_sale_id", "restock", "difference_reason"}
@@ -93,33 +94,42 @@ def fixed_id(name: str) -> UUID:
     return UUID(f"01980bc4-6b1a-7{digits[:3]}-8{digits[3:6]}-{digits[6:18]}")
 
 
-def value(fact: str, name: str, field: fields.Field[Any]) -> Any:
+def value(fact: str, name: str, annotation: Any) -> Any:
     """Return what an example of `fact` says in one field.
 
     Raises:
         KeyError: `WORDS` has no word for a field with text.
     """
-    if field.allow_none and name in MOSTLY_NULL:
+    told = type_of(name, annotation)
+    if told.nullable and name in MOSTLY_NULL:
         return None
-    if isinstance(field, fields.Nested):
-        return {key: value(fact, key, inner) for key, inner in field.schema.fields.items()}
-    if isinstance(field, fields.List):
-        return [value(fact, name, field.inner)]
-    if isinstance(field, fields.UUID):
+    one = _one(fact, name, told)
+    return [one] if told.kind.startswith("list of ") else one
+
+
+def _one(fact: str, name: str, told: FieldType) -> Any:
+    kind = told.kind.removeprefix("list of ")
+    if told.part is not None:
+        return values(fact, told.part)
+    if kind == "uuid":
         return fixed_id(name)
     for word in (f"{fact}.{name}", name):
         if word in WORDS:
             return WORDS[word]
-    choices = getattr(field.validate, "choices", None)
-    return choices[0] if choices else PLAIN[type(field).__name__]
+    choices = told.allowed.get("values")
+    return choices[0] if choices else PLAIN[kind]
 
 
-def example(contract: type[Event]) -> bytes:
+def values(fact: str, part: type[Part]) -> dict[str, Any]:
+    """Return what an example of `fact` says in all fields of one of its parts."""
+    return {field.name: value(fact, field.name, field.type) for field in fields(part)}
+
+
+def example(contract: type[Fact]) -> bytes:
     """Return one event of a type, with the same values each time."""
     fact = contract.routing_key.split(".")[1]
     return encode(
-        contract,
-        {name: value(fact, name, field) for name, field in contract().fields.items()},
+        fact_of(contract, values(fact, contract)),
         event_id=fixed_id(contract.routing_key),
         sequence=3,
         time=MOMENT,

@@ -18,7 +18,7 @@ from shared.events import (
     ContactGiven,
     DeliveryFailed,
     EnterpriseContactGiven,
-    Event,
+    Fact,
     OrderCancelled,
     OrderCompleted,
     OrderConfirmed,
@@ -104,7 +104,7 @@ def test_a_confirmed_order_is_told_to_the_buyer_and_to_each_producer_once(
     }
 
 
-CASES: list[tuple[type[Event], dict[str, Any], list[tuple[str, str]]]] = [
+CASES: list[tuple[type[Fact], dict[str, Any], list[tuple[str, str]]]] = [
     (
         OrderRejected,
         {"reason": "lot_recalled", "shortfalls": []},
@@ -142,7 +142,7 @@ def test_each_fact_of_orders_tells_those_concerned(
     assert told(messages)[before:] == expected
 
 
-SHIPMENT_CASES: list[tuple[type[Event], dict[str, Any], list[tuple[str, str]]]] = [
+SHIPMENT_CASES: list[tuple[type[Fact], dict[str, Any], list[tuple[str, str]]]] = [
     (
         ShipmentPlanned,
         {"shipment_ref": "S-1", "site_id": new_id(), "promised_on": date(2026, 8, 22)},
@@ -274,7 +274,7 @@ def test_an_order_that_was_never_confirmed_is_cancelled_without_telling_producer
 
 @pytest.mark.parametrize("first", ["reserved", "placed"])
 def test_a_prepaid_order_asks_for_money_once_whatever_comes_first(deliver, order, messages, first):
-    facts: dict[str, tuple[type[Event], dict[str, Any]]] = {
+    facts: dict[str, tuple[type[Fact], dict[str, Any]]] = {
         "placed": (OrderPlaced, order.placed(payment_method="prepaid")),
         "reserved": (StockReserved, {"order_id": order.order_id, "lines": order.taken()}),
     }

@@ -6,9 +6,9 @@ from uuid import UUID
 from sqlalchemy import BigInteger, MetaData, Text, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from shared.events import Event, OrderCompleted, OrderPaid, StockReleased
+from shared.events import Fact, OrderCompleted, OrderPaid, StockReleased
 from shared.messaging import outbox
-from shared.messaging.envelope import Envelope, decode, encode
+from shared.messaging.envelope import Envelope, decode, encode, fact_of
 from shared.messaging.service import Service
 from shared.runtime import clock
 from shared.runtime.database import Database
@@ -73,11 +73,10 @@ SERVICE = Service(
 PUBLISHER = Service("orders", {})
 
 
-def event_of(contract: type[Event], sequence: int = 1, **facts: Any) -> Envelope:
+def event_of(contract: type[Fact], sequence: int = 1, **facts: Any) -> Envelope:
     """Return an event of now, as it would come from the broker."""
     body = encode(
-        contract,
-        facts,
+        fact_of(contract, facts),
         event_id=new_id(),
         sequence=sequence,
         time=clock.now(),

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from shared import web
-from shared.events import BY_TYPE, Event
+from shared.events import BY_TYPE, Fact
 from shared.messaging import outbox, topology, worker
 from shared.messaging.envelope import Envelope
 from shared.messaging.service import Service
@@ -30,23 +30,25 @@ from tests.support import probe
 GRAMS = {"g": 1, "kg": 1000}
 
 
-class WeightNoted(Event):
+class WeightNoted(Fact, frozen=True, kw_only=True):
     """A parcel was weighed, in grams."""
 
     routing_key = "orders.weight_noted.v1"
     subject = "order_id"
-    order_id = fields.UUID(required=True)
-    grams = fields.Integer(required=True, strict=True)
+
+    order_id: UUID
+    grams: int
 
 
-class WeightNotedV2(Event):
+class WeightNotedV2(Fact, frozen=True, kw_only=True):
     """A parcel was weighed, in the unit of its goods."""
 
     routing_key = "orders.weight_noted.v2"
     subject = "order_id"
-    order_id = fields.UUID(required=True)
-    quantity = fields.Integer(required=True, strict=True)
-    unit = fields.String(required=True)
+
+    order_id: UUID
+    quantity: int
+    unit: str
 
 
 class Base(DeclarativeBase):

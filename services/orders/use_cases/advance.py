@@ -13,7 +13,7 @@ from sqlalchemy.orm.attributes import flag_modified
 from services.orders.models import Order, Refund
 from services.orders.rules.standing import OrderState, PaymentState, Standing
 from shared.events import (
-    Event,
+    Fact,
     OrderCancelled,
     OrderCompleted,
     OrderConfirmed,
@@ -191,5 +191,5 @@ def _say_confirmed(session: Session, order: Order) -> None:
     )
 
 
-def _say(session: Session, contract: type[Event], order: Order, **facts: Any) -> None:
+def _say(session: Session, contract: type[Fact], order: Order, **facts: Any) -> None:
     record(session, contract, order, order_id=order.id, order_ref=order.order_ref, **facts)

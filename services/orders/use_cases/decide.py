@@ -49,7 +49,7 @@ def note_refused(session: Session, order_id: UUID, shortfalls: Sequence[dict[str
         standing.refuse(order.standing),
         # Of one that had been set aside before: why it was asked for once more.
         reason=order.reason if order.state == OrderState.PLACED else None,
-        shortfalls=shortfalls,
+        shortfalls=[dict(shortfall) for shortfall in shortfalls],
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, update
 
 from shared.events import OrderPaid
 from shared.messaging import consumer, repairs
-from shared.messaging.envelope import Unreadable, decode, encode, unreadable
+from shared.messaging.envelope import Unreadable, decode, encode, fact_of, unreadable
 from shared.messaging.handling import Handling
 from shared.messaging.tables import Inbox, Parked
 from shared.runtime import clock
@@ -49,8 +49,10 @@ def written(
     """An event as JSON text with some values replaced or said a second time, and cut short."""
     order_id = uuid4()
     plain = encode(
-        OrderPaid,
-        {"order_id": order_id, "order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"},
+        fact_of(
+            OrderPaid,
+            {"order_id": order_id, "order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"},
+        ),
         event_id=uuid4(),
         sequence=1,
         time=clock.now(),

@@ -8,14 +8,16 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from marshmallow import ValidationError
+from msgspec import structs
 
 from shared.events import OrderPaid, ShipmentPacked
 from shared.messaging.envelope import (
     LARGEST,
+    Invalid,
     Unreadable,
     decode,
     encode,
+    fact_of,
     load_data,
     other_version,
     subject_of,
@@ -23,7 +25,8 @@ from shared.messaging.envelope import (
 )
 
 ORDER = UUID("0198c7a2-7d4e-7cc0-8a4e-3a1f0e9b2c11")
-PAID = {"order_id": ORDER, "order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
+PAID = OrderPaid(order_id=ORDER, order_ref="ORD-1", amount_fen=1, method="prepaid")
+SAID = {"order_id": str(ORDER), "order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678, UTC)
 
 
@@ -36,7 +39,7 @@ def written(**changes: Any) -> bytes:
         "causation_id": None,
         "traceparent": None,
     }
-    return encode(OrderPaid, PAID, **(attributes | changes))
+    return encode(PAID, **(attributes | changes))
 
 
 def document(**changes: Any) -> bytes:
@@ -58,7 +61,7 @@ def test_an_event_is_a_cloudevent() -> None:
         "correlationid": "story",
         "causationid": "before",
         "traceparent": "00-1-2-00",
-        "data": PAID | {"order_id": str(ORDER)},
+        "data": SAID,
     }
 
 
@@ -78,8 +81,7 @@ def test_what_is_read_is_what_was_written() -> None:
 )
 def test_any_number_and_any_text_come_back(sequence: int, text: str, story: str) -> None:
     body = encode(
-        OrderPaid,
-        PAID | {"order_ref": text},
+        structs.replace(PAID, order_ref=text),
         event_id=ORDER,
         sequence=sequence,
         time=MOMENT,
@@ -103,23 +105,14 @@ def test_sequences_sort_as_text_in_their_order() -> None:
 @pytest.mark.parametrize(
     "facts",
     [
-        {name: value for name, value in PAID.items() if name != "amount_fen"},
-        PAID | {"phone": "13912345678"},
+        {name: value for name, value in SAID.items() if name != "amount_fen"},
+        SAID | {"phone": "13912345678"},
     ],
     ids=["missing", "unknown"],
 )
-def test_a_fact_that_breaks_its_contract_is_not_written(facts: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="OrderPaid"):
-        encode(
-            OrderPaid,
-            facts,
-            event_id=ORDER,
-            sequence=1,
-            time=MOMENT,
-            correlation_id="c",
-            causation_id=None,
-            traceparent=None,
-        )
+def test_a_fact_that_breaks_its_contract_is_not_made(facts: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"amount_fen|phone"):
+        OrderPaid(**facts)
 
 
 def test_a_fact_too_large_to_travel_is_not_written() -> None:
@@ -200,7 +193,7 @@ def test_no_bytes_do_worse_than_being_unreadable(body: bytes) -> None:
 def test_a_field_added_later_is_ignored() -> None:
     event = decode(document(data=json.loads(written())["data"] | {"added": "later"}))
 
-    assert "added" not in load_data(event, OrderPaid).data
+    assert load_data(event, OrderPaid).data == PAID
 
 
 @pytest.mark.parametrize("text", ["\0", "\ud800", "a\udfffb"])
@@ -208,7 +201,7 @@ def test_a_text_that_not_every_database_can_store_is_refused(text: str) -> None:
     data = json.loads(written())["data"]
 
     for changes in ({"order_ref": text}, {"added": [{text: 1}]}):
-        with pytest.raises(ValidationError, match="NUL"):
+        with pytest.raises(Invalid, match="NUL"):
             load_data(decode(document(data=data | changes)), OrderPaid)
 
 
@@ -223,7 +216,7 @@ def test_data_replaced_in_an_event_with_half_a_character_are_checked_not_failed_
 def test_a_field_of_a_wrong_type_is_refused() -> None:
     event = decode(document(data={"order_id": "7"}))
 
-    with pytest.raises(ValidationError, match="order_id"):
+    with pytest.raises(Invalid, match="order_id"):
         load_data(event, OrderPaid)
 
 
@@ -247,5 +240,8 @@ def test_another_version_of_a_known_fact_is_told_from_an_unknown_one(
 
 
 def test_a_subject_is_named_for_its_contract_s_field() -> None:
-    assert subject_of(OrderPaid, PAID) == f"order/{ORDER}"
-    assert subject_of(ShipmentPacked, {"shipment_id": ORDER}) == f"shipment/{ORDER}"
+    assert subject_of(PAID) == f"order/{ORDER}"
+    assert (
+        subject_of(fact_of(ShipmentPacked, {"shipment_id": ORDER, "order_id": ORDER}))
+        == f"shipment/{ORDER}"
+    )

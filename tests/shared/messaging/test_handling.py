@@ -13,9 +13,9 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from shared.events import Event, OrderPaid
+from shared.events import Fact, OrderPaid
 from shared.messaging import parked
-from shared.messaging.envelope import Envelope, decode, encode
+from shared.messaging.envelope import Envelope, decode, encode, fact_of
 from shared.messaging.handling import Handling
 from shared.messaging.service import Service
 from shared.messaging.tables import Inbox, Outbox, Parked
@@ -47,10 +47,17 @@ def paid(order_id: UUID, sequence: int = 1, amount_fen: int = 1) -> Envelope:
     return made(OrderPaid, order_id, sequence, amount_fen)
 
 
-def made(contract: type[Event], order_id: UUID, sequence: int, amount_fen: int) -> Envelope:
+def made(contract: type[Fact], order_id: UUID, sequence: int, amount_fen: int) -> Envelope:
     body = encode(
-        contract,
-        {"order_id": order_id, "order_ref": "ORD-1", "amount_fen": amount_fen, "method": "prepaid"},
+        fact_of(
+            contract,
+            {
+                "order_id": order_id,
+                "order_ref": "ORD-1",
+                "amount_fen": amount_fen,
+                "method": "prepaid",
+            },
+        ),
         event_id=new_id(),
         sequence=sequence,
         time=clock.now(),

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from shared.events import OrderPaid
 from shared.messaging import inbox
-from shared.messaging.envelope import Envelope, decode, encode
+from shared.messaging.envelope import Envelope, decode, encode, fact_of
 from shared.messaging.tables import Inbox
 from shared.runtime import clock
 from shared.runtime.database import Database
@@ -19,8 +19,10 @@ from shared.runtime.ids import new_id
 
 def an_event(event_id: UUID | None = None) -> Envelope:
     body = encode(
-        OrderPaid,
-        {"order_id": new_id(), "order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"},
+        fact_of(
+            OrderPaid,
+            {"order_id": new_id(), "order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"},
+        ),
         event_id=event_id or new_id(),
         sequence=1,
         time=clock.now(),

@@ -141,7 +141,7 @@ def test_an_event_says_what_caused_it(database: Database) -> None:
 
 def test_a_broken_fact_is_refused_where_it_is_recorded(database: Database) -> None:
     with (
-        pytest.raises(ValueError, match="StockReleased"),
+        pytest.raises(ValueError, match="required field"),
         database.sessions.begin() as session,
     ):
         outbox.record(session, StockReleased, an_effect(), order_id=UUID(int=1))

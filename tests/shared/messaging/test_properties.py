@@ -13,7 +13,7 @@ from sqlalchemy import event as sql_event
 from sqlalchemy import select, update
 
 from shared.events import OrderPaid
-from shared.messaging.envelope import Envelope, decode, encode
+from shared.messaging.envelope import Envelope, decode, encode, fact_of
 from shared.messaging.handling import Handling
 from shared.messaging.tables import Inbox, Parked
 from shared.runtime import clock
@@ -67,8 +67,7 @@ class Delivery(RuleBasedStateMachine):
             "method": "prepaid",
         }
         body = encode(
-            OrderPaid,
-            facts,
+            fact_of(OrderPaid, facts),
             event_id=new_id(),
             sequence=len(self.sent[subject]) + 1,
             time=clock.now(),

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from shared.events import ContactGiven, OrderPaid
 from shared.messaging import parked
-from shared.messaging.envelope import LARGEST, Envelope, decode, with_data
+from shared.messaging.envelope import LARGEST, Envelope, Event, decode, with_data
 from shared.messaging.handling import Handling
 from shared.messaging.tables import Parked
 from shared.runtime import clock
@@ -416,7 +416,7 @@ def test_what_is_no_event_can_only_be_discarded(
     handling: Handling, post: Post, get: Callable[[str], Any]
 ) -> None:
     event = paid(uuid4(), 1)
-    broken = Envelope(
+    broken = Event(
         **{name: getattr(event, name) for name in event.__slots__ if name != "body"}, body=b"\x00"
     )
     handling.park_unreadable(broken, "no JSON", never_away)

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from shared.events import OrderPaid
-from shared.messaging.envelope import Envelope, decode, encode
+from shared.messaging.envelope import Envelope, decode, encode, fact_of
 from shared.messaging.handling import Handling
 from shared.messaging.store import BATCH, TRACED, Waiting, note_published
 from shared.messaging.tables import Outbox
@@ -61,8 +61,15 @@ def one(spans: list[Seen], name: str) -> Seen:
 
 def paid(traceparent: str | None, amount_fen: int = 1) -> Envelope:
     body = encode(
-        OrderPaid,
-        {"order_id": uuid4(), "order_ref": "ORD-1", "amount_fen": amount_fen, "method": "prepaid"},
+        fact_of(
+            OrderPaid,
+            {
+                "order_id": uuid4(),
+                "order_ref": "ORD-1",
+                "amount_fen": amount_fen,
+                "method": "prepaid",
+            },
+        ),
         event_id=new_id(),
         sequence=1,
         time=clock.now(),

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from shared.events import OrderPaid
 from shared.messaging import parked
-from shared.messaging.envelope import decode, encode
+from shared.messaging.envelope import decode, encode, fact_of
 from shared.runtime import clock, metrics
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
@@ -27,8 +27,10 @@ THINGS = "/api/things/v1/things"
 
 def park(database: Database, state: str) -> None:
     body = encode(
-        OrderPaid,
-        {"order_id": new_id(), "order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"},
+        fact_of(
+            OrderPaid,
+            {"order_id": new_id(), "order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"},
+        ),
         event_id=new_id(),
         sequence=1,
         time=clock.now(),

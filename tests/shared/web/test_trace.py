@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from flask.testing import FlaskClient
+from msgspec.structs import fields
 
-from shared.events import Event, OrderCompleted, OrderPaid, ShipmentPacked
+from shared.events import Fact, OrderCompleted, OrderPaid, ShipmentPacked
 from shared.messaging import inbox, parked
 from shared.messaging.envelope import Envelope
 from shared.messaging.tables import Outbox
@@ -20,10 +21,15 @@ Headers = Callable[..., dict[str, str]]
 V1 = "/api/things/v1/trace"
 
 
-def an_event(contract: type[Event], sequence: int = 1, **subject: UUID) -> Envelope:
+def an_event(contract: type[Fact], sequence: int = 1, **subject: UUID) -> Envelope:
     facts = {
-        name: {"order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}.get(name, new_id())
-        for name, field in contract().fields.items()
+        field.name: {
+            "order_ref": "ORD-1",
+            "amount_fen": 1,
+            "total_fen": 1,
+            "method": "prepaid",
+        }.get(field.name, new_id())
+        for field in fields(contract)
         if field.required
     } | subject
     return probe.event_of(contract, sequence, **facts)
