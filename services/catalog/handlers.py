@@ -21,8 +21,8 @@ from shared.events import (
     StationSaleRecorded,
 )
 from shared.messaging.envelope import Envelope
+from shared.messaging.rows import lock_rows
 from shared.messaging.service import Prepare, Subscriptions
-from shared.runtime.rows import lock_rows
 
 
 def on_site_opened(session: Session, event: Envelope) -> None:

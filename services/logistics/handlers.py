@@ -20,9 +20,9 @@ from shared.events import (
     ProductListed,
 )
 from shared.messaging.envelope import Envelope
+from shared.messaging.rows import lock_rows
 from shared.messaging.service import Prepare, Subscriptions
 from shared.runtime import devices
-from shared.runtime.rows import lock_rows
 
 
 def on_product_listed(session: Session, event: Envelope) -> None:

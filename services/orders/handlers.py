@@ -32,9 +32,9 @@ from shared.events import (
     StockReserved,
 )
 from shared.messaging.envelope import Envelope
+from shared.messaging.rows import lock_rows
 from shared.messaging.service import Prepare, Subscriptions
 from shared.runtime import devices
-from shared.runtime.rows import lock_rows
 from shared.runtime.tables import ApiKey
 
 # --- What may be ordered, and for how much --------------------------------------------------------

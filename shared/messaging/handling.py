@@ -9,7 +9,7 @@ be neither handled nor parked: to return would let it be acknowledged, and so lo
 import threading
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from shared.events import BY_TYPE
 from shared.messaging import inbox, parked
+from shared.messaging.batch import Batch, transaction
 from shared.messaging.envelope import (
     Envelope,
     Event,
@@ -32,8 +33,8 @@ from shared.messaging.service import Handler, Service
 from shared.messaging.tables import Inbox, Parked
 from shared.runtime import tracing
 from shared.runtime.database import Database, Trouble, trouble_of
+from shared.runtime.locks import advisory_lock
 from shared.runtime.logs import get
-from shared.runtime.rows import take_turns
 from shared.runtime.watchdog import Limit, unlimited
 
 log = get(__name__)
@@ -146,8 +147,9 @@ class Handling:
 
     def _apply(self, steps: Sequence[Step]) -> None:
         counts: Counter[str] = Counter()
-        with self.database.sessions.begin() as session:
-            take_turns(session, "consumer")
+        with transaction(self.database, self.service.batch) as batch:
+            session = batch.session
+            advisory_lock(session, "consumer")
             new = inbox.take(session, (step.event for step in steps))
             fresh = []
             for step in steps:
@@ -157,13 +159,13 @@ class Handling:
                 else:
                     counts["repeated"] += 1
             firsts = parked.firsts_of(session, {step.event.subject for step in fresh})
-            self._run_prepare(session, (s for s in fresh if s.event.subject not in firsts))
+            self._load(batch, [step for step in fresh if step.event.subject not in firsts])
             for step in fresh:
-                counts[self._apply_step(session, step, firsts)] += 1
+                counts[self._apply_step(batch, step, firsts)] += 1
         self.outcomes(counts)
 
-    def _apply_step(self, session: Session, step: Step, firsts: dict[str, UUID]) -> str:
-        event = step.event
+    def _apply_step(self, batch: Batch, step: Step, firsts: dict[str, UUID]) -> str:
+        session, event = batch.session, step.event
         first = firsts.get(event.subject)
         if first is not None and first != event.event_id:
             firsts[event.subject] = parked.wait(session, event, first)
@@ -174,7 +176,7 @@ class Handling:
             log.warning("event parked", event_type=event.type, reason=step.problem)
             return "parked"
         if step.handler is not None:
-            self._handle(session, event, step.handler)
+            self._handle(batch, event, step.handler)
         if first is not None:  # it was a suspect
             following = parked.leave(session, event)
             del firsts[event.subject]
@@ -182,20 +184,25 @@ class Handling:
                 firsts[event.subject] = following
         return "ignored" if step.handler is None else "handled"
 
-    def _handle(self, session: Session, event: Event[Any], handler: Handler) -> None:
+    def _handle(self, batch: Batch, event: Event[Any], handler: Handler) -> None:
         cause = tracing.Cause(event.correlation_id, str(event.event_id), event.traceparent)
         facts = {"messaging.message.id": str(event.event_id), "farmgate.subject": event.subject}
         name = f"handle {event.type}"
         with tracing.caused_by(cause), tracing.span(self.service.name, name, "consumer", facts):
-            handler(session, event)
+            handler(batch.session if self.service.load is None else batch, event)
 
-    def _run_prepare(self, session: Session, steps: Iterable[Step]) -> None:
+    def _load(self, batch: Batch, steps: Sequence[Step]) -> None:
+        """Load what the handlers will need, in a few statements for all events."""
+        events = [step.event for step in steps if step.handler is not None]
+        if self.service.load is not None:
+            self.service.load(batch, events)
+            return
         by_type: defaultdict[str, list[Event[Any]]] = defaultdict(list)
-        for step in steps:
-            if step.handler is not None and step.event.type in self._prepare:
-                by_type[step.event.type].append(step.event)
-        for type_, events in by_type.items():
-            self._prepare[type_](session, events)
+        for event in events:
+            if event.type in self._prepare:
+                by_type[event.type].append(event)
+        for type_, of_type in by_type.items():
+            self._prepare[type_](batch.session, of_type)
 
     def _settle_one(self, step: Step, while_away: WhileAway) -> None:
         error = self._attempt(lambda: self._apply([step]), while_away)
@@ -211,7 +218,7 @@ class Handling:
 
         def park() -> None:
             with self.database.sessions.begin() as session:
-                take_turns(session, "consumer")
+                advisory_lock(session, "consumer")
                 new = inbox.take(session, [event])
                 if new:
                     parked.park(session, event, reason, error, state)
@@ -226,7 +233,7 @@ class Handling:
         def admit() -> None:
             nonlocal admitted
             with self.database.sessions.begin() as session:
-                take_turns(session, "consumer")
+                advisory_lock(session, "consumer")
                 admitted = self._start(session, event)
 
         self._insist(admit, while_away)
@@ -289,7 +296,7 @@ class Handling:
                 if not parked.any_due(session):
                     return False
             with self.database.sessions.begin() as session:
-                take_turns(session, "consumer")
+                advisory_lock(session, "consumer")
                 row = parked.next_due(session)
                 if row is None:
                     return False
@@ -324,7 +331,7 @@ class Handling:
         Once per process, when it first has the timers: the version before it has stopped then.
         """
         with self.database.sessions.begin() as session:
-            take_turns(session, "consumer")
+            advisory_lock(session, "consumer")
             count = parked.try_again(session, NOT_UNDERSTOOD, self.types)
         self._upgraded = True
         if count:
@@ -332,13 +339,14 @@ class Handling:
 
     def _apply_parked(self, step: Step) -> None:
         event = step.event
-        with self.database.sessions.begin() as session:
-            take_turns(session, "consumer")
+        with transaction(self.database, self.service.batch) as batch:
+            session = batch.session
+            advisory_lock(session, "consumer")
             if session.get(Parked, event.event_id) is None:
                 return  # its message came back meanwhile and was settled
             inbox.take(session, [event])
-            self._run_prepare(session, [step])
-            counts = Counter([self._apply_step(session, step, {event.subject: event.event_id})])
+            self._load(batch, [step])
+            counts = Counter([self._apply_step(batch, step, {event.subject: event.event_id})])
         log.info("parked event handled", event_type=event.type, subject=event.subject)
         self.outcomes(counts)
 

@@ -34,8 +34,8 @@ from shared.messaging.tables import Inbox, Parked, ParkedAction
 from shared.runtime.clock import now
 from shared.runtime.errors import Conflict, NotFound, Unprocessable
 from shared.runtime.ids import new_id
+from shared.runtime.locks import advisory_lock
 from shared.runtime.logs import get
-from shared.runtime.rows import take_turns
 
 log = get(__name__)
 
@@ -169,7 +169,7 @@ def replay_all(
 
     `reason` and `type` restrict it to those that failed alike. What waits behind follows.
     """
-    take_turns(session, "consumer")
+    advisory_lock(session, "consumer")
     firsts = select(func.min(Parked.arrival)).group_by(Parked.subject)
     rows = session.scalars(
         matching(reason=reason, type=type)
@@ -242,7 +242,7 @@ def discard(session: Session, event_id: UUID, actor: str, why: str) -> Parked:
 
 
 def _take(session: Session, event_id: UUID) -> Parked:
-    take_turns(session, "consumer")
+    advisory_lock(session, "consumer")
     row = session.get(Parked, event_id, with_for_update=True)
     if row is None:
         raise _not_found(event_id)

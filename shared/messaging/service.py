@@ -7,17 +7,19 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from shared.events import Fact
+from shared.messaging.batch import Batch
 from shared.messaging.envelope import Event
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 from shared.runtime.late import Late
 
-#: A plain function of one event. It touches nothing but its session, and neither commits nor
-#: rolls back: its neighbours of the batch share the transaction.
-Handler = Callable[[Session, Event[Any]], None]
+#: A plain function of a batch and one event. It touches nothing but the batch, and neither commits
+#: nor rolls back: its neighbours share the transaction.
+Handler = Callable[[Any, Event[Any]], None]
 Subscriptions = Mapping[type[Fact], Handler]
-#: Locks and loads in a few statements what the handlers of one type's events will ask for.
-#: Only for speed: a handler works without it.
+#: Loads and locks in a few statements what the handlers will ask for, given all events of a batch
+#: that will be handled. Only for speed: a handler works without it.
+Load = Callable[[Any, Sequence[Event[Any]]], None]
 Prepare = Mapping[type[Fact], Callable[[Session, Sequence[Event[Any]]], None]]
 
 
@@ -40,6 +42,9 @@ class Service:
 
     name: str
     subscriptions: Subscriptions
+    #: What its transactions work on; handlers and `load` get one.
+    batch: type[Batch] = Batch
+    load: Load | None = None
     prepare: Prepare = field(default_factory=dict)
     timers: Sequence[Timer] = ()
     #: The ways in which its rows can be late, for `farmgate doctor`.

@@ -16,7 +16,6 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from shared.runtime.callers import Caller, InvalidToken
-from shared.runtime.rows import locked, remember
 from shared.runtime.tables import ApiKey
 
 #: What a key looks like: `fgk_`, its id, and 32 random bytes in base64url.
@@ -54,10 +53,10 @@ def note_key(
 
     `claims` are shown to routes as `Caller.claims`. Without scopes the key is revoked.
     """
-    key: ApiKey | None = locked(session, ApiKey.id, key_id)
+    key = session.get(ApiKey, key_id, with_for_update=True)
     if key is None:
         key = ApiKey(id=key_id)
-        remember(session, ApiKey.id, key)
+        session.add(key)
     elif sequence <= key.sequence:
         return
     key.subject, key.digest, key.scopes = subject, digest, list(scopes)

@@ -5,14 +5,16 @@ No transaction is open while a request is read: on SQLite it would keep all othe
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from flask import Response, g, make_response, request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from shared.messaging.batch import Batch
+from shared.messaging.batch import transaction as begin
 from shared.runtime import errors
 from shared.runtime.database import Trouble, trouble_of
 from shared.runtime.sealing import seal, unseal
@@ -22,6 +24,7 @@ from shared.web.problems import answer_of, status_of
 from shared.web.requests import IDEMPOTENT, ValidationFailed
 from shared.web.state import database, state
 
+B = TypeVar("B", bound=Batch)
 View = TypeVar("View", bound=Callable[..., Any])
 
 REPLAYED = "Idempotency-Replayed"
@@ -54,6 +57,7 @@ class _Work:
     def __init__(self, asked: idempotency.Request, until: ExitStack) -> None:
         self.asked = asked
         self.session: Session | None = None
+        self.batch: Batch | None = None
         self._until = until
 
     def begin(self) -> Session:
@@ -72,27 +76,53 @@ class _Work:
         return self.session
 
 
-@contextmanager
-def transaction() -> Iterator[Session]:
+@overload
+def transaction() -> AbstractContextManager[Session]: ...
+
+
+@overload
+def transaction(kind: type[B]) -> AbstractContextManager[B]: ...
+
+
+def transaction(kind: type[B] | None = None) -> AbstractContextManager[Any]:
     """Open a transaction that commits at the end; under `@idempotent`, join the request's one.
 
-    Read and check the request before: what it brought must not be parsed in here. An error rolls
-    the transaction back, and with it all that the request has done.
+    Yields a batch of `kind`. Read and check the request before: what it brought must not be parsed
+    in here. An error rolls the transaction back, and with it all that the request has done.
     """
     work: _Work | None = g.get("work")
-    if work is None:
-        here = database()
-        with here.limit("request", g.get("seconds")), here.sessions.begin() as session:
-            yield session
-        return
-    joined = work.begin()
+    if kind is None:
+        return _session_of(work)
+    return _own(kind) if work is None else _joined(work, kind)
+
+
+@contextmanager
+def _session_of(work: "_Work | None") -> Iterator[Session]:
+    """For services that do not pass a batch yet."""
+    with _own(Batch) if work is None else _joined(work, Batch) as batch:
+        yield batch.session
+
+
+@contextmanager
+def _own(kind: type[B]) -> Iterator[B]:
+    here = database()
+    with here.limit("request", g.get("seconds")), begin(here, kind) as batch:
+        yield batch
+
+
+@contextmanager
+def _joined(work: "_Work", kind: type[B]) -> Iterator[B]:
+    session = work.begin()
+    if work.batch is None:
+        work.batch = kind(session)
+    assert isinstance(work.batch, kind), "all of a request works on one batch"
     try:
-        yield joined
+        yield work.batch
     except BaseException:
         # Also if the view catches the error and answers something: then nothing of it is left,
         # neither rows nor the events that would have told of them.
-        joined.rollback()
-        joined.info.clear()
+        session.rollback()
+        work.batch = None
         raise
 
 
@@ -167,7 +197,10 @@ def _answer(asked: idempotency.Request, view: Callable[[], Response]) -> Respons
             session = work.begin()  # also for a view that had nothing to do
             if answer.status_code < 500:
                 _keep(session, asked, answer)
+                recorded = work.batch is not None and work.batch.write()
                 session.commit()
+                if recorded:
+                    database().recorded.set()
             return answer
         except _AnsweredBefore as before:
             return _again(asked, before.stored)

@@ -19,10 +19,10 @@ from shared import web
 from shared.events import BY_TYPE, Fact
 from shared.messaging import outbox, topology, worker
 from shared.messaging.envelope import Envelope
+from shared.messaging.rows import locked, remember
 from shared.messaging.service import Service
 from shared.runtime.config import Settings
 from shared.runtime.ids import new_id
-from shared.runtime.rows import locked, remember
 from shared.runtime.tables import NAMING
 from shared.web import Blueprint, public, transaction
 from tests.support import probe

@@ -17,9 +17,9 @@ from services.catalog.models import Allotment, Device, Lot
 from services.catalog.rules import AllotmentStatus, allotment_step
 from services.catalog.use_cases.devices import locked_device
 from services.catalog.use_cases.ledger import lock_lots, locked_lot
+from shared.messaging.rows import lock_rows
 from shared.runtime import clock
 from shared.runtime.errors import NotFound
-from shared.runtime.rows import lock_rows
 
 #: (device, epoch, lot): there is one allotment for each.
 Name = tuple[UUID, int, UUID]

@@ -17,11 +17,12 @@ from services.catalog.rules import DeviceStatus, new_code, plain_code
 from services.catalog.use_cases.locations import open_location_of
 from shared.events import DeviceKeyGiven
 from shared.messaging.outbox import record
+from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.api_keys import digest_of
 from shared.runtime.devices import note_device_key
 from shared.runtime.errors import Conflict, NotFound
-from shared.runtime.rows import locked, take_turns
+from shared.runtime.locks import advisory_lock
 
 #: How long a code can be used.
 CODE_LIVES = timedelta(hours=24)
@@ -51,7 +52,7 @@ def register_device(session: Session, site_id: UUID, name: str, actor: str) -> I
         UnknownLocation, LocationClosed: it cannot stand there.
     """
     site = open_location_of(session, site_id)
-    take_turns(session, "devices")
+    advisory_lock(session, "devices")
     number = session.scalar(select(func.count()).where(Device.site_id == site_id)) or 0
     device = Device(code=_free_code(session, site.code, number + 1), name=name, site_id=site_id)
     session.add(device)

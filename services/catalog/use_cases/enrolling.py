@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Device, DeviceEpoch, Enrolment
 from services.catalog.rules import DeviceStatus, plain_code
 from services.catalog.use_cases.devices import epoch_of, give_key, locked_device
+from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.api_keys import digest_of
 from shared.runtime.devices import PRESENT_SCOPES, REPLACED_SCOPES
 from shared.runtime.errors import Conflict, NotFound
 from shared.runtime.ids import new_id
-from shared.runtime.rows import locked
 
 
 class UnknownEnrolmentCode(NotFound):

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Enterprise, Membership
 from shared.events import EnterpriseContactGiven
 from shared.messaging.outbox import record
+from shared.messaging.rows import locked
 from shared.runtime.errors import Conflict, NotFound, Unprocessable
 from shared.runtime.ids import new_id
-from shared.runtime.rows import locked, take_turns
+from shared.runtime.locks import advisory_lock
 
 #: Roles under which an enterprise can have harvested a lot.
 PRODUCING = frozenset({"producer", "cooperative", "company"})
@@ -51,7 +52,7 @@ def register_enterprise(
     Raises:
         EnterpriseCodeTaken: the code is taken by another.
     """
-    take_turns(session, "enterprises")
+    advisory_lock(session, "enterprises")
     facts = {
         "names": dict(names),
         "roles": sorted(set(roles)),

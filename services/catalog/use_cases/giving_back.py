@@ -26,8 +26,8 @@ from services.catalog.use_cases.locations import open_location_of
 from services.catalog.use_cases.stock import bring
 from shared.events import AllotmentReturned
 from shared.messaging.outbox import record
+from shared.messaging.rows import lock_rows
 from shared.runtime import clock
-from shared.runtime.rows import lock_rows
 
 #: Sold out allotments that are closed in one transaction.
 CLOSED_AT_ONCE = 200

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session, selectinload
 from services.catalog.models import Lot, StockLevel, StockMovement
 from services.catalog.rules import Account, Bucket, Reason
 from services.catalog.use_cases.appending import append
+from shared.messaging.rows import lock_rows, locked
 from shared.runtime import clock, tracing
 from shared.runtime.errors import Conflict, NotFound
 from shared.runtime.ids import new_id
-from shared.runtime.rows import lock_rows, locked
 
 #: Made once: it is passed for each line of each order.
 _WITH_LEVELS = selectinload(Lot.levels)

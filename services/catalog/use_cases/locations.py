@@ -7,8 +7,8 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Location
+from shared.messaging.rows import locked, remember
 from shared.runtime.errors import Conflict, Unprocessable
-from shared.runtime.rows import locked, remember
 
 
 class UnknownLocation(Unprocessable):

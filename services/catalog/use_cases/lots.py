@@ -26,7 +26,7 @@ from shared.events import LotHeld, LotRecalled, LotReleased
 from shared.messaging.outbox import record
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
-from shared.runtime.rows import take_turns
+from shared.runtime.locks import advisory_lock
 
 
 class LotCodeTaken(Conflict):
@@ -61,7 +61,7 @@ def record_lot(
         ImpossibleDates: the dates contradict each other or the calendar.
         NoBestBefore: the product is perishable and no date follows from anything.
     """
-    take_turns(session, "lots")
+    advisory_lock(session, "lots")
     keeping = session.execute(
         select(Product.shelf_life_days, Product.perishable)
         .join(Variant, Variant.product_id == Product.id)

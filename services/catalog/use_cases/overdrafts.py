@@ -19,9 +19,9 @@ from services.catalog.use_cases.ledger import OutOfStock, lock_lots, move
 from services.catalog.use_cases.shelves import centres
 from shared.events import OverdraftSettled
 from shared.messaging.outbox import record
+from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, NotFound
-from shared.runtime.rows import locked
 
 
 class OverdraftNotFound(NotFound):

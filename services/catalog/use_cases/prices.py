@@ -13,9 +13,9 @@ from services.catalog.models import Price, Variant
 from services.catalog.rules import check_span
 from shared.events import PriceChanged
 from shared.messaging.outbox import record
+from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.errors import NotFound
-from shared.runtime.rows import locked
 from shared.runtime.validity import in_force
 
 

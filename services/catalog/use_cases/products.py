@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Product, Variant
 from shared.events import ProductListed, ProductWithdrawn
 from shared.messaging.outbox import record
+from shared.messaging.rows import locked
 from shared.runtime.errors import Conflict, NotFound
-from shared.runtime.rows import locked, take_turns
+from shared.runtime.locks import advisory_lock
 
 #: What describes a product, and what describes a variant beside its SKU.
 PRODUCT_FACTS = ("names", "category", "perishable", "shelf_life_days", "storage")
@@ -39,7 +40,7 @@ def list_product(
         ProductCodeTaken: the code is taken by a product that differs.
         SkuTaken: a SKU is taken by another product.
     """
-    take_turns(session, "products")
+    advisory_lock(session, "products")
     known = session.scalars(select(Product).where(Product.code == code)).one_or_none()
     if known is not None:
         if not _is_same(known, facts, variants):

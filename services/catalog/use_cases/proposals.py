@@ -21,8 +21,8 @@ from services.catalog.rules import (
 from services.catalog.use_cases.allotments import lock_allotments, tell
 from services.catalog.use_cases.demand import rates
 from services.catalog.use_cases.devices import locked_device
+from shared.messaging.rows import lock_rows
 from shared.runtime import clock
-from shared.runtime.rows import lock_rows
 
 _RUNNING = [status.value for status in RUNNING]
 

@@ -31,9 +31,9 @@ from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot, m
 from services.catalog.use_cases.shelves import forget_shelf
 from shared.events import StockReleased
 from shared.messaging.outbox import record
+from shared.messaging.rows import lock_rows, locked
 from shared.runtime import clock
 from shared.runtime.errors import Conflict
-from shared.runtime.rows import lock_rows, locked
 
 #: Who moves stock when events do.
 ORDERS, LOGISTICS = "orders", "logistics"

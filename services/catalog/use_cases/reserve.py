@@ -27,8 +27,8 @@ from services.catalog.use_cases.reservations import (
 from services.catalog.use_cases.shelves import shelf, stock_shelves
 from shared.events import StockRefused, StockReserved
 from shared.messaging.outbox import record
+from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime import clock
-from shared.runtime.rows import lock_rows, locked, remember
 
 
 def lock_for_placement(

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Location, Lot, StockLevel, Variant
 from services.catalog.rules import LotStatus, keeps, picking_key
 from services.catalog.use_cases.ledger import lock_lots
+from shared.messaging.rows import locked
 from shared.runtime import clock
-from shared.runtime.rows import locked
 
 Shelf = list[StockLevel]
 

@@ -33,8 +33,8 @@ from services.catalog.use_cases.demand import rates
 from services.catalog.use_cases.devices import epoch_of
 from services.catalog.use_cases.granting import give
 from services.catalog.use_cases.shelves import shelf, stock_shelves
+from shared.messaging.rows import lock_rows, locked
 from shared.runtime import clock
-from shared.runtime.rows import lock_rows, locked
 
 #: Who grants.
 ACTOR = "standing-rule"

@@ -10,7 +10,7 @@ from services.catalog.use_cases.locations import open_location_of
 from services.catalog.use_cases.prices import VariantNotFound
 from shared.runtime import clock
 from shared.runtime.errors import Unprocessable
-from shared.runtime.rows import take_turns
+from shared.runtime.locks import advisory_lock
 
 
 class LessThanAPack(Unprocessable):
@@ -33,7 +33,7 @@ def set_rule(
         raise VariantNotFound(f"There is no variant {variant_id}.")
     if keep < variant.pack_quantity:
         raise LessThanAPack(f"Keep at least one pack, which holds {variant.pack_quantity}.")
-    take_turns(session, "standing rules")
+    advisory_lock(session, "standing rules")
     rule = session.get(StandingRule, (site_id, variant_id))
     if rule is None:
         rule = StandingRule(site_id=site_id, variant_id=variant_id)
@@ -45,7 +45,7 @@ def set_rule(
 
 def drop_rule(session: Session, site_id: UUID, variant_id: UUID) -> None:
     """Keep nothing of a variant at a site by rule; what is there stays. Repeating it is fine."""
-    take_turns(session, "standing rules")
+    advisory_lock(session, "standing rules")
     rule = session.get(StandingRule, (site_id, variant_id))
     if rule is not None:
         session.delete(rule)

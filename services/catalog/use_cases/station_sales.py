@@ -43,9 +43,9 @@ from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot, m
 from services.catalog.use_cases.shelves import forget_shelf
 from shared.events import AllotmentOverdrawn, OverdraftSettled
 from shared.messaging.outbox import record
+from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime import clock
 from shared.runtime.errors import Conflict
-from shared.runtime.rows import lock_rows, locked, remember
 
 #: Who moves stock when a station's sale does.
 STATIONS = "stations"

@@ -16,7 +16,7 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.allotments import become, lock_allotments, locked_allotment, tell
 from services.catalog.use_cases.devices import locked_device
-from shared.runtime.rows import lock_rows
+from shared.messaging.rows import lock_rows
 
 
 def suspend(session: Session, allotment_id: UUID, reason: str, actor: str) -> Allotment:

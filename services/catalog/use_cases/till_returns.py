@@ -14,10 +14,10 @@ from services.catalog.use_cases.allotments import lock_for_allotments
 from services.catalog.use_cases.devices import locked_device
 from services.catalog.use_cases.giving_back import give_back
 from services.catalog.use_cases.ledger import locked_lot
+from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime import clock
 from shared.runtime import devices as keys
 from shared.runtime.logs import get
-from shared.runtime.rows import lock_rows, locked, remember
 
 log = get(__name__)
 

@@ -7,8 +7,8 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from services.logistics.models import DeliveryAddress, Shipment
+from shared.messaging.rows import locked, remember
 from shared.runtime import clock
-from shared.runtime.rows import locked, remember
 
 #: Addresses erased in one transaction.
 ERASED_AT_ONCE = 500

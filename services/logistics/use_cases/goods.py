@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.logistics.models import Variant
-from shared.runtime.rows import locked, remember
+from shared.messaging.rows import locked, remember
 
 
 def note_storage(

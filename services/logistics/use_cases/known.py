@@ -1,7 +1,7 @@
 """Rows that a transaction reads often and does not change: sites and copies of variants.
 
-Like `shared.runtime.rows`, but without a lock: whoever plans shipments must not make those wait who
-report arrivals at the same sites.
+Like `shared.messaging.rows`, but without a lock: whoever plans shipments must not make those wait
+who report arrivals at the same sites.
 """
 
 from collections.abc import Iterable

@@ -20,10 +20,10 @@ from services.logistics.use_cases.stopped import recalled
 from services.logistics.use_cases.ways import way_to
 from shared.events import ShipmentCancelled, ShipmentPlanned
 from shared.messaging.outbox import record
+from shared.messaging.rows import locked, remember
 from shared.runtime import clock
 from shared.runtime.errors import Unprocessable
 from shared.runtime.ids import new_id, new_reference
-from shared.runtime.rows import locked, remember
 
 
 class UnknownVariant(Unprocessable):

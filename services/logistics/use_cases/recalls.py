@@ -17,7 +17,7 @@ from services.logistics.use_cases.stopped import note_status
 from services.logistics.use_cases.travelling import advance, call_back, go_on
 from shared.events import ShipmentRecalled
 from shared.messaging.outbox import record
-from shared.runtime.rows import lock_rows, locked
+from shared.messaging.rows import lock_rows, locked
 
 #: Where a shipment is, in the words of `ShipmentRecalled`. One that is in none of these states
 #: comes back already, or never left.

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from services.logistics.models import Shipment, ShipmentLine, StoppedLot
 from services.logistics.rules import LOT_RECALLED, LotStatus, ShipmentState
+from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime.errors import Conflict
-from shared.runtime.rows import lock_rows, locked, remember
 
 
 class LotStopped(Conflict):

@@ -17,10 +17,11 @@ from services.logistics.use_cases.hand_over import collect
 from services.logistics.use_cases.recalls import warn
 from services.logistics.use_cases.stopped import Stopped, stopped_lots
 from shared.events import HandOverRefused
-from shared.messaging.outbox import Versioned, record
+from shared.messaging.batch import Versioned
+from shared.messaging.outbox import record
+from shared.messaging.rows import locked, remember
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, FarmgateError, NotFound, Unprocessable, slug_of
-from shared.runtime.rows import locked, remember
 
 #: Parcels told to a till at once; a site has room for some dozens.
 MOST_PARCELS = 500

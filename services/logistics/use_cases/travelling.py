@@ -22,10 +22,10 @@ from shared.events import (
     ShipmentReturned,
 )
 from shared.messaging.outbox import record
+from shared.messaging.rows import lock_rows, locked
 from shared.runtime import clock
 from shared.runtime.errors import NotFound
 from shared.runtime.ids import new_id
-from shared.runtime.rows import lock_rows, locked
 
 
 class ShipmentNotFound(NotFound):

@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from services.logistics import rules
 from services.logistics.models import Route, Site
 from services.logistics.rules import Leg, Way
-from shared.runtime.rows import take_turns
+from shared.runtime.locks import advisory_lock
 
 
 def take_turn(session: Session) -> None:
     """Wait until nobody else changes the network; two at once could each miss the other's."""
-    take_turns(session, "network")
+    advisory_lock(session, "network")
 
 
 def way_to(site: Site, *, cold: bool) -> Way | None:

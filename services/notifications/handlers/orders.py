@@ -9,7 +9,7 @@ from services.notifications import use_cases
 from services.notifications.handlers.telling import order_of, tell_buyer, tell_producers
 from services.notifications.models import OrderCopy
 from shared.messaging.envelope import Envelope
-from shared.runtime.rows import lock_rows, locked
+from shared.messaging.rows import lock_rows, locked
 
 #: Why an order was rejected that never asked for its stock: it had waited for approval.
 DECLINED = ("not_approved", "withdrawn")

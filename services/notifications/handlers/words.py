@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from services.notifications import use_cases
 from services.notifications.models import Contact, SiteCopy, VariantCopy
 from shared.messaging.envelope import Envelope
-from shared.runtime.rows import lock_rows
+from shared.messaging.rows import lock_rows
 
 
 def on_contact_given(session: Session, event: Envelope) -> None:

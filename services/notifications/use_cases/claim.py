@@ -20,8 +20,8 @@ from services.notifications.rules import (
 from services.notifications.use_cases.outgoing import Outgoing
 from services.notifications.use_cases.verified import verified_among
 from services.notifications.use_cases.writing import Copies, load_copies
+from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime import clock
-from shared.runtime.rows import lock_rows, locked, remember
 
 
 def claim_messages(

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from services.notifications.models import Contact, OrderCopy, PhoneTally
 from services.notifications.rules import language_of
+from shared.messaging.rows import locked, remember
 from shared.runtime import clock
-from shared.runtime.rows import locked, remember
 
 #: Contacts of an order that never ended are erased after this time all the same.
 LONGEST = timedelta(days=365)

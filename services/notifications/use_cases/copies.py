@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.notifications.models import OrderCopy, SiteCopy, VariantCopy
-from shared.runtime.rows import lock_rows, locked, remember
+from shared.messaging.rows import lock_rows, locked, remember
 
 
 def order_copy(session: Session, order_id: UUID) -> OrderCopy:

@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from services.notifications.models import Preference
 from services.notifications.rules import Wishes
-from shared.runtime.rows import locked, remember
+from shared.messaging.rows import locked, remember
 
 
 def wishes_of(preference: Preference | None) -> Wishes:

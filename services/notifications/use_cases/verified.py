@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from services.notifications.models import Contact, Message, VerifiedPhone
 from services.notifications.use_cases.contacts import order_key
+from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime import clock
-from shared.runtime.rows import lock_rows, locked, remember
 
 #: After this time without another code, a number may have another owner.
 LONGEST = timedelta(days=365)

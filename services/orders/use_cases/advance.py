@@ -25,10 +25,10 @@ from shared.events import (
     PaymentRefunded,
 )
 from shared.messaging.outbox import record
+from shared.messaging.rows import lock_rows, locked
 from shared.runtime import clock
 from shared.runtime.errors import NotFound
 from shared.runtime.ids import new_id
-from shared.runtime.rows import lock_rows, locked
 
 #: Columns that may change after placement. All are written whenever one is: updates of equal
 #: shape travel to the database as one statement for a whole batch of orders.

@@ -12,7 +12,7 @@ from services.orders.rules.limits import OPEN_ORDERS, OTHERS_ORDERS, Limits, Ope
 from services.orders.use_cases.advance import advance, touch
 from services.orders.use_cases.telling import record_placed
 from shared.runtime.errors import Conflict
-from shared.runtime.rows import take_turns
+from shared.runtime.locks import advisory_lock
 
 #: Why an order was rejected that had waited for approval: an operator's word, or the buyer's.
 NOT_APPROVED, WITHDRAWN = "not_approved", "withdrawn"
@@ -36,7 +36,7 @@ def take_turns_of(session: Session, phones: Iterable[str], buyer_id: str | None 
     Else two at the same moment could both pass the limit.
     """
     names = {f"holds/phone/{people.phone_digest(phone).hex()}" for phone in phones}
-    take_turns(session, *names, *([f"holds/{buyer_id}"] if buyer_id else []))
+    advisory_lock(session, *names, *([f"holds/{buyer_id}"] if buyer_id else []))
 
 
 def approval_needed(

@@ -12,8 +12,8 @@ from uuid import UUID, uuid5
 from sqlalchemy.orm import Session
 
 from services.orders.models import PriceCopy, ProductCopy, SiteCopy, VariantCopy
+from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime.clock import rfc3339
-from shared.runtime.rows import lock_rows, locked, remember
 
 
 def price_id(variant_id: UUID, channel: str, valid_from: datetime) -> UUID:

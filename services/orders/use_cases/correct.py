@@ -25,10 +25,10 @@ from services.orders.rules.till import (
 from services.orders.use_cases import cash, place
 from services.orders.use_cases.entries import CORRECTED, lock_in_turn
 from services.orders.use_cases.upload import Intake
+from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.devices import Device, entry_id
 from shared.runtime.errors import Conflict, Unprocessable
-from shared.runtime.rows import locked
 
 #: Why the buyer of an order may not be reached.
 _UNREACHED = {PHONE_UNCLEAR, CONTACT_UNCLEAR}

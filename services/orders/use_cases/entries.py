@@ -11,9 +11,10 @@ from services.orders.rules.till import SELLING, TAKING, UNREADABLE, EntryKind, E
 from services.orders.use_cases import cash
 from shared.events import StationSaleDisputed, StationSaleRecorded
 from shared.messaging.outbox import record
+from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, NotFound
-from shared.runtime.rows import locked, take_turns
+from shared.runtime.locks import advisory_lock
 
 
 class EntryNotFound(NotFound):
@@ -209,4 +210,4 @@ def lock_in_turn(session: Session, entry_id: UUID) -> TillEntry:
 
 def hold_journal(session: Session, device_id: UUID, epoch: int) -> None:
     """Wait until nobody else takes in entries of a device's epoch, and keep others waiting."""
-    take_turns(session, f"journal/{device_id}/{epoch}")
+    advisory_lock(session, f"journal/{device_id}/{epoch}")

@@ -10,10 +10,11 @@ from services.orders.rules import standing
 from services.orders.use_cases.advance import advance, touch
 from shared.events import PaymentFailed
 from shared.messaging.outbox import record
+from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.ids import new_id
-from shared.runtime.rows import locked, take_turns
+from shared.runtime.locks import advisory_lock
 
 
 class UnknownOrder(Unprocessable):
@@ -43,7 +44,7 @@ def book_payment(
         PaymentAlreadyBooked: the reference belongs to a payment with other content.
     """
     # The reference is not a row yet that could be locked when it comes twice at once.
-    take_turns(session, f"payment/{payment_ref}")
+    advisory_lock(session, f"payment/{payment_ref}")
     payment = session.scalars(
         select(Payment).where(Payment.payment_ref == payment_ref)
     ).one_or_none()

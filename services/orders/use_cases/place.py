@@ -13,10 +13,10 @@ from services.orders.models import Order, OrderLine, PriceCopy, SiteCopy, Varian
 from services.orders.rules import people, prices, standing
 from services.orders.rules.limits import OPEN_ORDERS, Limits
 from services.orders.use_cases import approve, telling
+from shared.messaging.rows import remember
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.ids import new_id, new_reference
-from shared.runtime.rows import remember
 
 
 class UnknownVariant(Unprocessable):

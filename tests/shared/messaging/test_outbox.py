@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from shared.events import StockReleased
 from shared.messaging import outbox
+from shared.messaging.rows import locked
 from shared.messaging.tables import Outbox
 from shared.runtime import tracing
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
-from shared.runtime.rows import locked
 from tests.support import probe
 from tests.support.probe import Effect
 

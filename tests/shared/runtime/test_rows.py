@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
-from shared.runtime.rows import lock_rows, locked, remember, take_turns
+from shared.runtime.locks import advisory_lock
 from tests.support import probe
 from tests.support.probe import Effect
 
@@ -158,11 +159,11 @@ def test_turns_are_taken_one_after_the_other(database: Database) -> None:
     def other(name: str) -> None:
         with database.sessions.begin() as session:
             asked.set()
-            take_turns(session, name)
+            advisory_lock(session, name)
             order.append(name)
 
     with database.sessions.begin() as session:
-        take_turns(session, "consumer")
+        advisory_lock(session, "consumer")
         thread = threading.Thread(target=other, args=("consumer",))
         thread.start()
         thread.join(0.2)

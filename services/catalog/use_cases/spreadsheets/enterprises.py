@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from services.catalog.models import Enterprise
 from services.catalog.use_cases.enterprises import say_contact
+from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime.ids import new_id
-from shared.runtime.rows import lock_rows, locked, remember, take_turns
+from shared.runtime.locks import advisory_lock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 _NAMES = {"name_zh": "zh", "name_bo": "bo", "name_en": "en"}
@@ -28,7 +29,7 @@ def import_enterprises(
         ImportRefused: a row is wrong; nothing was written.
     """
     outcome = sheet.outcome(dry_run)
-    take_turns(session, "enterprises")
+    advisory_lock(session, "enterprises")
     lock_rows(session, Enterprise.code, {row.cells["enterprise"] for row in sheet.rows})
     first_lines: dict[str, int] = {}
     for row in sheet.rows:

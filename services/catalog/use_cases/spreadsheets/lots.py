@@ -20,9 +20,10 @@ from services.catalog.rules import (
 from services.catalog.use_cases.enterprises import PRODUCING
 from services.catalog.use_cases.ledger import lock_lots
 from services.catalog.use_cases.lots import inspect_lot, release_lot
+from shared.messaging.rows import remember
 from shared.runtime import clock
 from shared.runtime.ids import new_id
-from shared.runtime.rows import remember, take_turns
+from shared.runtime.locks import advisory_lock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 #: The way of a lot to the buyers; an import takes it as far along as the row says.
@@ -41,12 +42,12 @@ def import_lots(session: Session, sheet: Sheet, actor: str, dry_run: bool) -> Ou
     """
     rows = sheet.rows
     outcome = sheet.outcome(dry_run)
-    take_turns(session, "lots")
+    advisory_lock(session, "lots")
     lots = _lots(session, [row.cells["lot"] for row in rows])
     if lots and not dry_run:
         # Many lots are locked here, and by the consumer in another order: taking turns with it
         # costs less than a deadlock.
-        take_turns(session, "consumer")
+        advisory_lock(session, "consumer")
         lock_lots(session, [lot.id for lot in lots.values()])
     facts = _Facts(session, rows)
     seen: dict[str, int] = {}

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from services.catalog.models import Price, Variant
 from services.catalog.rules import ImpossibleDates, check_span
 from services.catalog.use_cases.prices import price_about, put_price, says
+from shared.messaging.rows import lock_rows, locked
 from shared.runtime import clock
-from shared.runtime.rows import lock_rows, locked
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 

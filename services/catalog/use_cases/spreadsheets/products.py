@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session, selectinload
 
 from services.catalog.models import Lot, Product, Variant
 from services.catalog.use_cases.products import PRODUCT_FACTS, VARIANT_FACTS, say_listed
+from shared.messaging.rows import lock_rows, locked
 from shared.runtime.ids import new_id
-from shared.runtime.rows import lock_rows, locked, take_turns
+from shared.runtime.locks import advisory_lock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 _NAMES = {"name_zh": "zh", "name_bo": "bo", "name_en": "en"}
@@ -24,7 +25,7 @@ def import_products(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
         ImportRefused: a row is wrong; nothing was written.
     """
     outcome = sheet.outcome(dry_run)
-    take_turns(session, "products")
+    advisory_lock(session, "products")
     groups: dict[str, list[Row]] = {}
     for row in sheet.rows:
         groups.setdefault(row.cells["product"], []).append(row)

@@ -25,7 +25,7 @@ from services.catalog.use_cases.spreadsheets.lots import ids_by_code
 from services.catalog.use_cases.stock import correct, take_in
 from shared.runtime import clock
 from shared.runtime.ids import made_at
-from shared.runtime.rows import take_turns
+from shared.runtime.locks import advisory_lock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 _Place = tuple[UUID, UUID]
@@ -46,7 +46,7 @@ def import_stock(session: Session, sheet: Sheet, actor: str, dry_run: bool) -> O
     rows, outcome = sheet.rows, sheet.outcome(dry_run)
     # Many lots are locked here, and by the consumer in another order: taking turns with it
     # costs less than a deadlock.
-    take_turns(session, "consumer")
+    advisory_lock(session, "consumer")
     lot_ids = ids_by_code(session, Lot.code, [row.cells["lot"] for row in rows])
     lock_lots(session, lot_ids.values())
     locations = {
