@@ -18,7 +18,6 @@ from shared.runtime.late import Late
 from shared.runtime.locations import keep_relative
 from shared.web import access, docs, operations, parked, problems, requests
 from shared.web.health import Health
-from shared.web.requests import SECURITY
 from shared.web.state import NAME, State, state
 
 log = logs.get(__name__)
@@ -64,14 +63,7 @@ def create_app(
     database = Database(settings.database_url, statement_seconds=STATEMENT_SECONDS)
     app = Flask(f"farmgate.{name}", static_folder=None)
     app.json = problems.Json(app)
-    app.config.update(
-        API_TITLE=title,
-        API_VERSION="1",
-        OPENAPI_VERSION="3.1.0",
-        API_SPEC_OPTIONS={"info": {"description": docs.GUIDE}},
-        MAX_CONTENT_LENGTH=settings.max_body_bytes,
-        PROPAGATE_EXCEPTIONS=False,
-    )
+    app.config.update(MAX_CONTENT_LENGTH=settings.max_body_bytes, PROPAGATE_EXCEPTIONS=False)
     health = Health(settings, database, late)
     app.extensions[NAME] = State(settings, database, Verifier(settings), health)
     app.before_request(_begin)
@@ -81,16 +73,10 @@ def create_app(
     app.teardown_request(_leave)
     keep_relative(app)
     problems.register(app)
-    api = problems.ProblemApi(app)
-    api.ma_plugin.converter.add_attribute_function(requests.storable2properties)
-    api.spec.components.security_scheme(
-        SECURITY, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-    )
-    for scheme, explained in (security_schemes or {}).items():
-        api.spec.components.security_scheme(scheme, dict(explained))
-    for blueprint in (*blueprints, parked.blueprint_of(name)):
-        api.register_blueprint(blueprint)
-    app.register_blueprint(docs.blueprint_of(api, f"/api/{name}", title))
+    described = [*blueprints, parked.blueprint_of(name)]
+    for blueprint in described:
+        app.register_blueprint(blueprint)
+    app.register_blueprint(docs.blueprint_of(name, title, described, security_schemes or {}))
     # Once for probes of this process, once for one address that serves all four services.
     app.register_blueprint(operations.blueprint())
     app.register_blueprint(operations.blueprint(), name=f"{name}-of", url_prefix=f"/api/{name}")

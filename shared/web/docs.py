@@ -1,13 +1,18 @@
 """The OpenAPI document and its page, from packaged files: nothing is fetched from outside."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import flask_smorest
 import flask_swagger_ui
-from flask import Blueprint, Response, json, render_template, send_from_directory, url_for
-from flask_smorest import Api
+from flask import Blueprint, Flask, Response, json, render_template, send_from_directory, url_for
+from flask_smorest.utils import prepare_response
 
+from shared.web import problems
 from shared.web.access import public
+from shared.web.requests import SECURITY, storable2properties
 
 _DIST = Path(flask_swagger_ui.__file__).parent / "dist"
 #: Seconds a browser may keep the page's files.
@@ -41,15 +46,28 @@ _POLICY = (
 )
 
 
-def blueprint_of(api: Api, prefix: str, title: str) -> Blueprint:
-    """Return the routes `openapi.json` and `docs` under `prefix`."""
+def blueprint_of(
+    name: str,
+    title: str,
+    blueprints: Sequence[flask_smorest.Blueprint],
+    security_schemes: Mapping[str, Any],
+) -> Blueprint:
+    """Return the routes `openapi.json` and `docs` of the service `name`.
+
+    The document describes `blueprints`. The first request for it makes it: that takes longer
+    than to make the rest of the application, and most processes are never asked.
+    """
     docs = Blueprint(
-        "docs", __name__, url_prefix=prefix, template_folder="templates", static_folder=None
+        "docs",
+        __name__,
+        url_prefix=f"/api/{name}",
+        template_folder="templates",
+        static_folder=None,
     )
 
     @cache
     def written() -> str:
-        return json.dumps(api.spec.to_dict(), indent=1)
+        return json.dumps(_described(title, blueprints, security_schemes), indent=1)
 
     @docs.get("/openapi.json")
     @public
@@ -71,3 +89,47 @@ def blueprint_of(api: Api, prefix: str, title: str) -> Blueprint:
         return send_from_directory(folder, name, max_age=KEPT)
 
     return docs
+
+
+class _Api(flask_smorest.Api):
+    """flask-smorest's Api with problems instead of its own error body."""
+
+    ERROR_SCHEMA = problems.ProblemSchema
+    #: Each route names the problems it may answer with; "default" would allow any.
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_responses(self) -> None:
+        # smorest would document problems as application/json. A private method: a test pins it.
+        for status, meaning in problems.MEANING.items():
+            response = {"description": meaning, "schema": self.ERROR_SCHEMA}
+            if status in problems.HEADERS:
+                name, description = problems.HEADERS[status]
+                header = {"description": description, "required": True}
+                response["headers"] = {name: header | {"schema": {"type": "string"}}}
+            prepare_response(response, self.spec, problems.CONTENT_TYPE)
+            self.spec.components.response(status.name, response, lazy=True)
+
+
+def _described(
+    title: str,
+    blueprints: Sequence[flask_smorest.Blueprint],
+    security_schemes: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the document of these routes."""
+    # An application that serves nobody: the one that serves takes no more blueprints by now.
+    app = Flask(__name__, static_folder=None)
+    app.config.update(
+        API_TITLE=title,
+        API_VERSION="1",
+        OPENAPI_VERSION="3.1.0",
+        API_SPEC_OPTIONS={"info": {"description": GUIDE}},
+    )
+    api = _Api(app)
+    api.ma_plugin.converter.add_attribute_function(storable2properties)
+    bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    for scheme, explained in ({SECURITY: bearer} | dict(security_schemes)).items():
+        api.spec.components.security_scheme(scheme, dict(explained))
+    for blueprint in blueprints:
+        api.register_blueprint(blueprint)
+    described: dict[str, Any] = api.spec.to_dict()
+    return described

@@ -10,8 +10,6 @@ from typing import Any
 import flask
 from flask import Response, g, request
 from flask.json.provider import DefaultJSONProvider
-from flask_smorest import Api
-from flask_smorest.utils import prepare_response
 from marshmallow import INCLUDE, fields
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
@@ -140,39 +138,6 @@ def answer_of(error: errors.FarmgateError) -> Response:
     return response
 
 
-class ProblemApi(Api):
-    """flask-smorest's Api with problems instead of its own error body."""
-
-    ERROR_SCHEMA = ProblemSchema
-    #: Each route names the problems it may answer with; "default" would allow any.
-    DEFAULT_ERROR_RESPONSE_NAME = None
-
-    def handle_http_exception(self, error: HTTPException) -> Response:
-        """Turn what Flask and its router raise into a problem."""
-        if error.response is not None:  # a redirection, or an answer made by hand
-            return flask.make_response(error.response)
-        status = error.code or 500
-        if status == 500:
-            return _internal(error)
-        response = problem(status, slug_of(type(error).__name__), error.description or error.name)
-        # Allow of a 405, Retry-After of a 429.
-        for name, value in error.get_headers(request.environ):
-            if name.lower() not in ("content-type", "content-length"):
-                response.headers[name] = value
-        return response
-
-    def _register_responses(self) -> None:
-        # smorest would document problems as application/json. A private method: a test pins it.
-        for status, meaning in MEANING.items():
-            response = {"description": meaning, "schema": self.ERROR_SCHEMA}
-            if status in HEADERS:
-                name, description = HEADERS[status]
-                header = {"description": description, "required": True}
-                response["headers"] = {name: header | {"schema": {"type": "string"}}}
-            prepare_response(response, self.spec, CONTENT_TYPE)
-            self.spec.components.response(status.name, response, lazy=True)
-
-
 def _internal(error: BaseException) -> Response:
     log.error("request failed", error=type(error).__name__, exc_info=error)
     return problem(
@@ -186,6 +151,21 @@ def register(app: flask.Flask) -> None:
     @app.errorhandler(errors.FarmgateError)
     def known(error: errors.FarmgateError) -> Response:
         return answer_of(error) if status_of(error) != 500 else _internal(error)
+
+    @app.errorhandler(HTTPException)
+    def raised(error: HTTPException) -> Response:
+        # What Flask and its router raise.
+        if error.response is not None:  # a redirection, or an answer made by hand
+            return flask.make_response(error.response)
+        status = error.code or 500
+        if status == 500:
+            return _internal(error)
+        response = problem(status, slug_of(type(error).__name__), error.description or error.name)
+        # Allow of a 405, Retry-After of a 429.
+        for name, value in error.get_headers(request.environ):
+            if name.lower() not in ("content-type", "content-length"):
+                response.headers[name] = value
+        return response
 
     @app.errorhandler(SQLAlchemyError)
     def database_failed(error: SQLAlchemyError) -> Response:
