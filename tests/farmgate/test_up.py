@@ -17,26 +17,28 @@ from farmgate.embedded import by_prefix
 from farmgate.services import NAMES
 from farmgate.supervised import FIRST_PAUSE, Process
 from shared.runtime import keys
+from tests.support.forking import Program
 from tests.support.servers import free_port, wait_until
 
-Start = Callable[[], subprocess.Popen[str]]
+Start = Callable[[], Program]
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Start]:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each started process writes to: `0.txt`, `1.txt`."""
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture
+def up(tmp_path: Path, outputs: Path) -> Iterator[Start]:
     """Start `farmgate up` on a data folder of this test, and wait until it answers."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Program] = []
     port = free_port()
     environment = {**os.environ, "FARMGATE_DATA": str(tmp_path)}
 
-    def start() -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "farmgate", "up", "--port", str(port)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start() -> Program:
+        output = outputs / f"{len(started)}.txt"
+        process = Program("farmgate", ["up", "--port", str(port)], environment, output)
         started.append(process)
         wait_until(
             lambda: process.poll() is not None or _runs(tmp_path, process.pid), 30, "it runs"
@@ -45,9 +47,8 @@ def up(tmp_path: Path) -> Iterator[Start]:
 
     yield start
     for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.kill()
+        process.wait()
 
 
 def _runs(data: Path, pid: int) -> bool:
@@ -55,7 +56,7 @@ def _runs(data: Path, pid: int) -> bool:
     return run is not None and run.pid == pid
 
 
-def test_it_runs_all_services_and_stops_cleanly(up: Start, tmp_path: Path) -> None:
+def test_it_runs_all_services_and_stops_cleanly(up: Start, tmp_path: Path, outputs: Path) -> None:
     process = up()
     run = run_file.read(tmp_path)
     assert run is not None
@@ -66,10 +67,9 @@ def test_it_runs_all_services_and_stops_cleanly(up: Start, tmp_path: Path) -> No
     states = requests.get(f"{run.url}/status.json", timeout=10).json()
     assert {name: state["state"] for name, state in states.items()} == dict.fromkeys(NAMES, "ready")
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
 
-    assert process.returncode == 0
-    assert output.splitlines() == [
+    assert process.wait(30) == 0
+    assert (outputs / "0.txt").read_text("utf-8").splitlines() == [
         f"Farmgate is on {run.url} (data in {tmp_path}); Ctrl-C stops it.",
         "Stopped.",
     ]
@@ -107,7 +107,7 @@ def test_nobody_else_can_read_what_it_keeps(up: Start, tmp_path: Path, open_umas
     for name in NAMES:
         (tmp_path / f"{name}.db").chmod(0o644)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.wait(30)
     # As the version before left it.
     assert "orders.db" in _open_to_others(tmp_path)
 
@@ -118,15 +118,15 @@ def test_nobody_else_can_read_what_it_keeps(up: Start, tmp_path: Path, open_umas
 
 
 def test_nobody_else_can_read_what_a_services_own_processes_keep(
-    tmp_path: Path, open_umask: None
+    tmp_path: Path, outputs: Path, open_umask: None
 ) -> None:
     port, data = free_port(), tmp_path / "data"
     environment = {**os.environ, "FARMGATE_DATA": str(data)}
     data.mkdir(mode=0o700)
     keys.ensure(data)
-    subprocess.run(
-        [sys.executable, "-m", "farmgate", "migrate", "catalog"], env=environment, check=True
-    )
+    migrate = Program("farmgate", ["migrate", "catalog"], environment, outputs / "0.txt")
+    assert migrate.wait(60) == 0
+    # Not forked: the command says where to count before it imports what counts.
     command = [sys.executable, "-m", "farmgate", "web", "catalog", "--port", str(port)]
     web = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
@@ -146,14 +146,13 @@ def _answers(port: int) -> bool:
         return False
 
 
-def test_a_second_one_on_the_same_data_is_refused(up: Start) -> None:
+def test_a_second_one_on_the_same_data_is_refused(up: Start, outputs: Path) -> None:
     first = up()
 
     second = up()
-    output, _ = second.communicate(timeout=30)
 
-    assert second.returncode == 1
-    assert f"Process {first.pid} already runs" in output
+    assert second.wait(30) == 1
+    assert f"Process {first.pid} already runs" in (outputs / "1.txt").read_text("utf-8")
     assert first.poll() is None
 
 

@@ -51,7 +51,10 @@ class Program:
         # A daemon: it ends with the tests, whatever they forget.
         self._process = _FORKS.Process(
             target=_run,
-            args=(module, list(arguments), dict(environment), os.getcwd(), output, errors),
+            args=(
+                *(module, list(arguments), dict(environment)),
+                *(os.getcwd(), _umask(), output, errors),
+            ),
             daemon=True,
         )
         self._process.start()
@@ -91,15 +94,24 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
 
+def _umask() -> int:
+    """Return whom new files of this process are kept from, as a child would inherit it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
 def _run(
     module: str,
     arguments: list[str],
     environment: dict[str, str],
     folder: str,
+    umask: int,
     output: Path,
     errors: Path | None,
 ) -> None:
     os.setsid()
+    os.umask(umask)
     with output.open("ab") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)

@@ -1,8 +1,7 @@
 """The bus of the embedded mode, killed for good at named points: nothing is lost or doubled."""
 
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -17,70 +16,11 @@ from shared.messaging.service import Service
 from shared.messaging.tables import Outbox, Parked
 from shared.runtime.database import Database
 from tests.support import probe
+from tests.support.forking import Program
 from tests.support.servers import wait_until
 
-#: The amount that the process below does not survive.
+#: The amount that the process does not survive.
 KILLS = 13
-
-#: Runs a bus between two services until it has nothing more to do, and dies where it is told.
-PROCESS = """
-import os, signal, sys
-from sqlalchemy import event, select
-from shared.runtime.database import Database
-from shared.messaging.embedded import Bus, Member
-from shared.events import OrderPaid
-from shared.messaging.handling import Handling
-from shared.messaging.service import Service
-from shared.messaging.store import Store
-from shared.messaging.tables import Outbox
-from tests.support import probe
-from tests.support.servers import wait_until
-
-sender_url, receiver_url, point = sys.argv[1:]
-sender, receiver = Database(sender_url), Database(receiver_url)
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def handler(session, envelope):
-    if envelope.data["amount_fen"] == 13:
-        die()
-    probe.on_order_paid(session, envelope)
-
-if point == "before the effect commits":
-    event.listen(receiver.sessions, "before_commit", die)
-elif point == "after the effect commits":
-    event.listen(receiver.sessions, "after_commit", die)
-elif point == "before the mark commits":
-    def marked(connection, cursor, statement, *rest):
-        if statement.startswith("UPDATE outbox"):
-            die()
-    event.listen(sender.engine, "after_cursor_execute", marked)
-elif point == "after the mark":
-    mark = Store.mark
-    Store.mark = lambda store, rows: (mark(store, rows), rows and die())
-
-members = [
-    Member(Service("orders", {}), sender, Handling(Service("orders", {}), sender)),
-    Member(probe.SERVICE, receiver,
-           Handling(Service("notifications", {OrderPaid: handler}), receiver)),
-]
-bus = Bus(members)
-bus.start()
-
-def quiet():
-    waiting = select(Outbox.id).where(Outbox.position.is_(None))
-    for database in (sender, receiver):
-        with database.readers() as session:
-            if session.scalars(waiting).first() is not None:
-                return False
-    return True
-
-wait_until(quiet, 30, "everything is published")
-bus.stop()
-sender.close()
-receiver.close()
-"""
 
 
 @pytest.fixture
@@ -121,10 +61,9 @@ def record(database: Database, order_id: UUID, *amounts: int) -> None:
 
 def run(sender: Database, receiver: Database, point: str = "never") -> int:
     """Run the process; return how it ended: 0, or minus the number of the signal."""
-    ended = subprocess.run(
-        [sys.executable, "-c", PROCESS, sender.url, receiver.url, point], timeout=60, check=False
-    )
-    return ended.returncode
+    arguments = [sender.url, receiver.url, point]
+    output = Path(str(sender.engine.url.database)).with_name("output")
+    return Program("tests.shared.messaging.dying_bus", arguments, os.environ, output).wait(60)
 
 
 def positions(database: Database) -> list[int | None]:
