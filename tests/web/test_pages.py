@@ -144,7 +144,7 @@ def stand_in() -> Any:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield lambda: f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
