@@ -25,6 +25,7 @@ from shared.events import (
 from shared.messaging.tables import Parked
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
+from tests.support.chance import examples
 
 Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 RESERVED = "catalog.stock_reserved.v1"
@@ -344,7 +345,7 @@ STEPS = ("confirm", "cancel", "expire", "dispatch", "stop", "restock", "write of
 
 @given(steps=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(STEPS)), max_size=14))
 @settings(
-    max_examples=25,
+    max_examples=examples(25),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -18,6 +18,7 @@ from shared.events import OrderPlaced, StationSaleRecorded
 from shared.runtime.database import Database
 from shared.runtime.errors import Conflict
 from shared.runtime.ids import new_id
+from tests.support.chance import examples
 
 
 @dataclass
@@ -97,7 +98,7 @@ STEPS = st.lists(
 
 @given(steps=STEPS)
 @settings(
-    max_examples=15,
+    max_examples=examples(15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -34,6 +34,7 @@ from shared.runtime import api_keys, clock, devices, keys, migrations
 from shared.runtime.config import Settings
 from shared.runtime.ids import new_id
 from shared.runtime.tables import ApiKey
+from tests.support.chance import examples
 
 #: Requests made at random per route, and sequences of requests per service; and where chance
 #: begins. More and elsewhere now and then find what the usual few do not.
@@ -322,7 +323,7 @@ class FromTill(AuthBase):
 def _serving(app: Flask) -> Iterator[str]:
     """Answer HTTP at the address given; schemathesis' engine cannot do all it does without."""
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    answering = threading.Thread(target=server.serve_forever)
+    answering = threading.Thread(target=server.serve_forever, args=(0.02,))
     answering.start()
     try:
         yield f"http://127.0.0.1:{server.port}"
@@ -344,7 +345,7 @@ def _configuration(world: World, whole: bool) -> SchemathesisConfig:
                 for name in world.ids
                 for place in ("path", "query", "body")
             },
-            "generation": {"max-examples": EXAMPLES if whole else 3, "database": "none"},
+            "generation": {"max-examples": EXAMPLES if whole else examples(3), "database": "none"},
             # A request that fits the document may still name what does not exist (404, 422), ask
             # for what the present state forbids (409), or bring an Idempotency-Key that another
             # request used (422): what a schema cannot say. That each route also accepts some

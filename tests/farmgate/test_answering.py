@@ -63,7 +63,7 @@ def test_more_half_sent_requests_than_there_are_connections_hold_up_nobody(
 def test_headers_that_come_byte_by_byte_have_their_time_as_a_whole(
     server: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answering, "HEADER_SECONDS", 1)
+    monkeypatch.setattr(answering, "HEADER_SECONDS", 0.5)
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(HALF)
         assert _ended(slow, 10)
@@ -72,17 +72,17 @@ def test_headers_that_come_byte_by_byte_have_their_time_as_a_whole(
 def test_a_body_may_take_longer_than_the_headers(
     server: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answering, "HEADER_SECONDS", 1)
+    monkeypatch.setattr(answering, "HEADER_SECONDS", 0.5)
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n")
-        assert not _ended(slow, 4)
+        assert not _ended(slow, 2)
 
 
 def test_a_body_that_comes_byte_by_byte_has_its_time_as_a_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(answering, "WHOLE_SECONDS", 2)
-    monkeypatch.setattr(answering, "HEADER_SECONDS", 1)
+    monkeypatch.setattr(answering, "HEADER_SECONDS", 0.5)
     server = Answering(_echo, "127.0.0.1", 0, 4)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)) as slow:

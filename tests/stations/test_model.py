@@ -24,9 +24,11 @@ from tests.stations.model.machines import WithMachines
 from tests.stations.model.online import Online
 from tests.stations.model.story import Machine
 from tests.stations.ought import Quota, plain
+from tests.support.chance import examples
 
-#: Stories, and steps of each; where chance begins.
-ROUNDS = int(os.environ.get("SOAK_ROUNDS", "10"))
+#: Stories, and steps of each; where chance begins. Fewer stories would not tell of all that the
+#: test wants to have happened.
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", max(6, examples(10))))
 STEPS = int(os.environ.get("SOAK_STEPS", "30"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 

@@ -23,7 +23,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from shared.messaging import topology
-from tests.support import probe, servers
+from tests.support import chance, probe, servers
 from tests.support.servers import wait_until
 
 STARTERS: dict[str, Any] = {"postgres": servers.postgres, "broker": servers.rabbitmq}
@@ -94,6 +94,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    chance.choose(servers=config.getoption("--servers"))
     for marker, meaning in {
         "postgres": "needs a PostgreSQL",
         "broker": "needs a RabbitMQ",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.orders.models import TillEntry
 from shared.runtime.database import Database
 from tests.orders.till.device import Till, words
+from tests.support.chance import examples
 
 Builder = Callable[..., dict[str, Any]]
 ReadEntry = Callable[[UUID], TillEntry]
@@ -102,7 +103,9 @@ FIELDS = st.sampled_from(
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(changes=st.lists(st.tuples(FIELDS, VALUES), min_size=1, max_size=3))
 def test_no_entry_of_any_json_fails_the_upload(

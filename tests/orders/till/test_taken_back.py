@@ -16,6 +16,7 @@ from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 from tests.orders.reading import Recorded, types_of
 from tests.orders.till.device import Enrol, Till, words
+from tests.support.chance import examples
 
 Builder = Callable[..., dict[str, Any]]
 ReadEntry = Callable[[UUID], TillEntry]
@@ -160,7 +161,7 @@ def test_what_was_taken_back_is_never_more_than_was_sold_in_the_database_itself(
 
 
 @settings(
-    max_examples=15,
+    max_examples=examples(15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -22,6 +22,7 @@ from shared.runtime.database import Database
 from shared.runtime.errors import FarmgateError
 from shared.runtime.tables import SharedBase
 from tests.support import probe
+from tests.support.chance import examples
 
 #: JSON that some readers take and others do not, or take for something else.
 ODD = [
@@ -106,7 +107,9 @@ def named(body: bytes) -> UUID:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @example(body=written([("time", '"0001-01-01T00:00:00+14:00"')], [], None), signed=False, returns=0)
 @example(body=written([("sequence", "1e400")], [], None), signed=True, returns=3)

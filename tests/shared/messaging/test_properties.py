@@ -20,6 +20,7 @@ from shared.runtime import clock
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 from tests.support import probe
+from tests.support.chance import examples
 
 SUBJECTS = 3
 
@@ -192,7 +193,7 @@ class Delivery(RuleBasedStateMachine):
 
 TestDelivery = Delivery.TestCase
 TestDelivery.settings = settings(
-    max_examples=40,
+    max_examples=examples(40),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

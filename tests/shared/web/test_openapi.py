@@ -12,6 +12,8 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
+from tests.support.chance import examples
+
 Headers = Callable[..., dict[str, str]]
 
 #: A request that fits the document may still be refused: a key used before, an unknown cursor.
@@ -34,7 +36,7 @@ def test_requests_made_from_the_document_find_nothing(
             continue  # a wrong kind of value, written into a query, is a list of words again
 
         @settings(
-            max_examples=20,
+            max_examples=examples(20),
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
