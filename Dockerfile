@@ -77,6 +77,7 @@ RUN apt-get update -qq \
 COPY shared/ shared/
 COPY services/ services/
 COPY farmgate/ farmgate/
+COPY demo/ demo/
 COPY web/ web/
 RUN python -m compileall -q /app
 LABEL org.opencontainers.image.title="Farmgate operator's command"
@@ -87,8 +88,9 @@ USER 10001:10001
 FROM process AS service
 COPY shared/ shared/
 # Of the command only what its processes run; the rest needs more than one service.
-COPY farmgate/__init__.py farmgate/__main__.py farmgate/cli.py farmgate/failures.py \
-     farmgate/preparing.py farmgate/printing.py farmgate/services.py farmgate/typed.py farmgate/
+COPY farmgate/__init__.py farmgate/__main__.py farmgate/answering.py farmgate/cli.py \
+     farmgate/failures.py farmgate/migrating.py farmgate/printing.py farmgate/services.py \
+     farmgate/typed.py farmgate/
 COPY farmgate/commands/__init__.py farmgate/commands/migrate.py farmgate/commands/web.py \
      farmgate/commands/worker.py farmgate/commands/
 ARG SERVICE

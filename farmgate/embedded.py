@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from farmgate import pages, run_file
 from farmgate.answering import Answering, Application
 from farmgate.locking import alone_in
-from farmgate.preparing import migrate
+from farmgate.migrating import migrate
 from farmgate.services import NAMES, application_of, service_of
 from shared.messaging.embedded import Bus, Member
 from shared.messaging.handling import Handling

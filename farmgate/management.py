@@ -8,8 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 
 from farmgate import broker_users
+from farmgate.broker_address import topology_url
 from farmgate.failures import Failed, Unreachable
-from farmgate.preparing import topology_url
 from shared.runtime import addresses
 from shared.runtime.config import read
 

@@ -41,11 +41,11 @@ def asked() -> list[Listening]:
 def told() -> dict[str, list[str]]:
     """Return the event types that each service subscribes to."""
     # Here, and only in the process that ends at once.
-    from farmgate.preparing import all_services
+    from farmgate.services import NAMES, service_of
 
     return {
         service.name: [contract.routing_key for contract in service.subscriptions]
-        for service in all_services()
+        for service in map(service_of, NAMES)
     }
 
 

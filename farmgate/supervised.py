@@ -17,9 +17,10 @@ from time import monotonic
 
 from farmgate import pages, run_file
 from farmgate.answering import Answering
+from farmgate.declaring import declare_topology
 from farmgate.failures import Failed
 from farmgate.locking import alone_in
-from farmgate.preparing import declare_topology, migrate
+from farmgate.migrating import migrate
 from farmgate.printing import say
 from farmgate.services import NAMES, port_of
 from shared.runtime import addresses, keys

@@ -9,11 +9,11 @@ from rich.table import Table
 from farmgate.backup import manifest, saving
 from farmgate.backup.manifest import Manifest
 from farmgate.backup.watching import progress
+from farmgate.broker_address import broker_of
 from farmgate.console import err, out, say, say_json
 from farmgate.failures import Failed, Unreachable
 from farmgate.integrators import Account, accounts
 from farmgate.management import management_of
-from farmgate.preparing import broker_of
 from farmgate.services import NAMES
 from shared.runtime.config import Settings
 

@@ -10,14 +10,14 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
+from demo import books, running
+from demo.living import Lived
+from demo.offline import clerk
+from demo.offline import running as offline_running
+from demo.payments import provider
+from demo.stories import WAITING
 from farmgate.client import Client, connect
 from farmgate.console import WELL, WRONG, Label, err, out, say, say_json
-from farmgate.demo import books, running
-from farmgate.demo.living import Lived
-from farmgate.demo.offline import clerk
-from farmgate.demo.offline import running as offline_running
-from farmgate.demo.payments import provider
-from farmgate.demo.stories import WAITING
 from farmgate.typed import Seconds, Whole
 
 SEED = 2021

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from farmgate import integrators
 from farmgate.backup import manifest
+from farmgate.broker_address import topology_url
 from farmgate.broker_users import hashed, integrator_user
 from farmgate.console import ask, say, say_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.management import management_of
-from farmgate.preparing import topology_url
 from farmgate.typed import Whole
 from shared.messaging.topology import INTEGRATOR_BYTES, Integrator
 

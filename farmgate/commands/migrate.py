@@ -2,7 +2,7 @@
 
 import click
 
-from farmgate.preparing import migrate
+from farmgate.migrating import migrate
 from farmgate.printing import say
 from farmgate.services import NAMES
 from shared.runtime.config import Settings

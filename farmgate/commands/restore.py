@@ -10,10 +10,10 @@ from rich.table import Table
 from farmgate.backup import restoring
 from farmgate.backup.restoring import Plan, Restored
 from farmgate.backup.watching import progress
+from farmgate.broker_address import broker_of
 from farmgate.console import ask, err, say, say_json
 from farmgate.failures import Failed
 from farmgate.locking import alone_in
-from farmgate.preparing import broker_of
 from farmgate.services import NAMES
 from shared.runtime.config import Settings, read
 

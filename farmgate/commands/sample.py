@@ -6,10 +6,10 @@ from datetime import datetime
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID
 
+from demo.sample import loading
+from demo.sample.making import SEED
 from farmgate.client import connect
 from farmgate.console import Label, err, say, say_json
-from farmgate.sample import loading
-from farmgate.sample.making import SEED
 from farmgate.typed import Whole
 
 

@@ -5,7 +5,9 @@ import signal
 
 import click
 
-from farmgate import preparing, subscriptions
+from farmgate import subscriptions
+from farmgate.broker_address import topology_url
+from farmgate.declaring import declare_topology
 from farmgate.keeping import ByManagement
 from farmgate.printing import say
 from farmgate.typed import Seconds
@@ -39,14 +41,12 @@ def command(prune: bool, watch: bool, every: float) -> None:
     its id what took effect. Bindings are seen by the management API.
     """
     if not watch:
-        for line in preparing.declare_topology(os.environ, prune=prune):
+        for line in declare_topology(os.environ, prune=prune):
             say(line)
         return
     if prune:
         raise click.UsageError("--prune is done once, after a deployment: leave out --watch.")
-    healer = Healer(
-        preparing.topology_url(os.environ), subscriptions.asked(), ByManagement(os.environ)
-    )
+    healer = Healer(topology_url(os.environ), subscriptions.asked(), ByManagement(os.environ))
     logs.configure("topology")
     # Before any thread, so that all inherit it; see shared/messaging/worker.py.
     signals = (signal.SIGTERM, signal.SIGINT)

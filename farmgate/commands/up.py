@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from demo.sample import loading
 from farmgate import embedded, supervised
 from farmgate.client import connect
 from farmgate.printing import say
-from farmgate.sample import loading
 from farmgate.services import NAMES, PORT
 from farmgate.typed import Whole
 from shared.runtime.config import Settings, read

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 import yaml
 
@@ -86,3 +87,20 @@ def test_no_process_of_a_service_is_reached_without_the_gateway() -> None:
     assert publishing == {"gateway", "gateway-tls", "grafana"}
     inside = [port for name in publishing for port in CONTAINERS[name]["ports"] if "8090" in port]
     assert inside == []
+
+
+def test_a_services_image_holds_all_that_its_processes_import_of_the_command() -> None:
+    stage = (ROOT / "Dockerfile").read_text().partition("FROM process AS service")[2]
+    lines = stage.replace("\\\n", "").splitlines()
+    copied = {
+        word.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for line in lines
+        if line.startswith("COPY farmgate/")
+        for word in line.split()[1:-1]
+    }
+    graph = grimp.build_graph("farmgate", cache_dir=None)
+
+    needed = {f"farmgate.commands.{name}" for name in ("migrate", "web", "worker")}
+    needed |= {other for name in needed for other in graph.find_upstream_modules(name)}
+
+    assert needed <= copied

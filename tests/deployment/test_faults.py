@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
+from demo.planning import PHONE
 from farmgate.client import Client
-from farmgate.demo.planning import PHONE
 from farmgate.failures import Refused
 from farmgate.services import NAMES
 from tests.deployment.conftest import (

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from farmgate.demo import books, planning
-from farmgate.demo.books import Stock
-from farmgate.demo.living import Lived
-from farmgate.demo.planning import Offer, PlannedOrder
-from farmgate.demo.stories import STORIES, WAITING, Goods, Story
+from demo import books, planning
+from demo.books import Stock
+from demo.living import Lived
+from demo.planning import Offer, PlannedOrder
+from demo.stories import STORIES, WAITING, Goods, Story
 
 OFFERS = [Offer(f"id-{n}", f"SKU-{n}", 500, 1_000_000) for n in range(20)]
 SITES = ["site-1", "site-2", "site-3"]

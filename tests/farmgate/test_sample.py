@@ -5,9 +5,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from farmgate.sample import goods
-from farmgate.sample.making import make
-from farmgate.sample.sites import BAHE, CENTRE
+from demo.sample import goods
+from demo.sample.making import make
+from demo.sample.sites import BAHE, CENTRE
 
 SUMMER, WINTER = date(2026, 8, 10), date(2026, 2, 2)
 

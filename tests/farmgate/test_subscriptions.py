@@ -3,12 +3,13 @@
 import subprocess
 import sys
 
-from farmgate import preparing, subscriptions
+from farmgate import subscriptions
+from farmgate.services import NAMES, service_of
 from shared.messaging.topology import topology_of
 
 
 def test_asked_in_another_process_the_services_say_what_they_say_here():
-    assert topology_of(subscriptions.asked()) == topology_of(preparing.all_services())
+    assert topology_of(subscriptions.asked()) == topology_of(list(map(service_of, NAMES)))
 
 
 def test_who_keeps_the_topology_loads_no_service_and_no_database():

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from farmgate.demo.offline import device
+from demo.offline import device
 from farmgate.failures import Refused
 from farmgate.roles import SCOPES
 from farmgate.services import application_of, service_of

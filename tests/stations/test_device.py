@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from farmgate.demo.offline.device import CannotSell, NoAnswer, PowerCut, Till
-from farmgate.demo.offline.link import CLEAR, PORTAL, Link, Weather
+from demo.offline.device import CannotSell, NoAnswer, PowerCut, Till
+from demo.offline.link import CLEAR, PORTAL, Link, Weather
 from shared.runtime import clock
 
 CLERK = "营业员"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from farmgate.demo.offline.device import Till
-from farmgate.demo.offline.link import Line
+from demo.offline.device import Till
+from demo.offline.link import Line
 from shared.runtime.config import Settings
 from tests.support.processes import Processes
 from tests.support.servers import wait_until

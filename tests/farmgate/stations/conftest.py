@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner, Result
 
+from demo.offline.device import Till
+from demo.offline.link import Line
 from farmgate.cli import main
 from farmgate.client import Client, connect
-from farmgate.demo.offline.device import Till
-from farmgate.demo.offline.link import Line
 from shared.runtime import clock
 from tests.support import processes
 from tests.support.processes import Processes

@@ -10,10 +10,10 @@ from uuid import uuid4
 import pytest
 from click.testing import Result
 
+from demo.offline.device import Till
+from demo.offline.link import Line
 from farmgate.client import Client
 from farmgate.commands.devices.disputing import MOST_ENTRIES
-from farmgate.demo.offline.device import Till
-from farmgate.demo.offline.link import Line
 from farmgate.stations import quantities, yuan
 from tests.support import UNKNOWN_ID
 from tests.support.processes import Processes

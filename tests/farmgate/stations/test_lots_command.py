@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from demo.offline.device import Till
 from farmgate.client import Client
-from farmgate.demo.offline.device import Till
 from farmgate.failures import Refused
 from tests.support.servers import wait_until
 

@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.progress import Progress
 
+from demo.offline.buyers import place
+from demo.offline.device import Till
 from farmgate.cli import main
 from farmgate.client import Client
 from farmgate.console import Label
-from farmgate.demo.offline.buyers import place
-from farmgate.demo.offline.device import Till
 from farmgate.failures import Refused
 from shared.events import OrderPaid
 from shared.messaging import parked

@@ -14,14 +14,14 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
+from demo.living import NOT_HEARD_YET
+from demo.offline.buyers import order_of
+from demo.offline.clerk import Clerk
+from demo.offline.link import Line, Link, Weather
+from demo.offline.operator import Operator
+from demo.offline.scene import Goods, Scene
+from demo.payments import Provider
 from farmgate.client import Client
-from farmgate.demo.living import NOT_HEARD_YET
-from farmgate.demo.offline.buyers import order_of
-from farmgate.demo.offline.clerk import Clerk
-from farmgate.demo.offline.link import Line, Link, Weather
-from farmgate.demo.offline.operator import Operator
-from farmgate.demo.offline.scene import Goods, Scene
-from farmgate.demo.payments import Provider
 from farmgate.failures import Failed, Refused, Unreachable
 
 BUYERS, DESKS = 6, 6

@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 
+from demo.offline import scene as scenes
+from demo.offline.buyers import order_of
+from demo.offline.scene import Goods, Scene
+from demo.payments import provider
 from farmgate.client import Client
-from farmgate.demo.offline import scene as scenes
-from farmgate.demo.offline.buyers import order_of
-from farmgate.demo.offline.scene import Goods, Scene
-from farmgate.demo.payments import provider
 from farmgate.failures import Refused
 from tests.faults.soak import ledger as ledgers
 from tests.faults.soak.bench import Bench

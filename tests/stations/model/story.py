@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import note
 from hypothesis.stateful import RuleBasedStateMachine
 
-from farmgate.demo.offline.device import CannotSell, NoAnswer, PowerCut, Till
-from farmgate.demo.offline.store import Store
+from demo.offline.device import CannotSell, NoAnswer, PowerCut, Till
+from demo.offline.store import Store
 from farmgate.failures import Refused
 from tests.stations.model.chance import Chance
 from tests.stations.ought import Key, OfLot, Ought, Quota, plain

@@ -15,11 +15,11 @@ from random import Random
 from time import monotonic
 from typing import Any
 
-from farmgate.demo.living import LOOK, PATIENCE
-from farmgate.demo.offline.device import CannotSell, NoAnswer, PowerCut, Till
-from farmgate.demo.offline.link import Link
-from farmgate.demo.offline.scene import Desk, Goods
-from farmgate.demo.offline.store import Entry, Store
+from demo.living import LOOK, PATIENCE
+from demo.offline.device import CannotSell, NoAnswer, PowerCut, Till
+from demo.offline.link import Link
+from demo.offline.scene import Desk, Goods
+from demo.offline.store import Entry, Store
 from farmgate.failures import Refused
 from shared.runtime import clock
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from demo.living import Lived
+from demo.stories import Goods
 from farmgate.client import Client
-from farmgate.demo.living import Lived
-from farmgate.demo.stories import Goods
 
 #: What catalog says of each variant that the demo compares.
 ACCOUNTS = ("on_hand", "available", "reserved", "committed")

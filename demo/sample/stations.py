@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from farmgate.sample.sites import BAHE, Site
+from demo.sample.sites import BAHE, Site
 
 #: Goods that keep on a shelf, SKU → packs that are kept at every station.
 SHELF = {"HONEY-1": 6, "TSAMPA-1": 5, "BLACK-FUNGUS-1": 6, "MATSUTAKE-DRIED-2": 4}

@@ -7,11 +7,11 @@ from random import Random
 from time import monotonic
 from typing import Any
 
+from demo.living import LOOK, PATIENCE, approve
+from demo.offline.buyers import order_of, place
+from demo.offline.scene import PACKS_GRANTED, Desk, Goods, Scene
+from demo.planning import EXCESSIVE
 from farmgate.client import Client
-from farmgate.demo.living import LOOK, PATIENCE, approve
-from farmgate.demo.offline.buyers import order_of, place
-from farmgate.demo.offline.scene import PACKS_GRANTED, Desk, Goods, Scene
-from farmgate.demo.planning import EXCESSIVE
 from farmgate.failures import Failed, Refused
 
 #: Packs of one top-up.

@@ -9,14 +9,14 @@ from random import Random
 from time import monotonic
 from typing import Any
 
+from demo.offline import clerk as clerks
+from demo.offline import scene as scenes
+from demo.offline.buyers import BUYERS, Buyer
+from demo.offline.clerk import Clerk, Ending
+from demo.offline.link import Line, Link, Weather
+from demo.offline.operator import Operator
+from demo.offline.scene import Scene
 from farmgate.client import Client
-from farmgate.demo.offline import clerk as clerks
-from farmgate.demo.offline import scene as scenes
-from farmgate.demo.offline.buyers import BUYERS, Buyer
-from farmgate.demo.offline.clerk import Clerk, Ending
-from farmgate.demo.offline.link import Line, Link, Weather
-from farmgate.demo.offline.operator import Operator
-from farmgate.demo.offline.scene import Scene
 from farmgate.verify import running as verify
 
 #: The device that is restored from a backup; none of its lots is held or recalled.

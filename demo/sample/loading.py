@@ -12,13 +12,13 @@ from datetime import date
 from time import monotonic, sleep
 from typing import Any
 
+from demo.sample.goods import CHANNEL_PERCENT, Lot, Variant
+from demo.sample.making import SEED, Sample, make
+from demo.sample.producers import Producer
+from demo.sample.sites import Route, Site
+from demo.sample.stations import Station
 from farmgate.client import Client
 from farmgate.failures import Failed
-from farmgate.sample.goods import CHANNEL_PERCENT, Lot, Variant
-from farmgate.sample.making import SEED, Sample, make
-from farmgate.sample.producers import Producer
-from farmgate.sample.sites import Route, Site
-from farmgate.sample.stations import Station
 from shared.runtime import clock
 
 #: Requests under way at once; SQLite writes one at a time anyway.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from demo.offline.device import NoAnswer, Send
 from farmgate.client import Client
-from farmgate.demo.offline.device import NoAnswer, Send
 from farmgate.failures import Refused, Unreachable
 
 #: What a hotel's network answers to everything, with 200.

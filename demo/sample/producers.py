@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from farmgate.sample.sites import BAHE, Site
+from demo.sample.sites import BAHE, Site
 
 FARMERS = 220
 #: Parts of Tibetan personal names: Chinese, Tibetan, Latin.

@@ -9,12 +9,12 @@ from datetime import date, timedelta
 from time import monotonic
 from typing import Any
 
+from demo import books, planning
+from demo.living import Life, Lived
+from demo.payments import Provider
+from demo.planning import Offer, PlannedOrder
+from demo.stories import Step
 from farmgate.client import Client
-from farmgate.demo import books, planning
-from farmgate.demo.living import Life, Lived
-from farmgate.demo.payments import Provider
-from farmgate.demo.planning import Offer, PlannedOrder
-from farmgate.demo.stories import Step
 from farmgate.failures import Failed
 from shared.runtime import clock
 

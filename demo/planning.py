@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from farmgate.demo.stories import STORIES, Story
+from demo.stories import STORIES, Story
 
 #: More of a variant than any sample holds, and no more than an order may ask for.
 EXCESSIVE = 9_000_000

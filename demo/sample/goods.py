@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from random import Random
 
-from farmgate.sample.producers import Producer
-from farmgate.sample.sites import CENTRE, DATA, Site
+from demo.sample.producers import Producer
+from demo.sample.sites import CENTRE, DATA, Site
 
 #: Of the online price of a pack, in percent. Plausible examples.
 CHANNEL_PERCENT = {"online": 100, "station": 96, "company": 88, "cooperative": 90}

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parent / "data"
 CENTRE = "540400"
 #: Bahe Town, home of the sample's matsutake farmer.
 BAHE = "540421103"

@@ -6,10 +6,10 @@ from random import Random
 from time import monotonic
 from typing import Any
 
+from demo.living import HEARING_SECONDS, LOOK, NOT_HEARD_YET
+from demo.offline.scene import Goods
+from demo.planning import PHONE
 from farmgate.client import Client
-from farmgate.demo.living import HEARING_SECONDS, LOOK, NOT_HEARD_YET
-from farmgate.demo.offline.scene import Goods
-from farmgate.demo.planning import PHONE
 from farmgate.failures import Refused
 
 BUYERS = 8

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 from uuid import uuid4
 
-from farmgate.demo.offline.store import RUNNING, Allotment, Entry, GivenBack, Heard, Price, Store
+from demo.offline.store import RUNNING, Allotment, Entry, GivenBack, Heard, Price, Store
 from shared.runtime import api_keys, clock
 
 APP_VERSION = "simulated 1"

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import date
 from random import Random
 
-from farmgate.sample import goods, producers, sites, stations
-from farmgate.sample.goods import Lot, Variant
-from farmgate.sample.producers import Producer
-from farmgate.sample.sites import Route, Site
-from farmgate.sample.stations import Station
+from demo.sample import goods, producers, sites, stations
+from demo.sample.goods import Lot, Variant
+from demo.sample.producers import Producer
+from demo.sample.sites import Route, Site
+from demo.sample.stations import Station
 
 SEED = 540400
 

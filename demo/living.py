@@ -7,10 +7,10 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
+from demo.payments import Provider
+from demo.planning import PlannedOrder
+from demo.stories import WAITING, Goods, Step, Story
 from farmgate.client import Client
-from farmgate.demo.payments import Provider
-from farmgate.demo.planning import PlannedOrder
-from farmgate.demo.stories import WAITING, Goods, Step, Story
 from farmgate.failures import Failed, Refused
 from shared.runtime import clock
 

@@ -1,0 +1,38 @@
+"""The topology of all services declared at the broker, with errors that say what to do."""
+
+from collections.abc import Mapping
+
+from pika.exceptions import AMQPError
+
+from farmgate.broker_address import topology_url
+from farmgate.failures import Failed, Unreachable
+from farmgate.integrators import known
+from farmgate.management import management_of
+from farmgate.services import NAMES, service_of
+from shared.messaging import topology
+
+
+def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> list[str]:
+    """Declare exchange, queues and bindings; return what was done, one line each.
+
+    Integrators' queues are declared, too, where the broker's management API tells of them.
+
+    Raises:
+        Failed: no broker is set.
+        Unreachable: the broker refused or does not answer.
+    """
+    url = topology_url(environment)
+    try:
+        integrators, trouble = known(management_of(environment)), []
+    except (Failed, Unreachable) as error:
+        integrators, trouble = [], [f"integrators' queues left as they are: {error.message}"]
+    try:
+        return (
+            topology.declare(url, [service_of(name) for name in NAMES], integrators, prune=prune)
+            + trouble
+        )
+    except (AMQPError, OSError) as error:
+        raise Unreachable(
+            f"The broker refused or cannot be reached: {error!r}. Check the address in "
+            "FARMGATE_TOPOLOGY_BROKER_URL or FARMGATE_BROKER_URL, and its user's rights."
+        ) from error
