@@ -20,7 +20,7 @@ from farmgate.failures import Failed, Unreachable
 from farmgate.management import Management
 from shared.messaging import topology
 from shared.messaging.broker import parameters_of
-from shared.messaging.topology import Integrator, Seen
+from shared.messaging.topology import Integrator, QueueInfo
 
 #: Of what the topology's user may declare, and short enough for a queue's name.
 NAME = re.compile("[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
@@ -188,7 +188,7 @@ class State:
     """An integrator and what waits for it; `seen` is None where its queue is missing."""
 
     integrator: Integrator
-    seen: Seen | None
+    seen: QueueInfo | None
 
 
 def look(url: str, integrators: Sequence[Integrator]) -> list[State]:

@@ -7,11 +7,11 @@ import click
 
 from farmgate import subscriptions
 from farmgate.broker_address import topology_url
+from farmgate.broker_inspector import ManagementInspector
 from farmgate.declaring import declare_topology
-from farmgate.keeping import ByManagement
 from farmgate.printing import say
 from farmgate.typed import Seconds
-from shared.messaging.healing import Healer
+from shared.messaging.reconciler import TopologyReconciler
 from shared.runtime import logs
 from shared.runtime.supervision import Stopping, supervise
 
@@ -46,13 +46,15 @@ def command(prune: bool, watch: bool, every: float) -> None:
         return
     if prune:
         raise click.UsageError("--prune is done once, after a deployment: leave out --watch.")
-    healer = Healer(topology_url(os.environ), subscriptions.asked(), ByManagement(os.environ))
+    reconciler = TopologyReconciler(
+        topology_url(os.environ), subscriptions.asked(), ManagementInspector(os.environ)
+    )
     logs.configure("topology")
     # Before any thread, so that all inherit it; see shared/messaging/worker.py.
     signals = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     stopping = Stopping()
-    thread = supervise("topology", lambda: healer.run(every, stopping), stopping)
+    thread = supervise("topology", lambda: reconciler.run(every, stopping), stopping)
     signal.sigwait(signals)
     stopping.set()
     thread.join(5)

@@ -3,8 +3,8 @@
 A message ends in the dead queue when it was returned too often. It is acknowledged there only once
 it is parked, and the inbox drops what took effect after all.
 
-Here the broker's keeper (`shared.messaging.healing`) also leaves a word: publish again, a queue was
-lost. Its type is `REPLAY`, its body `{"since": "2026-01-02T03:04:05Z"}`.
+Here the topology's reconciler (`shared.messaging.reconciler`) leaves a request: publish again,
+since a queue was lost. Its type is `REPLAY`, its body `{"since": "2026-01-02T03:04:05Z"}`.
 Only it and the broker can place anything in a dead queue.
 """
 

@@ -233,18 +233,18 @@ def _bind(channel: BlockingChannel, queue: str, types: frozenset[str], prune: bo
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the broker tells of an exchange or queue that it has; nothing is in an exchange."""
+class QueueInfo:
+    """What the broker says of a queue, or of the exchange, which holds no messages."""
 
     messages: int = 0
     consumers: int = 0
-    #: It is there, and cannot be used.
+    #: It exists and cannot be used.
     is_down: bool = False
 
 
 def look(
     connection: pika.BlockingConnection, services: Sequence[Subscriber]
-) -> dict[str, Seen | None]:
+) -> dict[str, QueueInfo | None]:
     """Return what the broker has of all that is declared, None for what it lacks.
 
     `messages` are those that no consumer has in hand. AMQP shows no bindings.
@@ -257,7 +257,7 @@ def look(
     return {name: look_for(connection, name) for name in [EXCHANGE, *names]}
 
 
-def look_for(connection: pika.BlockingConnection, name: str) -> Seen | None:
+def look_for(connection: pika.BlockingConnection, name: str) -> QueueInfo | None:
     """Return what the broker has of one queue or of the exchange, None when it lacks it.
 
     Raises:
@@ -267,14 +267,14 @@ def look_for(connection: pika.BlockingConnection, name: str) -> Seen | None:
     try:
         if name == EXCHANGE:
             channel.exchange_declare(name, passive=True)
-            seen = Seen()
+            seen = QueueInfo()
         else:
             method = channel.queue_declare(name, passive=True).method
-            seen = Seen(method.message_count, method.consumer_count)
+            seen = QueueInfo(method.message_count, method.consumer_count)
     except pika.exceptions.ChannelClosedByBroker as error:
         if error.reply_code != NOT_FOUND:
             raise
-        return Seen(is_down=True) if _is_down(error) else None
+        return QueueInfo(is_down=True) if _is_down(error) else None
     channel.close()
     return seen
 

@@ -12,13 +12,13 @@ import requests
 from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
 from farmgate import broker_users
+from farmgate.broker_inspector import ManagementInspector
 from farmgate.integrators import known
-from farmgate.keeping import ByManagement
 from farmgate.management import management_of
 from farmgate.services import NAMES
 from shared.events import BY_TYPE
 from shared.messaging import topology
-from shared.messaging.healing import Whole
+from shared.messaging.reconciler import CompleteBindings
 from shared.runtime.clock import now
 from tests.farmgate.conftest import Farmgate, added, connect
 from tests.support.servers import RabbitMQ
@@ -378,15 +378,15 @@ def test_a_deployments_own_users_suffice(
                 "guest:guest", "topology:topology-password"
             ),
         }
-        keeper = ByManagement(seen)
+        keeper = ManagementInspector(seen)
         assert [one.name for one in keeper.integrators()] == [name]
         # It sees what is bound, and keeps its own memory.
-        bound = keeper.bound()
+        bound = keeper.bindings()
         assert bound is not None
         assert PAID in bound["notifications.events"]
-        whole = Whole(bound, now())
-        keeper.remember(whole)
-        assert keeper.remembered() == whole
+        whole = CompleteBindings(bound, now())
+        keeper.save(whole)
+        assert keeper.load() == whole
         monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", seen["FARMGATE_BROKER_MANAGEMENT_URL"])
         assert integrators("add", f"{name}-2").exit_code == 1
         with connect(vhost, "operator", "operator-password") as connection:

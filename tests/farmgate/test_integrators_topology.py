@@ -13,12 +13,12 @@ from uuid import uuid4
 import pika
 import pytest
 
+from farmgate.broker_inspector import ManagementInspector
 from farmgate.broker_users import hashed
 from farmgate.integrators import put, remove
-from farmgate.keeping import ByManagement
 from farmgate.management import management_of
 from shared.messaging import topology
-from shared.messaging.healing import Healer
+from shared.messaging.reconciler import TopologyReconciler
 from shared.messaging.topology import Integrator
 from tests.faults.bench import ORDERS, PAID, Bench, bench_on
 from tests.support import probe
@@ -80,7 +80,9 @@ def gets(url: str, queue: str, type_: str = PAID) -> bool:
 
 def mend(url: str, environment: dict[str, str]) -> list[str]:
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
-        return Healer(url, SERVICES, ByManagement(environment)).mend(connection)
+        return TopologyReconciler(url, SERVICES, ManagementInspector(environment)).reconcile(
+            connection
+        )
 
 
 def test_the_keeper_leaves_an_integrator_alone_that_is_whole(

@@ -14,13 +14,13 @@ import pika
 import pytest
 from sqlalchemy import select
 
-from farmgate.keeping import ByManagement
+from farmgate.broker_inspector import ManagementInspector
 from farmgate.subscriptions import Listening
-from shared.messaging import healing as healing_module
+from shared.messaging import reconciler as reconciler_module
 from shared.messaging import topology
 from shared.messaging.dead_letters import REPLAY, drain
 from shared.messaging.handling import Handling
-from shared.messaging.healing import EVER, MARGIN, PATIENCE, Healer
+from shared.messaging.reconciler import EVER, MARGIN, PATIENCE, TopologyReconciler
 from shared.messaging.tables import Parked
 from shared.runtime.clock import now
 from shared.runtime.supervision import Stopping, supervise
@@ -47,11 +47,11 @@ def running(loop: Callable[[Stopping], None]) -> Iterator[None]:
 
 
 @contextmanager
-def healing(bench: Bench) -> Iterator[None]:
+def reconciling(bench: Bench) -> Iterator[None]:
     """Keep the topology, and let the publisher's worker hear that it is to publish again."""
     publisher = Handling(probe.PUBLISHER, bench.sender)
     with (
-        running(lambda stopping: Healer(bench.url, SERVICES).run(0.5, stopping)),
+        running(lambda stopping: TopologyReconciler(bench.url, SERVICES).run(0.5, stopping)),
         running(lambda stopping: drain(bench.url, publisher, stopping)),
     ):
         yield
@@ -75,7 +75,7 @@ def test_a_deleted_queue_comes_back_with_what_it_held(bench: Bench) -> None:
     with bench.channel() as channel:
         channel.queue_delete(QUEUE)
 
-    with healing(bench), bench.listening():
+    with reconciling(bench), bench.listening():
         wait_until(
             lambda: bench.verdict() == all_kept(ORDERS * TIMES),
             DRAINED,
@@ -88,7 +88,7 @@ def test_a_deleted_queue_comes_back_with_what_it_held(bench: Bench) -> None:
 
 
 def test_everything_deleted_under_load_comes_back_and_nothing_is_lost(bench: Bench) -> None:
-    with healing(bench), bench.relaying(), bench.listening():
+    with reconciling(bench), bench.relaying(), bench.listening():
         bench.pay_all(2)
         with bench.channel() as channel:
             for queue in (QUEUE, f"{QUEUE}.dead", topology.STREAM):
@@ -105,14 +105,14 @@ def test_deleted_bindings_are_made_again(bench: Bench) -> None:
     with bench.channel() as channel:
         for queue in (QUEUE, topology.STREAM):
             channel.queue_unbind(queue, topology.EXCHANGE, "orders.order_paid.v1")
-    with healing(bench), bench.relaying(), bench.listening():
+    with reconciling(bench), bench.relaying(), bench.listening():
         bench.pay_all(2)
         wait_until(lambda: bench.verdict() == all_kept(ORDERS * 2), DRAINED, "all took effect")
 
 
 @pytest.fixture
-def witness(bench: Bench, broker: RabbitMQ) -> ByManagement:
-    return ByManagement(
+def inspector(bench: Bench, broker: RabbitMQ) -> ManagementInspector:
+    return ManagementInspector(
         {"FARMGATE_BROKER_URL": bench.url, "FARMGATE_BROKER_MANAGEMENT_URL": broker.management_url}
     )
 
@@ -132,83 +132,86 @@ def requests(bench: Bench) -> list[datetime]:
 
 
 def test_what_a_deleted_binding_would_have_carried_is_said_again(
-    bench: Bench, witness: ByManagement
+    bench: Bench, inspector: ManagementInspector
 ) -> None:
     """Slow: the keeper looks every 5 s, and learns it from two looks."""
     publisher = Handling(probe.PUBLISHER, bench.sender)
-    healer = Healer(bench.url, SERVICES, witness)
+    reconciler = TopologyReconciler(bench.url, SERVICES, inspector)
     with bench.relaying(), bench.listening(), broker_of(bench) as connection:
-        assert healer.mend(connection) == []
+        assert reconciler.reconcile(connection) == []
         unbind(bench)
         bench.pay_all(2)
         wait_until(lambda: bench.waiting() == 0, DRAINED, "the stream alone took all")
 
-        assert healer.mend(connection) == [f"{QUEUE} < {PAID}"]
+        assert reconciler.reconcile(connection) == [f"{QUEUE} < {PAID}"]
         assert bench.effects() == 0
         with running(lambda stopping: drain(bench.url, publisher, stopping)):
             wait_until(lambda: bench.verdict() == all_kept(ORDERS * 2), DRAINED, "all took effect")
-        assert healer.mend(connection) == []
+        assert reconciler.reconcile(connection) == []
     assert requests(bench) == []
 
 
 def test_a_keeper_that_was_away_knows_from_its_last_life_which_bindings_there_were(
-    bench: Bench, witness: ByManagement
+    bench: Bench, inspector: ManagementInspector
 ) -> None:
     began = now()
     with broker_of(bench) as connection:
-        Healer(bench.url, SERVICES, witness).mend(connection)
+        TopologyReconciler(bench.url, SERVICES, inspector).reconcile(connection)
         unbind(bench)
-        Healer(bench.url, SERVICES, witness).mend(connection)
+        TopologyReconciler(bench.url, SERVICES, inspector).reconcile(connection)
     (since,) = requests(bench)
     assert began - MARGIN <= since <= now() - MARGIN
 
 
 def test_the_binding_of_a_newer_version_asks_for_no_history(
-    bench: Bench, witness: ByManagement
+    bench: Bench, inspector: ManagementInspector
 ) -> None:
     older = Listening("notifications", {})
     with broker_of(bench) as connection:
         unbind(bench)
-        assert Healer(bench.url, [probe.PUBLISHER, older], witness).mend(connection) == []
-        newer = Healer(bench.url, SERVICES, witness)
-        assert newer.mend(connection) == [f"{QUEUE} < {PAID}"]
-        assert newer.mend(connection) == []
+        assert (
+            TopologyReconciler(bench.url, [probe.PUBLISHER, older], inspector).reconcile(connection)
+            == []
+        )
+        newer = TopologyReconciler(bench.url, SERVICES, inspector)
+        assert newer.reconcile(connection) == [f"{QUEUE} < {PAID}"]
+        assert newer.reconcile(connection) == []
     assert requests(bench) == []
 
 
 def test_while_bindings_cannot_be_seen_they_are_left_alone_for_a_while(
-    bench: Bench, witness: ByManagement, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inspector: ManagementInspector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    healer = Healer(bench.url, SERVICES, witness)
+    reconciler = TopologyReconciler(bench.url, SERVICES, inspector)
     with broker_of(bench) as connection:
-        assert healer.mend(connection) == []
+        assert reconciler.reconcile(connection) == []
         unbind(bench)
         with monkeypatch.context() as patch:
             # As while a broker starts, whose management API comes last.
-            patch.setattr(witness, "bound", lambda: None)
-            assert healer.mend(connection) == []
-            assert PAID not in bound_now(witness)
-        assert healer.mend(connection) == [f"{QUEUE} < {PAID}"]
+            patch.setattr(inspector, "bindings", lambda: None)
+            assert reconciler.reconcile(connection) == []
+            assert PAID not in bound_now(inspector)
+        assert reconciler.reconcile(connection) == [f"{QUEUE} < {PAID}"]
         assert len(requests(bench)) == 1
 
         unbind(bench)
         patient = now() + PATIENCE + timedelta(seconds=1)
         with monkeypatch.context() as patch:
-            patch.setattr(witness, "bound", lambda: None)
-            patch.setattr(healing_module, "now", lambda: patient)
-            healer.mend(connection)
-        assert PAID in bound_now(witness)
+            patch.setattr(inspector, "bindings", lambda: None)
+            patch.setattr(reconciler_module, "now", lambda: patient)
+            reconciler.reconcile(connection)
+        assert PAID in bound_now(inspector)
 
 
-def bound_now(witness: ByManagement) -> frozenset[str]:
+def bound_now(inspector: ManagementInspector) -> frozenset[str]:
     """Return what is bound to the listener's queue."""
-    bound = ByManagement(witness.environment).bound()
+    bound = ManagementInspector(inspector.environment).bindings()
     assert bound is not None
     return bound.get(QUEUE, frozenset())
 
 
 def test_a_binding_that_is_deleted_after_the_look_is_told_by_the_next_one(
-    bench: Bench, witness: ByManagement, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inspector: ManagementInspector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = topology.look
 
@@ -217,12 +220,12 @@ def test_a_binding_that_is_deleted_after_the_look_is_told_by_the_next_one(
         unbind(bench)
         return found
 
-    healer = Healer(bench.url, SERVICES, witness)
+    reconciler = TopologyReconciler(bench.url, SERVICES, inspector)
     with broker_of(bench) as connection:
         with monkeypatch.context() as patch:
             patch.setattr(topology, "look", meanwhile)
-            assert healer.mend(connection) == []
-        assert healer.mend(connection) == [f"{QUEUE} < {PAID}"]
+            assert reconciler.reconcile(connection) == []
+        assert reconciler.reconcile(connection) == [f"{QUEUE} < {PAID}"]
     assert len(requests(bench)) == 1
 
 
@@ -236,7 +239,7 @@ def test_the_request_is_there_before_the_queue_is(
         channel.queue_delete(QUEUE)
     monkeypatch.setattr(topology, "declare_on", die)
     with broker_of(bench) as connection, pytest.raises(InterruptedError):
-        Healer(bench.url, SERVICES).mend(connection)
+        TopologyReconciler(bench.url, SERVICES).reconcile(connection)
 
     assert topology.missing(bench.url, SERVICES) == [QUEUE]
     with bench.channel() as channel:
@@ -263,16 +266,16 @@ def test_what_meets_the_new_exchange_before_its_last_binding_is_said_again(
     publisher = Handling(probe.PUBLISHER, bench.sender)
     with bench.relaying(), bench.listening(), broker_of(bench) as connection:
         monkeypatch.setattr(topology, "declare_on", slowly)
-        Healer(bench.url, SERVICES).mend(connection)
+        TopologyReconciler(bench.url, SERVICES).reconcile(connection)
         assert bench.effects() == 0
         with running(lambda stopping: drain(bench.url, publisher, stopping)):
             wait_until(lambda: bench.verdict() == all_kept(ORDERS * 2), DRAINED, "all took effect")
 
 
 def test_what_is_whole_is_left_alone(bench: Bench) -> None:
-    healer = Healer(bench.url, SERVICES)
+    reconciler = TopologyReconciler(bench.url, SERVICES)
     with broker_of(bench) as connection:
-        assert healer.mend(connection) == []
+        assert reconciler.reconcile(connection) == []
     assert bench.depth("orders.events.dead") == 0
 
 
@@ -335,10 +338,10 @@ def test_a_broker_killed_right_after_its_first_declaration_goes_on_after_what_op
         with broker_of(it) as connection:
             stream = topology.look_for(connection, topology.STREAM)
             if stream is not None and stream.is_down:
-                assert Healer(it.url, SERVICES).mend(connection) == []
+                assert TopologyReconciler(it.url, SERVICES).reconcile(connection) == []
                 broker.ctl("eval", FORGET)
-            Healer(it.url, SERVICES).mend(connection)
-            assert topology.look_for(connection, topology.STREAM) == topology.Seen()
+            TopologyReconciler(it.url, SERVICES).reconcile(connection)
+            assert topology.look_for(connection, topology.STREAM) == topology.QueueInfo()
         with it.relaying(), it.listening():
             wait_until(lambda: it.verdict() == all_kept(ORDERS * TIMES), DRAINED, "all is kept")
 
@@ -346,12 +349,12 @@ def test_a_broker_killed_right_after_its_first_declaration_goes_on_after_what_op
 def test_a_stream_that_is_down_is_told_once_and_the_services_go_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    down = {topology.STREAM: topology.Seen(is_down=True)}
+    down = {topology.STREAM: topology.QueueInfo(is_down=True)}
     look = topology.look
     monkeypatch.setattr(topology, "look", lambda *given: look(*given) | down)
-    healer = Healer(bench.url, SERVICES)
+    reconciler = TopologyReconciler(bench.url, SERVICES)
     with broker_of(bench) as connection:
-        assert healer.mend(connection) == []
-        assert healer.mend(connection) == []
+        assert reconciler.reconcile(connection) == []
+        assert reconciler.reconcile(connection) == []
     assert capsys.readouterr().err.count("queue is down") == 1
     assert requests(bench) == []

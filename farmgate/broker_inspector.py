@@ -1,4 +1,4 @@
-"""What the topology's keeper learns from the broker's management API, and what it keeps there."""
+"""What the topology's reconciler reads from the broker's management API, and saves there."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -10,23 +10,23 @@ from farmgate.failures import Failed, Unreachable
 from farmgate.integrators import known
 from farmgate.management import Management, management_of
 from shared.messaging import topology
-from shared.messaging.healing import Bindings, Whole
+from shared.messaging.reconciler import Bindings, CompleteBindings
 from shared.messaging.topology import Integrator
 from shared.runtime.clock import rfc3339
 from shared.runtime.logs import get
 
 log = get(__name__)
 
-#: The global parameter that remembers when which bindings were there, before the virtual host.
+#: The global parameter with the last complete bindings; the virtual host's name follows.
 WHOLE = "topology.whole"
 
 T = TypeVar("T")
 
 
-class ByManagement:
-    """A `shared.messaging.healing.Witness` that asks the management API.
+class ManagementInspector:
+    """A `shared.messaging.reconciler.Inspector` that asks the management API.
 
-    It never raises: what is wrong is logged, once, and nothing is known meanwhile.
+    It never raises: a failure is logged once, and read as `cannot be read`.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -38,7 +38,7 @@ class ByManagement:
         """Return whose queues are to be kept besides the services'."""
         return self._asked(known) or []
 
-    def bound(self) -> Bindings | None:
+    def bindings(self) -> Bindings | None:
         """Return what is bound to the exchange; None when that cannot be seen."""
 
         def ask(management: Management) -> Bindings:
@@ -50,10 +50,10 @@ class ByManagement:
 
         return self._asked(ask)
 
-    def remembered(self) -> Whole | None:
-        """Return what `remember` was told last, by whichever process."""
+    def load(self) -> CompleteBindings | None:
+        """Return what was saved last, by whichever process."""
 
-        def ask(management: Management) -> Whole | None:
+        def ask(management: Management) -> CompleteBindings | None:
             parameter = management.get("global-parameters", _name_at(management))
             if parameter is None:
                 return None
@@ -61,16 +61,16 @@ class ByManagement:
             # Of another version of Farmgate, which may have kept it otherwise.
             with suppress(KeyError, TypeError, ValueError, AttributeError):
                 bindings = {queue: frozenset(types) for queue, types in value["bindings"].items()}
-                return Whole(bindings, datetime.fromisoformat(value["at"]))
+                return CompleteBindings(bindings, datetime.fromisoformat(value["at"]))
             return None
 
         return self._asked(ask)
 
-    def remember(self, whole: Whole) -> None:
+    def save(self, complete: CompleteBindings) -> None:
         """Keep it at the broker, where it outlives this process."""
         value = {
-            "bindings": {queue: sorted(types) for queue, types in whole.bindings.items()},
-            "at": rfc3339(whole.at),
+            "bindings": {queue: sorted(types) for queue, types in complete.bindings.items()},
+            "at": rfc3339(complete.at),
         }
         self._asked(lambda m: m.put("global-parameters", _name_at(m), value=value))
 
