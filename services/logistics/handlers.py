@@ -1,12 +1,12 @@
 """What logistics does with the facts of the other services."""
 
 from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy.orm import Session
-
-from services.logistics.models import DeliveryAddress, Shipment, Site, Variant
-from services.logistics.use_cases import contacts, goods, planning, recalls, stopped, till
-from services.logistics.use_cases.known import read
+from services.logistics.batch import LogisticsBatch
+from services.logistics.models import DeliveryAddress, Shipment, StoppedLot, Variant
+from services.logistics.use_cases import contacts, goods, planning, recalls, till
 from shared.events import (
     ContactGiven,
     DeviceKeyGiven,
@@ -19,137 +19,101 @@ from shared.events import (
     ParcelHandedOver,
     ProductListed,
 )
-from shared.messaging.envelope import Envelope
-from shared.messaging.rows import lock_rows
-from shared.messaging.service import Prepare, Subscriptions
-from shared.runtime import devices
+from shared.messaging.device_keys import apply_device_key
+from shared.messaging.envelope import Event
+from shared.messaging.service import Subscriptions
 
 
-def on_product_listed(session: Session, event: Envelope) -> None:
-    """Remember how the product's variants are stored."""
-    goods.note_storage(
-        session, event.data["product_id"], event.data["variants"], listed_in=event.sequence
-    )
+def on_product_listed(batch: LogisticsBatch, event: Event[ProductListed]) -> None:
+    """Copy how the product's variants are stored."""
+    goods.copy_variants(batch, event.data, event.sequence)
 
 
-def prepare_product_listed(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the copies of all the variants listed."""
-    lock_rows(
-        session,
-        Variant.id,
-        (variant["variant_id"] for event in events for variant in event.data["variants"]),
-    )
-
-
-def on_contact_given(session: Session, event: Envelope) -> None:
+def on_contact_given(batch: LogisticsBatch, event: Event[ContactGiven]) -> None:
     """Keep where to deliver, until it is no longer needed."""
-    contacts.keep_contact(
-        session,
-        event.data["order_id"],
-        name=event.data["name"],
-        phone=event.data["phone"],
-        address=event.data["address"],
-        language=event.data["language"],
-    )
+    contacts.keep_contact(batch, event.data)
 
 
-def prepare_contacts(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the contacts of all the orders."""
-    lock_rows(session, DeliveryAddress.order_id, (event.data["order_id"] for event in events))
-
-
-def on_order_confirmed(session: Session, event: Envelope) -> None:
+def on_order_confirmed(batch: LogisticsBatch, event: Event[OrderConfirmed]) -> None:
     """Plan the order's shipment."""
-    planning.plan_shipment(
-        session,
-        order_id=event.data["order_id"],
-        order_ref=event.data["order_ref"],
-        site_id=event.data["site_id"],
-        collect=event.data["collect"],
-        lines=event.data["lines"],
-        due_fen=event.data["due_fen"],
-    )
+    planning.plan_shipment(batch, event.data)
 
 
-def prepare_order_confirmed(session: Session, events: Sequence[Envelope]) -> None:
-    """Read the sites and variants of all the orders; lock what they may have here already."""
-    read(session, Site.id, (event.data["site_id"] for event in events))
-    read(
-        session,
-        Variant.id,
-        (line["variant_id"] for event in events for line in event.data["lines"]),
-    )
-    lock_rows(session, Shipment.order_id, (event.data["order_id"] for event in events))
-    stopped.lock_lots(
-        session,
-        [lot["lot_id"] for event in events for line in event.data["lines"] for lot in line["lots"]],
-    )
-    collected = (event.data["order_id"] for event in events if event.data["collect"])
-    lock_rows(session, DeliveryAddress.order_id, collected)
-
-
-def on_order_cancelled(session: Session, event: Envelope) -> None:
+def on_order_cancelled(batch: LogisticsBatch, event: Event[OrderCancelled]) -> None:
     """Cancel the order's shipment, or call it back."""
-    planning.stop_shipment(session, event.data["order_id"])
+    planning.stop_shipment(batch, event.data.order_id)
 
 
-def prepare_ended(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the shipments and contacts of all the orders."""
-    lock_rows(session, Shipment.order_id, (event.data["order_id"] for event in events))
-    prepare_contacts(session, events)
+def on_order_rejected(batch: LogisticsBatch, event: Event[OrderRejected]) -> None:
+    """Erase the contact of an order that is never delivered, and cancel its shipment.
 
-
-def on_order_rejected(session: Session, event: Envelope) -> None:
-    """Erase the contact of an order that will never be delivered; cancel what was planned of it.
-
-    Only one that had asked once more, since its lot was recalled, has a shipment.
+    Most rejected orders have no shipment. One has if its lot was recalled after it was confirmed,
+    and no other lot could replace it.
     """
-    planning.stop_shipment(session, event.data["order_id"])
+    planning.stop_shipment(batch, event.data.order_id)
 
 
-def on_lot_held(session: Session, event: Envelope) -> None:
+def on_lot_held(batch: LogisticsBatch, event: Event[LotHeld]) -> None:
     """Stop all shipments that carry the lot."""
-    recalls.hold_lot(session, event.data["lot_id"])
+    recalls.hold_lot(batch, event.data.lot_id)
 
 
-def on_lot_released(session: Session, event: Envelope) -> None:
+def on_lot_released(batch: LogisticsBatch, event: Event[LotReleased]) -> None:
     """Let shipments go on that the lot has stopped."""
-    recalls.release_lot(session, event.data["lot_id"])
+    recalls.release_lot(batch, event.data.lot_id)
 
 
-def on_lot_recalled(session: Session, event: Envelope) -> None:
+def on_lot_recalled(batch: LogisticsBatch, event: Event[LotRecalled]) -> None:
     """Stop or call back all shipments that carry the lot."""
-    recalls.recall_lot(session, event.data["lot_id"])
+    recalls.recall_lot(batch, event.data.lot_id)
 
 
-def prepare_lots(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock what is known of all the lots."""
-    stopped.lock_lots(session, [event.data["lot_id"] for event in events])
-
-
-def on_device_key_given(session: Session, event: Envelope) -> None:
+def on_device_key_given(batch: LogisticsBatch, event: Event[DeviceKeyGiven]) -> None:
     """Let a station's till ask for its parcels, or no longer."""
-    devices.note_device_key(session, event.data, event.sequence)
+    apply_device_key(batch.session, event.data, event.sequence)
 
 
-def on_parcel_handed_over(session: Session, event: Envelope) -> None:
-    """Note that a till gave a parcel away, or say why that cannot be."""
-    till.note_hand_over(
-        session,
-        event.data["shipment_id"],
-        entry_id=event.data["entry_id"],
-        site_id=event.data["site_id"],
-        device_code=event.data["device_code"],
-        code=event.data["code"],
-        received_by=event.data["received_by"],
-        collected_fen=event.data["collected_fen"],
-        difference_reason=event.data["difference_reason"],
-    )
+def on_parcel_handed_over(batch: LogisticsBatch, event: Event[ParcelHandedOver]) -> None:
+    """Mark the parcel that a till handed over as collected, or publish why that cannot be."""
+    till.apply_hand_over(batch, event.data)
 
 
-def prepare_parcel_handed_over(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the shipments of all the parcels."""
-    lock_rows(session, Shipment.id, (event.data["shipment_id"] for event in events))
+def load(batch: LogisticsBatch, events: Sequence[Event[Any]]) -> None:
+    """Lock the rows that the events change and read those that they need, a statement a kind."""
+    listed: set[UUID] = set()
+    sites: set[UUID] = set()
+    variants: set[UUID] = set()
+    orders: set[UUID] = set()
+    addresses: set[UUID] = set()
+    lots: set[UUID] = set()
+    parcels: set[UUID] = set()
+    for event in events:
+        match event.data:
+            case ProductListed() as product:
+                listed.update(variant.variant_id for variant in product.variants)
+            case ContactGiven() as contact:
+                addresses.add(contact.order_id)
+            case OrderConfirmed() as order:
+                orders.add(order.order_id)
+                sites.add(order.site_id)
+                variants.update(line.variant_id for line in order.lines)
+                lots.update(lot.lot_id for line in order.lines for lot in line.lots)
+                if order.collect:
+                    addresses.add(order.order_id)
+            case (OrderCancelled() | OrderRejected()) as order:
+                orders.add(order.order_id)
+                addresses.add(order.order_id)
+            case (LotHeld() | LotReleased() | LotRecalled()) as lot:
+                lots.add(lot.lot_id)
+            case ParcelHandedOver() as parcel:
+                parcels.add(parcel.shipment_id)
+    batch.load_for_update(Variant.id, listed)
+    batch.load_sites(sites)
+    batch.load_variants(variants)
+    batch.load_for_update(Shipment.order_id, orders)
+    batch.load_for_update(Shipment.id, parcels)
+    batch.load_for_update(StoppedLot.lot_id, lots)
+    batch.load_for_update(DeliveryAddress.order_id, addresses)
 
 
 SUBSCRIPTIONS: Subscriptions = {
@@ -163,16 +127,4 @@ SUBSCRIPTIONS: Subscriptions = {
     LotRecalled: on_lot_recalled,
     DeviceKeyGiven: on_device_key_given,
     ParcelHandedOver: on_parcel_handed_over,
-}
-
-PREPARE: Prepare = {
-    ProductListed: prepare_product_listed,
-    ContactGiven: prepare_contacts,
-    OrderConfirmed: prepare_order_confirmed,
-    OrderCancelled: prepare_ended,
-    OrderRejected: prepare_ended,
-    LotHeld: prepare_lots,
-    LotReleased: prepare_lots,
-    LotRecalled: prepare_lots,
-    ParcelHandedOver: prepare_parcel_handed_over,
 }

@@ -1,8 +1,8 @@
-"""Logistics' tables. Each change of a site or shipment that is published counts its `version`."""
+"""Logistics' tables. The `version` of a site or shipment counts the events recorded of it."""
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from sqlalchemy import (
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from services.logistics.rules import LotStatus, ShipmentState, TrackingStatus
-from shared.events import SITE_LEVELS
+from shared.events import SITE_LEVELS, SiteLevel
 from shared.runtime.ids import new_id
 from shared.runtime.tables import NAMING, UtcDateTime
 
@@ -54,15 +54,15 @@ def _one_of(kind: type[StrEnum], name: str) -> Enum:
 class Site(Base):
     """A place of the network: it stores, passes on, delivers or hands over.
 
-    `way` is the chain of legs that leads to it from a centre, drawn anew whenever the network
-    changes so that planning a shipment reads one row; `cold_way` the same with cold legs only,
-    None where there is none.
+    `way` is the chain of legs that leads to it from a centre. It is recomputed whenever the
+    network changes, so that planning a shipment reads one row. `cold_way` has cold legs only;
+    None: there is no such way.
     """
 
     __tablename__ = "sites"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     code: Mapped[str] = mapped_column(String(40), unique=True)
-    level: Mapped[str] = mapped_column(String(10))
+    level: Mapped[SiteLevel] = mapped_column(String(10))
     parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("sites.id"), index=True)
     names: Mapped[dict[str, str]] = mapped_column(JSON)
     #: Degrees, WGS 84.
@@ -110,7 +110,7 @@ class Variant(Base):
 
 
 class StoppedLot(Base):
-    """A lot that was held or recalled, as catalog last said. A lot that never was has no row."""
+    """A lot that was held or recalled at least once, with its last status from catalog."""
 
     __tablename__ = "stopped_lots"
     lot_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -126,7 +126,7 @@ class Shipment(Base):
     order_id: Mapped[UUID] = mapped_column(unique=True)
     order_ref: Mapped[str] = mapped_column(String(20))
     site_id: Mapped[UUID] = mapped_column(ForeignKey("sites.id"))
-    #: True: the buyer comes to the site. False: the site brings it to the address.
+    #: True: the buyer collects it at the site. False: the site delivers it to the address.
     collect: Mapped[bool]
     state: Mapped[ShipmentState] = mapped_column(_one_of(ShipmentState, "state"))
     promised_on: Mapped[date]
@@ -137,7 +137,7 @@ class Shipment(Base):
     #: What the buyer pays on hand-over, in fen.
     due_fen: Mapped[int]
     collected_fen: Mapped[int | None]
-    #: Where it was last seen by a site.
+    #: The site that last reported its arrival.
     at_site_id: Mapped[UUID | None] = mapped_column(ForeignKey("sites.id"))
     #: One of `rules.FAILURE_REASONS`, or `order_cancelled`, or `lot_recalled`.
     refusal: Mapped[str | None] = mapped_column(String(24))
@@ -151,7 +151,7 @@ class Shipment(Base):
     refused_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=0)
-    # Raised, not loaded on the way: whoever needs the lines of many shipments says so first.
+    # "raise" forbids one query a shipment: a query that needs the lines loads them with it.
     lines: Mapped[list["ShipmentLine"]] = relationship(
         lazy="raise", order_by="(ShipmentLine.line_no, ShipmentLine.lot_id)"
     )
@@ -174,7 +174,7 @@ class ShipmentLine(Base):
     __tablename__ = "shipment_lines"
     shipment_id: Mapped[UUID] = mapped_column(ForeignKey("shipments.id"), primary_key=True)
     line_no: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    #: Whoever asks which shipments carry a lot finds them by it.
+    #: Indexed: a recall asks which shipments carry a lot.
     lot_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
     location_id: Mapped[UUID] = mapped_column(primary_key=True)
     variant_id: Mapped[UUID]
@@ -202,20 +202,20 @@ class TrackingEvent(Base):
 
 
 class ProofOfDelivery(Base):
-    """Who took a shipment, and what shows it: the code (`code`) or a name given (`name`).
+    """Who took a shipment, and what proves it: the code (`code`) or a name given (`name`).
 
     The name is kept as long as the proof; it is shown to those who operate shipments only.
     """
 
     __tablename__ = "proofs_of_delivery"
     shipment_id: Mapped[UUID] = mapped_column(ForeignKey("shipments.id"), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(4))
+    kind: Mapped[Literal["code", "name"]] = mapped_column(String(4))
     received_by: Mapped[str | None] = mapped_column(String(100))
     collected_fen: Mapped[int]
     difference_reason: Mapped[str | None] = mapped_column(String(200))
     #: The clerk's or driver's account, or `device/<code>` of a till.
     handed_over_by: Mapped[str]
-    #: Of the till's journal; None: it was noted by a person.
+    #: The entry of a till's journal that reported it; None: a person recorded it over HTTP.
     entry_id: Mapped[UUID | None]
     recorded_at: Mapped[datetime]
     __table_args__ = (
@@ -225,9 +225,9 @@ class ProofOfDelivery(Base):
 
 
 class UnplannedParcel(Base):
-    """A parcel that a till says it gave away and that logistics never planned.
+    """A parcel that a till reports as handed over and that logistics never planned.
 
-    There is no shipment to refuse it on: this row numbers the refusals of its id instead.
+    Without a shipment there is no `version` to number its refusals by; this row has one.
     """
 
     __tablename__ = "unplanned_parcels"
@@ -237,7 +237,7 @@ class UnplannedParcel(Base):
 
 
 class CollectionCode(Base):
-    """What is kept of the code that a buyer shows; gone when the shipment was handed over."""
+    """Salt and digest of the code that a buyer shows; deleted when the shipment is handed over."""
 
     __tablename__ = "collection_codes"
     shipment_id: Mapped[UUID] = mapped_column(ForeignKey("shipments.id"), primary_key=True)

@@ -19,7 +19,7 @@ from shared.runtime.errors import Conflict, Unprocessable
 
 
 class ShipmentState(StrEnum):
-    """Where our side of a shipment stands; what carriers report is kept apart, as tracking."""
+    """The state of a shipment on our side; carriers' reports are kept apart, as tracking."""
 
     PLANNED = "planned"
     PACKED = "packed"
@@ -28,7 +28,7 @@ class ShipmentState(StrEnum):
     COLLECTED = "collected"
     #: Stopped before its goods left.
     CANCELLED = "cancelled"
-    #: Not taken, or called back on its way: it may only come back.
+    #: Not taken, or called back on its way: it can only come back.
     REFUSED = "refused"
     RETURNED = "returned"
 
@@ -78,12 +78,12 @@ class TrackingStatus(StrEnum):
 FAILURE_REASONS = ("absent", "refused", "address_unknown", "unpaid", "damaged", "lost", "other")
 
 
-#: Why a shipment comes back that nobody refused.
+#: Why a shipment comes back although nobody refused it.
 LOT_RECALLED = "lot_recalled"
 
 
 class LotStatus(StrEnum):
-    """What catalog last said of a lot that it has ever stopped."""
+    """The status that catalog last gave a lot which it has held or recalled at least once."""
 
     HELD = "held"
     RECALLED = "recalled"
@@ -95,12 +95,12 @@ class WrongShipmentState(Conflict):
 
 
 def is_over(state: ShipmentState) -> bool:
-    """Tell whether nothing can happen to a shipment any more."""
+    """Tell whether a shipment can change no more."""
     return not NEXT[state]
 
 
 def check_transition(shipment_ref: str, state: ShipmentState, to: ShipmentState) -> None:
-    """Let a shipment go from `state` to `to`.
+    """Pass when a shipment may go from `state` to `to`.
 
     Raises:
         WrongShipmentState: the transition is not in `NEXT`.
@@ -118,10 +118,10 @@ class WrongLevel(Unprocessable):
 
 
 def check_level(code: str, level: str, parent_level: str | None) -> None:
-    """Let a site hang under a parent exactly one level above; a centre has none.
+    """Pass when a site's parent is exactly one level above; a centre has no parent.
 
     Raises:
-        WrongLevel: it would hang anywhere else.
+        WrongLevel: its parent is at another level.
     """
     depth = SITE_LEVELS.index(level)
     wanted = SITE_LEVELS[depth - 1] if depth else None
@@ -225,11 +225,11 @@ def promised_on(confirmed_at: datetime, way: Way) -> date:
 
 
 class WrongAmount(Unprocessable):
-    """Raised when the money taken is not the money due, and nobody says why."""
+    """Raised when the money taken is not the money due, and no reason is given."""
 
 
 def check_collected(due_fen: int, collected_fen: int, difference_reason: str | None) -> None:
-    """Let money be booked: what was due, or another amount with a reason.
+    """Pass when the money taken is the money due, or a reason is given.
 
     Raises:
         WrongAmount: the amounts differ without a reason.
@@ -261,24 +261,24 @@ def code_matches(code: str, salt: bytes, digest: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What the rows about one shipment say, as far as they must agree."""
+class ShipmentRows:
+    """The values in the rows of one shipment that must agree with each other."""
 
     state: ShipmentState
     collect: bool
     due_fen: int
     collected_fen: int | None
-    #: Of its moments, those that are noted: `packed`, `handed_over`, `arrived`, `refused`, `ended`.
+    #: Those of its moments that are set: `packed`, `handed_over`, `arrived`, `refused`, `ended`.
     moments: frozenset[str]
-    #: What its lines hold, summed.
+    #: Sum of its lines.
     quantity: int
-    #: Of its proof; None: there is no proof.
+    #: The money that its proof of delivery names; None: there is no proof.
     proven_fen: int | None
     has_reason: bool
     has_code: bool
 
 
-#: State → the moments that must be noted by then.
+#: State → the moments that must be set by then.
 MOMENTS: Mapping[ShipmentState, frozenset[str]] = {
     ShipmentState.PLANNED: frozenset(),
     ShipmentState.PACKED: frozenset({"packed"}),
@@ -291,26 +291,26 @@ MOMENTS: Mapping[ShipmentState, frozenset[str]] = {
 }
 
 
-def disagreements(kept: Kept) -> list[tuple[str, str, str]]:
-    """Return what does not agree in the rows about one shipment: (check, expected, found)."""
+def disagreements(rows: ShipmentRows) -> list[tuple[str, str, str]]:
+    """Return the differences within the rows of one shipment: (check, expected, found)."""
     found = []
-    if kept.quantity <= 0:
+    if rows.quantity <= 0:
         found.append(("lines", "something", "nothing"))
-    missing = MOMENTS[kept.state] - kept.moments
+    missing = MOMENTS[rows.state] - rows.moments
     if missing:
         found.append(("moments", f"{', '.join(sorted(missing))} noted", "not noted"))
-    if "ended" in kept.moments and not is_over(kept.state):
+    if "ended" in rows.moments and not is_over(rows.state):
         found.append(("moments", "no end", "ended"))
-    is_taken = kept.state in (ShipmentState.DELIVERED, ShipmentState.COLLECTED)
-    taken_fen = kept.collected_fen if is_taken else None
-    if is_taken != (kept.proven_fen is not None):
+    is_taken = rows.state in (ShipmentState.DELIVERED, ShipmentState.COLLECTED)
+    taken_fen = rows.collected_fen if is_taken else None
+    if is_taken != (rows.proven_fen is not None):
         found.append(("proof", "a proof" if is_taken else "none", "none" if is_taken else "one"))
-    elif kept.proven_fen != taken_fen:
-        found.append(("proof", f"{taken_fen} fen", f"{kept.proven_fen} fen"))
-    elif is_taken and taken_fen != kept.due_fen and not kept.has_reason:
-        found.append(("proof", f"{kept.due_fen} fen or a reason", f"{taken_fen} fen, no reason"))
-    waits = kept.state in (ShipmentState.HANDED_OVER, ShipmentState.REFUSED)
-    needs_code = kept.collect and waits and "arrived" in kept.moments
-    if needs_code != kept.has_code:
+    elif rows.proven_fen != taken_fen:
+        found.append(("proof", f"{taken_fen} fen", f"{rows.proven_fen} fen"))
+    elif is_taken and taken_fen != rows.due_fen and not rows.has_reason:
+        found.append(("proof", f"{rows.due_fen} fen or a reason", f"{taken_fen} fen, no reason"))
+    waits = rows.state in (ShipmentState.HANDED_OVER, ShipmentState.REFUSED)
+    needs_code = rows.collect and waits and "arrived" in rows.moments
+    if needs_code != rows.has_code:
         found.append(("code", "a code" if needs_code else "none", "none" if needs_code else "one"))
     return found

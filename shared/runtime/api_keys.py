@@ -39,7 +39,7 @@ def token_of(key_id: UUID, secret: str) -> str:
     return f"{PREFIX}{key_id.hex}_{secret}"
 
 
-def note_key(
+def apply_key(
     session: Session,
     key_id: UUID,
     *,
@@ -49,7 +49,7 @@ def note_key(
     claims: Mapping[str, str],
     sequence: int,
 ) -> None:
-    """Keep what a key may do from now on; a saying that is older than the last changes nothing.
+    """Keep what a key may do from now on; an event older than the last changes nothing.
 
     `claims` are shown to routes as `Caller.claims`. Without scopes the key is revoked.
     """

@@ -76,7 +76,7 @@ def enrolled_at(session: Session, device: Device) -> datetime | None:
 def note_device_key(session: Session, data: Mapping[str, Any], sequence: int) -> None:
     """Keep what a `device_key_given` says."""
     device_id, epoch = data["device_id"], data["epoch"]
-    api_keys.note_key(
+    api_keys.apply_key(
         session,
         data["key_id"],
         subject=subject_of(device_id, epoch),

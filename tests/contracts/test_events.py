@@ -2,7 +2,8 @@
 
 import re
 from datetime import UTC, date, datetime
-from typing import Any
+from types import NoneType
+from typing import Any, get_type_hints
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,8 @@ from farmgate import catalogue
 from farmgate.contracts import type_of
 from farmgate.services import NAMES, service_of
 from shared.events import BY_TYPE, EVENTS, Fact, Part
-from shared.messaging.envelope import decode, encode, fact_of, load_data
+from shared.messaging.envelope import Event, decode, encode, fact_of, load_data
+from shared.messaging.service import Service
 from shared.messaging.topology import STREAM, topology_of
 from shared.runtime.ids import new_id
 
@@ -141,6 +143,18 @@ def test_handlers_are_named_for_their_facts() -> None:
         for contract, handler in service.subscriptions.items():
             assert handler.__name__.startswith("on_")
             assert handler.__name__ == f"on_{said_of(contract)}"
+
+
+@pytest.mark.parametrize("service", [s for s in SERVICES if s.load], ids=lambda s: s.name)
+def test_a_handler_is_annotated_with_its_services_batch_and_the_event_it_is_subscribed_to(
+    service: Service,
+) -> None:
+    for contract, handler in service.subscriptions.items():
+        assert get_type_hints(handler) == {
+            "batch": service.batch,
+            "event": Event[contract],  # type: ignore[valid-type]  # a class known at run time only
+            "return": NoneType,
+        }
 
 
 def test_the_catalogue_page_is_current() -> None:

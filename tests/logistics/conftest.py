@@ -10,9 +10,11 @@ from flask import Flask
 from sqlalchemy import select
 
 from services.logistics.app import create_app
+from services.logistics.batch import LogisticsBatch
 from services.logistics.use_cases import reading, site_tree, travelling
 from services.logistics.worker import SERVICE
 from shared.events import OrderConfirmed
+from shared.messaging.batch import transaction
 from shared.messaging.service import Service
 from shared.messaging.tables import Outbox
 from shared.runtime.config import Settings
@@ -43,8 +45,8 @@ def sites(database: Database) -> dict[str, UUID]:
         {"code": "T", "level": "township", "parent_code": "K", "names": {"zh": "镇"}},
         {"code": "V", "level": "village", "parent_code": "T", "names": {"zh": "村"}},
     ]
-    with database.sessions.begin() as session:
-        return {site.code: site.id for site in site_tree.open_sites(session, tree)}
+    with transaction(database, LogisticsBatch) as batch:
+        return {site.code: site.id for site in site_tree.open_sites(batch, tree)}
 
 
 @pytest.fixture
@@ -115,8 +117,8 @@ def waiting(
             (travelling.dispatch, ()),
             (travelling.arrive, (site_id,)),
         ):
-            with database.sessions.begin() as session:
-                step(session, shipment_id, *where)
+            with transaction(database, LogisticsBatch) as batch:
+                step(batch, shipment_id, *where)
         with database.readers() as reader:
             issued = reader.scalars(
                 select(Outbox.body).where(

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, Variant
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases import routes, site_tree, travelling
@@ -17,6 +18,7 @@ from shared.events import (
     OrderRejected,
     ProductListed,
 )
+from shared.messaging.batch import transaction
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 
@@ -149,8 +151,8 @@ def test_an_order_is_planned_also_when_its_site_closed_in_the_meantime(
     sites: dict[str, UUID],
     a_confirmed_order: Facts,
 ) -> None:
-    with database.sessions.begin() as session:
-        site_tree.close_site(session, sites["V"])
+    with transaction(database, LogisticsBatch) as batch:
+        site_tree.close_site(batch, sites["V"])
     order = a_confirmed_order(site_id=sites["V"])
 
     deliver(OrderConfirmed, **order)
@@ -209,8 +211,8 @@ def test_cancelling_stops_a_shipment_that_has_not_left(
     deliver(OrderConfirmed, **order)
     shipment = the_shipment(database, order["order_id"])
     for step in steps:
-        with database.sessions.begin() as session:
-            step(session, shipment.id)
+        with transaction(database, LogisticsBatch) as batch:
+            step(batch, shipment.id)
 
     deliver(OrderCancelled, order_id=order["order_id"], order_ref="ORD-1", reason="changed")
 
@@ -231,10 +233,10 @@ def test_cancelling_calls_back_a_shipment_that_has_left(
     order = a_confirmed_order()
     deliver(OrderConfirmed, **order)
     shipment_id = the_shipment(database, order["order_id"]).id
-    with database.sessions.begin() as session:
-        travelling.pack(session, shipment_id)
-    with database.sessions.begin() as session:
-        travelling.dispatch(session, shipment_id)
+    with transaction(database, LogisticsBatch) as batch:
+        travelling.pack(batch, shipment_id)
+    with transaction(database, LogisticsBatch) as batch:
+        travelling.dispatch(batch, shipment_id)
 
     deliver(OrderCancelled, order_id=order["order_id"], order_ref="ORD-1", reason="changed")
 
@@ -317,9 +319,9 @@ def test_goods_travel_cold_where_every_leg_is(
 ) -> None:
     order = a_confirmed_order()
     deliver(ProductListed, **a_listing(new_id(), order["lines"][0]["variant_id"], "-18 C"))
-    with database.sessions.begin() as session:
-        routes.open_route(session, "C", "K", 6, [1, 3, 5], True)
-        routes.open_route(session, "K", "T", 3, [2, 4, 6], True)
+    with transaction(database, LogisticsBatch) as batch:
+        routes.open_route(batch, "C", "K", 6, [1, 3, 5], True)
+        routes.open_route(batch, "K", "T", 3, [2, 4, 6], True)
 
     deliver(OrderConfirmed, **order)
 

@@ -8,9 +8,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Shipment
 from services.logistics.use_cases import travelling
 from services.logistics.use_cases.late import LATE
+from shared.messaging.batch import transaction
 from shared.runtime import clock
 from shared.runtime.database import Database
 from shared.runtime.late import find, limits_of
@@ -48,8 +50,8 @@ def test_a_shipment_is_late_at_each_place_where_it_stays_too_long(
     long_ago = clock.now() - timedelta(days=8)
 
     def step(work: Callable[..., Any], *what: Any) -> None:
-        with database.sessions.begin() as session:
-            work(session, shipment_id, *what)
+        with transaction(database, LogisticsBatch) as batch:
+            work(batch, shipment_id, *what)
 
     assert late() == {}
     change(shipment_id, planned_at=long_ago)

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Shipment, ShipmentLine
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases import hand_over, travelling
@@ -21,6 +22,7 @@ from shared.events import (
     OrderRejected,
     ParcelHandedOver,
 )
+from shared.messaging.batch import transaction
 from shared.runtime import clock
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
@@ -40,15 +42,15 @@ def go(database: Database, sites: dict[str, UUID]) -> Callable[..., None]:
 
     def act(shipment_id: UUID, *steps: str) -> None:
         for step in steps:
-            with database.sessions.begin() as session:
+            with transaction(database, LogisticsBatch) as batch:
                 match step:
                     case "pack" | "dispatch":
-                        getattr(travelling, step)(session, shipment_id)
+                        getattr(travelling, step)(batch, shipment_id)
                     case "arrive":
-                        travelling.arrive(session, shipment_id, sites["T"])
+                        travelling.arrive(batch, shipment_id, sites["T"])
                     case "deliver":
                         hand_over.deliver(
-                            session,
+                            batch,
                             shipment_id,
                             received_by="Tashi",
                             collected_fen=13600,
@@ -57,7 +59,7 @@ def go(database: Database, sites: dict[str, UUID]) -> Callable[..., None]:
                         )
                     case "collect":
                         hand_over.collect(
-                            session,
+                            batch,
                             shipment_id,
                             code=None,
                             received_by="Tashi",
@@ -66,7 +68,7 @@ def go(database: Database, sites: dict[str, UUID]) -> Callable[..., None]:
                             by="clerk",
                         )
                     case "return":
-                        travelling.take_back(session, shipment_id, restock=True)
+                        travelling.take_back(batch, shipment_id, restock=True)
 
     return act
 

@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, ShipmentLine
 from services.logistics.rules import CODE_TRIES, ShipmentState
 from services.logistics.use_cases import hand_over
@@ -19,6 +20,7 @@ from shared.events import (
     OrderCancelled,
     ParcelHandedOver,
 )
+from shared.messaging.batch import transaction
 from shared.runtime import api_keys, clock, devices
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
@@ -179,9 +181,9 @@ def test_a_parcel_that_somebody_had_before_is_refused(
     database: Database, waiting: Waiting, hand_out: Callable[..., UUID], recorded_events: Recorded
 ) -> None:
     shipment_id, code = waiting()
-    with database.sessions.begin() as session:
+    with transaction(database, LogisticsBatch) as batch:
         hand_over.collect(
-            session,
+            batch,
             shipment_id,
             code=code,
             received_by=None,

@@ -9,11 +9,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import CollectionCode, DeliveryAddress, Route, Site
 from services.logistics.rules import CODE_TRIES, WrongLevel
 from services.logistics.use_cases import contacts, hand_over, routes, site_tree, travelling, ways
 from services.logistics.use_cases.hand_over import WrongCode
 from services.logistics.worker import run_erasure
+from shared.events import ContactGiven
+from shared.messaging.batch import transaction
 from shared.runtime import clock
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
@@ -22,8 +25,19 @@ from shared.runtime.ids import new_id
 
 
 def keep(database: Database, order_id: UUID) -> None:
-    with database.sessions.begin() as session:
-        contacts.keep_contact(session, order_id, "Tashi", "+8613900000000", "Bahe 7", "bo")
+    with transaction(database, LogisticsBatch) as batch:
+        contacts.keep_contact(
+            batch,
+            ContactGiven(
+                order_id=order_id,
+                order_ref="ORD-7KQ2M9XH",
+                buyer_id=None,
+                name="Tashi",
+                phone="+8613900000000",
+                address="Bahe 7",
+                language="bo",
+            ),
+        )
 
 
 def move_clock(monkeypatch: pytest.MonkeyPatch, days: int) -> None:
@@ -79,11 +93,11 @@ def test_a_contact_is_kept_30_days_after_its_shipment_ended(
     for step in (
         travelling.pack,
         travelling.dispatch,
-        lambda session, id_: travelling.fail(session, id_, "absent"),
-        lambda session, id_: travelling.take_back(session, id_, restock=True),
+        lambda batch, id_: travelling.fail(batch, id_, "absent"),
+        lambda batch, id_: travelling.take_back(batch, id_, restock=True),
     ):
-        with database.sessions.begin() as session:
-            step(session, shipment_id)
+        with transaction(database, LogisticsBatch) as batch:
+            step(batch, shipment_id)
 
     run_erasure(database, app_settings)
     assert kept(database) == 1
@@ -107,15 +121,15 @@ def test_erasing_goes_on_at_once_while_there_is_more(
     assert kept(database) == 0
 
 
-def test_a_batch_of_sites_opens_all_or_none(database: Database) -> None:
-    batch = [
+def test_several_sites_open_all_or_none(database: Database) -> None:
+    sites = [
         {"code": "K", "level": "county", "parent_code": "C", "names": {"zh": "县"}},
         {"code": "C", "level": "centre", "names": {"zh": "中心"}},
         {"code": "V", "level": "village", "parent_code": "K", "names": {"zh": "村"}},
     ]
 
-    with pytest.raises(WrongLevel), database.sessions.begin() as session:
-        site_tree.open_sites(session, batch)
+    with pytest.raises(WrongLevel), transaction(database, LogisticsBatch) as batch:
+        site_tree.open_sites(batch, sites)
 
     with database.readers() as reader:
         assert reader.scalar(select(func.count()).select_from(Site)) == 0
@@ -136,18 +150,18 @@ def test_opening_500_sites_costs_no_statement_a_site(
             }
             for number in range(size)
         ]
-        with count_statements() as statements, database.sessions.begin() as session:
-            site_tree.open_sites(session, villages)
+        with count_statements() as statements, transaction(database, LogisticsBatch) as batch:
+            site_tree.open_sites(batch, villages)
         counts.append(len(statements))
 
     assert counts[0] == counts[1]
 
 
 def test_a_closed_site_keeps_its_last_way(database: Database, sites: dict[str, UUID]) -> None:
-    with database.sessions.begin() as session:
-        site_tree.close_site(session, sites["V"])
-    with database.sessions.begin() as session:
-        routes.open_route(session, "C", "T", 2, [1], False)
+    with transaction(database, LogisticsBatch) as batch:
+        site_tree.close_site(batch, sites["V"])
+    with transaction(database, LogisticsBatch) as batch:
+        routes.open_route(batch, "C", "T", 2, [1], False)
 
     with database.readers() as reader:
         village = site_tree.find_site(reader, sites["V"])
@@ -158,13 +172,13 @@ def test_a_closed_site_keeps_its_last_way(database: Database, sites: dict[str, U
 def test_a_route_that_ends_gives_its_way_back_to_the_tree(
     database: Database, sites: dict[str, UUID]
 ) -> None:
-    with database.sessions.begin() as session:
-        route = routes.open_route(session, "C", "T", 2, [1], False)
+    with transaction(database, LogisticsBatch) as batch:
+        route = routes.open_route(batch, "C", "T", 2, [1], False)
     with database.readers() as reader:
         shortened = ways.way_to(site_tree.find_site(reader, sites["T"]), cold=False)
 
-    with database.sessions.begin() as session:
-        routes.end_route(session, route.id)
+    with transaction(database, LogisticsBatch) as batch:
+        routes.end_route(batch, route.id)
 
     assert shortened is not None
     assert len(shortened) == 1
@@ -178,11 +192,11 @@ def test_a_route_that_ends_gives_its_way_back_to_the_tree(
 def a_shipment_at_its_site(database: Database, planned: Callable[..., UUID]) -> UUID:
     shipment_id = planned(collect=True)
     for step in (travelling.pack, travelling.dispatch):
-        with database.sessions.begin() as session:
-            step(session, shipment_id)
-    with database.sessions.begin() as session:
-        shipment = travelling.lock_shipment(session, shipment_id)
-        travelling.arrive(session, shipment_id, shipment.site_id)
+        with transaction(database, LogisticsBatch) as batch:
+            step(batch, shipment_id)
+    with transaction(database, LogisticsBatch) as batch:
+        shipment = travelling.lock_shipment(batch, shipment_id)
+        travelling.arrive(batch, shipment_id, shipment.site_id)
     return shipment_id
 
 
@@ -195,9 +209,9 @@ def test_guesses_at_the_same_time_are_all_counted(
 
     def guess(_: int) -> str:
         try:
-            with database.sessions.begin() as session:
+            with transaction(database, LogisticsBatch) as batch:
                 outcome = hand_over.collect(
-                    session,
+                    batch,
                     shipment_id,
                     code=wrong,
                     received_by=None,
@@ -219,12 +233,12 @@ def test_two_clerks_at_the_same_time_dispatch_a_shipment_once(
     database: Database, planned: Callable[..., UUID], recorded_events: Callable[[], Any]
 ) -> None:
     shipment_id = planned()
-    with database.sessions.begin() as session:
-        travelling.pack(session, shipment_id)
+    with transaction(database, LogisticsBatch) as batch:
+        travelling.pack(batch, shipment_id)
 
     def dispatch(_: int) -> None:
-        with database.sessions.begin() as session:
-            travelling.dispatch(session, shipment_id)
+        with transaction(database, LogisticsBatch) as batch:
+            travelling.dispatch(batch, shipment_id)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(dispatch, range(4)))
@@ -239,9 +253,9 @@ def test_a_code_is_gone_once_the_shipment_was_handed_over(
     shipment_id = a_shipment_at_its_site(database, planned)
     code = recorded_events()[-1][1]["code"]
 
-    with database.sessions.begin() as session:
+    with transaction(database, LogisticsBatch) as batch:
         hand_over.collect(
-            session,
+            batch,
             shipment_id,
             code=code,
             received_by=None,

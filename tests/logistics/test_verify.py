@@ -10,17 +10,19 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, update
 
 from services.logistics import rules
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, ShipmentLine
-from services.logistics.rules import MOMENTS, Kept, ShipmentState
+from services.logistics.rules import MOMENTS, ShipmentRows, ShipmentState
 from services.logistics.use_cases import hand_over
 from shared.events import OrderConfirmed
+from shared.messaging.batch import transaction
 from shared.runtime.database import Database
 
 VERIFY = "/api/logistics/v1/verify"
 Headers = Callable[..., dict[str, str]]
 Waiting = Callable[..., tuple[UUID, str]]
 
-WAITING = Kept(
+WAITING = ShipmentRows(
     state=ShipmentState.HANDED_OVER,
     collect=True,
     due_fen=100,
@@ -42,7 +44,7 @@ COLLECTED = replace(
 
 
 @pytest.mark.parametrize("kept", [WAITING, COLLECTED])
-def test_rows_that_agree_show_nothing(kept: Kept) -> None:
+def test_rows_that_agree_show_nothing(kept: ShipmentRows) -> None:
     assert rules.disagreements(kept) == []
 
 
@@ -65,7 +67,7 @@ def test_every_state_says_which_moments_it_had(state: ShipmentState) -> None:
         (replace(COLLECTED, collected_fen=99, proven_fen=99), "proof"),
     ],
 )
-def test_rows_that_disagree_are_named(kept: Kept, check: str) -> None:
+def test_rows_that_disagree_are_named(kept: ShipmentRows, check: str) -> None:
     assert [found[0] for found in rules.disagreements(kept)] == [check]
 
 
@@ -92,9 +94,9 @@ def test_an_untouched_service_agrees_with_itself(
     planned()
     waiting()
     shipment_id, code = waiting()
-    with database.sessions.begin() as session:
+    with transaction(database, LogisticsBatch) as batch:
         hand_over.collect(
-            session,
+            batch,
             shipment_id,
             code=code,
             received_by=None,

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Route, Site
 from services.logistics.schemas import network as schemas
 from services.logistics.use_cases import planning, routes, site_tree
@@ -30,8 +31,8 @@ def open_site(site_in: dict[str, Any]) -> Site:
     A site that exists with equal content is answered as it is; a code that belongs to a site
     with other content is refused with 409.
     """
-    with transaction() as session:
-        return site_tree.open_sites(session, [site_in])[0]
+    with transaction(LogisticsBatch) as batch:
+        return site_tree.open_sites(batch, [site_in])[0]
 
 
 @blp.post("/sites/batch")
@@ -45,8 +46,8 @@ def open_sites(sites_in: dict[str, Any]) -> dict[str, Any]:
     Parents may be in the same call, in any order. Sites that exist with equal content are
     answered as they are.
     """
-    with transaction() as session:
-        return {"sites": site_tree.open_sites(session, sites_in["sites"])}
+    with transaction(LogisticsBatch) as batch:
+        return {"sites": site_tree.open_sites(batch, sites_in["sites"])}
 
 
 @blp.get("/sites")
@@ -75,8 +76,8 @@ def show_site(site_id: UUID) -> Site:
 @blp.response(200, schemas.SiteResponse)
 def change_site(site_in: dict[str, Any], site_id: UUID) -> Site:
     """Change a site's names, coordinates or opening hours."""
-    with transaction() as session:
-        return site_tree.change_site(session, site_id, **site_in)
+    with transaction(LogisticsBatch) as batch:
+        return site_tree.change_site(batch, site_id, **site_in)
 
 
 @blp.post("/sites/<uuid:site_id>/close")
@@ -88,8 +89,8 @@ def close_site(site_id: UUID) -> Site:
 
     It takes no new orders, parcels or stock; what is under way to it still arrives.
     """
-    with transaction() as session:
-        return site_tree.close_site(session, site_id)
+    with transaction(LogisticsBatch) as batch:
+        return site_tree.close_site(batch, site_id)
 
 
 @blp.post("/routes")
@@ -98,13 +99,13 @@ def close_site(site_id: UUID) -> Site:
 @blp.arguments(schemas.OpenRouteRequest)
 @blp.response(201, schemas.RouteResponse)
 def open_route(route_in: dict[str, Any]) -> Route:
-    """Let a route run from one site to another.
+    """Open a route from one site to another.
 
     Where no route runs, goods follow the tree of sites at default hours, which are never cold.
     An equal route is answered as it is; one with other content is refused with 409.
     """
-    with transaction() as session:
-        return routes.open_route(session, **route_in)
+    with transaction(LogisticsBatch) as batch:
+        return routes.open_route(batch, **route_in)
 
 
 @blp.get("/routes")
@@ -134,19 +135,19 @@ def show_route(route_id: UUID) -> Route:
 def change_route(route_in: dict[str, Any], route_id: UUID) -> Route:
     """Give a route other hours, days or cold.
 
-    Days promised before stay as they were promised.
+    Shipments that are planned keep their promised days.
     """
-    with transaction() as session:
-        return routes.change_route(session, route_id, **route_in)
+    with transaction(LogisticsBatch) as batch:
+        return routes.change_route(batch, route_id, **route_in)
 
 
 @blp.delete("/routes/<uuid:route_id>")
 @scope("sites:write")
 @blp.response(204)
 def end_route(route_id: UUID) -> None:
-    """Let a route run no more."""
-    with transaction() as session:
-        routes.end_route(session, route_id)
+    """Delete a route."""
+    with transaction(LogisticsBatch) as batch:
+        routes.end_route(batch, route_id)
 
 
 @blp.get("/promise")

@@ -1,4 +1,4 @@
-"""Routes for shipments: what happens to them, and what is told of them."""
+"""Routes that read shipments, and that record what happens to them."""
 
 from typing import Any
 from uuid import UUID
@@ -6,6 +6,7 @@ from uuid import UUID
 from flask import Response
 from sqlalchemy import select
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Shipment, TrackingEvent
 from services.logistics.schemas import shipments as schemas
 from services.logistics.use_cases import belonging, hand_over, reading, tracking, travelling
@@ -55,10 +56,10 @@ def show_shipment(shipment_id: UUID) -> dict[str, Any]:
 @idempotent
 @blp.response(200, schemas.ShipmentResponse)
 def pack(shipment_id: UUID) -> Shipment:
-    """Note that the goods are packed."""
-    with transaction() as session:
-        belonging.check_shipment(session, shipment_id, caller().sites)
-        return travelling.pack(session, shipment_id)
+    """Record that the goods are packed."""
+    with transaction(LogisticsBatch) as batch:
+        belonging.check_shipment(batch.session, shipment_id, caller().sites)
+        return travelling.pack(batch, shipment_id)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/dispatch")
@@ -67,9 +68,9 @@ def pack(shipment_id: UUID) -> Shipment:
 @blp.response(200, schemas.ShipmentResponse)
 def dispatch(shipment_id: UUID) -> Shipment:
     """Hand a packed shipment to its carrier; its goods leave the stock."""
-    with transaction() as session:
-        belonging.check_shipment(session, shipment_id, caller().sites)
-        return travelling.dispatch(session, shipment_id)
+    with transaction(LogisticsBatch) as batch:
+        belonging.check_shipment(batch.session, shipment_id, caller().sites)
+        return travelling.dispatch(batch, shipment_id)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/arrivals")
@@ -78,14 +79,14 @@ def dispatch(shipment_id: UUID) -> Shipment:
 @blp.arguments(schemas.ArriveRequest)
 @blp.response(200, schemas.ShipmentResponse)
 def arrive(arrival_in: dict[str, Any], shipment_id: UUID) -> Shipment:
-    """Note that a shipment reached a site.
+    """Record that a shipment reached a site.
 
     When it is the shipment's own and the buyer collects there, the buyer is sent a code.
     """
-    with transaction() as session:
-        belonging.check_shipment(session, shipment_id, caller().sites)
-        belonging.check_site(session, arrival_in["site_id"], caller().sites)
-        return travelling.arrive(session, shipment_id, **arrival_in)
+    with transaction(LogisticsBatch) as batch:
+        belonging.check_shipment(batch.session, shipment_id, caller().sites)
+        belonging.check_site(batch.session, arrival_in["site_id"], caller().sites)
+        return travelling.arrive(batch, shipment_id, **arrival_in)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/deliver")
@@ -94,13 +95,13 @@ def arrive(arrival_in: dict[str, Any], shipment_id: UUID) -> Shipment:
 @blp.arguments(schemas.DeliverRequest)
 @blp.response(200, schemas.ShipmentResponse)
 def deliver(delivery_in: dict[str, Any], shipment_id: UUID) -> Shipment:
-    """Note that a shipment was brought to its buyer, who took it and what they paid.
+    """Record that a shipment was brought to its buyer, who took it and what they paid.
 
     Another amount than the one due needs a difference_reason.
     """
-    with transaction() as session:
-        belonging.check_shipment(session, shipment_id, caller().sites)
-        return hand_over.deliver(session, shipment_id, by=str(caller().subject), **delivery_in)
+    with transaction(LogisticsBatch) as batch:
+        belonging.check_shipment(batch.session, shipment_id, caller().sites)
+        return hand_over.deliver(batch, shipment_id, by=str(caller().subject), **delivery_in)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/collect")
@@ -109,15 +110,15 @@ def deliver(delivery_in: dict[str, Any], shipment_id: UUID) -> Shipment:
 @blp.arguments(schemas.CollectRequest)
 @blp.response(200, schemas.ShipmentResponse)
 def collect(collection_in: dict[str, Any], shipment_id: UUID) -> Shipment | Response:
-    """Note that the buyer took a shipment at its site.
+    """Record that the buyer took a shipment at its site.
 
-    It is shown by the code the buyer was sent or, without it, by the name of whoever takes it.
+    Give the code that the buyer was sent or, without it, the name of the person who takes it.
     After five wrong tries the code is locked and only a name helps.
     """
-    with transaction() as session:
-        belonging.check_shipment(session, shipment_id, caller().sites)
-        outcome = hand_over.collect(session, shipment_id, by=str(caller().subject), **collection_in)
-    # Answered, not raised: an exception would undo the count of wrong tries.
+    with transaction(LogisticsBatch) as batch:
+        belonging.check_shipment(batch.session, shipment_id, caller().sites)
+        outcome = hand_over.collect(batch, shipment_id, by=str(caller().subject), **collection_in)
+    # Answered, not raised: an exception would roll back the count of wrong tries.
     return answer_of(outcome) if isinstance(outcome, WrongCode) else outcome
 
 
@@ -127,10 +128,10 @@ def collect(collection_in: dict[str, Any], shipment_id: UUID) -> Shipment | Resp
 @blp.arguments(schemas.FailRequest)
 @blp.response(200, schemas.ShipmentResponse)
 def fail(failure_in: dict[str, Any], shipment_id: UUID) -> Shipment:
-    """Note that a shipment was not taken; it goes back."""
-    with transaction() as session:
-        belonging.check_shipment(session, shipment_id, caller().sites)
-        return travelling.fail(session, shipment_id, **failure_in)
+    """Record that a shipment was not taken; it goes back."""
+    with transaction(LogisticsBatch) as batch:
+        belonging.check_shipment(batch.session, shipment_id, caller().sites)
+        return travelling.fail(batch, shipment_id, **failure_in)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/return")
@@ -139,10 +140,10 @@ def fail(failure_in: dict[str, Any], shipment_id: UUID) -> Shipment:
 @blp.arguments(schemas.ReturnRequest)
 @blp.response(200, schemas.ShipmentResponse)
 def take_back(return_in: dict[str, Any], shipment_id: UUID) -> Shipment:
-    """Note that a refused shipment's goods are back, to be sold again or written off."""
-    with transaction() as session:
-        belonging.check_shipment(session, shipment_id, caller().sites)
-        return travelling.take_back(session, shipment_id, **return_in)
+    """Record that a refused shipment's goods are back, to be sold again or written off."""
+    with transaction(LogisticsBatch) as batch:
+        belonging.check_shipment(batch.session, shipment_id, caller().sites)
+        return travelling.take_back(batch, shipment_id, **return_in)
 
 
 @blp.post("/shipments/<uuid:shipment_id>/tracking")
@@ -151,14 +152,14 @@ def take_back(return_in: dict[str, Any], shipment_id: UUID) -> Shipment:
 @blp.arguments(schemas.TrackRequest)
 @blp.response(201, schemas.TrackingResponse)
 def track(report_in: dict[str, Any], shipment_id: UUID) -> TrackingEvent:
-    """Add what a carrier or a site saw of the parcel.
+    """Add a report of where a carrier or a site saw the parcel.
 
     Reports are kept as they come and never change the shipment's own state.
     """
-    with transaction() as session:
-        belonging.check_shipment(session, shipment_id, caller().sites)
-        belonging.check_site(session, report_in.get("site_id"), caller().sites)
-        return tracking.note_tracking(session, shipment_id, **report_in)
+    with transaction(LogisticsBatch) as batch:
+        belonging.check_shipment(batch.session, shipment_id, caller().sites)
+        belonging.check_site(batch.session, report_in.get("site_id"), caller().sites)
+        return tracking.add_tracking_event(batch, shipment_id, **report_in)
 
 
 @blp.get("/shipments/<uuid:shipment_id>/tracking")

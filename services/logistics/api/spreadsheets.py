@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.schemas.spreadsheets import SITES
 from services.logistics.use_cases import site_sheet
 from shared.runtime.spreadsheets import Outcome, Sheet
@@ -31,8 +32,8 @@ def import_sites(sheet: Sheet, dry_run: bool) -> Outcome:
 
     Parents may be in the same file, in any order. An import neither moves nor closes a site.
     """
-    with transaction() as session:
-        return site_sheet.import_sites(session, sheet, dry_run)
+    with transaction(LogisticsBatch) as batch:
+        return site_sheet.import_sites(batch, sheet, dry_run)
 
 
 @exporting(blp, "sites", "sites:write", SITES)

@@ -24,8 +24,8 @@ def list_parcels() -> dict[str, Any]:
     """List the parcels that wait to be collected at the calling device's site.
 
     With them a till can check a buyer's code while it is cut off: the code is right when
-    SHA-256 over the salt's bytes and its six digits is the digest. What the till hands out it
-    uploads to orders, as an entry of its journal. Those under `stopped` it must not hand out.
+    SHA-256 over the salt's bytes and its six digits is the digest. The till uploads each
+    hand-over to orders, as an entry of its journal. It must not hand over those under `stopped`.
     """
     device = devices.device_of(caller())
     with reading() as session:

@@ -32,7 +32,7 @@ def compare_shipments() -> Report:
 @blp.arguments(facts_request("shipments"), location="query")
 @blp.response(200, FactPage)
 def list_facts(query: dict[str, Any]) -> Page[Fact]:
-    """List in few words what logistics holds of orders, by order id.
+    """List what logistics holds of orders, in brief, by order id.
 
     `shipments`: each has `state`, and `lots`, how much it carries of each lot.
     """

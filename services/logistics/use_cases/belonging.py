@@ -1,7 +1,7 @@
-"""Which parcels concern somebody who belongs to sites: those that go to them or to a site below.
+"""Which parcels concern a caller of certain sites: those that go there or to a site below.
 
 Goods follow the tree of sites, so a county's clerk passes on what goes to its villages, and a
-centre's clerk packs everything. `sites` None stands for a caller who is bound to no site.
+centre's clerk packs everything. `sites` None stands for a caller who is not bound to sites.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ def check_site(session: Session, site_id: UUID | None, sites: frozenset[UUID] | 
     """Pass when a site is one of `sites` or below; None is no site and passes.
 
     Raises:
-        OtherSites: somebody there must say it.
+        OtherSites: it is neither.
     """
     if sites is None or site_id is None:
         return

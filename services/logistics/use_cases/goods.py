@@ -1,23 +1,19 @@
 """Logistics' copy of how goods must be stored."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-from uuid import UUID
-
-from sqlalchemy.orm import Session
-
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Variant
-from shared.messaging.rows import locked, remember
+from shared.events import ProductListed
 
 
-def note_storage(
-    session: Session, product_id: UUID, variants: Sequence[Mapping[str, Any]], listed_in: int
-) -> None:
-    """Remember how each variant of a listing is stored; an older listing changes nothing."""
-    for listed in variants:
-        variant = locked(session, Variant.id, listed["variant_id"])
+def copy_variants(batch: LogisticsBatch, product: ProductListed, sequence: int) -> None:
+    """Copy how each variant of a listing is stored; an older listing changes nothing.
+
+    `sequence` is that of the listing among the events of its product.
+    """
+    for listed in product.variants:
+        variant = batch.get_for_update(Variant.id, listed.variant_id)
         if variant is None:
-            variant = Variant(id=listed["variant_id"], product_id=product_id, listed_in=0)
-            remember(session, Variant.id, variant)
-        if listed_in > variant.listed_in:
-            variant.storage, variant.listed_in = listed["storage"], listed_in
+            variant = Variant(id=listed.variant_id, product_id=product.product_id, listed_in=0)
+            batch.track(Variant.id, variant)
+        if sequence > variant.listed_in:
+            variant.storage, variant.listed_in = listed.storage, sequence

@@ -1,16 +1,15 @@
-"""A shipment reaches its buyer: brought to the address, or collected with a code or a name."""
+"""The buyer gets a shipment: delivered to the address, or collected with a code or a name."""
 
+from typing import Literal
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
 from services.logistics import rules
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases.stopped import check_lots
-from services.logistics.use_cases.travelling import advance, drop_code, lock_shipment
+from services.logistics.use_cases.travelling import delete_code, lock_shipment, transition
 from shared.events import ShipmentCollected, ShipmentDelivered
-from shared.messaging.outbox import record
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
 
@@ -32,11 +31,11 @@ class CodeLocked(Conflict):
 
 
 class NoProof(Unprocessable):
-    """Raised when neither a code nor a name shows who took a shipment."""
+    """Raised when neither a code nor a name proves who took a shipment."""
 
 
 def deliver(
-    session: Session,
+    batch: LogisticsBatch,
     shipment_id: UUID,
     *,
     received_by: str,
@@ -44,7 +43,7 @@ def deliver(
     difference_reason: str | None,
     by: str,
 ) -> Shipment:
-    """Note that a shipment was brought to its buyer; `by` is the account that did.
+    """Record that a shipment was delivered to its buyer by the account `by`.
 
     Raises:
         ShipmentNotFound, WrongShipmentState
@@ -52,7 +51,7 @@ def deliver(
         WrongAmount: the money taken is not the money due, without a reason.
         LotStopped: one of its lots is held or recalled.
     """
-    shipment = lock_shipment(session, shipment_id)
+    shipment = lock_shipment(batch, shipment_id)
     if shipment.collect:
         raise WrongHandOver(
             f"Shipment {shipment.shipment_ref} is collected at its site; note a collection."
@@ -60,23 +59,21 @@ def deliver(
     if shipment.state == ShipmentState.DELIVERED:
         return shipment
     rules.check_transition(shipment.shipment_ref, shipment.state, ShipmentState.DELIVERED)
-    check_lots(session, shipment)
+    check_lots(batch.session, shipment)
     rules.check_collected(shipment.due_fen, collected_fen, difference_reason)
-    advance(shipment, ShipmentState.DELIVERED)
-    _prove(session, shipment, "name", received_by, collected_fen, difference_reason, by)
-    record(
-        session,
-        ShipmentDelivered,
+    transition(shipment, ShipmentState.DELIVERED)
+    _add_proof(batch, shipment, "name", received_by, collected_fen, difference_reason, by)
+    batch.record(
         shipment,
-        shipment_id=shipment.id,
-        order_id=shipment.order_id,
-        collected_fen=collected_fen,
+        ShipmentDelivered(
+            shipment_id=shipment.id, order_id=shipment.order_id, collected_fen=collected_fen
+        ),
     )
     return shipment
 
 
 def collect(
-    session: Session,
+    batch: LogisticsBatch,
     shipment_id: UUID,
     *,
     code: str | None,
@@ -86,22 +83,22 @@ def collect(
     by: str,
     entry_id: UUID | None = None,
 ) -> Shipment | WrongCode:
-    """Note that a buyer took a shipment at its site, shown by the code or else by a name.
+    """Record that a buyer collected a shipment at its site, with the code or a name as proof.
 
-    A wrong code is returned, not raised: the try counts, so it has to be committed. `entry_id`
-    names the entry of a till's journal that says so: it has happened, so a lot that was held or
-    recalled before the till heard of it does not stop it any more.
+    A wrong code is returned, not raised: the try counts, so it has to be committed. `entry_id` is
+    that of the entry in a till's journal, if a till reports the collection. What a till reports
+    has happened: a lot that was held or recalled in the meantime cannot stop it.
 
     Raises:
         ShipmentNotFound, WrongShipmentState
-        WrongHandOver: it is to be brought to an address.
+        WrongHandOver: it is to be delivered to an address.
         NotArrived: it has not reached its site.
         NoProof: neither a code nor a name is given.
         CodeLocked: the code was tried wrongly `rules.CODE_TRIES` times.
         WrongAmount: the money taken is not the money due, without a reason.
         LotStopped: one of its lots is held or recalled.
     """
-    shipment = lock_shipment(session, shipment_id)
+    shipment = lock_shipment(batch, shipment_id)
     if not shipment.collect:
         raise WrongHandOver(
             f"Shipment {shipment.shipment_ref} is brought to an address; note a delivery."
@@ -109,7 +106,7 @@ def collect(
     if shipment.state == ShipmentState.COLLECTED:
         return shipment
     if entry_id is None:
-        check_lots(session, shipment)
+        check_lots(batch.session, shipment)
     called_back = shipment.state == ShipmentState.REFUSED and shipment.refusal == rules.LOT_RECALLED
     if not (entry_id is not None and called_back):
         rules.check_transition(shipment.shipment_ref, shipment.state, ShipmentState.COLLECTED)
@@ -121,32 +118,32 @@ def collect(
         raise NoProof("Give the code, or the name of the person who takes the shipment.")
     rules.check_collected(shipment.due_fen, collected_fen, difference_reason)
     if code is not None:
-        wrong = _try_code(session, shipment, code)
+        wrong = _try_code(batch, shipment, code)
         if wrong is not None:
             return wrong
     if called_back:
-        # The buyer had it when it was called back: there was nothing to come back.
+        # The buyer had collected it before it was called back, so nothing comes back.
         shipment.state, shipment.refusal = ShipmentState.HANDED_OVER, None
         shipment.refused_at = None
-    advance(shipment, ShipmentState.COLLECTED)
-    kind = "name" if code is None else "code"
-    _prove(session, shipment, kind, received_by, collected_fen, difference_reason, by, entry_id)
-    drop_code(session, shipment)
-    record(
-        session,
-        ShipmentCollected,
+    transition(shipment, ShipmentState.COLLECTED)
+    kind: Literal["code", "name"] = "name" if code is None else "code"
+    _add_proof(batch, shipment, kind, received_by, collected_fen, difference_reason, by, entry_id)
+    delete_code(batch, shipment)
+    batch.record(
         shipment,
-        shipment_id=shipment.id,
-        order_id=shipment.order_id,
-        collected_fen=collected_fen,
-        proof=kind,
+        ShipmentCollected(
+            shipment_id=shipment.id,
+            order_id=shipment.order_id,
+            collected_fen=collected_fen,
+            proof=kind,
+        ),
     )
     return shipment
 
 
-def _try_code(session: Session, shipment: Shipment, code: str) -> WrongCode | None:
-    # Whoever holds the shipment's lock is the only one to count tries.
-    issued = session.get_one(CollectionCode, shipment.id, populate_existing=True)
+def _try_code(batch: LogisticsBatch, shipment: Shipment, code: str) -> WrongCode | None:
+    # The shipment's lock is held, so no other transaction counts tries.
+    issued = batch.session.get_one(CollectionCode, shipment.id, populate_existing=True)
     if issued.wrong_tries >= rules.CODE_TRIES:
         raise CodeLocked(
             f"The code of shipment {shipment.shipment_ref} was tried wrongly too often; "
@@ -162,10 +159,10 @@ def _try_code(session: Session, shipment: Shipment, code: str) -> WrongCode | No
     )
 
 
-def _prove(
-    session: Session,
+def _add_proof(
+    batch: LogisticsBatch,
     shipment: Shipment,
-    kind: str,
+    kind: Literal["code", "name"],
     received_by: str | None,
     collected_fen: int,
     difference_reason: str | None,
@@ -173,7 +170,7 @@ def _prove(
     entry_id: UUID | None = None,
 ) -> None:
     shipment.collected_fen = collected_fen
-    session.add(
+    batch.session.add(
         ProofOfDelivery(
             shipment_id=shipment.id,
             kind=kind,

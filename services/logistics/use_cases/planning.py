@@ -1,26 +1,24 @@
 """Shipments are planned from confirmed orders, with a day promised, and stopped with them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from services.logistics import rules
-from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, Site, Variant
+from services.logistics.batch import LogisticsBatch
+from services.logistics.models import Shipment, ShipmentLine, Site, Variant
 from services.logistics.rules import ShipmentState, Way
-from services.logistics.use_cases.contacts import forget_contact
-from services.logistics.use_cases.known import known, read
-from services.logistics.use_cases.recalls import call_off
+from services.logistics.use_cases.contacts import erase_address, erase_contact
+from services.logistics.use_cases.recalls import recall_shipment
 from services.logistics.use_cases.site_tree import SiteIsClosed, UnknownSite
-from services.logistics.use_cases.stopped import recalled
+from services.logistics.use_cases.stopped import recalled_lots
 from services.logistics.use_cases.ways import way_to
-from shared.events import ShipmentCancelled, ShipmentPlanned
-from shared.messaging.outbox import record
-from shared.messaging.rows import locked, remember
+from shared.events import OrderConfirmed, ShipmentCancelled, ShipmentPlanned
+from shared.events.placing import ConfirmedLine
 from shared.runtime import clock
 from shared.runtime.errors import Unprocessable
 from shared.runtime.ids import new_id, new_reference
@@ -34,103 +32,106 @@ class NoColdWay(Unprocessable):
     """Raised when goods that must stay cold have no cold way to a site."""
 
 
-def plan_shipment(
-    session: Session,
-    *,
-    order_id: UUID,
-    order_ref: str,
-    site_id: UUID,
-    collect: bool,
-    lines: Sequence[Mapping[str, Any]],
-    due_fen: int,
-) -> Shipment:
+def plan_shipment(batch: LogisticsBatch, order: OrderConfirmed) -> Shipment:
     """Plan the shipment of a confirmed order; an order that has one keeps it.
 
-    One that was stopped for a recalled lot is confirmed once more, with other lots: these take
-    the place of the ones before.
+    If one of its lots was recalled, an order is confirmed again with other lots. These replace
+    the lots of its shipment.
 
-    The order stands, so it is planned also where it would not be accepted any more: to a site
-    closed in the meantime, and, marked `cold_gap`, over a way that is not cold throughout.
+    A confirmed order is planned even where a new one would be refused: to a site that has closed
+    since, or over a way that is not cold throughout. The latter shipment is marked `cold_gap`.
 
     Raises:
         UnknownSite: logistics, which opens all sites, never opened this one.
     """
-    present: Shipment | None = locked(session, Shipment.order_id, order_id)
-    if present is not None:
-        _replace_lots(session, present, lines)
-        return present
-    site: Site | None = known(session, Site.id, site_id)
+    existing: Shipment | None = batch.get_for_update(Shipment.order_id, order.order_id)
+    if existing is not None:
+        _replace_lots(batch, existing, order.lines)
+        return existing
+    batch.load_sites([order.site_id])
+    site = batch.sites[order.site_id]
     if site is None:
-        raise UnknownSite(f"Order {order_ref} goes to site {site_id}, which does not exist.")
-    cold = rules.needs_cold(_storages(session, {line["variant_id"] for line in lines}))
+        raise UnknownSite(
+            f"Order {order.order_ref} goes to site {order.site_id}, which does not exist."
+        )
+    variant_ids = {line.variant_id for line in order.lines}
+    batch.load_variants(variant_ids)
+    variants = [batch.variants[variant_id] for variant_id in variant_ids]
+    # A variant that logistics has not heard of yet counts as one that needs no cold.
+    cold = rules.needs_cold(variant.storage for variant in variants if variant is not None)
     cold_way = way_to(site, cold=True) if cold else None
     way = cold_way if cold_way is not None else way_to(site, cold=False) or ()
     now = clock.now()
     shipment = Shipment(
         id=new_id(),
         shipment_ref=new_reference("SHP"),
-        order_id=order_id,
-        order_ref=order_ref,
-        site_id=site_id,
-        collect=collect,
+        order_id=order.order_id,
+        order_ref=order.order_ref,
+        site_id=order.site_id,
+        collect=order.collect,
         state=ShipmentState.PLANNED,
         promised_on=rules.promised_on(now, way),
         cold=cold,
         cold_gap=cold and cold_way is None,
-        due_fen=due_fen,
+        due_fen=order.due_fen,
         planned_at=now,
-        lines=[_line(line, lot) for line in lines for lot in line["lots"]],
+        lines=_rows(order.lines),
     )
-    remember(session, Shipment.order_id, shipment)
-    if collect:
-        _drop_address(session, order_id)
-    record(
-        session,
-        ShipmentPlanned,
+    batch.track(Shipment.order_id, shipment)
+    if order.collect:
+        erase_address(batch, order.order_id)
+    batch.record(
         shipment,
-        shipment_id=shipment.id,
-        shipment_ref=shipment.shipment_ref,
-        order_id=order_id,
-        site_id=site_id,
-        promised_on=shipment.promised_on,
+        ShipmentPlanned(
+            shipment_id=shipment.id,
+            shipment_ref=shipment.shipment_ref,
+            order_id=order.order_id,
+            site_id=order.site_id,
+            promised_on=shipment.promised_on,
+        ),
     )
-    _call_off_recalled(session, shipment, shipment.lines)
+    _recall_if_stopped(batch, shipment, shipment.lines)
     return shipment
 
 
-def _replace_lots(session: Session, shipment: Shipment, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Let a shipment that is not packed carry these lots; one that is packed stays as it is."""
+def _replace_lots(
+    batch: LogisticsBatch, shipment: Shipment, lines: Sequence[ConfirmedLine]
+) -> None:
+    """Replace the lots of a shipment that is not packed; one that is packed keeps its lots."""
     if shipment.state != ShipmentState.PLANNED:
         return
+    session = batch.session
     session.execute(delete(ShipmentLine).where(ShipmentLine.shipment_id == shipment.id))
-    rows = [_line(line, lot) for line in lines for lot in line["lots"]]
+    rows = _rows(lines)
     for row in rows:
         row.shipment_id = shipment.id
     session.add_all(rows)
-    _call_off_recalled(session, shipment, rows)
+    _recall_if_stopped(batch, shipment, rows)
 
 
-def _call_off_recalled(session: Session, shipment: Shipment, lines: Sequence[ShipmentLine]) -> None:
-    """Publish at once that a shipment cannot leave: the recall came before the confirmation."""
-    gone = recalled(session, {line.lot_id for line in lines})
-    if gone:
-        call_off(session, shipment, [line for line in lines if line.lot_id in gone])
+def _recall_if_stopped(
+    batch: LogisticsBatch, shipment: Shipment, lines: Sequence[ShipmentLine]
+) -> None:
+    """Recall a shipment whose lots were recalled before its order was confirmed."""
+    recalled = recalled_lots(batch, {line.lot_id for line in lines})
+    if recalled:
+        recall_shipment(batch, shipment, [line for line in lines if line.lot_id in recalled])
 
 
-def stop_shipment(session: Session, order_id: UUID) -> None:
-    """Undo the shipment of an order that ended: cancel it, or call it back when it has left.
+def stop_shipment(batch: LogisticsBatch, order_id: UUID) -> None:
+    """Cancel the shipment of an order that ended, or call it back if it has left.
 
-    A shipment that is over, or an order that never had one, leaves nothing to undo.
+    A shipment that is over, and an order without one, stay as they are.
     """
-    shipment: Shipment | None = locked(session, Shipment.order_id, order_id)
+    shipment: Shipment | None = batch.get_for_update(Shipment.order_id, order_id)
     if shipment is None:
-        forget_contact(session, order_id)
+        erase_contact(batch, order_id)
         return
     now = clock.now()
     if ShipmentState.CANCELLED in rules.NEXT[shipment.state]:
         shipment.state, shipment.ended_at = ShipmentState.CANCELLED, now
-        forget_contact(session, order_id)
-        record(session, ShipmentCancelled, shipment, shipment_id=shipment.id, order_id=order_id)
+        erase_contact(batch, order_id)
+        batch.record(shipment, ShipmentCancelled(shipment_id=shipment.id, order_id=order_id))
     elif ShipmentState.REFUSED in rules.NEXT[shipment.state]:
         shipment.state, shipment.refused_at = ShipmentState.REFUSED, now
         shipment.refusal = "order_cancelled"
@@ -154,17 +155,19 @@ def promise(session: Session, site_id: UUID, variant_ids: Iterable[UUID] = ()) -
         UnknownVariant: nothing is known of how a variant must be stored.
         NoColdWay: one must stay cold and no way there is cold throughout.
     """
-    site: Site | None = known(session, Site.id, site_id)
+    site = session.get(Site, site_id)
     if site is None:
         raise UnknownSite(f"There is no site {site_id}.")
     if site.closed_at is not None:
         raise SiteIsClosed(f"Site {site.code} is closed; choose another.")
     wanted = set(variant_ids)
-    read(session, Variant.id, wanted)
-    for variant_id in wanted:
-        if known(session, Variant.id, variant_id) is None:
-            raise UnknownVariant(f"Variant {variant_id} is not listed; ask again later.")
-    cold = rules.needs_cold(_storages(session, wanted))
+    variants = (
+        session.scalars(select(Variant).where(Variant.id.in_(wanted))).all() if wanted else []
+    )
+    unknown = wanted - {variant.id for variant in variants}
+    if unknown:
+        raise UnknownVariant(f"Variant {min(unknown)} is not listed; ask again later.")
+    cold = rules.needs_cold(variant.storage for variant in variants)
     way = way_to(site, cold=cold)
     if way is None:
         raise NoColdWay(
@@ -173,28 +176,17 @@ def promise(session: Session, site_id: UUID, variant_ids: Iterable[UUID] = ()) -
     return Promise(site_id, rules.promised_on(clock.now(), way), cold, way)
 
 
-def _storages(session: Session, variant_ids: Iterable[UUID]) -> list[str | None]:
-    """Return the storage classes of variants; one not heard of yet counts as keeping anywhere."""
-    wanted = set(variant_ids)
-    read(session, Variant.id, wanted)
-    variants = (known(session, Variant.id, variant_id) for variant_id in wanted)
-    return [variant.storage for variant in variants if variant is not None]
-
-
-def _line(line: Mapping[str, Any], lot: Mapping[str, Any]) -> ShipmentLine:
-    return ShipmentLine(
-        line_no=line["line_no"],
-        variant_id=line["variant_id"],
-        lot_id=lot["lot_id"],
-        lot_code=lot["lot_code"],
-        location_id=lot["location_id"],
-        producer_id=lot["producer_id"],
-        quantity=lot["quantity"],
-    )
-
-
-def _drop_address(session: Session, order_id: UUID) -> None:
-    # The buyer comes to the site: the clerk needs a name and a phone, but no address.
-    contact: DeliveryAddress | None = locked(session, DeliveryAddress.order_id, order_id)
-    if contact is not None:
-        contact.address = None
+def _rows(lines: Sequence[ConfirmedLine]) -> list[ShipmentLine]:
+    return [
+        ShipmentLine(
+            line_no=line.line_no,
+            variant_id=line.variant_id,
+            lot_id=lot.lot_id,
+            lot_code=lot.lot_code,
+            location_id=lot.location_id,
+            producer_id=lot.producer_id,
+            quantity=lot.quantity,
+        )
+        for line in lines
+        for lot in line.lots
+    ]

@@ -1,4 +1,4 @@
-"""What is told of shipments: one, a selection, and the state of an order's shipment."""
+"""Read shipments: one, a selection, and the one of an order with what it waits for."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, Site
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases.stopped import is_recalled, stopped_lots
-from services.logistics.use_cases.travelling import ShipmentNotFound, carried_lines
+from services.logistics.use_cases.travelling import ShipmentNotFound, shipped_lines
 
 #: States of a shipment that a held or recalled lot stops.
 GOING_ON = (ShipmentState.PLANNED, ShipmentState.PACKED, ShipmentState.HANDED_OVER)
@@ -30,7 +30,7 @@ def describe_shipment(session: Session, shipment_id: UUID, *, with_people: bool)
     contact = session.get(DeliveryAddress, shipment.order_id) if with_people else None
     return {
         "shipment": shipment,
-        "lines": carried_lines(shipment),
+        "lines": shipped_lines(shipment),
         "contact": contact,
         "proof": shipment.proof if with_people else None,
     }
@@ -57,7 +57,7 @@ def select_shipments(
 
 
 def state_of_order(session: Session, order_id: UUID) -> tuple[Shipment | None, dict[str, Any]]:
-    """Return an order's shipment, if there is one, and what an operator is told of it."""
+    """Return an order's shipment, if there is one, and its state as operators see it."""
     shipment = session.scalar(select(Shipment).where(Shipment.order_id == order_id))
     if shipment is None:
         return None, {"shipment": None}
@@ -85,7 +85,7 @@ def waiting_for(session: Session, shipment: Shipment | None) -> list[dict[str, A
     stopped = stopped_lots(session, [shipment.id]).get(shipment.id, [])
     if stopped and shipment.state in GOING_ON:
         codes = ", ".join(lot.lot_code for lot in stopped)
-        # Of recalled lots, those that have left are called back: this one has not.
+        # A shipment with a recalled lot that has left is called back, so this one has not left.
         what = "other lots" if is_recalled(stopped) else "the release of what is held"
         return [{"what": f"{what} (lot {codes})", "since": None}]
     moments: dict[ShipmentState, tuple[str, datetime | None]] = {

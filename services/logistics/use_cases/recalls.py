@@ -1,27 +1,26 @@
-"""What a lot that is held, recalled or released again means for the shipments that carry it.
+"""A lot is held, recalled or released again, and so are the shipments that carry it.
 
 A hold stops them where they are. A recall is final: a parcel that has not left waits for other
-lots, one on its way comes back, and one that its buyer has is announced.
+lots, a parcel on its way comes back, and a buyer who has the goods is warned.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Shipment, ShipmentLine, StoppedLot
 from services.logistics.rules import LOT_RECALLED, LotStatus, ShipmentState
-from services.logistics.use_cases.stopped import note_status
-from services.logistics.use_cases.travelling import advance, call_back, go_on
+from services.logistics.use_cases.stopped import set_status
+from services.logistics.use_cases.travelling import call_back, resume, shipped_lot, transition
 from shared.events import ShipmentRecalled
-from shared.messaging.outbox import record
-from shared.messaging.rows import lock_rows, locked
+from shared.events.travel import RecalledWhere
 
-#: Where a shipment is, in the words of `ShipmentRecalled`. One that is in none of these states
-#: comes back already, or never left.
-_WHERE = {
+#: Where a shipment is, in the words of `ShipmentRecalled`. In all other states it comes back
+#: already, or never left.
+_WHERE: Mapping[ShipmentState, RecalledWhere] = {
     ShipmentState.PLANNED: "here",
     ShipmentState.PACKED: "here",
     ShipmentState.HANDED_OVER: "on_its_way",
@@ -30,76 +29,69 @@ _WHERE = {
 }
 
 
-def hold_lot(session: Session, lot_id: UUID) -> None:
+def hold_lot(batch: LogisticsBatch, lot_id: UUID) -> None:
     """Stop all shipments that carry a lot, wherever they are, until it is released."""
-    note_status(session, lot_id, LotStatus.HELD)
+    set_status(batch, lot_id, LotStatus.HELD)
 
 
-def release_lot(session: Session, lot_id: UUID) -> None:
-    """Let the shipments go on that a held lot has stopped."""
-    if note_status(session, lot_id, LotStatus.RELEASED):
-        for shipment, _ in _carrying(session, lot_id):
-            go_on(session, shipment)
+def release_lot(batch: LogisticsBatch, lot_id: UUID) -> None:
+    """Let shipments that a held lot has stopped go on."""
+    if set_status(batch, lot_id, LotStatus.RELEASED):
+        for shipment, _ in _carrying(batch, lot_id):
+            resume(batch, shipment)
 
 
-def recall_lot(session: Session, lot_id: UUID) -> None:
+def recall_lot(batch: LogisticsBatch, lot_id: UUID) -> None:
     """Stop or call back all shipments that carry a lot, and publish where each of them is."""
-    note_status(session, lot_id, LotStatus.RECALLED)
-    for shipment, lines in _carrying(session, lot_id):
-        call_off(session, shipment, lines)
+    set_status(batch, lot_id, LotStatus.RECALLED)
+    for shipment, lines in _carrying(batch, lot_id):
+        recall_shipment(batch, shipment, lines)
 
 
-def call_off(session: Session, shipment: Shipment, lines: Iterable[ShipmentLine]) -> None:
+def recall_shipment(
+    batch: LogisticsBatch, shipment: Shipment, lines: Iterable[ShipmentLine]
+) -> None:
     """Stop or call back a locked shipment whose `lines` are of recalled lots, and publish it."""
     where = _WHERE.get(shipment.state)
     if where is None:
         return
     if shipment.state == ShipmentState.PACKED:
-        advance(shipment, ShipmentState.PLANNED)
+        transition(shipment, ShipmentState.PLANNED)
         shipment.packed_at = None
-    record(
-        session,
-        ShipmentRecalled,
+    batch.record(
         shipment,
-        shipment_id=shipment.id,
-        order_id=shipment.order_id,
-        where=where,
-        lots=[
-            {
-                "lot_id": line.lot_id,
-                "lot_code": line.lot_code,
-                "location_id": line.location_id,
-                "producer_id": line.producer_id,
-                "quantity": line.quantity,
-            }
-            for line in lines
-        ],
+        ShipmentRecalled(
+            shipment_id=shipment.id,
+            order_id=shipment.order_id,
+            where=where,
+            lots=[shipped_lot(line) for line in lines],
+        ),
     )
     if shipment.state == ShipmentState.HANDED_OVER:
-        call_back(session, shipment, LOT_RECALLED)
+        call_back(batch, shipment, LOT_RECALLED)
 
 
-def warn(session: Session, shipment: Shipment) -> None:
-    """Publish that a cut-off till gave recalled goods of a locked shipment to the buyer."""
-    lines = session.scalars(
+def warn_of_recall(batch: LogisticsBatch, shipment: Shipment) -> None:
+    """Publish that a cut-off till handed recalled goods of a locked shipment to the buyer."""
+    lines = batch.session.scalars(
         select(ShipmentLine)
         .join(StoppedLot, StoppedLot.lot_id == ShipmentLine.lot_id)
         .where(ShipmentLine.shipment_id == shipment.id, StoppedLot.status == LotStatus.RECALLED)
     ).all()
     if lines:
-        call_off(session, shipment, lines)
+        recall_shipment(batch, shipment, lines)
 
 
-def _carrying(session: Session, lot_id: UUID) -> list[tuple[Shipment, Sequence[ShipmentLine]]]:
+def _carrying(batch: LogisticsBatch, lot_id: UUID) -> list[tuple[Shipment, Sequence[ShipmentLine]]]:
     """Return the shipments that carry a lot, locked, each with its lines of it.
 
-    The lot's row is written first: a shipment that is dispatched at the same time either sees it
-    there or is found here as dispatched.
+    The lot's row is written first: a dispatch at the same time then either sees the new status,
+    or is found here.
     """
-    session.flush()
+    batch.session.flush()
     lines: defaultdict[UUID, list[ShipmentLine]] = defaultdict(list)
-    for line in session.scalars(select(ShipmentLine).where(ShipmentLine.lot_id == lot_id)):
+    for line in batch.session.scalars(select(ShipmentLine).where(ShipmentLine.lot_id == lot_id)):
         lines[line.shipment_id].append(line)
-    lock_rows(session, Shipment.id, lines)
-    found = ((locked(session, Shipment.id, each), of_lot) for each, of_lot in lines.items())
+    batch.load_for_update(Shipment.id, lines)
+    found = ((batch.get_for_update(Shipment.id, each), of_lot) for each, of_lot in lines.items())
     return [(shipment, of_lot) for shipment, of_lot in found if shipment is not None]

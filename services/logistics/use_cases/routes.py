@@ -1,13 +1,14 @@
-"""Routes run between sites; each change draws the ways anew."""
+"""Routes run between sites; each change recomputes the ways."""
 
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Route, Site
 from services.logistics.use_cases.site_tree import UnknownSite, check_open
-from services.logistics.use_cases.ways import redraw, take_turn
+from services.logistics.use_cases.ways import lock_network, recompute_ways
 from shared.runtime.errors import Conflict, NotFound, Unprocessable
 from shared.runtime.ids import new_id
 
@@ -25,9 +26,9 @@ class RouteExists(Conflict):
 
 
 def open_route(
-    session: Session, from_code: str, to_code: str, hours: int, days: list[int], cold: bool
+    batch: LogisticsBatch, from_code: str, to_code: str, hours: int, days: list[int], cold: bool
 ) -> Route:
-    """Let a route run from one site to another; an equal one stays as it is.
+    """Open a route from one site to another; an equal one stays as it is.
 
     Raises:
         UnknownSite, SiteIsClosed: an end does not exist, or is closed.
@@ -36,7 +37,8 @@ def open_route(
     """
     if from_code == to_code:
         raise RouteToItself(f"A route from {from_code} must lead to another site.")
-    take_turn(session)
+    session = batch.session
+    lock_network(session)
     start, end = _open_site(session, from_code), _open_site(session, to_code)
     route = session.scalar(
         select(Route).where(Route.from_site_id == start.id, Route.to_site_id == end.id)
@@ -58,36 +60,38 @@ def open_route(
     )
     session.add(route)
     session.flush()
-    redraw(session, list(session.scalars(select(Site))))
+    recompute_ways(session, list(session.scalars(select(Site))))
     return route
 
 
 def change_route(
-    session: Session, route_id: UUID, hours: int, days: list[int], cold: bool
+    batch: LogisticsBatch, route_id: UUID, hours: int, days: list[int], cold: bool
 ) -> Route:
     """Give a route other hours, days or cold; shipments planned before keep their promise.
 
     Raises:
         RouteNotFound: there is none.
     """
-    take_turn(session)
+    session = batch.session
+    lock_network(session)
     route = find_route(session, route_id)
     route.hours, route.days, route.cold = hours, sorted(days), cold
     session.flush()
-    redraw(session, list(session.scalars(select(Site))))
+    recompute_ways(session, list(session.scalars(select(Site))))
     return route
 
 
-def end_route(session: Session, route_id: UUID) -> None:
-    """Let a route run no more; where it followed the tree, the default leg is back.
+def end_route(batch: LogisticsBatch, route_id: UUID) -> None:
+    """Delete a route; between a site and its parent the default leg applies again.
 
     Raises:
         RouteNotFound: there is none.
     """
-    take_turn(session)
+    session = batch.session
+    lock_network(session)
     session.delete(find_route(session, route_id))
     session.flush()
-    redraw(session, list(session.scalars(select(Site))))
+    recompute_ways(session, list(session.scalars(select(Site))))
 
 
 def find_route(session: Session, route_id: UUID) -> Route:

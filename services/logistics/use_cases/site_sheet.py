@@ -1,15 +1,16 @@
 """Sites as CSV: one row per site, with the code of its parent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from services.logistics import rules
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Site
 from services.logistics.use_cases import site_tree
-from services.logistics.use_cases.ways import take_turn
+from services.logistics.use_cases.ways import lock_network
 from shared.events import SITE_LEVELS
 from shared.runtime.errors import FarmgateError
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
@@ -18,7 +19,7 @@ _NAMES = {"name_zh": "zh", "name_bo": "bo", "name_en": "en"}
 _FACTS = ("latitude", "longitude", "opening_hours")
 
 
-def import_sites(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
+def import_sites(batch: LogisticsBatch, sheet: Sheet, dry_run: bool) -> Outcome:
     """Open the sites of a file, or change those that are open; none is moved or closed.
 
     A column that the file does not have leaves its values as they are; an empty cell clears one.
@@ -27,10 +28,10 @@ def import_sites(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
         ImportRefused: a row is wrong; nothing was written.
     """
     outcome = sheet.outcome(dry_run)
-    take_turn(session)
-    known = {site.code: site for site in session.scalars(select(Site))}
-    codes = {site.id: site.code for site in known.values()}
-    levels = {code: site.level for code, site in known.items()}
+    lock_network(batch.session)
+    existing = {site.code: site for site in batch.session.scalars(select(Site))}
+    codes = {site.id: site.code for site in existing.values()}
+    levels: dict[str, str] = {code: site.level for code, site in existing.items()}
     levels |= {row.cells["site"]: row.cells["level"] for row in sheet.rows}
     first_lines: dict[str, int] = {}
     for row in sheet.rows:
@@ -38,17 +39,17 @@ def import_sites(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
         first = first_lines.setdefault(code, row.line)
         if first != row.line:
             outcome.wrong(row.line, "site", f"{code} is in line {first} already")
-        elif code in known:
-            _check_known(row, known[code], codes, outcome)
+        elif code in existing:
+            _check_existing(row, existing[code], codes, outcome)
         else:
-            _check_new(row, known, levels, outcome)
+            _check_new(row, existing, levels, outcome)
     outcome.refuse_if_wrong()
     if not outcome.errors:
-        _put(session, sheet.rows, known, outcome)
+        _write(batch, sheet.rows, existing, outcome)
     return outcome
 
 
-def _check_known(row: Row, site: Site, codes: dict[Any, str], outcome: Outcome) -> None:
+def _check_existing(row: Row, site: Site, codes: dict[Any, str], outcome: Outcome) -> None:
     parent = None if site.parent_id is None else codes[site.parent_id]
     if row.cells["level"] != site.level:
         outcome.wrong(row.line, "level", f"{site.code} is a {site.level}; an import moves no site")
@@ -59,7 +60,9 @@ def _check_known(row: Row, site: Site, codes: dict[Any, str], outcome: Outcome) 
         outcome.wrong(row.line, "site", f"{site.code} is closed and takes nothing new")
 
 
-def _check_new(row: Row, known: dict[str, Site], levels: dict[str, str], outcome: Outcome) -> None:
+def _check_new(
+    row: Row, existing: dict[str, Site], levels: Mapping[str, str], outcome: Outcome
+) -> None:
     code, parent = row.cells["site"], row.cells.get("parent_code")
     if parent is not None and parent not in levels:
         outcome.wrong(row.line, "parent_code", f"no site {parent}, neither here nor in the file")
@@ -68,7 +71,7 @@ def _check_new(row: Row, known: dict[str, Site], levels: dict[str, str], outcome
         rules.check_level(code, row.cells["level"], None if parent is None else levels[parent])
     except FarmgateError as error:
         outcome.wrong(row.line, "parent_code", error.detail)
-    if parent in known and known[parent].closed_at is not None:
+    if parent in existing and existing[parent].closed_at is not None:
         outcome.wrong(row.line, "parent_code", f"{parent} is closed; no site can open under it")
 
 
@@ -83,10 +86,12 @@ def _changes(row: Row, site: Site | None) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if getattr(site, name) != value}
 
 
-def _put(session: Session, rows: list[Row], known: dict[str, Site], outcome: Outcome) -> None:
+def _write(
+    batch: LogisticsBatch, rows: list[Row], existing: dict[str, Site], outcome: Outcome
+) -> None:
     new = []
     for row in rows:
-        site = known.get(row.cells["site"])
+        site = existing.get(row.cells["site"])
         changes = _changes(row, site)
         if site is None:
             outcome.created += 1
@@ -100,9 +105,9 @@ def _put(session: Session, rows: list[Row], known: dict[str, Site], outcome: Out
                 row.line, site.code, {name: getattr(site, name) for name in changes}, changes
             )
             if not outcome.dry_run:
-                site_tree.change_site(session, site.id, **changes)
+                site_tree.change_site(batch, site.id, **changes)
     if new and not outcome.dry_run:
-        site_tree.open_sites(session, new)
+        site_tree.open_sites(batch, new)
 
 
 def export_sites(session: Session) -> Iterator[tuple[Any, ...]]:

@@ -1,17 +1,18 @@
-"""Sites open under one another, change and close."""
+"""Sites open below one another, change and close."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from services.logistics import rules
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Site
-from services.logistics.use_cases.ways import redraw, take_turn
-from shared.events import SITE_LEVELS, SiteClosed, SiteOpened
-from shared.messaging.outbox import record
+from services.logistics.use_cases.ways import lock_network, recompute_ways
+from shared.events import SITE_LEVELS, Names, SiteClosed, SiteOpened
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, NotFound, Unprocessable
 from shared.runtime.ids import new_id
@@ -30,14 +31,14 @@ class SiteExists(Conflict):
 
 
 class SiteIsClosed(Conflict):
-    """Raised when something new is asked of a closed site."""
+    """Raised when a closed site is to take something new."""
 
 
 class SiteHasChildren(Conflict):
-    """Raised when a site shall close while sites below it are open."""
+    """Raised when a site is to close while sites below it are open."""
 
 
-def open_sites(session: Session, sites: Sequence[Mapping[str, Any]]) -> list[Site]:
+def open_sites(batch: LogisticsBatch, sites: Sequence[Mapping[str, Any]]) -> list[Site]:
     """Open all the sites or none; each may name a parent that is opened in the same call.
 
     A site that exists with equal content stays as it is, so the same call may be repeated.
@@ -47,25 +48,25 @@ def open_sites(session: Session, sites: Sequence[Mapping[str, Any]]) -> list[Sit
         UnknownSite, WrongLevel, SiteIsClosed: a parent does not exist, is not exactly one
             level above, or is closed.
     """
-    take_turn(session)
-    by_code = {site.code: site for site in session.scalars(select(Site))}
+    lock_network(batch.session)
+    by_code = {site.code: site for site in batch.session.scalars(select(Site))}
     ids = {site.id for site in by_code.values()}
     is_new = False
     for facts in sorted(sites, key=lambda facts: SITE_LEVELS.index(facts["level"])):
         code, parent = facts["code"], _parent(by_code, facts)
-        present = by_code.get(code)
-        if present is not None:
-            _check_same(present, parent, facts)
+        existing = by_code.get(code)
+        if existing is not None:
+            _check_same(existing, parent, facts)
             continue
         if facts.get("site_id") in ids:
             raise SiteExists(f"The id of site {code} belongs to another site.")
         if parent is not None and parent.closed_at is not None:
-            raise SiteIsClosed(f"Site {parent.code} is closed; no site can open under it.")
-        by_code[code] = site = _new_site(session, parent, facts)
+            raise SiteIsClosed(f"Site {parent.code} is closed; no site can open below it.")
+        by_code[code] = site = _new_site(batch, parent, facts)
         ids.add(site.id)
         is_new = True
     if is_new:
-        redraw(session, list(by_code.values()))
+        recompute_ways(batch.session, list(by_code.values()))
     return [by_code[facts["code"]] for facts in sites]
 
 
@@ -78,7 +79,7 @@ def _parent(by_code: Mapping[str, Site], facts: Mapping[str, Any]) -> Site | Non
     return parent
 
 
-def _new_site(session: Session, parent: Site | None, facts: Mapping[str, Any]) -> Site:
+def _new_site(batch: LogisticsBatch, parent: Site | None, facts: Mapping[str, Any]) -> Site:
     site = Site(
         id=facts.get("site_id") or new_id(),
         code=facts["code"],
@@ -90,21 +91,21 @@ def _new_site(session: Session, parent: Site | None, facts: Mapping[str, Any]) -
         opening_hours=facts.get("opening_hours"),
         opened_at=clock.now(),
     )
-    session.add(site)
-    _record_opened(session, site)
+    batch.session.add(site)
+    _record_opened(batch, site)
     return site
 
 
-def _record_opened(session: Session, site: Site) -> None:
-    record(
-        session,
-        SiteOpened,
+def _record_opened(batch: LogisticsBatch, site: Site) -> None:
+    batch.record(
         site,
-        site_id=site.id,
-        code=site.code,
-        level=site.level,
-        parent_id=site.parent_id,
-        names=site.names,
+        SiteOpened(
+            site_id=site.id,
+            code=site.code,
+            level=site.level,
+            parent_id=site.parent_id,
+            names=msgspec.convert(site.names, Names),
+        ),
     )
 
 
@@ -127,35 +128,35 @@ def _check_same(site: Site, parent: Site | None, facts: Mapping[str, Any]) -> No
         )
 
 
-def change_site(session: Session, site_id: UUID, **changes: Any) -> Site:
+def change_site(batch: LogisticsBatch, site_id: UUID, **changes: Any) -> Site:
     """Change a site's names, place or opening hours; new names are published.
 
     Raises:
         SiteNotFound, SiteIsClosed
     """
-    take_turn(session)
-    site = find_site(session, site_id)
+    lock_network(batch.session)
+    site = find_site(batch.session, site_id)
     check_open(site)
     renamed = "names" in changes and changes["names"] != site.names
     for name, value in changes.items():
         setattr(site, name, value)
     if renamed:
-        _record_opened(session, site)
+        _record_opened(batch, site)
     return site
 
 
-def close_site(session: Session, site_id: UUID) -> Site:
+def close_site(batch: LogisticsBatch, site_id: UUID) -> Site:
     """Close a site: nothing new is planned for it. What is already under way ends there.
 
     Raises:
         SiteNotFound: there is none.
         SiteHasChildren: sites below it are open; close those first.
     """
-    take_turn(session)
-    site = find_site(session, site_id)
+    lock_network(batch.session)
+    site = find_site(batch.session, site_id)
     if site.closed_at is not None:
         return site
-    child = session.scalar(
+    child = batch.session.scalar(
         select(Site.code)
         .where(Site.parent_id == site_id, Site.closed_at.is_(None))
         .order_by(Site.code)
@@ -164,8 +165,8 @@ def close_site(session: Session, site_id: UUID) -> Site:
     if child is not None:
         raise SiteHasChildren(f"Site {child} below {site.code} is open; close it first.")
     site.closed_at = clock.now()
-    record(session, SiteClosed, site, site_id=site.id)
-    redraw(session, list(session.scalars(select(Site))))
+    batch.record(site, SiteClosed(site_id=site.id))
+    recompute_ways(batch.session, list(batch.session.scalars(select(Site))))
     return site
 
 
@@ -196,10 +197,10 @@ def select_sites(
 
 
 def check_open(site: Site) -> None:
-    """Pass when a site takes new things.
+    """Pass when a site is open.
 
     Raises:
-        SiteIsClosed: it does not.
+        SiteIsClosed: it is closed.
     """
     if site.closed_at is not None:
         raise SiteIsClosed(f"Site {site.code} is closed and takes nothing new.")

@@ -1,7 +1,7 @@
-"""What a station's till knows of parcels, and what it says it did with them.
+"""Which parcels a station's till may hand over, and which it reports as handed over.
 
-A till hands a parcel out while it may be cut off, so its word comes late and may be wrong. It is
-never an error here: what cannot be is refused by a published fact, which orders shows the clerk.
+A till works while it is cut off, so its report comes late and may be wrong. Such a report is never
+an error here: logistics refuses it by a published fact, and orders shows the clerk the refusal.
 """
 
 from dataclasses import dataclass
@@ -11,82 +11,69 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from services.logistics import rules
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, UnplannedParcel
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases.hand_over import collect
-from services.logistics.use_cases.recalls import warn
-from services.logistics.use_cases.stopped import Stopped, stopped_lots
-from shared.events import HandOverRefused
+from services.logistics.use_cases.recalls import warn_of_recall
+from services.logistics.use_cases.stopped import StoppingLot, stopped_lots
+from shared.events import HandOverRefused, ParcelHandedOver
 from shared.messaging.batch import Versioned
-from shared.messaging.outbox import record
-from shared.messaging.rows import locked, remember
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, FarmgateError, NotFound, Unprocessable, slug_of
 
-#: Parcels told to a till at once; a site has room for some dozens.
+#: Parcels in one answer to a till; a site has room for some dozens.
 MOST_PARCELS = 500
 
 
 class UnplannedShipment(NotFound):
-    """Says that a till gave away a parcel that logistics never planned."""
+    """Says that a till handed over a parcel that logistics never planned."""
 
 
 class AtAnotherSite(Conflict):
-    """Says that a till gave away a parcel of another site."""
+    """Says that a till handed over a parcel of another site."""
 
 
 class CollectedBefore(Conflict):
-    """Says that a till gave away a parcel that somebody had already."""
+    """Says that a till handed over a parcel that was collected before."""
 
 
-def note_hand_over(
-    session: Session,
-    shipment_id: UUID,
-    *,
-    entry_id: UUID,
-    site_id: UUID,
-    device_code: str,
-    code: str | None,
-    received_by: str | None,
-    collected_fen: int,
-    difference_reason: str | None,
-) -> None:
-    """Note that a till at `site_id` gave a parcel to whoever showed its code, or else a name.
+def apply_hand_over(batch: LogisticsBatch, parcel: ParcelHandedOver) -> None:
+    """Mark a parcel that a till handed over, for a code or a name, as collected.
 
-    A parcel of a recalled lot is with its buyer all the same, who must be warned. What cannot be
-    (a wrong or locked code, a wrong amount, a parcel that is not there, or gone before) is
-    published as `HandOverRefused`; a wrong code counts as a try. The same entry once more changes
-    nothing.
+    A parcel of a recalled lot is with its buyer all the same, and the buyer is warned. A hand-over
+    that cannot be right is refused by `HandOverRefused`: a wrong or locked code, a wrong amount, a
+    parcel that is not there or was collected before. A wrong code counts as a try. The same entry
+    of the till's journal counts once.
     """
-    shipment: Shipment | None = locked(session, Shipment.id, shipment_id)
+    shipment: Shipment | None = batch.get_for_update(Shipment.id, parcel.shipment_id)
     if shipment is None:
-        parcel = _unplanned(session, shipment_id)
-        _refuse(session, parcel, shipment_id, entry_id, UnplannedShipment.__name__)
+        _refuse(batch, _unplanned(batch, parcel.shipment_id), parcel, UnplannedShipment)
         return
     try:
-        if _is_noted(session, shipment, site_id, entry_id):
+        if _is_applied(batch.session, shipment, parcel):
             return
         outcome: Shipment | FarmgateError = collect(
-            session,
-            shipment_id,
-            code=code,
-            # What a person may be called here has an end; a till's word may have none.
-            received_by=received_by and received_by[:100],
-            collected_fen=collected_fen,
-            difference_reason=difference_reason and difference_reason[:200],
-            by=f"device/{device_code}",
-            entry_id=entry_id,
+            batch,
+            shipment.id,
+            code=parcel.code,
+            # A till may send longer texts than these columns hold.
+            received_by=parcel.received_by and parcel.received_by[:100],
+            collected_fen=parcel.collected_fen,
+            difference_reason=parcel.difference_reason and parcel.difference_reason[:200],
+            by=f"device/{parcel.device_code}",
+            entry_id=parcel.entry_id,
         )
     except (Conflict, Unprocessable) as error:
         # Nothing was changed: a collection is refused before it begins.
         outcome = error
     if isinstance(outcome, FarmgateError):
-        _refuse(session, shipment, shipment_id, entry_id, type(outcome).__name__)
+        _refuse(batch, shipment, parcel, type(outcome))
     else:
-        warn(session, shipment)
+        warn_of_recall(batch, shipment)
 
 
-def _is_noted(session: Session, shipment: Shipment, site_id: UUID, entry_id: UUID) -> bool:
+def _is_applied(session: Session, shipment: Shipment, parcel: ParcelHandedOver) -> bool:
     """Tell whether a shipment was collected by this very entry.
 
     Raises:
@@ -95,48 +82,51 @@ def _is_noted(session: Session, shipment: Shipment, site_id: UUID, entry_id: UUI
     """
     if shipment.state == ShipmentState.COLLECTED:
         proof = session.get_one(ProofOfDelivery, shipment.id)
-        if proof.entry_id == entry_id:
+        if proof.entry_id == parcel.entry_id:
             return True
         raise CollectedBefore(f"Shipment {shipment.shipment_ref} was collected before.")
-    if shipment.site_id != site_id:
+    if shipment.site_id != parcel.site_id:
         raise AtAnotherSite(f"Shipment {shipment.shipment_ref} waits at another site.")
     return False
 
 
-def _unplanned(session: Session, shipment_id: UUID) -> UnplannedParcel:
-    parcel: UnplannedParcel | None = locked(session, UnplannedParcel.shipment_id, shipment_id)
-    if parcel is None:
-        parcel = UnplannedParcel(shipment_id=shipment_id, first_told_at=clock.now(), version=0)
-        remember(session, UnplannedParcel.shipment_id, parcel)
-    return parcel
+def _unplanned(batch: LogisticsBatch, shipment_id: UUID) -> UnplannedParcel:
+    row: UnplannedParcel | None = batch.get_for_update(UnplannedParcel.shipment_id, shipment_id)
+    if row is None:
+        row = UnplannedParcel(shipment_id=shipment_id, first_told_at=clock.now(), version=0)
+        batch.track(UnplannedParcel.shipment_id, row)
+    return row
 
 
 def _refuse(
-    session: Session, aggregate: Versioned, shipment_id: UUID, entry_id: UUID, error: str
+    batch: LogisticsBatch,
+    aggregate: Versioned,
+    parcel: ParcelHandedOver,
+    error: type[FarmgateError],
 ) -> None:
-    record(
-        session,
-        HandOverRefused,
+    batch.record(
         aggregate,
-        shipment_id=shipment_id,
-        entry_id=entry_id,
-        reason=slug_of(error),
+        HandOverRefused(
+            shipment_id=parcel.shipment_id,
+            entry_id=parcel.entry_id,
+            reason=slug_of(error.__name__),
+        ),
     )
 
 
 @dataclass(frozen=True)
 class Parcels:
-    """The parcels at a site, newest first: those to hand out, and those to keep back."""
+    """The parcels at a site, newest first: those to hand over, and those to keep back."""
 
     waiting: list[tuple[Shipment, CollectionCode]]
-    stopped: list[tuple[Shipment, list[Stopped]]]
+    stopped: list[tuple[Shipment, list[StoppingLot]]]
 
 
 def parcels_at(session: Session, site_id: UUID) -> Parcels:
     """Return the shipments that wait at a site to be collected, at most `MOST_PARCELS`.
 
-    One that carries a held lot must stay; one with a recalled lot has been called back, and is
-    told of until it is noted as returned.
+    A shipment with a held or recalled lot is among the stopped ones. One with a recalled lot has
+    been called back, and stays there until its return is recorded.
     """
     called_back = and_(
         Shipment.state == ShipmentState.REFUSED, Shipment.refusal == rules.LOT_RECALLED

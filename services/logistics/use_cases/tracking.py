@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Shipment, Site, TrackingEvent
 from services.logistics.rules import TrackingStatus
 from services.logistics.use_cases.site_tree import UnknownSite
@@ -13,8 +14,8 @@ from shared.runtime import clock
 from shared.runtime.ids import new_id
 
 
-def note_tracking(
-    session: Session,
+def add_tracking_event(
+    batch: LogisticsBatch,
     shipment_id: UUID,
     *,
     status: TrackingStatus,
@@ -29,11 +30,12 @@ def note_tracking(
         ShipmentNotFound: there is no such shipment.
         UnknownSite: there is no such site.
     """
+    session = batch.session
     check_exists(session, shipment_id)
     if site_id is not None and session.get(Site, site_id) is None:
         raise UnknownSite(f"There is no site {site_id}.")
     now = clock.now()
-    seen = TrackingEvent(
+    tracking_event = TrackingEvent(
         id=new_id(),
         shipment_id=shipment_id,
         status=status,
@@ -43,8 +45,8 @@ def note_tracking(
         happened_at=happened_at or now,
         recorded_at=now,
     )
-    session.add(seen)
-    return seen
+    session.add(tracking_event)
+    return tracking_event
 
 
 def check_exists(session: Session, shipment_id: UUID) -> None:

@@ -1,4 +1,4 @@
-"""Do logistics' own rows agree with each other, and what does it hold of each order?"""
+"""Check that logistics' own rows agree, and list what logistics holds of each order."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from services.logistics import rules
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, ShipmentLine
-from services.logistics.rules import Kept
+from services.logistics.rules import ShipmentRows
 from shared.runtime.paging import Page, page
 from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
 
@@ -19,12 +19,12 @@ _MOMENTS = ("packed", "handed_over", "arrived", "refused", "ended")
 
 
 def compare(session: Session) -> Report:
-    """Return what does not agree in the rows about each shipment; reads them all."""
+    """Return the differences within the rows of each shipment; reads all shipments."""
     one_moment(session)
     report = Report("logistics", {"shipments": 0})
     for row in session.execute(_every_shipment().execution_options(yield_per=FETCHED)):
         report.checked["shipments"] += 1
-        for check, expected, found in rules.disagreements(_kept(row)):
+        for check, expected, found in rules.disagreements(_rows_of(row)):
             report.differences.append(
                 Difference(
                     f"shipment_{check}",
@@ -92,8 +92,8 @@ def _every_shipment() -> Select[Any]:
     )
 
 
-def _kept(row: Any) -> Kept:
-    return Kept(
+def _rows_of(row: Any) -> ShipmentRows:
+    return ShipmentRows(
         state=row.state,
         collect=row.collect,
         due_fen=row.due_fen,

@@ -1,4 +1,4 @@
-"""The ways drawn through the network of sites, from its centres to each site."""
+"""The fastest ways through the network of sites, from its centres to each site."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,8 @@ from services.logistics.rules import Leg, Way
 from shared.runtime.locks import advisory_lock
 
 
-def take_turn(session: Session) -> None:
-    """Wait until nobody else changes the network; two at once could each miss the other's."""
+def lock_network(session: Session) -> None:
+    """Lock the network until the commit: two changes at once would each miss the other's."""
     advisory_lock(session, "network")
 
 
@@ -29,8 +29,8 @@ def way_to(site: Site, *, cold: bool) -> Way | None:
     )
 
 
-def redraw(session: Session, sites: Sequence[Site]) -> None:
-    """Draw the ways to all open sites anew; a closed one keeps its last for what is under way."""
+def recompute_ways(session: Session, sites: Sequence[Site]) -> None:
+    """Recompute the ways to all open sites; a closed site keeps its last way for late parcels."""
     is_open = {site.id: site for site in sites if site.closed_at is None}
     legs = {
         (site.parent_id, site.id): rules.default_leg(site.level, site.parent_id, site.id)

@@ -27,7 +27,7 @@ def key(database: Database) -> Any:
 
     def note(*scopes: str, sequence: int = 1, secret_sent: str = secret) -> dict[str, str]:
         with database.sessions.begin() as session:
-            api_keys.note_key(
+            api_keys.apply_key(
                 session,
                 key_id,
                 subject="device/a/2",
