@@ -1,4 +1,4 @@
-"""Orders in figures for dashboards, counted by the clock and not at each scrape."""
+"""Orders in figures for dashboards, counted by a timer and not at each scrape."""
 
 from datetime import timedelta
 
@@ -10,12 +10,12 @@ from shared.runtime import clock
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 
-#: Of the orders that were placed within it: an index leads to them, however many there ever were.
+#: Orders placed within this time are counted: an index finds them, however many there are.
 WITHIN = timedelta(days=1)
 
 _orders = Gauge(
     "farmgate_orders_of_a_day",
-    "Orders placed within the last 24 hours, by where they stand now.",
+    "Orders placed within the last 24 hours, by their present state.",
     ["service", "channel", "state"],
     multiprocess_mode="livemostrecent",
 )
@@ -30,8 +30,10 @@ def count_orders(database: Database, settings: Settings) -> None:
             .where(Order.placed_at > clock.now() - WITHIN)
             .group_by(Order.channel, Order.state)
         ).all()
-    now = {(channel, state.value): count for channel, state, count in counted}
+    now: dict[tuple[str, str], int] = {
+        (channel, state.value): count for channel, state, count in counted
+    }
     _seen.update(now)
     for channel, state in _seen:
-        # What nobody is in any more is 0, not what it was.
+        # A state that no order is in any more is 0, not its last count.
         _orders.labels("orders", channel, state).set(now.get((channel, state), 0))

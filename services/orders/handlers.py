@@ -1,13 +1,8 @@
 """What orders does with the facts of catalog and logistics."""
 
-from collections.abc import Sequence
-
-from sqlalchemy.orm import Session
-
-from services.orders.models import PriceCopy, SiteCopy, TillEntry
-from services.orders.rules.standing import FulfilmentState
-from services.orders.use_cases import copies, decide, entries, follow, recalls
-from services.orders.use_cases.advance import lock_orders
+from services.orders.batch import OrdersBatch
+from services.orders.rules.order_status import FulfilmentState
+from services.orders.use_cases import decide, entries, follow, read_models, recalls
 from shared.events import (
     AllotmentOverdrawn,
     DeliveryFailed,
@@ -31,202 +26,128 @@ from shared.events import (
     StockRefused,
     StockReserved,
 )
-from shared.messaging.envelope import Envelope
-from shared.messaging.rows import lock_rows
-from shared.messaging.service import Prepare, Subscriptions
-from shared.runtime import devices
-from shared.runtime.tables import ApiKey
+from shared.messaging.device_keys import apply_device_key
+from shared.messaging.envelope import Event
+from shared.messaging.service import Subscriptions
 
 # --- What may be ordered, and for how much --------------------------------------------------------
 
 
-def on_product_listed(session: Session, event: Envelope) -> None:
+def on_product_listed(batch: OrdersBatch, event: Event[ProductListed]) -> None:
     """Put the product's variants on sale."""
-    copies.note_product(session, event.data["product_id"], event.data["variants"], event.sequence)
+    read_models.apply_product_listed(batch, event.data, event.sequence)
 
 
-def on_product_withdrawn(session: Session, event: Envelope) -> None:
+def on_product_withdrawn(batch: OrdersBatch, event: Event[ProductWithdrawn]) -> None:
     """Take the product's variants off sale."""
-    copies.note_withdrawal(session, event.data["product_id"], event.sequence)
+    read_models.apply_product_withdrawn(batch, event.data.product_id, event.sequence)
 
 
-def on_price_changed(session: Session, event: Envelope) -> None:
-    """Take the price into the list."""
-    copies.note_price(session, **event.data, sequence=event.sequence)
+def on_price_changed(batch: OrdersBatch, event: Event[PriceChanged]) -> None:
+    """Add the price to the list."""
+    read_models.apply_price_changed(batch, event.data, event.sequence)
 
 
-def on_site_opened(session: Session, event: Envelope) -> None:
+def on_site_opened(batch: OrdersBatch, event: Event[SiteOpened]) -> None:
     """Let orders go to the site."""
-    copies.note_site(session, event.data["site_id"], event.data["code"], event.sequence)
+    read_models.apply_site_opened(batch, event.data, event.sequence)
 
 
-def on_site_closed(session: Session, event: Envelope) -> None:
+def on_site_closed(batch: OrdersBatch, event: Event[SiteClosed]) -> None:
     """Let no new orders go to the site."""
-    copies.note_closing(session, event.data["site_id"], event.sequence)
+    read_models.apply_site_closed(batch, event.data.site_id, event.sequence)
 
 
 # --- Whether an order stands ---------------------------------------------------------------------
 
 
-def on_stock_reserved(session: Session, event: Envelope) -> None:
+def on_stock_reserved(batch: OrdersBatch, event: Event[StockReserved]) -> None:
     """Confirm the order, or hold it for its money."""
-    decide.note_reserved(session, event.data["order_id"], event.data["lines"])
+    decide.apply_stock_reserved(batch, event.data)
 
 
-def on_stock_refused(session: Session, event: Envelope) -> None:
+def on_stock_refused(batch: OrdersBatch, event: Event[StockRefused]) -> None:
     """Reject the order."""
-    decide.note_refused(session, event.data["order_id"], event.data["shortfalls"])
+    decide.apply_stock_refused(batch, event.data)
 
 
 # --- Where its goods are ----------------------------------------------------------------------
 
 
-def on_shipment_planned(session: Session, event: Envelope) -> None:
-    """Keep the shipment and the day promised."""
-    data = event.data
-    follow.note_planned(
-        session, data["order_id"], data["shipment_id"], data["shipment_ref"], data["promised_on"]
-    )
+def on_shipment_planned(batch: OrdersBatch, event: Event[ShipmentPlanned]) -> None:
+    """Store the shipment and the day promised."""
+    follow.apply_shipment_planned(batch, event.data)
 
 
-def on_shipment_packed(session: Session, event: Envelope) -> None:
-    """Note that the order is being fulfilled."""
-    follow.note_packed(session, event.data["order_id"])
+def on_shipment_packed(batch: OrdersBatch, event: Event[ShipmentPacked]) -> None:
+    """Move the order to IN_FULFILMENT."""
+    follow.apply_shipment_packed(batch, event.data.order_id)
 
 
-def on_shipment_dispatched(session: Session, event: Envelope) -> None:
-    """Note that the order is shipped: it can no longer be cancelled."""
-    follow.note_dispatched(session, event.data["order_id"])
+def on_shipment_dispatched(batch: OrdersBatch, event: Event[ShipmentDispatched]) -> None:
+    """Move the order to SHIPPED: it can no longer be cancelled."""
+    follow.apply_shipment_dispatched(batch, event.data.order_id)
 
 
-def on_shipment_delivered(session: Session, event: Envelope) -> None:
+def on_shipment_delivered(batch: OrdersBatch, event: Event[ShipmentDelivered]) -> None:
     """Complete the order and book its cash."""
-    data = event.data
-    follow.note_handed_over(
-        session, data["order_id"], FulfilmentState.DELIVERED, data["collected_fen"]
-    )
+    fact = event.data
+    follow.apply_handed_over(batch, fact.order_id, FulfilmentState.DELIVERED, fact.collected_fen)
 
 
-def on_shipment_collected(session: Session, event: Envelope) -> None:
+def on_shipment_collected(batch: OrdersBatch, event: Event[ShipmentCollected]) -> None:
     """Complete the order and book its cash."""
-    data = event.data
-    follow.note_handed_over(
-        session, data["order_id"], FulfilmentState.COLLECTED, data["collected_fen"]
-    )
+    fact = event.data
+    follow.apply_handed_over(batch, fact.order_id, FulfilmentState.COLLECTED, fact.collected_fen)
 
 
-def on_delivery_failed(session: Session, event: Envelope) -> None:
-    """Note that the goods go back."""
-    follow.note_failed(session, event.data["order_id"])
+def on_delivery_failed(batch: OrdersBatch, event: Event[DeliveryFailed]) -> None:
+    """Store that the goods go back."""
+    follow.apply_delivery_failed(batch, event.data.order_id)
 
 
-def on_shipment_returned(session: Session, event: Envelope) -> None:
+def on_shipment_returned(batch: OrdersBatch, event: Event[ShipmentReturned]) -> None:
     """End the order and give back what was paid."""
-    follow.note_returned(session, event.data["order_id"])
+    follow.apply_shipment_returned(batch, event.data.order_id)
 
 
-def on_shipment_cancelled(session: Session, event: Envelope) -> None:
-    """Note that the goods of a cancelled or rejected order never left."""
-    follow.note_stopped(session, event.data["order_id"])
+def on_shipment_cancelled(batch: OrdersBatch, event: Event[ShipmentCancelled]) -> None:
+    """Store that the goods of a cancelled or rejected order never left."""
+    follow.apply_shipment_cancelled(batch, event.data.order_id)
 
 
-def on_lot_recalled(session: Session, event: Envelope) -> None:
+def on_lot_recalled(batch: OrdersBatch, event: Event[LotRecalled]) -> None:
     """Ask for other stock for the orders that wait for their money."""
-    recalls.note_lot_recalled(session, event.data["lot_id"])
+    recalls.apply_lot_recalled(batch, event.data.lot_id)
 
 
-def on_shipment_recalled(session: Session, event: Envelope) -> None:
+def on_shipment_recalled(batch: OrdersBatch, event: Event[ShipmentRecalled]) -> None:
     """Ask for other stock for an order whose parcel did not leave."""
-    data = event.data
-    lot_ids = [lot["lot_id"] for lot in data["lots"]]
-    recalls.note_shipment_recalled(session, data["order_id"], data["where"], lot_ids)
+    recalls.apply_shipment_recalled(batch, event.data)
 
 
-# --- What stations' tills said they did ----------------------------------------------------------
+# --- What stations' tills uploaded ----------------------------------------------------------
 
 
-def on_device_key_given(session: Session, event: Envelope) -> None:
+def on_device_key_given(batch: OrdersBatch, event: Event[DeviceKeyGiven]) -> None:
     """Let a device upload with its key, or no longer."""
-    devices.note_device_key(session, event.data, event.sequence)
+    apply_device_key(batch.session, event.data, event.sequence)
 
 
-def on_allotment_overdrawn(session: Session, event: Envelope) -> None:
+def on_allotment_overdrawn(batch: OrdersBatch, event: Event[AllotmentOverdrawn]) -> None:
     """Dispute the sale."""
-    entries.note_overdrawn(session, event.data["sale_id"], event.data["reason"])
+    entries.apply_allotment_overdrawn(batch, event.data)
 
 
-def on_overdraft_settled(session: Session, event: Envelope) -> None:
-    """Note that the dispute is over, and how it ended."""
-    entries.note_settled(session, event.data["sale_id"], event.data["resolution"])
+def on_overdraft_settled(batch: OrdersBatch, event: Event[OverdraftSettled]) -> None:
+    """Settle the dispute."""
+    entries.apply_overdraft_settled(batch, event.data)
 
 
-def on_hand_over_refused(session: Session, event: Envelope) -> None:
-    """Dispute the till's word."""
-    entries.note_refused_hand_over(session, event.data["entry_id"], event.data["reason"])
+def on_hand_over_refused(batch: OrdersBatch, event: Event[HandOverRefused]) -> None:
+    """Dispute the till's entry."""
+    entries.apply_hand_over_refused(batch, event.data)
 
-
-# --- What a batch needs, in a few statements ----------------------------------------------------
-
-
-def prepare_products(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the copies of all the products."""
-    copies.lock_products(session, (event.data["product_id"] for event in events))
-
-
-def prepare_prices(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the prices that begin when these do."""
-    names = ("variant_id", "channel", "valid_from")
-    keys = [copies.price_id(*(event.data[name] for name in names)) for event in events]
-    lock_rows(session, PriceCopy.id, keys)
-
-
-def prepare_sites(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the copies of all the sites."""
-    lock_rows(session, SiteCopy.id, (event.data["site_id"] for event in events))
-
-
-def prepare_orders(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock all the orders, with their lines."""
-    lock_orders(session, (event.data["order_id"] for event in events))
-
-
-def prepare_keys(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the keys of all the devices."""
-    lock_rows(session, ApiKey.id, (event.data["key_id"] for event in events))
-
-
-def prepare_sales(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock all the sales."""
-    lock_rows(session, TillEntry.id, (event.data["sale_id"] for event in events))
-
-
-def prepare_hand_overs(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the entries by which the parcels were given away."""
-    lock_rows(session, TillEntry.id, (event.data["entry_id"] for event in events))
-
-
-PREPARE: Prepare = {
-    ProductListed: prepare_products,
-    ProductWithdrawn: prepare_products,
-    PriceChanged: prepare_prices,
-    SiteOpened: prepare_sites,
-    SiteClosed: prepare_sites,
-    StockReserved: prepare_orders,
-    StockRefused: prepare_orders,
-    ShipmentPlanned: prepare_orders,
-    ShipmentPacked: prepare_orders,
-    ShipmentDispatched: prepare_orders,
-    ShipmentDelivered: prepare_orders,
-    ShipmentCollected: prepare_orders,
-    DeliveryFailed: prepare_orders,
-    ShipmentReturned: prepare_orders,
-    ShipmentCancelled: prepare_orders,
-    ShipmentRecalled: prepare_orders,
-    DeviceKeyGiven: prepare_keys,
-    AllotmentOverdrawn: prepare_sales,
-    OverdraftSettled: prepare_sales,
-    HandOverRefused: prepare_hand_overs,
-}
 
 SUBSCRIPTIONS: Subscriptions = {
     ProductListed: on_product_listed,

@@ -22,47 +22,43 @@ from shared.runtime.watchdog import Limit, unlimited
 SILENT_SECONDS = 60
 
 
-class DatabaseError(Enum):
-    """Why a transaction failed, by what to do about it."""
+class Trouble(Enum):
+    """What a failed transaction calls for."""
 
-    #: Two transactions waited for each other, or a lock took too long: retry at once.
+    #: Two transactions waited for each other, or a lock took too long: the same again at once.
     DEADLOCK = "deadlock"
-    #: The database cannot be reached, or cannot work: retry later.
-    UNAVAILABLE = "away"
-    #: Anything else: a retry would fail in the same way.
+    #: The database cannot be reached or cannot work: the same again later.
+    AWAY = "away"
+    #: Anything else: the same again would fail the same way.
     OTHER = "other"
 
 
 #: SQLSTATEs. Source: PostgreSQL 15, appendix A.
 _DEADLOCK = ("40P01", "40001", "55P03")
 #: Connection exceptions, insufficient resources, operator intervention, a read-only standby.
-_UNAVAILABLE = ("08", "53", "57P", "25006", "25P03", "58")
-_SQLITE_UNAVAILABLE = ("locked", "busy", "disk i/o", "unable to open", "disk is full", "readonly")
+_AWAY = ("08", "53", "57P", "25006", "25P03", "58")
+_SQLITE_AWAY = ("locked", "busy", "disk i/o", "unable to open", "disk is full", "readonly")
 
 
-def classify(error: BaseException) -> DatabaseError:
-    """Return why a transaction failed."""
+def trouble_of(error: BaseException) -> Trouble:
+    """Tell what a failed transaction calls for."""
     if isinstance(error, PoolTimeout):
-        return DatabaseError.UNAVAILABLE
+        return Trouble.AWAY
     if not isinstance(error, DBAPIError):
-        return DatabaseError.OTHER
+        return Trouble.OTHER
     state = getattr(error.orig, "sqlstate", None)
     if state in _DEADLOCK:
-        return DatabaseError.DEADLOCK
-    if error.connection_invalidated or (state and state.startswith(_UNAVAILABLE)):
-        return DatabaseError.UNAVAILABLE
+        return Trouble.DEADLOCK
+    if error.connection_invalidated or (state and state.startswith(_AWAY)):
+        return Trouble.AWAY
     # With psycopg's ConnectionTimeout, which has a name of its own.
     if isinstance(error, OperationalError) and state is None:
         text = str(error.orig).lower()
         module = type(error.orig).__module__
         if module.startswith("sqlite3"):
-            return (
-                DatabaseError.UNAVAILABLE
-                if any(w in text for w in _SQLITE_UNAVAILABLE)
-                else DatabaseError.OTHER
-            )
-        return DatabaseError.UNAVAILABLE
-    return DatabaseError.OTHER
+            return Trouble.AWAY if any(w in text for w in _SQLITE_AWAY) else Trouble.OTHER
+        return Trouble.AWAY
+    return Trouble.OTHER
 
 
 def postgres_arguments(*options: str) -> dict[str, Any]:

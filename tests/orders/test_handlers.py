@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from services.orders.models import Order, PriceCopy, SiteCopy, VariantCopy
+from services.orders.models import Order, PriceReadModel, SiteReadModel, VariantReadModel
 from shared.events import (
     DeliveryFailed,
     OrderPlaced,
@@ -48,7 +48,7 @@ def _types(events: list[tuple[str, dict[str, Any]]]) -> list[str]:
 
 def _variants(database: Database) -> dict[str, bool]:
     with database.readers() as reader:
-        return {row.sku: row.on_sale for row in reader.scalars(select(VariantCopy))}
+        return {row.sku: row.on_sale for row in reader.scalars(select(VariantReadModel))}
 
 
 def test_a_variant_that_is_listed_no_more_is_not_sold_any_more(
@@ -97,7 +97,7 @@ def test_an_older_price_does_not_replace_a_newer_one(
     deliver(PriceChanged, **a_price(variant_id, price_fen=9, channel="company"), _sequence=1)
 
     with database.readers() as reader:
-        prices = {row.channel: row.price_fen for row in reader.scalars(select(PriceCopy))}
+        prices = {row.channel: row.price_fen for row in reader.scalars(select(PriceReadModel))}
     assert prices == {"online": 2, "company": 9}
 
 
@@ -112,7 +112,7 @@ def test_an_opening_that_comes_late_does_not_open_a_closed_site(
     deliver(SiteOpened, **opening, _sequence=2)
 
     with database.readers() as reader:
-        assert reader.scalars(select(SiteCopy)).one().closed
+        assert reader.scalars(select(SiteReadModel)).one().closed
 
 
 # --- Catalog's answers ---------------------------------------------------------------------------
@@ -565,7 +565,7 @@ def test_a_fact_with_a_bad_body_is_parked_with_its_reason(
 
     assert [row.reason for row in parked()] == ["invalid"]
     with database.readers() as reader:
-        assert reader.scalars(select(PriceCopy)).all() == []
+        assert reader.scalars(select(PriceReadModel)).all() == []
 
 
 def test_a_fact_nobody_listens_to_here_is_passed_over(

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from services.orders.rules import people, prices, standing
+from services.orders.rules import order_status, people, prices
 from services.orders.rules.callers import names_a_phone
-from services.orders.rules.standing import (
+from services.orders.rules.order_status import (
     NEXT,
     PAYMENT_NEXT,
     HoldStillRuns,
     OrderState,
+    OrderStatus,
     PaymentState,
-    Standing,
     WrongOrderState,
     WrongPaymentState,
 )
@@ -28,14 +28,14 @@ NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
 CASH = "cash_on_delivery"
 
 
-def a_standing(**changes: object) -> Standing:
+def a_status(**changes: object) -> OrderStatus:
     """A prepaid order over 100.00 yuan that waits for catalog's answer."""
-    return replace(standing.placed("ORD-TEST", "prepaid", 10_000), **changes)  # type: ignore[arg-type]
+    return replace(order_status.placed("ORD-TEST", "prepaid", 10_000), **changes)  # type: ignore[arg-type]
 
 
-def in_cash(**changes: object) -> Standing:
+def in_cash(**changes: object) -> OrderStatus:
     """A cash order over 100.00 yuan that waits for catalog's answer."""
-    return replace(standing.placed("ORD-TEST", CASH, 10_000), **changes)  # type: ignore[arg-type]
+    return replace(order_status.placed("ORD-TEST", CASH, 10_000), **changes)  # type: ignore[arg-type]
 
 
 # --- Prices -----------------------------------------------------------------------------------
@@ -112,102 +112,102 @@ def test_a_guests_secret_is_stored_only_as_its_digest() -> None:
 
 
 def test_a_prepaid_order_waits_in_reserved_for_its_money() -> None:
-    reserved = standing.reserve(a_standing(), NOON)
+    reserved = order_status.reserve(a_status(), NOON)
 
     assert (reserved.state, reserved.expires_at) == (OrderState.RESERVED, NOON)
 
 
 @pytest.mark.parametrize("method", ["cash_on_delivery", "cash_at_station"])
 def test_a_cash_order_is_confirmed_at_once_and_has_no_time_to_expire(method: str) -> None:
-    placed = standing.placed("ORD-TEST", method, 10_000)
+    placed = order_status.placed("ORD-TEST", method, 10_000)
 
-    confirmed = standing.reserve(placed, NOON)
+    confirmed = order_status.reserve(placed, NOON)
 
     assert (confirmed.state, confirmed.expires_at) == (OrderState.CONFIRMED, None)
     assert confirmed.due_fen == 10_000
 
 
 def test_an_order_paid_before_its_stock_is_reserved_is_confirmed_at_once() -> None:
-    paid = standing.pay(a_standing(), 10_000)
+    paid = order_status.pay(a_status(), 10_000)
 
     assert paid.state == OrderState.PLACED
-    assert standing.reserve(paid, NOON).state == OrderState.CONFIRMED
+    assert order_status.reserve(paid, NOON).state == OrderState.CONFIRMED
 
 
 def test_a_prepaid_order_over_nothing_waits_for_nothing() -> None:
-    free = standing.placed("ORD-TEST", "prepaid", 0)
+    free = order_status.placed("ORD-TEST", "prepaid", 0)
 
-    assert standing.reserve(free, NOON).state == OrderState.CONFIRMED
+    assert order_status.reserve(free, NOON).state == OrderState.CONFIRMED
 
 
 def test_a_refused_order_gives_back_what_was_paid() -> None:
-    rejected = standing.refuse(standing.pay(a_standing(), 10_000))
+    rejected = order_status.refuse(order_status.pay(a_status(), 10_000))
 
     assert (rejected.state, rejected.payment_state) == (OrderState.REJECTED, PaymentState.REFUNDED)
     assert rejected.kept_fen == 0
 
 
 def test_an_unpaid_order_expires_when_its_time_is_over_and_not_before() -> None:
-    reserved = standing.reserve(a_standing(), NOON)
+    reserved = order_status.reserve(a_status(), NOON)
 
     with pytest.raises(HoldStillRuns):
-        standing.expire(reserved, NOON - timedelta(microseconds=1))
-    expired = standing.expire(reserved, NOON)
+        order_status.expire(reserved, NOON - timedelta(microseconds=1))
+    expired = order_status.expire(reserved, NOON)
 
     assert (expired.state, expired.payment_state) == (OrderState.EXPIRED, PaymentState.VOIDED)
 
 
 def test_money_that_comes_after_the_expiry_lets_the_order_ask_for_its_stock_again() -> None:
-    expired = standing.expire(standing.reserve(a_standing(), NOON), NOON)
+    expired = order_status.expire(order_status.reserve(a_status(), NOON), NOON)
 
-    again = standing.pay(expired, 10_000)
+    again = order_status.pay(expired, 10_000)
 
     assert (again.state, again.payment_state) == (OrderState.PLACED, PaymentState.PAID)
-    assert standing.reserve(again, NOON).state == OrderState.CONFIRMED
-    assert standing.refuse(again).kept_fen == 0
+    assert order_status.reserve(again, NOON).state == OrderState.CONFIRMED
+    assert order_status.refuse(again).kept_fen == 0
 
 
 @pytest.mark.parametrize(
     ("before", "amount_fen", "cause"),
     [
-        (a_standing(), 9_999, "wrong_amount"),
-        (a_standing(), 10_001, "wrong_amount"),
-        (standing.pay(a_standing(), 10_000), 10_000, "already_paid"),
-        (standing.cancel(standing.pay(a_standing(), 10_000)), 10_000, "already_paid"),
-        (standing.cancel(a_standing()), 10_000, "order_cancelled"),
-        (standing.refuse(a_standing()), 10_000, "order_rejected"),
+        (a_status(), 9_999, "wrong_amount"),
+        (a_status(), 10_001, "wrong_amount"),
+        (order_status.pay(a_status(), 10_000), 10_000, "already_paid"),
+        (order_status.cancel(order_status.pay(a_status(), 10_000)), 10_000, "already_paid"),
+        (order_status.cancel(a_status()), 10_000, "order_cancelled"),
+        (order_status.refuse(a_status()), 10_000, "order_rejected"),
         (in_cash(), 10_000, "not_prepaid"),
-        (standing.cancel(in_cash()), 10_000, "not_prepaid"),
+        (order_status.cancel(in_cash()), 10_000, "not_prepaid"),
     ],
 )
 def test_money_that_cannot_count_goes_back_and_the_order_stays_where_it_was(
-    before: Standing, amount_fen: int, cause: str
+    before: OrderStatus, amount_fen: int, cause: str
 ) -> None:
-    after = standing.pay(before, amount_fen)
+    after = order_status.pay(before, amount_fen)
 
-    assert standing.refund_cause(before, amount_fen) == cause
+    assert order_status.refund_cause(before, amount_fen) == cause
     assert after.state == before.state
     assert after.kept_fen == before.kept_fen
     assert after.refunded_fen == before.refunded_fen + amount_fen
 
 
 def test_a_failed_attempt_lets_the_order_wait_and_another_one_pays_it() -> None:
-    failed = standing.fail_payment(standing.reserve(a_standing(), NOON))
+    failed = order_status.fail_payment(order_status.reserve(a_status(), NOON))
 
     assert (failed.state, failed.payment_state) == (OrderState.RESERVED, PaymentState.FAILED)
-    assert standing.fail_payment(failed) == failed
-    assert standing.pay(failed, 10_000).state == OrderState.CONFIRMED
+    assert order_status.fail_payment(failed) == failed
+    assert order_status.pay(failed, 10_000).state == OrderState.CONFIRMED
 
 
 @pytest.mark.parametrize(
     "state", [OrderState.PLACED, OrderState.RESERVED, OrderState.CONFIRMED, "in_fulfilment"]
 )
 def test_an_order_can_be_cancelled_until_it_is_shipped(state: OrderState) -> None:
-    cancelled = standing.cancel(in_cash(state=OrderState(state)))
+    cancelled = order_status.cancel(in_cash(state=OrderState(state)))
 
     assert cancelled.state == OrderState.CANCELLED
     assert cancelled.payment_state == PaymentState.VOIDED
-    assert standing.cancel(cancelled) == cancelled
+    assert order_status.cancel(cancelled) == cancelled
 
 
 @pytest.mark.parametrize(
@@ -217,14 +217,14 @@ def test_an_order_that_left_or_is_over_is_not_cancelled_and_the_refusal_names_it
     state: str,
 ) -> None:
     with pytest.raises(WrongOrderState, match=state) as refusal:
-        standing.cancel(in_cash(state=OrderState(state)))
+        order_status.cancel(in_cash(state=OrderState(state)))
 
     assert refusal.value.extra == {"state": state}
 
 
 @pytest.mark.parametrize("to", [OrderState.DELIVERED, OrderState.COLLECTED])
 def test_cash_taken_on_hand_over_completes_the_order(to: OrderState) -> None:
-    completed = standing.hand_over(in_cash(state=OrderState.SHIPPED), to, 10_000)
+    completed = order_status.hand_over(in_cash(state=OrderState.SHIPPED), to, 10_000)
 
     assert completed.state == OrderState.COMPLETED
     assert completed.payment_state == PaymentState.COD_COLLECTED
@@ -244,46 +244,46 @@ def test_another_amount_than_was_due_is_recorded_as_a_difference(
 ) -> None:
     shipped = in_cash(state=OrderState.SHIPPED)
 
-    completed = standing.hand_over(shipped, OrderState.DELIVERED, collected_fen)
+    completed = order_status.hand_over(shipped, OrderState.DELIVERED, collected_fen)
 
     assert completed.payment_state == payment_state
     assert completed.difference_fen == collected_fen - 10_000
 
 
 def test_goods_that_were_not_taken_and_came_back_end_the_order_and_return_the_money() -> None:
-    shipped = standing.pay(a_standing(), 10_000)
+    shipped = order_status.pay(a_status(), 10_000)
     shipped = replace(shipped, state=OrderState.SHIPPED)
 
-    returned = standing.take_back(standing.fail_delivery(shipped))
+    returned = order_status.take_back(order_status.fail_delivery(shipped))
 
     assert (returned.state, returned.payment_state) == (OrderState.RETURNED, PaymentState.REFUNDED)
 
 
 def test_cash_that_was_due_for_goods_not_taken_was_refused() -> None:
-    failed = standing.fail_delivery(in_cash(state=OrderState.SHIPPED))
+    failed = order_status.fail_delivery(in_cash(state=OrderState.SHIPPED))
 
     assert (failed.state, failed.payment_state) == (OrderState.SHIPPED, PaymentState.COD_REFUSED)
-    assert standing.take_back(failed).state == OrderState.RETURNED
+    assert order_status.take_back(failed).state == OrderState.RETURNED
 
 
 def test_whatever_is_said_of_a_cancelled_order_leaves_it_cancelled() -> None:
-    cancelled = standing.cancel(in_cash())
-    said: list[Callable[[Standing], Standing]] = [
-        lambda s: standing.reserve(s, NOON),
-        standing.refuse,
-        standing.pack,
-        standing.ship,
-        standing.fail_delivery,
-        standing.take_back,
+    cancelled = order_status.cancel(in_cash())
+    said: list[Callable[[OrderStatus], OrderStatus]] = [
+        lambda s: order_status.reserve(s, NOON),
+        order_status.refuse,
+        order_status.pack,
+        order_status.ship,
+        order_status.fail_delivery,
+        order_status.take_back,
     ]
 
     assert {step(cancelled) for step in said} == {cancelled}
 
 
 def test_cash_for_goods_that_were_faster_than_the_cancellation_counts() -> None:
-    cancelled = standing.cancel(in_cash(state=OrderState.IN_FULFILMENT))
+    cancelled = order_status.cancel(in_cash(state=OrderState.IN_FULFILMENT))
 
-    delivered = standing.hand_over(cancelled, OrderState.DELIVERED, 10_000)
+    delivered = order_status.hand_over(cancelled, OrderState.DELIVERED, 10_000)
 
     assert delivered.state == OrderState.CANCELLED
     assert delivered.payment_state == PaymentState.COD_COLLECTED
@@ -291,23 +291,23 @@ def test_cash_for_goods_that_were_faster_than_the_cancellation_counts() -> None:
 
 
 def test_prepaid_goods_that_were_faster_than_the_cancellation_show_as_a_difference() -> None:
-    cancelled = standing.cancel(standing.pay(a_standing(), 10_000))
+    cancelled = order_status.cancel(order_status.pay(a_status(), 10_000))
 
-    delivered = standing.hand_over(cancelled, OrderState.DELIVERED, 0)
+    delivered = order_status.hand_over(cancelled, OrderState.DELIVERED, 0)
 
     assert (delivered.state, delivered.difference_fen) == (OrderState.CANCELLED, -10_000)
 
 
-STEPS: dict[str, tuple[Callable[[Standing], Standing], set[str]]] = {
-    "reserve": (lambda s: standing.reserve(s, NOON), {"placed"}),
-    "refuse": (standing.refuse, {"placed"}),
-    "expire": (lambda s: standing.expire(replace(s, expires_at=NOON), NOON), {"reserved"}),
-    "cancel": (standing.cancel, {"placed", "reserved", "confirmed", "in_fulfilment"}),
-    "pack": (standing.pack, {"confirmed"}),
-    "ship": (standing.ship, {"in_fulfilment"}),
-    "hand over": (lambda s: standing.hand_over(s, OrderState.DELIVERED, 0), {"shipped"}),
-    "fail": (standing.fail_delivery, {"shipped"}),
-    "take back": (standing.take_back, {"shipped"}),
+STEPS: dict[str, tuple[Callable[[OrderStatus], OrderStatus], set[str]]] = {
+    "reserve": (lambda s: order_status.reserve(s, NOON), {"placed"}),
+    "refuse": (order_status.refuse, {"placed"}),
+    "expire": (lambda s: order_status.expire(replace(s, expires_at=NOON), NOON), {"reserved"}),
+    "cancel": (order_status.cancel, {"placed", "reserved", "confirmed", "in_fulfilment"}),
+    "pack": (order_status.pack, {"confirmed"}),
+    "ship": (order_status.ship, {"in_fulfilment"}),
+    "hand over": (lambda s: order_status.hand_over(s, OrderState.DELIVERED, 0), {"shipped"}),
+    "fail": (order_status.fail_delivery, {"shipped"}),
+    "take back": (order_status.take_back, {"shipped"}),
 }
 
 
@@ -317,7 +317,7 @@ def test_a_step_is_taken_from_the_states_drawn_and_refused_from_all_others(
     name: str, state: OrderState
 ) -> None:
     step, allowed = STEPS[name]
-    before = a_standing(state=state)
+    before = a_status(state=state)
 
     if state in allowed:
         step(before)
@@ -340,14 +340,14 @@ def _payments_reachable(state: PaymentState) -> set[PaymentState]:
 class AnyOrder(RuleBasedStateMachine):
     """One order to which anything happens, in any order and again and again."""
 
-    present: Standing
+    present: OrderStatus
     now: datetime
 
     @initialize(method=st.sampled_from(PAYMENT_METHODS), total=st.sampled_from([0, 1, 10_000]))
     def begin(self, method: str, total: int) -> None:
-        self.present, self.now = standing.placed("ORD-MODEL", method, total), NOON
+        self.present, self.now = order_status.placed("ORD-MODEL", method, total), NOON
 
-    def _try(self, step: Callable[[Standing], Standing]) -> None:
+    def _try(self, step: Callable[[OrderStatus], OrderStatus]) -> None:
         before = self.present
         try:
             after = step(before)
@@ -367,54 +367,54 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def reserve(self) -> None:
-        self._try(lambda s: standing.reserve(s, self.now + timedelta(seconds=900)))
+        self._try(lambda s: order_status.reserve(s, self.now + timedelta(seconds=900)))
 
     @rule()
     def refuse(self) -> None:
-        self._try(standing.refuse)
+        self._try(order_status.refuse)
 
     @rule()
     def pay_in_full(self) -> None:
-        self._try(lambda s: standing.pay(s, s.total_fen or 1))
+        self._try(lambda s: order_status.pay(s, s.total_fen or 1))
 
     @rule(amount=st.integers(1, 20_000))
     def pay(self, amount: int) -> None:
-        self._try(lambda s: standing.pay(s, amount))
+        self._try(lambda s: order_status.pay(s, amount))
 
     @rule()
     def fail_to_pay(self) -> None:
-        self._try(standing.fail_payment)
+        self._try(order_status.fail_payment)
 
     @rule()
     def expire(self) -> None:
-        self._try(lambda s: standing.expire(s, self.now))
+        self._try(lambda s: order_status.expire(s, self.now))
 
     @rule()
     def cancel(self) -> None:
-        self._try(standing.cancel)
+        self._try(order_status.cancel)
 
     @rule()
     def pack(self) -> None:
-        self._try(standing.pack)
+        self._try(order_status.pack)
 
     @rule()
     def ship(self) -> None:
-        self._try(standing.ship)
+        self._try(order_status.ship)
 
     @rule(
         to=st.sampled_from([OrderState.DELIVERED, OrderState.COLLECTED]),
         share=st.sampled_from([0, 1, 2]),
     )
     def hand_over(self, to: OrderState, share: int) -> None:
-        self._try(lambda s: standing.hand_over(s, to, s.due_fen * share))
+        self._try(lambda s: order_status.hand_over(s, to, s.due_fen * share))
 
     @rule()
     def fail_delivery(self) -> None:
-        self._try(standing.fail_delivery)
+        self._try(order_status.fail_delivery)
 
     @rule()
     def take_back(self) -> None:
-        self._try(standing.take_back)
+        self._try(order_status.take_back)
 
     @invariant()
     def never_refunds_more_than_was_paid(self) -> None:

@@ -9,10 +9,13 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
+from services.orders.batch import OrderNotFound, OrdersBatch
 from services.orders.models import Order, Payment
-from services.orders.rules.standing import OrderState, WrongOrderState
+from services.orders.rules.order_status import OrderState, WrongOrderState
 from services.orders.use_cases import decide, find, pay
 from services.orders.worker import run_expiry
+from shared.events import StockRefused
+from shared.messaging.batch import transaction
 from shared.runtime import clock
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
@@ -50,12 +53,12 @@ def test_when_payment_and_expiry_meet_one_wins_and_no_money_is_lost(
     late = clock.now() + timedelta(hours=1)
 
     def expire() -> None:
-        with database.sessions.begin() as session:
-            decide.expire_unpaid(session, late)
+        with transaction(database, OrdersBatch) as batch:
+            decide.expire_unpaid(batch, late)
 
     def book() -> None:
-        with database.sessions.begin() as session:
-            pay.book_payment(session, **_booking(order, "pay-1"))
+        with transaction(database, OrdersBatch) as batch:
+            pay.book_payment(batch, **_booking(order, "pay-1"))
 
     in_threads([expire, book])
 
@@ -82,13 +85,13 @@ def test_when_payment_and_cancellation_meet_the_money_goes_back_or_was_never_kep
     order_id = reserve(order)
 
     def cancel() -> None:
-        with database.sessions.begin() as session:
-            found = find.lock_own_order(session, order_id, None)
-            decide.cancel_order(session, found, "changed_mind")
+        with transaction(database, OrdersBatch) as batch:
+            found = find.lock_own_order(batch, order_id, None)
+            decide.cancel_order(batch, found, "changed_mind")
 
     def book() -> None:
-        with database.sessions.begin() as session:
-            pay.book_payment(session, **_booking(order, "pay-1"))
+        with transaction(database, OrdersBatch) as batch:
+            pay.book_payment(batch, **_booking(order, "pay-1"))
 
     in_threads([cancel, book])
 
@@ -108,8 +111,8 @@ def test_a_callback_that_comes_many_times_at_once_books_once(
     order_id = reserve(order)
 
     def book() -> UUID:
-        with database.sessions.begin() as session:
-            return pay.book_payment(session, **_booking(order, "pay-1")).id
+        with transaction(database, OrdersBatch) as batch:
+            return pay.book_payment(batch, **_booking(order, "pay-1")).id
 
     payment_ids = in_threads([book] * 6)
 
@@ -156,8 +159,8 @@ def test_many_unpaid_orders_expire_in_portions_and_an_order_that_is_locked_is_le
     monkeypatch.setattr(clock, "now", lambda: late)
     monkeypatch.setattr(decide, "EXPIRED_AT_ONCE", 2)
     if not database.is_sqlite:  # there, whoever writes waits for all other writers
-        with database.sessions.begin() as session:
-            find.lock_own_order(session, orders[0], None)
+        with transaction(database, OrdersBatch) as batch:
+            find.lock_own_order(batch, orders[0], None)
             while run_expiry(database, app_settings):
                 pass
         assert read_order(orders[0]).state == "reserved"
@@ -177,8 +180,8 @@ def test_expiring_takes_a_number_of_statements_that_does_not_grow_with_the_order
     def statements_for(size: int) -> int:
         for _ in range(size):
             reserve(place(payment_method="prepaid", buyer_id=None))
-        with count_statements() as statements, database.sessions.begin() as session:
-            assert decide.expire_unpaid(session, clock.now() + timedelta(hours=1)) == size
+        with count_statements() as statements, transaction(database, OrdersBatch) as batch:
+            assert decide.expire_unpaid(batch, clock.now() + timedelta(hours=1)) == size
         return len(statements)
 
     assert statements_for(30) <= statements_for(2)
@@ -199,8 +202,8 @@ def test_the_database_itself_refuses_what_the_rules_forbid(
     """No refund beyond what was paid, and no expiry for cash, whatever the code does."""
     order_id = UUID(place()["order_id"])
 
-    with pytest.raises(IntegrityError), database.sessions.begin() as session:
-        order = session.get_one(Order, order_id)
+    with pytest.raises(IntegrityError), transaction(database, OrdersBatch) as batch:
+        order = batch.session.get_one(Order, order_id)
         for name, value in change.items():
             setattr(order, name, value)
 
@@ -213,15 +216,15 @@ def test_a_refused_step_leaves_nothing_half_done(
     recorded_events: Recorded,
 ) -> None:
     order_id = reserve(place())
-    told, before = recorded_events(), read_order(order_id).standing
+    recorded, before = recorded_events(), read_order(order_id).status
 
-    with pytest.raises(WrongOrderState), database.sessions.begin() as session:
-        decide.note_refused(session, order_id, [])
+    with pytest.raises(WrongOrderState), transaction(database, OrdersBatch) as batch:
+        decide.apply_stock_refused(batch, StockRefused(order_id=order_id, shortfalls=[]))
 
-    assert recorded_events() == told
-    assert read_order(order_id).standing == before
+    assert recorded_events() == recorded
+    assert read_order(order_id).status == before
 
 
 def test_an_unknown_order_is_not_found_by_anybody(database: Database) -> None:
-    with database.readers() as reader, pytest.raises(find.OrderNotFound):
+    with database.readers() as reader, pytest.raises(OrderNotFound):
         find.find_order(reader, new_id(), None)

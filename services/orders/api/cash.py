@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from services.orders.batch import OrdersBatch
 from services.orders.models import CashEntry, Custody, Remittance, Shift
 from services.orders.schemas import stations as schemas
 from services.orders.use_cases import cash, shifts
@@ -55,8 +56,8 @@ def remit_cash(remit_in: dict[str, Any]) -> Remittance:
 
     What the counts differ by is written off from the clerk's custody, with its reason.
     """
-    with transaction() as session:
-        return cash.remit(session, **remit_in, by=caller().subject)
+    with transaction(OrdersBatch) as batch:
+        return cash.remit(batch, **remit_in, by=caller().subject)
 
 
 @blp.post("/write-offs")
@@ -66,5 +67,5 @@ def remit_cash(remit_in: dict[str, Any]) -> Remittance:
 @blp.response(201, schemas.CashEntryResponse)
 def write_off_cash(write_off_in: dict[str, Any]) -> CashEntry:
     """Give up cash that a clerk should hold and does not, with a reason."""
-    with transaction() as session:
-        return cash.write_off(session, **write_off_in, by=caller().subject)
+    with transaction(OrdersBatch) as batch:
+        return cash.write_off(batch, **write_off_in, by=caller().subject)

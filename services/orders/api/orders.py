@@ -7,6 +7,7 @@ from uuid import UUID
 from flask import url_for
 
 from services.orders.api.waiting import decided_if_preferred
+from services.orders.batch import OrdersBatch
 from services.orders.models import Order
 from services.orders.rules import callers
 from services.orders.rules.limits import Allowance, Limits
@@ -73,7 +74,7 @@ def _owner() -> str | None:
 @blp.alt_response(
     200, schema=schemas.PlacedOrderResponse, description="Decided, as preferred", headers=LOCATION
 )
-def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]:
+def place_order(order_in: dict[str, Any]) -> tuple[place.PlacedOrder, dict[str, str]]:
     """Place an order.
 
     It is stored and its stock is asked for; the answer, 202, comes before the decision. With
@@ -94,9 +95,9 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.Placed, dict[str, str]]
     order_in["buyer_id"] = callers.buyer_of(caller(), order_in["buyer_id"])
     order_in["channel"] = callers.channel_of(caller(), order_in["channel"])
     callers.check_site(caller(), order_in["site_id"])
-    with transaction() as session:
+    with transaction(OrdersBatch) as batch:
         placed = place.place_order(
-            session,
+            batch,
             **order_in,
             placed_by=caller().subject,
             limits=limits(settings().environment),
@@ -163,9 +164,9 @@ def cancel_order(cancel_in: dict[str, Any], order_id: UUID) -> Order:
     Its stock comes back by event, after this answer; what was paid is refunded in full. An
     order cancelled before is answered as it is; one that waits for approval becomes rejected.
     """
-    with transaction() as session:
-        order = find.lock_own_order(session, order_id, _owner())
-        return decide.cancel_order(session, order, cancel_in["reason"])
+    with transaction(OrdersBatch) as batch:
+        order = find.lock_own_order(batch, order_id, _owner())
+        return decide.cancel_order(batch, order, cancel_in["reason"])
 
 
 @blp.post("/orders/<uuid:order_id>/approve")
@@ -177,9 +178,9 @@ def approve_order(order_id: UUID) -> Order:
 
     One approved before is answered as it is.
     """
-    with transaction() as session:
-        order = find.lock_own_order(session, order_id, None)
-        return approve.approve_order(session, order, caller().subject)
+    with transaction(OrdersBatch) as batch:
+        order = find.lock_own_order(batch, order_id, None)
+        return approve.approve_order(batch, order, caller().subject)
 
 
 @blp.post("/orders/<uuid:order_id>/decline")
@@ -191,6 +192,6 @@ def decline_order(order_id: UUID) -> Order:
 
     One declined before is answered as it is.
     """
-    with transaction() as session:
-        order = find.lock_own_order(session, order_id, None)
-        return approve.decline_order(session, order)
+    with transaction(OrdersBatch) as batch:
+        order = find.lock_own_order(batch, order_id, None)
+        return approve.decline_order(batch, order)

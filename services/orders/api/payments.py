@@ -11,6 +11,7 @@ from standardwebhooks.webhooks import (
     WebhookVerificationError,
 )
 
+from services.orders.batch import OrdersBatch
 from services.orders.models import Payment
 from services.orders.schemas import orders as schemas
 from services.orders.use_cases import pay
@@ -108,5 +109,5 @@ def book_payment(payment_in: dict[str, Any]) -> Payment:
     Money that cannot count for the order (another amount, paid before, cancelled) is booked and
     refunded at once. An order that expired asks for its stock again.
     """
-    with transaction() as session:
-        return pay.book_payment(session, **payment_in)
+    with transaction(OrdersBatch) as batch:
+        return pay.book_payment(batch, **payment_in)

@@ -4,13 +4,13 @@ from typing import Any
 from uuid import UUID
 
 from services.orders.api.orders import limits
+from services.orders.batch import EntryNotFound, OrdersBatch
 from services.orders.models import Journal, TillEntry
 from services.orders.rules.till import read_entry
 from services.orders.schemas import stations as schemas
 from services.orders.schemas.till import UploadedEntriesResponse
 from services.orders.use_cases import entries, stations
 from services.orders.use_cases.correct import correct
-from services.orders.use_cases.entries import EntryNotFound
 from services.orders.use_cases.upload import upload
 from shared.runtime import clock
 from shared.runtime.belonging import check_within, within
@@ -72,9 +72,9 @@ def import_entries(import_in: dict[str, Any]) -> dict[str, Any]:
     As if the till had sent it, whatever its key may still do. May be repeated.
     """
     read = [read_entry(raw) for raw in import_in["entries"]]
-    with transaction() as session:
-        device = stations.device_of_epoch(session, import_in["device_id"], import_in["epoch"])
-        answers = upload(session, device, read, limits(settings().environment))
+    with transaction(OrdersBatch) as batch:
+        device = stations.device_of_epoch(batch.session, import_in["device_id"], import_in["epoch"])
+        answers = upload(batch, device, read, limits(settings().environment))
     return {
         "device_id": device.device_id,
         "epoch": device.epoch,
@@ -94,8 +94,8 @@ def acknowledge_entry(acknowledge_in: dict[str, Any], sale_id: UUID) -> TillEntr
     Voids, returns, hand-overs, orders, and what is unreadable. A sale's goods are covered or
     lost in catalog instead. With `book_cash` what was given back leaves the clerk's custody.
     """
-    with transaction() as session:
-        return entries.acknowledge(session, sale_id, **acknowledge_in, by=caller().subject)
+    with transaction(OrdersBatch) as batch:
+        return entries.acknowledge(batch, sale_id, **acknowledge_in, by=caller().subject)
 
 
 @blp.post("/station-sales/<uuid:sale_id>/correct")
@@ -110,9 +110,9 @@ def correct_entry(correct_in: dict[str, Any], sale_id: UUID) -> TillEntry:
     entry is booked as if it had come like this, in goods and money; of a readable one, the clerk
     or the contact of an order can be changed where it is flagged. What the till sent is kept.
     """
-    with transaction() as session:
+    with transaction(OrdersBatch) as batch:
         return correct(
-            session,
+            batch,
             sale_id,
             **correct_in,
             by=caller().subject,
@@ -124,7 +124,7 @@ def correct_entry(correct_in: dict[str, Any], sale_id: UUID) -> TillEntry:
 @scope("stations:read", by_site=True)
 @blp.arguments(schemas.ListTillDevicesRequest, location="query")
 @blp.response(200, page_of(schemas.TillDeviceResponse))
-def list_till_devices(query: dict[str, Any]) -> Page[stations.Standing]:
+def list_till_devices(query: dict[str, Any]) -> Page[stations.JournalStatus]:
     """List what has come of each epoch of each device.
 
     A hole is an entry that has not come: it may still lie on the device.
@@ -133,4 +133,4 @@ def list_till_devices(query: dict[str, Any]) -> Page[stations.Standing]:
     with reading() as session:
         chosen = within(stations.select_journals(**query), Journal.site_id, caller().sites)
         found = page(session, chosen, Journal.id, **paging)
-        return Page(stations.standings(session, found.items), found.next)
+        return Page(stations.journal_statuses(session, found.items), found.next)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.orders.api.orders import limits
+from services.orders.batch import OrdersBatch
 from services.orders.rules.till import read_entry
 from services.orders.schemas import till as schemas
 from services.orders.use_cases import stations
@@ -31,8 +32,8 @@ def upload_entries(upload_in: dict[str, Any]) -> dict[str, Any]:
     """
     device = devices.device_of(caller())
     entries = [read_entry(raw) for raw in upload_in["entries"]]
-    with transaction() as session:
-        answers = upload(session, device, entries, limits(settings().environment))
+    with transaction(OrdersBatch) as batch:
+        answers = upload(batch, device, entries, limits(settings().environment))
     return {
         "device_id": device.device_id,
         "epoch": device.epoch,

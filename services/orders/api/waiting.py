@@ -15,7 +15,7 @@ from uuid import UUID
 from flask import Response, make_response, request
 
 from services.orders.models import Order
-from services.orders.rules.standing import OrderState
+from services.orders.rules.order_status import OrderState
 from services.orders.schemas.orders import OrderResponse
 from shared import web
 

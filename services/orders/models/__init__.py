@@ -6,11 +6,11 @@ from services.orders.models.orders import (
     Order,
     OrderLine,
     Payment,
-    PriceCopy,
-    ProductCopy,
+    PriceReadModel,
+    ProductReadModel,
     Refund,
-    SiteCopy,
-    VariantCopy,
+    SiteReadModel,
+    VariantReadModel,
 )
 from services.orders.models.till import FLAGGED, Journal, TakenBack, TillEntry
 
@@ -23,13 +23,13 @@ __all__ = [
     "Order",
     "OrderLine",
     "Payment",
-    "PriceCopy",
-    "ProductCopy",
+    "PriceReadModel",
+    "ProductReadModel",
     "Refund",
     "Remittance",
     "Shift",
-    "SiteCopy",
+    "SiteReadModel",
     "TakenBack",
     "TillEntry",
-    "VariantCopy",
+    "VariantReadModel",
 ]

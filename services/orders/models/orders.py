@@ -1,4 +1,4 @@
-"""Tables of orders, their money, and the copies that placement needs.
+"""Tables of orders, their money, and the read models that placement needs.
 
 `version` counts the events published of an order.
 """
@@ -22,14 +22,14 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.orders.models.base import Base, one_of
-from services.orders.rules.standing import (
+from services.orders.rules.order_status import (
     PREPAID,
     FulfilmentState,
     OrderState,
+    OrderStatus,
     PaymentState,
-    Standing,
 )
-from shared.events import CHANNELS, PAYMENT_METHODS, UNITS
+from shared.events import CHANNELS, PAYMENT_METHODS, UNITS, Channel, PaymentMethod
 
 #: Orders that another service has yet to answer; written out in the query as well, because an
 #: index for some rows serves only those who ask in the same words.
@@ -41,7 +41,7 @@ UNSTOPPED = text("state = 'cancelled' AND fulfilment_state IN ('planned', 'packe
 
 
 class Order(Base):
-    """What one buyer ordered at once, and where it stands.
+    """What one buyer ordered at once, and its status.
 
     Names, phones and addresses are not here: they went on with `contact_given`.
     """
@@ -52,7 +52,7 @@ class Order(Base):
     #: Grows with each order that comes, so that lists have an order.
     arrival: Mapped[UUID] = mapped_column(index=True, unique=True)
     order_ref: Mapped[str] = mapped_column(String(20), unique=True)
-    channel: Mapped[str] = mapped_column(String(20))
+    channel: Mapped[Channel] = mapped_column(String(20))
     buyer_id: Mapped[str | None] = mapped_column(String(64))
     #: The token that placed it: a shop, a station, or the buyer.
     placed_by: Mapped[str] = mapped_column(String(255))
@@ -67,7 +67,7 @@ class Order(Base):
     approved_by: Mapped[str | None] = mapped_column(String(255))
     #: SHA-256 of the secret in a guest's link; None when the order has a buyer.
     guest_secret_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32), unique=True)
-    payment_method: Mapped[str] = mapped_column(String(20))
+    payment_method: Mapped[PaymentMethod] = mapped_column(String(20))
     state: Mapped[OrderState] = mapped_column(one_of(OrderState, "state"))
     payment_state: Mapped[PaymentState] = mapped_column(one_of(PaymentState, "payment_state"))
     fulfilment_state: Mapped[FulfilmentState | None] = mapped_column(
@@ -154,9 +154,9 @@ class Order(Base):
         return needed and self.state == OrderState.PLACED
 
     @property
-    def standing(self) -> Standing:
-        """Where the order stands, as a value for the rules."""
-        return Standing(
+    def status(self) -> OrderStatus:
+        """The order's status, as a value for the rules."""
+        return OrderStatus(
             order_ref=self.order_ref,
             payment_method=self.payment_method,
             total_fen=self.total_fen,
@@ -230,19 +230,19 @@ class Refund(Base):
     __table_args__ = (CheckConstraint("amount_fen > 0", name="amount"),)
 
 
-class ProductCopy(Base):
-    """What catalog last said of a product; `sequence` tells which saying it was."""
+class ProductReadModel(Base):
+    """Read model of a product of catalog, up to the event with this `sequence`."""
 
     __tablename__ = "product_copies"
     id: Mapped[UUID] = mapped_column(primary_key=True)
     withdrawn: Mapped[bool] = mapped_column(Boolean)
     sequence: Mapped[int]
 
-    variants: Mapped[list["VariantCopy"]] = relationship(lazy="selectin")
+    variants: Mapped[list["VariantReadModel"]] = relationship(lazy="selectin")
 
 
-class VariantCopy(Base):
-    """One way in which a product is sold, as catalog last said."""
+class VariantReadModel(Base):
+    """Read model of one variant of a product, a grade or pack in which it is sold."""
 
     __tablename__ = "variant_copies"
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -257,11 +257,11 @@ class VariantCopy(Base):
     )
 
 
-class PriceCopy(Base):
-    """What a variant costs in one channel from `valid_from` on, as catalog last said.
+class PriceReadModel(Base):
+    """Read model of a price: what a variant costs in one channel from `valid_from` on.
 
-    Of those begun and not ended the last to begin holds. The id is made from variant, channel
-    and beginning, which together are unique.
+    Of the prices that have begun and not ended, the last to begin holds. The id
+    is made from variant, channel and beginning, which together are unique.
     """
 
     __tablename__ = "price_copies"
@@ -285,8 +285,8 @@ class PriceCopy(Base):
     )
 
 
-class SiteCopy(Base):
-    """A site that may deliver or hand over, as logistics last said."""
+class SiteReadModel(Base):
+    """Read model of a site of logistics, which may deliver or hand over goods."""
 
     __tablename__ = "site_copies"
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -1,4 +1,4 @@
-"""Tables of what stations' tills say they did: their journals, entry by entry."""
+"""Tables of the journals of stations' tills, and of their entries."""
 
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.orders.models.base import Base, one_of
 from services.orders.rules.till import CLOCK_OFF, UNREADABLE, EntryKind, EntryStatus
-from shared.events import COUNTER_PAYMENTS
+from shared.events import COUNTER_PAYMENTS, CounterPayment
 
 #: Of an entry that is flagged, in the words of the index of them.
 FLAGGED = text("CAST(flags AS TEXT) NOT IN ('[]', 'null')")
@@ -27,9 +27,9 @@ _OPEN = "status IN ('waiting', 'disputed', 'settled', 'acknowledged')"
 
 
 class Journal(Base):
-    """What has come of the journal of one epoch of a device.
+    """The journal of one epoch of a device, as far as it is uploaded.
 
-    Whoever takes entries in holds its turn, see `use_cases.upload`.
+    An upload locks it, see `use_cases.entries.lock_journal`.
     """
 
     __tablename__ = "journals"
@@ -46,10 +46,11 @@ class Journal(Base):
 
 
 class TillEntry(Base):
-    """One thing a till says it did, under its name: device, epoch and number.
+    """One entry of a till's journal, under its name: device, epoch and number.
 
-    `copy` is 1 for what came first under a name; other content that came later under the same
-    name is kept beside it as a copy of its own. `version` counts the events published of it.
+    `copy` is 1 for the content that came first under a name; other content that came later under
+    the same name is stored beside it as a copy of its own. `version`
+    counts the events published of it.
     """
 
     __tablename__ = "till_entries"
@@ -92,7 +93,7 @@ class TillEntry(Base):
     voided: Mapped[bool] = mapped_column(Boolean)
     #: Taken from the buyer, or given back.
     total_fen: Mapped[int | None]
-    payment: Mapped[str | None] = mapped_column(String(10))
+    payment: Mapped[CounterPayment | None] = mapped_column(String(10))
     #: As it came, or as an operator corrected it, without what concerns a buyer's person.
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
     #: As it came, where an operator corrected it.

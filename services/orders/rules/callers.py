@@ -10,14 +10,15 @@ from uuid import UUID
 
 import phonenumbers
 
-from shared.events import CHANNELS
+from shared.events import CHANNELS, Channel
 from shared.runtime.callers import Caller
 from shared.runtime.errors import Forbidden, Unprocessable
 
 #: Scopes: order for anybody over any channel; for guests and one's own buyers.
 ANY_BUYER, OWN_BUYERS = "orders:operate", "orders:place_for"
 #: Begins the scope for one channel; a token with none of them orders over `DEFAULT_CHANNEL`.
-CHANNEL_SCOPE, DEFAULT_CHANNEL = "channel:", "online"
+CHANNEL_SCOPE = "channel:"
+DEFAULT_CHANNEL: Channel = "online"
 LONGEST_ID = 64
 _ID = re.compile(f"[A-Za-z0-9][A-Za-z0-9._:|-]{{0,{LONGEST_ID - 1}}}")
 #: Digits that could be a telephone number, bare or behind a word such as `tel:`.
@@ -71,7 +72,7 @@ def own_buyer(caller: Caller, buyer_id: str) -> str:
     return _checked(prefix + _checked(buyer_id.removeprefix(prefix)))
 
 
-def channel_of(caller: Caller, channel: str | None) -> str:
+def channel_of(caller: Caller, channel: Channel | None) -> Channel:
     """Return the channel over which `caller` orders; `channel` None: its token's only one.
 
     Raises:
@@ -100,7 +101,7 @@ def check_site(caller: Caller, site_id: UUID) -> None:
         )
 
 
-def _channels(caller: Caller) -> tuple[str, ...]:
+def _channels(caller: Caller) -> tuple[Channel, ...]:
     given = tuple(name for name in CHANNELS if caller.may(CHANNEL_SCOPE + name))
     return given or (DEFAULT_CHANNEL,)
 

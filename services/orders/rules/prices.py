@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID, uuid5
 
+from shared.runtime.clock import rfc3339
 from shared.runtime.errors import Unprocessable
 
 #: Lines of one order. Catalog locks the lots of all of them at once.
@@ -31,6 +33,11 @@ class Price:
     price_unit: int
     valid_from: datetime
     valid_to: datetime | None
+
+
+def price_id(variant_id: UUID, channel: str, valid_from: datetime) -> UUID:
+    """Return the id of the price of a variant in one channel from one moment on."""
+    return uuid5(variant_id, f"{channel} {rfc3339(valid_from)}")
 
 
 def line_total_fen(quantity: int, price_fen: int, price_unit: int) -> int:

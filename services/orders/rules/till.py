@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from services.orders.rules import people, prices
-from shared.events import COUNTER_PAYMENTS
+from shared.events import COUNTER_PAYMENTS, CounterPayment
 from shared.runtime import phones
 from shared.runtime.clock import in_calendar
 from shared.runtime.strict_json import AGAIN
@@ -80,7 +80,10 @@ TAKING = (EntryKind.VOID, EntryKind.RETURN)
 SELLING = (EntryKind.SALE, *TAKING)
 
 
-class Misfit(ValueError):
+Choice = TypeVar("Choice", bound=str)
+
+
+class InvalidEntry(ValueError):
     """Raised when an entry is not as its kind must be; the message says why."""
 
 
@@ -108,7 +111,7 @@ class Read:
     of: int | None = None
     voided: bool = False
     total_fen: int | None = None
-    payment: str | None = None
+    payment: CounterPayment | None = None
 
     def flag(self, flag: str) -> None:
         """Note that something is odd, once."""
@@ -125,7 +128,7 @@ def read_entry(raw: Any) -> Read:
         return Read(None, problem=f"number must be a whole number from 1 to {MOST_NUMBER}.")
     try:
         entry = _read(number, raw)
-    except Misfit as misfit:
+    except InvalidEntry as misfit:
         kept = _without_person(raw)
         canonical = _canonical(kept)
         entry = Read(number, _claimed_kind(raw), _storable(str(misfit)), body=kept)
@@ -153,7 +156,7 @@ def _read(number: int, raw: dict[str, Any]) -> Read:
     claimed = raw.get("kind")
     reader = _READERS.get(claimed) if isinstance(claimed, str) else None
     if reader is None:
-        raise Misfit(f"kind must be one of {', '.join(_READERS)}.")
+        raise InvalidEntry(f"kind must be one of {', '.join(_READERS)}.")
     kind, keys, optional, read = reader
     if raw.keys() != keys:
         _check_keys(raw, keys, optional | _LABELS)
@@ -179,7 +182,7 @@ def _read_sale(raw: dict[str, Any], entry: Read) -> None:
     numbers = set()
     for line in lines:
         if not isinstance(line, dict) or line.keys() != _SALE_LINE:
-            raise Misfit(f"A line of a sale has exactly {', '.join(sorted(_SALE_LINE))}.")
+            raise InvalidEntry(f"A line of a sale has exactly {', '.join(sorted(_SALE_LINE))}.")
         numbers.add(_integer(line, "line_no", 1, 32_767))
         _uuid(line, "variant_id")
         _uuid(line, "lot_id")
@@ -188,12 +191,12 @@ def _read_sale(raw: dict[str, Any], entry: Read) -> None:
         _integer(line, "price_unit", 1, prices.MOST_QUANTITY)
         _integer(line, "line_total_fen", 0, prices.MOST_TOTAL_FEN)
     if len(numbers) != len(lines):
-        raise Misfit("Two lines have the same line_no.")
+        raise InvalidEntry("Two lines have the same line_no.")
     entry.total_fen = _integer(raw, "total_fen", 0, prices.MOST_TOTAL_FEN)
     entry.payment = _one_of(raw, "payment", COUNTER_PAYMENTS)
     voided = raw.get("voided", False)
     if type(voided) is not bool:
-        raise Misfit("voided must be true or false.")
+        raise InvalidEntry("voided must be true or false.")
     entry.voided = voided
 
 
@@ -209,14 +212,14 @@ def _read_return(raw: dict[str, Any], entry: Read) -> None:
     refunded = 0
     for line in _list(raw, "lines"):
         if not isinstance(line, dict) or line.keys() != _RETURN_LINE:
-            raise Misfit(f"A line of a return has exactly {', '.join(sorted(_RETURN_LINE))}.")
+            raise InvalidEntry(f"A line of a return has exactly {', '.join(sorted(_RETURN_LINE))}.")
         _integer(line, "line_no", 1, 32_767)
         _integer(line, "quantity", 1, prices.MOST_QUANTITY)
         refunded += _integer(line, "refund_fen", 0, prices.MOST_TOTAL_FEN)
         if type(line["restock"]) is not bool:
-            raise Misfit("restock must be true or false.")
+            raise InvalidEntry("restock must be true or false.")
     if refunded != entry.total_fen:
-        raise Misfit("refund_fen is not the sum of the lines' refund_fen.")
+        raise InvalidEntry("refund_fen is not the sum of the lines' refund_fen.")
 
 
 def _read_hand_over(raw: dict[str, Any], entry: Read) -> None:
@@ -235,18 +238,18 @@ def _read_hand_over(raw: dict[str, Any], entry: Read) -> None:
 def _read_order(raw: dict[str, Any], entry: Read) -> None:
     order = raw["order"]
     if not isinstance(order, dict) or order.keys() != _ORDER:
-        raise Misfit(f"An order has exactly {', '.join(sorted(_ORDER))}.")
+        raise InvalidEntry(f"An order has exactly {', '.join(sorted(_ORDER))}.")
     for line in _list(order, "lines"):
         if not isinstance(line, dict) or line.keys() != _ORDER_LINE:
-            raise Misfit(f"A line of an order has exactly {', '.join(sorted(_ORDER_LINE))}.")
+            raise InvalidEntry(f"A line of an order has exactly {', '.join(sorted(_ORDER_LINE))}.")
         _uuid(line, "variant_id")
         _integer(line, "quantity", 1, prices.MOST_QUANTITY)
     if type(order["collect"]) is not bool:
-        raise Misfit("collect must be true or false.")
+        raise InvalidEntry("collect must be true or false.")
     _one_of(order, "payment_method", PAYMENT_METHODS)
     contact = order["contact"]
     if not isinstance(contact, dict):
-        raise Misfit("contact must be an object.")
+        raise InvalidEntry("contact must be an object.")
     _check_keys(contact, _CONTACT, _CONTACT)
     entry.passing = _contact(entry, contact)
     if not order["collect"] and entry.passing["address"] is None:
@@ -275,13 +278,13 @@ def _contact(entry: Read, contact: dict[str, Any]) -> dict[str, Any]:
 
 def _read_shift_open(raw: dict[str, Any], entry: Read) -> None:
     if entry.shift != entry.number:
-        raise Misfit("An opening's shift is its own number.")
+        raise InvalidEntry("An opening's shift is its own number.")
     _integer(raw, "float_fen", 0, prices.MOST_TOTAL_FEN)
 
 
 def _read_shift_close(raw: dict[str, Any], entry: Read) -> None:
     if entry.shift == entry.number:
-        raise Misfit("A closing's shift is the number of the opening.")
+        raise InvalidEntry("A closing's shift is the number of the opening.")
     _integer(raw, "counted_fen", 0, prices.MOST_TOTAL_FEN)
     _label(entry, raw.get("note"), MOST_NOTE, WORDS_UNCLEAR)
 
@@ -292,32 +295,31 @@ def _read_shift_close(raw: dict[str, Any], entry: Read) -> None:
 def _check_keys(raw: Mapping[str, Any], keys: frozenset[str], optional: frozenset[str]) -> None:
     unknown = raw.keys() - keys
     if unknown:
-        raise Misfit(f"Unknown: {', '.join(sorted(unknown))[:200]}.")
+        raise InvalidEntry(f"Unknown: {', '.join(sorted(unknown))[:200]}.")
     missing = keys - optional - raw.keys()
     if missing:
-        raise Misfit(f"Missing: {', '.join(sorted(missing))}.")
+        raise InvalidEntry(f"Missing: {', '.join(sorted(missing))}.")
 
 
 def _integer(raw: Mapping[str, Any], name: str, least: int, most: int) -> int:
     value = raw[name]
     # bool is an int to Python, not to JSON.
     if type(value) is not int or not least <= value <= most:
-        raise Misfit(f"{name} must be a whole number from {least} to {most}.")
+        raise InvalidEntry(f"{name} must be a whole number from {least} to {most}.")
     return value
 
 
 def _uuid(raw: Mapping[str, Any], name: str) -> None:
     value = raw[name]
     if not isinstance(value, str) or _UUID.fullmatch(value) is None:
-        raise Misfit(f"{name} must be a UUID in small letters.")
+        raise InvalidEntry(f"{name} must be a UUID in small letters.")
 
 
-def _one_of(raw: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> str:
-    value = raw[name]
-    if value not in choices:
-        raise Misfit(f"{name} must be one of {', '.join(choices)}.")
-    assert isinstance(value, str)
-    return value
+def _one_of(raw: Mapping[str, Any], name: str, choices: tuple[Choice, ...]) -> Choice:
+    for choice in choices:
+        if raw[name] == choice:
+            return choice
+    raise InvalidEntry(f"{name} must be one of {', '.join(choices)}.")
 
 
 def went_backwards(before: datetime | None, after: datetime | None) -> bool:
@@ -358,7 +360,7 @@ def _code(entry: Read, value: Any) -> str | None:
 def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
     value = raw[name]
     if not isinstance(value, list) or not 1 <= len(value) <= MOST_LINES:
-        raise Misfit(f"{name} must be a list of 1 to {MOST_LINES}.")
+        raise InvalidEntry(f"{name} must be a list of 1 to {MOST_LINES}.")
     return value
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from services.orders.rules import people, prices
-from services.orders.rules.standing import FulfilmentState, OrderState, PaymentState
+from services.orders.rules.order_status import FulfilmentState, OrderState, PaymentState
 from shared.events import CHANNELS, PAYMENT_METHODS
 from shared.runtime import phones
 from shared.runtime.paging import PageRequest

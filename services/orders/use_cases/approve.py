@@ -1,52 +1,53 @@
-"""Find what a new order needs an operator's approval for, and take the operator's word."""
+"""Find why a new order needs an operator's approval, and take the operator's decision."""
 
 from collections.abc import Iterable
 
 from sqlalchemy import case, func, or_, select
-from sqlalchemy.orm import Session
 
+from services.orders.batch import OrdersBatch
 from services.orders.models import Order
 from services.orders.models.orders import OPEN, WAITING_FOR_APPROVAL
-from services.orders.rules import people, standing
+from services.orders.rules import order_status, people
 from services.orders.rules.limits import OPEN_ORDERS, OTHERS_ORDERS, Limits, Open, exceeded
-from services.orders.use_cases.advance import advance, touch
-from services.orders.use_cases.telling import record_placed
+from services.orders.use_cases.recording import record_placed
+from services.orders.use_cases.transition import touch, transition
 from shared.runtime.errors import Conflict
 from shared.runtime.locks import advisory_lock
 
-#: Why an order was rejected that had waited for approval: an operator's word, or the buyer's.
+#: Why an order that waited for approval was rejected: an operator declined it, or the buyer
+#: withdrew it.
 NOT_APPROVED, WITHDRAWN = "not_approved", "withdrawn"
-
 
 #: An order that waits for approval holds no goods yet, so it adds no value; it adds to the number.
 _HELD_FEN = case((WAITING_FOR_APPROVAL, 0), else_=Order.total_fen)
 
 
 class TooManyOpenHolds(Conflict):
-    """Raised when so many orders are unpaid that goods are set aside for no other."""
+    """Raised when the buyer, the telephone or the caller has too many unpaid orders."""
 
 
 class NothingToApprove(Conflict):
-    """Raised when an order never waited for approval, or does no longer."""
+    """Raised when an order does not wait for approval."""
 
 
-def take_turns_of(session: Session, phones: Iterable[str], buyer_id: str | None = None) -> None:
+def lock_limits(batch: OrdersBatch, phones: Iterable[str], buyer_id: str | None = None) -> None:
     """Let placements of one buyer, or with one telephone, wait for each other.
 
-    Else two at the same moment could both pass the limit.
+    Otherwise two placements at the same moment could both pass the limit.
     """
     names = {f"holds/phone/{people.phone_digest(phone).hex()}" for phone in phones}
-    advisory_lock(session, *names, *([f"holds/{buyer_id}"] if buyer_id else []))
+    advisory_lock(batch.session, *names, *([f"holds/{buyer_id}"] if buyer_id else []))
 
 
 def approval_needed(
-    session: Session, order: Order, limits: Limits, *, for_others: bool
+    batch: OrdersBatch, order: Order, limits: Limits, *, for_others: bool
 ) -> str | None:
     """Return why a new order needs an operator's approval, or None.
 
     `for_others` is whether its caller's own allowance counts, too. A caller's orders are counted
     without a lock, on which a busy shop's orders would queue: two at once may both pass.
     """
+    session = batch.session
     # Orders of the same upload are not counted before they are written.
     session.flush()
     own = session.execute(
@@ -66,7 +67,7 @@ def approval_needed(
         for of in (of_phone, of_buyer)
     )
     if by_phone == OPEN_ORDERS != by_buyer and order.buyer_id == order.placed_by:
-        # Whoever gives a stranger's number must not keep the stranger from ordering.
+        # A buyer who gives a stranger's number must not keep the stranger from ordering.
         by_phone = OTHERS_ORDERS
     reasons = [by_phone, by_buyer]
     if for_others:
@@ -80,7 +81,7 @@ def approval_needed(
     return OPEN_ORDERS if OPEN_ORDERS in reasons else next(filter(None, reasons), None)
 
 
-def approve_order(session: Session, order: Order, by: str) -> Order:
+def approve_order(batch: OrdersBatch, order: Order, by: str) -> Order:
     """Let a locked order that waited for approval ask for its stock. May be repeated.
 
     Raises:
@@ -91,20 +92,20 @@ def approve_order(session: Session, order: Order, by: str) -> Order:
     _check_waits(order)
     order.approved_by = by
     touch(order)
-    record_placed(session, order)
+    record_placed(batch, order)
     return order
 
 
-def decline_order(session: Session, order: Order, reason: str = NOT_APPROVED) -> Order:
+def decline_order(batch: OrdersBatch, order: Order, reason: str = NOT_APPROVED) -> Order:
     """Reject a locked order that waited for approval. May be repeated.
 
     Raises:
         NothingToApprove: it did not wait for it, or is over otherwise.
     """
-    if order.reason == reason and order.state == standing.OrderState.REJECTED:
+    if order.reason == reason and order.state == order_status.OrderState.REJECTED:
         return order
     _check_waits(order)
-    advance(session, order, standing.refuse(order.standing), reason=reason)
+    transition(batch, order, order_status.refuse(order.status), reason=reason)
     return order
 
 

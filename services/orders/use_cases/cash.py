@@ -10,7 +10,8 @@ from sqlalchemy import Select, Table, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from services.orders.models import CashEntry, Custody, Remittance, SiteCopy, TillEntry
+from services.orders.batch import OrdersBatch
+from services.orders.models import CashEntry, Custody, Remittance, SiteReadModel, TillEntry
 from services.orders.rules import cash
 from services.orders.use_cases.place import UnknownSite
 from shared.runtime import clock
@@ -22,19 +23,19 @@ _CUSTODIES = cast(Table, Custody.__table__)
 
 
 class UnknownClerk(Unprocessable):
-    """Raised when nothing was ever in the custody of a clerk of this name at the site."""
+    """Raised when no clerk of this name ever had cash in custody at the site."""
 
 
 class CustodyHoldsLess(Conflict):
-    """Raised when more is taken out of a clerk's custody than there is in it."""
+    """Raised when more cash is taken out of a clerk's custody than is in it."""
 
 
 class ReasonNeeded(Unprocessable):
-    """Raised when two counts differ and nobody says why."""
+    """Raised when two counts differ and no reason is given."""
 
 
 def book_entries(session: Session, entries: Iterable[TillEntry], *, booked: bool = False) -> int:
-    """Book the cash that entries of journals, stored already, moved; in two statements.
+    """Book the cash that stored entries of journals moved, in two statements.
 
     `booked` lets a refund count that was disputed. Returns how many entries moved cash.
     """
@@ -69,7 +70,7 @@ def book_entries(session: Session, entries: Iterable[TillEntry], *, booked: bool
 
 
 def remit(
-    session: Session,
+    batch: OrdersBatch,
     *,
     site_id: UUID,
     clerk: str,
@@ -79,17 +80,18 @@ def remit(
     accept_shortage: bool,
     by: str,
 ) -> Remittance:
-    """Note that a clerk handed `sent_fen` on to the centre, which counted `counted_fen`.
+    """Book that a clerk handed `sent_fen` on to the centre, which counted `counted_fen`.
 
     What the counts differ by is written off, with its reason; all that was sent leaves custody.
     With `accept_shortage` the custody may hold less, or not exist: its sales come later.
 
     Raises:
         UnknownSite: there is no such site.
-        UnknownClerk: nothing was ever in custody of this clerk.
+        UnknownClerk: this clerk never had cash in custody.
         CustodyHoldsLess: the clerk holds less than was sent.
-        ReasonNeeded: the counts differ, and nobody says why.
+        ReasonNeeded: the counts differ, and no reason is given.
     """
+    session = batch.session
     _check_site(session, site_id)
     if sent_fen != counted_fen and not reason:
         raise ReasonNeeded(
@@ -117,7 +119,7 @@ def remit(
 
 
 def write_off(
-    session: Session,
+    batch: OrdersBatch,
     *,
     site_id: UUID,
     clerk: str,
@@ -132,9 +134,10 @@ def write_off(
 
     Raises:
         UnknownSite: there is no such site.
-        UnknownClerk: nothing was ever in custody of this clerk.
+        UnknownClerk: this clerk never had cash in custody.
         CustodyHoldsLess: the clerk holds less than that.
     """
+    session = batch.session
     _check_site(session, site_id)
     if not accept_shortage:
         _check_held(session, site_id, clerk, amount_fen)
@@ -152,7 +155,7 @@ def write_off(
 
 
 def hand_to(session: Session, entries: Sequence[TillEntry], clerk: str) -> None:
-    """Let what entries of one clerk moved be another clerk's, whose name was not clear."""
+    """Move the cash of these entries from their clerk's custody to `clerk`'s."""
     booked = session.scalars(
         select(CashEntry).where(CashEntry.entry_id.in_([entry.id for entry in entries]))
     ).all()
@@ -167,7 +170,7 @@ def hand_to(session: Session, entries: Sequence[TillEntry], clerk: str) -> None:
 
 def _check_site(session: Session, site_id: UUID) -> None:
     # Also of a closed site: its cash is still there.
-    if session.get(SiteCopy, site_id) is None:
+    if session.get(SiteReadModel, site_id) is None:
         raise UnknownSite(f"There is no site {site_id}; choose one of GET /api/logistics/v1/sites.")
 
 
@@ -234,7 +237,7 @@ def _book(session: Session, rows: list[dict[str, Any]]) -> None:
 
 
 def _change(session: Session, changes: Mapping[tuple[UUID, str], cash.Change]) -> None:
-    """Add to clerks' custodies, and open those that there are not yet."""
+    """Add to clerks' custodies; a custody that does not exist is opened."""
     dialect = session.get_bind().dialect.name
     statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(_CUSTODIES)
     counted = [column.name for column in _CUSTODIES.c if column.name.endswith("_fen")]

@@ -1,4 +1,4 @@
-"""Correct what a till said and nobody could read, or whose labels are flawed, and let it count."""
+"""Correct an entry that is unreadable or has a flagged label, and let it count."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from services.orders.batch import OrdersBatch
 from services.orders.models import Order, Shift, TillEntry
 from services.orders.rules.limits import Limits
 from services.orders.rules.till import (
@@ -23,9 +24,8 @@ from services.orders.rules.till import (
     words,
 )
 from services.orders.use_cases import cash, place
-from services.orders.use_cases.entries import CORRECTED, lock_in_turn
+from services.orders.use_cases.entries import CORRECTED, lock_entry_and_journal
 from services.orders.use_cases.upload import Intake
-from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.devices import Device, entry_id
 from shared.runtime.errors import Conflict, Unprocessable
@@ -35,15 +35,15 @@ _UNREACHED = {PHONE_UNCLEAR, CONTACT_UNCLEAR}
 
 
 class NothingToCorrect(Conflict):
-    """Raised when an entry could be read, and its labels are clear."""
+    """Raised when an entry is readable, and the labels to change are not flagged."""
 
 
 class StillUnreadable(Unprocessable):
-    """Raised when an entry cannot be read with the changes either; the detail says why."""
+    """Raised when an entry is unreadable with the changes, too; the detail says why."""
 
 
 def correct(
-    session: Session,
+    batch: OrdersBatch,
     sale_id: UUID,
     *,
     changes: Mapping[str, Any],
@@ -53,23 +53,23 @@ def correct(
 ) -> TillEntry:
     """Change fields of an entry by a JSON merge patch (RFC 7396), and let it count once.
 
-    An unreadable entry has the effect that it would have had when it came, and so have the voids
-    and returns that were disputed for its sake. Of an entry that was read, only a flagged label
+    An unreadable entry takes the effect that it would have had at its upload, and so do the voids
+    and returns that were disputed because of it. Of a readable entry, only a flagged label
     changes: the clerk, in all entries of the shift under that name, with their cash; or the
-    contact of an order, which is published again. What the till sent is kept.
+    contact of an order, which is published again. The till's own content is kept in `sent`.
 
     Raises:
         EntryNotFound: there is none.
-        NothingToCorrect: it was read, and is not flagged for what shall change.
-        StillUnreadable: it cannot be read with the changes either.
+        NothingToCorrect: it is readable, and what shall change is not flagged.
+        StillUnreadable: it is unreadable with the changes, too.
     """
-    entry = lock_in_turn(session, sale_id)
+    entry = lock_entry_and_journal(batch, sale_id)
     if entry.reason == UNREADABLE:
-        _let_count(session, entry, _read(entry, changes), limits)
+        _let_count(batch, entry, _read(entry, changes), limits)
     elif changes.keys() == {"clerk"} and CLERK_UNCLEAR in entry.flags:
-        _rename(session, entry, changes["clerk"])
+        _rename(batch.session, entry, changes["clerk"])
     elif changes.keys() == {"order"} and _UNREACHED & {*entry.flags}:
-        _give_contact(session, entry, _read(entry, changes))
+        _give_contact(batch, entry, _read(entry, changes))
     else:
         raise _nothing(entry)
     entry.resolution, entry.resolved_by, entry.note = CORRECTED, by, note
@@ -93,7 +93,7 @@ def _nothing(entry: TillEntry) -> NothingToCorrect:
     )
 
 
-def _let_count(session: Session, entry: TillEntry, read: Read, limits: Limits) -> None:
+def _let_count(batch: OrdersBatch, entry: TillEntry, read: Read, limits: Limits) -> None:
     entry.sent, entry.body = entry.body, read.body
     entry.kind, entry.flags = read.kind, read.flags
     entry.clerk, entry.shift, entry.device_time = read.clerk, read.shift, read.device_time
@@ -101,7 +101,7 @@ def _let_count(session: Session, entry: TillEntry, read: Read, limits: Limits) -
         entry.of_entry_id = entry_id(entry.device_id, entry.epoch, read.of)
     entry.voided, entry.total_fen, entry.payment = read.voided, read.total_fen, read.payment
     entry.status, entry.reason, entry.detail = EntryStatus.ACCEPTED, None, None
-    for taking in session.scalars(
+    for taking in batch.session.scalars(
         select(TillEntry).where(
             TillEntry.of_entry_id == entry.id,
             TillEntry.status == EntryStatus.DISPUTED,
@@ -110,14 +110,14 @@ def _let_count(session: Session, entry: TillEntry, read: Read, limits: Limits) -
     ):
         taking.status, taking.reason, taking.detail = EntryStatus.WAITING, None, None
     device = Device(entry.device_id, entry.epoch, entry.site_id, entry.device_code)
-    Intake(session, device, limits).let_count([(entry, read)])
+    Intake(batch, device, limits).let_count([(entry, read)])
 
 
 def _rename(session: Session, entry: TillEntry, typed: Any) -> None:
     clerk = words(typed, MOST_CLERK + 1)
     if clerk is None or len(clerk) > MOST_CLERK:
         raise StillUnreadable(f"clerk must be text of 1 to {MOST_CLERK} characters.")
-    told = session.scalars(
+    of_clerk = session.scalars(
         select(TillEntry).where(
             TillEntry.device_id == entry.device_id,
             TillEntry.epoch == entry.epoch,
@@ -125,7 +125,7 @@ def _rename(session: Session, entry: TillEntry, typed: Any) -> None:
             TillEntry.clerk == entry.clerk,
         )
     ).all()
-    renamed = [each for each in told if CLERK_UNCLEAR in each.flags]
+    renamed = [each for each in of_clerk if CLERK_UNCLEAR in each.flags]
     cash.hand_to(session, renamed, clerk)
     session.execute(
         update(Shift)
@@ -144,11 +144,11 @@ def _rename(session: Session, entry: TillEntry, typed: Any) -> None:
         each.flags = [flag for flag in each.flags if flag != CLERK_UNCLEAR]
 
 
-def _give_contact(session: Session, entry: TillEntry, read: Read) -> None:
-    order: Order | None = locked(session, Order.id, entry.id)
+def _give_contact(batch: OrdersBatch, entry: TillEntry, read: Read) -> None:
+    order: Order | None = batch.get_for_update(Order.id, entry.id)
     if order is None or entry.body["order"] != read.body["order"]:
         raise _nothing(entry)
     if _UNREACHED & {*read.flags}:
         raise StillUnreadable("Nobody is reached by this contact either: give it whole and right.")
-    place.give_contact(session, order, read.passing)
+    place.give_contact(batch, order, read.passing)
     entry.flags = [flag for flag in entry.flags if flag not in _UNREACHED]

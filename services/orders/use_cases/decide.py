@@ -1,64 +1,63 @@
-"""Decide orders by what catalog answered, by the clock, and by their buyers' second thoughts."""
+"""Decide orders: by catalog's answer, by the clock, and by a buyer's cancellation."""
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
 
+import msgspec
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from services.orders.batch import OrdersBatch
 from services.orders.models import Order
-from services.orders.rules import standing
-from services.orders.rules.standing import OrderState
+from services.orders.rules import order_status
+from services.orders.rules.order_status import OrderState
 from services.orders.use_cases import approve
-from services.orders.use_cases.advance import advance, lock_order
+from services.orders.use_cases.transition import transition
+from shared.events import StockRefused, StockReserved
 from shared.runtime import clock
 
 #: Orders expired in one transaction.
 EXPIRED_AT_ONCE = 200
 
 
-def note_reserved(session: Session, order_id: UUID, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Keep which lots were set aside, and confirm the order unless it waits for money.
+def apply_stock_reserved(batch: OrdersBatch, reserved: StockReserved) -> None:
+    """Store which lots were set aside, and confirm the order unless it waits for money.
 
     Raises:
         OrderNotFound, WrongOrderState
     """
-    order = lock_order(session, order_id)
+    order = batch.lock_order(reserved.order_id)
     hold_until = clock.now() + timedelta(seconds=order.hold_seconds)
-    after = standing.reserve(order.standing, hold_until)
+    after = order_status.reserve(order.status, hold_until)
     if order.state == OrderState.PLACED:
         order.reason = None
-    lots = {line["line_no"]: [_kept(lot) for lot in line["lots"]] for line in lines}
+    lots = {line.line_no: msgspec.to_builtins(line.lots) for line in reserved.lines}
     for row in order.lines:
         row.lots = lots.get(row.line_no, [])
-    advance(session, order, after)
+    transition(batch, order, after)
 
 
-def note_refused(session: Session, order_id: UUID, shortfalls: Sequence[dict[str, Any]]) -> None:
+def apply_stock_refused(batch: OrdersBatch, refused: StockRefused) -> None:
     """Reject the order, and give back what was paid for it.
 
     Raises:
         OrderNotFound, WrongOrderState
     """
-    order = lock_order(session, order_id)
-    advance(
-        session,
+    order = batch.lock_order(refused.order_id)
+    transition(
+        batch,
         order,
-        standing.refuse(order.standing),
-        # Of one that had been set aside before: why it was asked for once more.
+        order_status.refuse(order.status),
+        # An order that was reinstated has the reason for it.
         reason=order.reason if order.state == OrderState.PLACED else None,
-        shortfalls=[dict(shortfall) for shortfall in shortfalls],
+        shortfalls=refused.shortfalls,
     )
 
 
-def expire_unpaid(session: Session, now: datetime) -> int:
+def expire_unpaid(batch: OrdersBatch, now: datetime) -> int:
     """Expire up to `EXPIRED_AT_ONCE` orders that were not paid in time; return how many.
 
-    An order that is locked is being paid or cancelled just now: whoever locked it decides.
+    A locked order is being paid or cancelled at this moment, so it is skipped.
     """
-    due = session.scalars(
+    due = batch.session.scalars(
         select(Order)
         .where(Order.expires_at <= now)
         .order_by(Order.expires_at)
@@ -66,30 +65,19 @@ def expire_unpaid(session: Session, now: datetime) -> int:
         .with_for_update(skip_locked=True)
     ).all()
     for order in due:
-        advance(session, order, standing.expire(order.standing, now))
+        transition(batch, order, order_status.expire(order.status, now))
     return len(due)
 
 
-def cancel_order(session: Session, order: Order, reason: str) -> Order:
-    """Cancel a locked order; what was set aside or planned for it is undone by event.
+def cancel_order(batch: OrdersBatch, order: Order, reason: str) -> Order:
+    """Cancel a locked order; its stock and shipment are released by event.
 
-    One that still waits for approval is rejected instead: nobody else has heard of it.
+    An order that waits for approval is rejected instead: no other service knows of it yet.
 
     Raises:
         WrongOrderState: it has left, or is over.
     """
     if order.awaits_approval:
-        return approve.decline_order(session, order, approve.WITHDRAWN)
-    advance(session, order, standing.cancel(order.standing), reason=reason)
+        return approve.decline_order(batch, order, approve.WITHDRAWN)
+    transition(batch, order, order_status.cancel(order.status), reason=reason)
     return order
-
-
-def _kept(lot: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a lot taken, as it can be stored as JSON."""
-    return {
-        "lot_id": str(lot["lot_id"]),
-        "lot_code": lot["lot_code"],
-        "location_id": str(lot["location_id"]),
-        "producer_id": str(lot["producer_id"]),
-        "quantity": lot["quantity"],
-    }

@@ -1,149 +1,152 @@
-"""What becomes of an entry of a till's journal after it has come, and the facts told of it."""
+"""What becomes of an entry of a till's journal after its upload, and the facts recorded of it."""
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.orders.batch import OrdersBatch
 from services.orders.models import TillEntry
 from services.orders.rules.till import SELLING, TAKING, UNREADABLE, EntryKind, EntryStatus
 from services.orders.use_cases import cash
-from shared.events import StationSaleDisputed, StationSaleRecorded
-from shared.messaging.outbox import record
-from shared.messaging.rows import locked
+from shared.events import (
+    AllotmentOverdrawn,
+    HandOverRefused,
+    Moment,
+    OverdraftSettled,
+    StationSaleDisputed,
+    StationSaleKind,
+    StationSaleRecorded,
+)
+from shared.events.stations import SoldLine
 from shared.runtime import clock
-from shared.runtime.errors import Conflict, NotFound
+from shared.runtime.errors import Conflict
 from shared.runtime.locks import advisory_lock
 
 
-class EntryNotFound(NotFound):
-    """Raised when no till has said what is asked for."""
-
-
 class NotDisputed(Conflict):
-    """Raised when there is nothing to decide about an entry, or it is decided already."""
+    """Raised when an entry waits for no decision."""
 
 
 class NothingToBook(Conflict):
-    """Raised when cash shall be booked of an entry that took none out of a clerk's custody."""
+    """Raised when `book_cash` is set for an entry that took no cash out of a clerk's custody."""
 
 
 class GoodsToDecide(Conflict):
-    """Raised when a disputed sale's goods need a decision of catalog before it is settled."""
+    """Raised when a disputed sale's goods have to be settled in catalog instead."""
 
 
-#: How an operator's word ended a dispute.
+#: How an operator's decision ended a dispute.
 CASH_BOOKED, NOTED, CORRECTED = "cash_booked", "noted", "corrected"
-_SOLD = ("line_no", "variant_id", "lot_id", "quantity", "line_total_fen")
+_SALE_KINDS: dict[EntryKind, StationSaleKind] = {
+    EntryKind.SALE: "sale",
+    EntryKind.VOID: "void",
+    EntryKind.RETURN: "return",
+}
 
 
-def _sold(entry: TillEntry) -> list[dict[str, Any]]:
-    """Return an entry's goods as events tell them."""
+def _sold_lines(entry: TillEntry) -> list[SoldLine]:
+    """Return an entry's goods as events have them."""
     return [
-        {name: line[name] for name in _SOLD} | {"restock": line.get("restock")}
+        SoldLine(
+            line_no=line["line_no"],
+            variant_id=UUID(line["variant_id"]),
+            lot_id=UUID(line["lot_id"]),
+            quantity=line["quantity"],
+            line_total_fen=line["line_total_fen"],
+            restock=line.get("restock"),
+        )
         for line in entry.lines
     ]
 
 
-def say_recorded(session: Session, entry: TillEntry) -> None:
-    """Tell that a sale, void or return took place, unless it never counted."""
+def record_station_sale(batch: OrdersBatch, entry: TillEntry) -> None:
+    """Record a sale, void or return, unless it is of a sale that was voided before its upload."""
     if entry.voided:
         return
-    record(
-        session,
-        StationSaleRecorded,
+    assert entry.total_fen is not None and entry.payment is not None, "readable, so both are there"
+    batch.record(
         entry,
-        sale_id=entry.id,
-        kind=entry.kind,
-        device_id=entry.device_id,
-        epoch=entry.epoch,
-        number=entry.number,
-        site_id=entry.site_id,
-        of_sale_id=entry.of_entry_id,
-        lines=_sold(entry),
-        total_fen=entry.total_fen,
-        payment=entry.payment,
-        device_time=entry.device_time or entry.received_at,
-    )
-
-
-def dispute(session: Session, entry: TillEntry, reason: str, detail: str | None) -> None:
-    """Mark a new or locked entry as one that cannot be right; of goods, that is told."""
-    entry.status, entry.reason, entry.detail = EntryStatus.DISPUTED, reason, detail
-    entry.changed_at = clock.now()
-    if entry.kind in SELLING and not entry.voided:
-        record(
-            session,
-            StationSaleDisputed,
-            entry,
+        StationSaleRecorded(
             sale_id=entry.id,
-            kind=entry.kind,
+            kind=_SALE_KINDS[entry.kind],
             device_id=entry.device_id,
             epoch=entry.epoch,
             number=entry.number,
             site_id=entry.site_id,
-            reason=reason,
-            lines=_sold(entry),
+            of_sale_id=entry.of_entry_id,
+            lines=_sold_lines(entry),
+            total_fen=entry.total_fen,
+            payment=entry.payment,
+            device_time=Moment.of(entry.device_time or entry.received_at),
+        ),
+    )
+
+
+def dispute(batch: OrdersBatch, entry: TillEntry, reason: str, detail: str | None) -> None:
+    """Dispute a new or locked entry; record that, if it moves goods."""
+    entry.status, entry.reason, entry.detail = EntryStatus.DISPUTED, reason, detail
+    entry.changed_at = clock.now()
+    if entry.kind in SELLING and not entry.voided:
+        batch.record(
+            entry,
+            StationSaleDisputed(
+                sale_id=entry.id,
+                kind=_SALE_KINDS[entry.kind],
+                device_id=entry.device_id,
+                epoch=entry.epoch,
+                number=entry.number,
+                site_id=entry.site_id,
+                reason=reason,
+                lines=_sold_lines(entry),
+            ),
         )
 
 
-def lock_entry(session: Session, entry_id: UUID) -> TillEntry:
-    """Return an entry, locked until the transaction ends.
-
-    Raises:
-        EntryNotFound: there is none.
-    """
-    entry: TillEntry | None = locked(session, TillEntry.id, entry_id)
-    if entry is None:
-        raise EntryNotFound(f"No till has told of {entry_id}.")
-    return entry
-
-
-def note_overdrawn(session: Session, sale_id: UUID, reason: str) -> None:
+def apply_allotment_overdrawn(batch: OrdersBatch, overdrawn: AllotmentOverdrawn) -> None:
     """Dispute a sale that took more than its device had been granted.
 
     Raises:
         EntryNotFound: there is no such sale.
     """
-    entry = lock_entry(session, sale_id)
+    entry = batch.lock_entry(overdrawn.sale_id)
     if entry.status == EntryStatus.ACCEPTED:
         detail = "The device had not been granted what it sold; an operator decides what covers it."
-        dispute(session, entry, reason, detail)
+        dispute(batch, entry, overdrawn.reason, detail)
 
 
-def note_settled(session: Session, sale_id: UUID, resolution: str) -> None:
-    """Note what covers a disputed sale, or that it was undone at the counter.
+def apply_overdraft_settled(batch: OrdersBatch, settled: OverdraftSettled) -> None:
+    """Settle a disputed sale: stock covers it, it is lost, or the counter undid it.
 
     Raises:
         EntryNotFound: there is no such sale.
     """
-    entry = lock_entry(session, sale_id)
+    entry = batch.lock_entry(settled.sale_id)
     if entry.status == EntryStatus.DISPUTED:
-        entry.status, entry.resolution = EntryStatus.SETTLED, resolution
+        entry.status, entry.resolution = EntryStatus.SETTLED, settled.resolution
         entry.changed_at = clock.now()
 
 
-def note_refused_hand_over(session: Session, entry_id: UUID, reason: str) -> None:
-    """Dispute a till's word that it gave a parcel away.
+def apply_hand_over_refused(batch: OrdersBatch, refused: HandOverRefused) -> None:
+    """Dispute the entry by which a till says that it gave a parcel away.
 
     Raises:
         EntryNotFound: there is no such entry.
     """
-    entry = lock_entry(session, entry_id)
+    entry = batch.lock_entry(refused.entry_id)
     if entry.status == EntryStatus.ACCEPTED:
         detail = "Logistics did not take it: see what became of the parcel, and of its money."
-        dispute(session, entry, reason, detail)
+        dispute(batch, entry, refused.reason, detail)
 
 
 def acknowledge(
-    session: Session, entry_id: UUID, *, note: str, book_cash: bool, by: str
+    batch: OrdersBatch, entry_id: UUID, *, note: str, book_cash: bool, by: str
 ) -> TillEntry:
-    """Put an operator's decision to a dispute that moves no stock, and return the entry.
+    """End a dispute that moves no stock by an operator's decision, and return the entry.
 
-    With `book_cash` what a void or return gave back leaves the clerk's custody; without it no
-    goods and no money are booked. What waits for an entry that will never come may be decided in
-    the same way.
+    With `book_cash` the refund of a void or return leaves the clerk's custody; without it no
+    goods and no money are booked. An operator may end in the same way a void or return that
+    waits for entries that will never come.
 
     Raises:
         EntryNotFound: there is none.
@@ -151,10 +154,10 @@ def acknowledge(
         NothingToBook: `book_cash` would book nothing.
         GoodsToDecide: it is a sale whose goods catalog has to cover or lose.
     """
-    entry = lock_in_turn(session, entry_id)
+    entry = lock_entry_and_journal(batch, entry_id)
     if entry.status not in (EntryStatus.DISPUTED, EntryStatus.WAITING):
         raise NotDisputed(f"Entry {entry_id} is {entry.status}; there is nothing to decide.")
-    # Of one that cannot be read or never counted, catalog knows no goods to decide about.
+    # Catalog knows no goods of a sale that cannot be read, or that was voided before its upload.
     if entry.kind == EntryKind.SALE and entry.lines and not entry.voided:
         raise GoodsToDecide(
             "This sale's goods need a decision: "
@@ -162,7 +165,7 @@ def acknowledge(
         )
     if book_cash:
         _check_books_cash(entry)
-        cash.book_entries(session, [entry], booked=True)
+        cash.book_entries(batch.session, [entry], booked=True)
     entry.status, entry.changed_at = EntryStatus.ACKNOWLEDGED, clock.now()
     entry.note, entry.resolved_by = note, by
     entry.resolution = CASH_BOOKED if book_cash else NOTED
@@ -194,20 +197,20 @@ def _check_books_cash(entry: TillEntry) -> None:
     )
 
 
-def lock_in_turn(session: Session, entry_id: UUID) -> TillEntry:
-    """Return an entry locked, and with it the turn of its journal: an upload may judge it now.
+def lock_entry_and_journal(batch: OrdersBatch, entry_id: UUID) -> TillEntry:
+    """Return an entry, locked; its journal is locked, too, since an upload may change the entry.
 
     Raises:
         EntryNotFound: there is none.
     """
-    named = session.execute(
+    named = batch.session.execute(
         select(TillEntry.device_id, TillEntry.epoch).where(TillEntry.id == entry_id)
     ).one_or_none()
     if named is not None:
-        hold_journal(session, named.device_id, named.epoch)
-    return lock_entry(session, entry_id)
+        lock_journal(batch.session, named.device_id, named.epoch)
+    return batch.lock_entry(entry_id)
 
 
-def hold_journal(session: Session, device_id: UUID, epoch: int) -> None:
-    """Wait until nobody else takes in entries of a device's epoch, and keep others waiting."""
+def lock_journal(session: Session, device_id: UUID, epoch: int) -> None:
+    """Let one transaction at a time take in entries of a device's epoch."""
     advisory_lock(session, f"journal/{device_id}/{epoch}")

@@ -1,6 +1,6 @@
 """Find orders: by id, by a guest's secret, by list, in numbers, and what each waits for.
 
-`owner` is who asks: only orders placed by or for them are found. None finds all.
+`owner` is the caller: only orders that were placed by or for it are found. None finds all.
 """
 
 from datetime import datetime
@@ -10,11 +10,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, func, not_, or_, select, true
 from sqlalchemy.orm import Session
 
+from services.orders.batch import OrderNotFound, OrdersBatch
 from services.orders.models import Order
 from services.orders.models.orders import WAITING_FOR_APPROVAL
 from services.orders.rules import people
-from services.orders.rules.standing import FulfilmentState, OrderState
-from services.orders.use_cases.advance import OrderNotFound, lock_order
+from services.orders.rules.order_status import FulfilmentState, OrderState
 from shared.runtime.clock import rfc3339
 
 
@@ -36,23 +36,23 @@ def find_order(session: Session, order_id: UUID, owner: str | None) -> Order:
     return order
 
 
-def lock_own_order(session: Session, order_id: UUID, owner: str | None) -> Order:
+def lock_own_order(batch: OrdersBatch, order_id: UUID, owner: str | None) -> Order:
     """Return an order, locked until the transaction ends.
 
     Raises:
         OrderNotFound: there is none, or it is somebody else's.
     """
-    order = lock_order(session, order_id)
+    order = batch.lock_order(order_id)
     if owner is not None and owner not in (order.buyer_id, order.placed_by):
         raise OrderNotFound(f"There is no order {order_id}.")
     return order
 
 
 def find_guest_order(session: Session, secret: str) -> Order:
-    """Return the order whose guest was given this secret.
+    """Return the order whose guest has this secret.
 
     Raises:
-        OrderNotFound: nobody was given it.
+        OrderNotFound: no guest has it.
     """
     digest = people.secret_digest(secret)
     order = session.scalars(select(Order).where(Order.guest_secret_digest == digest)).first()

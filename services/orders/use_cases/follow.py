@@ -1,97 +1,96 @@
 """Follow an order's goods by what logistics says of its shipment.
 
-What it says of a cancelled order is kept beside the order's own state, which stays.
+The shipment of a cancelled order changes `fulfilment_state` only; the order stays cancelled.
 """
 
-from datetime import date
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
+from services.orders.batch import OrdersBatch
 from services.orders.models import Order
-from services.orders.rules import standing
-from services.orders.rules.standing import FulfilmentState, OrderState, Standing
-from services.orders.use_cases.advance import advance, lock_order, touch
+from services.orders.rules import order_status
+from services.orders.rules.order_status import FulfilmentState, OrderState, OrderStatus
+from services.orders.use_cases.transition import touch, transition
+from shared.events import ShipmentPlanned
 
 
-def note_planned(
-    session: Session, order_id: UUID, shipment_id: UUID, shipment_ref: str, promised_on: date
-) -> None:
-    """Keep which shipment an order has, and the day promised.
+def apply_shipment_planned(batch: OrdersBatch, planned: ShipmentPlanned) -> None:
+    """Store which shipment an order has, and the day promised.
 
     Raises:
         OrderNotFound
     """
-    order = lock_order(session, order_id)
-    order.shipment_id, order.shipment_ref = shipment_id, shipment_ref
-    order.promised_on = promised_on
-    _follow(session, order, FulfilmentState.PLANNED, order.standing)
+    order = batch.lock_order(planned.order_id)
+    order.shipment_id, order.shipment_ref = planned.shipment_id, planned.shipment_ref
+    order.promised_on = planned.promised_on
+    _follow(batch, order, FulfilmentState.PLANNED, order.status)
 
 
-def note_packed(session: Session, order_id: UUID) -> None:
-    """Keep that the goods are packed.
-
-    Raises:
-        OrderNotFound, WrongOrderState
-    """
-    order = lock_order(session, order_id)
-    _follow(session, order, FulfilmentState.PACKED, standing.pack(order.standing))
-
-
-def note_dispatched(session: Session, order_id: UUID) -> None:
-    """Keep that the goods left.
+def apply_shipment_packed(batch: OrdersBatch, order_id: UUID) -> None:
+    """Store that the goods are packed.
 
     Raises:
         OrderNotFound, WrongOrderState
     """
-    order = lock_order(session, order_id)
-    _follow(session, order, FulfilmentState.DISPATCHED, standing.ship(order.standing))
+    order = batch.lock_order(order_id)
+    _follow(batch, order, FulfilmentState.PACKED, order_status.pack(order.status))
 
 
-def note_handed_over(
-    session: Session, order_id: UUID, to: FulfilmentState, collected_fen: int
+def apply_shipment_dispatched(batch: OrdersBatch, order_id: UUID) -> None:
+    """Store that the goods left.
+
+    Raises:
+        OrderNotFound, WrongOrderState
+    """
+    order = batch.lock_order(order_id)
+    _follow(batch, order, FulfilmentState.DISPATCHED, order_status.ship(order.status))
+
+
+def apply_handed_over(
+    batch: OrdersBatch, order_id: UUID, to: FulfilmentState, collected_fen: int
 ) -> None:
-    """Complete the order, whose goods were `to` delivered or collected, and book the cash taken.
+    """Complete the order, and book the cash taken; `to` is DELIVERED or COLLECTED.
 
     Raises:
         OrderNotFound, WrongOrderState
     """
-    order = lock_order(session, order_id)
-    after = standing.hand_over(order.standing, OrderState(to.value), collected_fen)
-    _follow(session, order, to, after)
+    order = batch.lock_order(order_id)
+    after = order_status.hand_over(order.status, OrderState(to.value), collected_fen)
+    _follow(batch, order, to, after)
 
 
-def note_failed(session: Session, order_id: UUID) -> None:
-    """Keep that the goods were not taken; the order ends when they are back.
+def apply_delivery_failed(batch: OrdersBatch, order_id: UUID) -> None:
+    """Store that the goods were not taken; the order ends when they are back.
 
     Raises:
         OrderNotFound, WrongOrderState
     """
-    order = lock_order(session, order_id)
-    _follow(session, order, FulfilmentState.FAILED, standing.fail_delivery(order.standing))
+    order = batch.lock_order(order_id)
+    _follow(batch, order, FulfilmentState.FAILED, order_status.fail_delivery(order.status))
 
 
-def note_returned(session: Session, order_id: UUID) -> None:
+def apply_shipment_returned(batch: OrdersBatch, order_id: UUID) -> None:
     """End the order, whose goods are back, and give back what was paid.
 
     Raises:
         OrderNotFound, WrongOrderState
     """
-    order = lock_order(session, order_id)
-    _follow(session, order, FulfilmentState.RETURNED, standing.take_back(order.standing))
+    order = batch.lock_order(order_id)
+    _follow(batch, order, FulfilmentState.RETURNED, order_status.take_back(order.status))
 
 
-def note_stopped(session: Session, order_id: UUID) -> None:
-    """Keep that the shipment of a cancelled or rejected order was stopped before its goods left.
+def apply_shipment_cancelled(batch: OrdersBatch, order_id: UUID) -> None:
+    """Store that the shipment of a cancelled or rejected order was stopped before its goods left.
 
     Raises:
         OrderNotFound
     """
-    order = lock_order(session, order_id)
-    _follow(session, order, FulfilmentState.CANCELLED, order.standing)
+    order = batch.lock_order(order_id)
+    _follow(batch, order, FulfilmentState.CANCELLED, order.status)
 
 
-def _follow(session: Session, order: Order, fulfilment: FulfilmentState, after: Standing) -> None:
+def _follow(
+    batch: OrdersBatch, order: Order, fulfilment: FulfilmentState, after: OrderStatus
+) -> None:
     order.fulfilment_state = fulfilment
     touch(order)
-    advance(session, order, after)
+    transition(batch, order, after)

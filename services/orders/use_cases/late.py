@@ -8,7 +8,7 @@ from sqlalchemy import and_, not_
 
 from services.orders.models import Order
 from services.orders.models.orders import UNPLANNED, UNSTOPPED, WAITING_FOR_APPROVAL
-from services.orders.rules.standing import OrderState
+from services.orders.rules.order_status import OrderState
 from shared.runtime.late import Late
 
 #: Seconds for what takes moments when all services run.

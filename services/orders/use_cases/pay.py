@@ -1,16 +1,14 @@
-"""Book what a payment provider tells: money received, which may have to go back, or a failure."""
+"""Book what a payment provider reports: a payment, which may have to be refunded, or a failure."""
 
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from services.orders.batch import OrdersBatch
 from services.orders.models import Order, Payment
-from services.orders.rules import standing
-from services.orders.use_cases.advance import advance, touch
+from services.orders.rules import order_status
+from services.orders.use_cases.transition import touch, transition
 from shared.events import PaymentFailed
-from shared.messaging.outbox import record
-from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.ids import new_id
@@ -22,11 +20,11 @@ class UnknownOrder(Unprocessable):
 
 
 class PaymentAlreadyBooked(Conflict):
-    """Raised when a payment's reference is known with another order, amount or outcome."""
+    """Raised when a payment's reference is booked with another order, amount or outcome."""
 
 
 def book_payment(
-    session: Session,
+    batch: OrdersBatch,
     *,
     payment_ref: str,
     order_id: UUID,
@@ -34,18 +32,18 @@ def book_payment(
     status: str,
     reason: str | None,
 ) -> Payment:
-    """Book one attempt to pay; the same told again is answered as it is.
+    """Book one attempt to pay; a repetition changes nothing and returns the same payment.
 
     Money that cannot count for the order (another amount, paid before, cancelled) is booked and
-    refunded at once. An attempt that failed may still be told to have succeeded.
+    refunded at once. An attempt that was reported as failed may be reported as paid later.
 
     Raises:
         UnknownOrder: there is no such order.
         PaymentAlreadyBooked: the reference belongs to a payment with other content.
     """
-    # The reference is not a row yet that could be locked when it comes twice at once.
-    advisory_lock(session, f"payment/{payment_ref}")
-    payment = session.scalars(
+    # Two callbacks with one reference may come at once, before there is a row to lock.
+    advisory_lock(batch.session, f"payment/{payment_ref}")
+    payment = batch.session.scalars(
         select(Payment).where(Payment.payment_ref == payment_ref)
     ).one_or_none()
     if payment is not None:
@@ -58,47 +56,43 @@ def book_payment(
             )
         if payment.status == status:
             return payment
-    order: Order | None = locked(session, Order.id, order_id)
+    order: Order | None = batch.get_for_update(Order.id, order_id)
     if order is None:
         raise UnknownOrder(f"There is no order {order_id}; this payment belongs to somebody else.")
     if payment is None:
         payment = Payment(
             id=new_id(), payment_ref=payment_ref, order_id=order_id, amount_fen=amount_fen
         )
-        session.add(payment)
+        batch.session.add(payment)
     payment.status, payment.reason = status, reason
     payment.received_at = clock.now()
     if status == "paid":
-        _receive(session, order, payment)
+        _receive(batch, order, payment)
     else:
-        _note_failure(session, order, reason or "not_given")
+        _record_failure(batch, order, reason or "not_given")
     return payment
 
 
-def _receive(session: Session, order: Order, payment: Payment) -> None:
-    before = order.standing
-    cause = standing.refund_cause(before, payment.amount_fen)
+def _receive(batch: OrdersBatch, order: Order, payment: Payment) -> None:
+    before = order.status
+    cause = order_status.refund_cause(before, payment.amount_fen)
     if cause is None:
         order.payment_id = payment.id
-    advance(
-        session,
+    transition(
+        batch,
         order,
-        standing.pay(before, payment.amount_fen),
+        order_status.pay(before, payment.amount_fen),
         refund_cause=cause,
         refunded_payment_id=payment.id,
     )
 
 
-def _note_failure(session: Session, order: Order, reason: str) -> None:
-    before = order.standing
+def _record_failure(batch: OrdersBatch, order: Order, reason: str) -> None:
+    before = order.status
     if before.awaits_payment:
-        advance(session, order, standing.fail_payment(before))
+        transition(batch, order, order_status.fail_payment(before))
         touch(order)
-        record(
-            session,
-            PaymentFailed,
+        batch.record(
             order,
-            order_id=order.id,
-            order_ref=order.order_ref,
-            reason=reason,
+            PaymentFailed(order_id=order.id, order_ref=order.order_ref, reason=reason),
         )

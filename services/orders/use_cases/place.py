@@ -9,11 +9,12 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from services.orders.models import Order, OrderLine, PriceCopy, SiteCopy, VariantCopy
-from services.orders.rules import people, prices, standing
+from services.orders.batch import OrdersBatch
+from services.orders.models import Order, OrderLine, PriceReadModel, SiteReadModel, VariantReadModel
+from services.orders.rules import order_status, people, prices
 from services.orders.rules.limits import OPEN_ORDERS, Limits
-from services.orders.use_cases import approve, telling
-from shared.messaging.rows import remember
+from services.orders.use_cases import approve, recording
+from shared.events import Channel, PaymentMethod
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.ids import new_id, new_reference
@@ -36,26 +37,26 @@ class SiteIsClosed(Unprocessable):
 
 
 class NoCashWithoutStation(Unprocessable):
-    """Raised when cash shall be paid at a station that the buyer does not come to."""
+    """Raised when a buyer pays cash at a station, but does not collect there."""
 
 
 class PriceChanged(Conflict):
-    """Raised when a line costs something else than the buyer was shown."""
+    """Raised when a line costs another amount than the buyer was shown."""
 
 
 @dataclass(frozen=True)
-class Placed:
-    """An order just placed, and the secret of its guest's link, which is not stored."""
+class PlacedOrder:
+    """A new order, and the secret of its guest's link, which is not stored."""
 
     order: Order
     guest_secret: str | None
 
 
 def place_order(
-    session: Session,
+    batch: OrdersBatch,
     *,
-    channel: str,
-    payment_method: str,
+    channel: Channel,
+    payment_method: PaymentMethod,
     site_id: UUID,
     collect: bool,
     lines: Sequence[Mapping[str, Any]],
@@ -66,16 +67,15 @@ def place_order(
     for_others: bool = True,
     refuse_beyond: bool = True,
     order_id: UUID | None = None,
-) -> Placed:
+) -> PlacedOrder:
     """Store an order and ask catalog for its goods; nothing is promised yet.
 
     `lines` have variant_id, quantity and, to make sure of the price shown, line_total_fen.
-    `contact` (name, phone in E.164, address, language) only passes through, except for the
-    masked phone and a digest. Beyond the limits of unpaid orders it waits for an operator, and asks
-    for its goods when that has approved it; beyond their number it is refused, unless
-    `refuse_beyond` is False: nobody takes a till's order a second time. `for_others` is whether
-    the caller's own allowance counts. `order_id` is given where the order has a name already,
-    such as the entry of a till's journal.
+    Of `contact` (name, phone in E.164, address, language) orders stores the masked phone and a
+    digest only. Beyond the limits of unpaid orders the order waits for an operator, and asks for
+    its goods once it is approved. Beyond their number it is refused, unless `refuse_beyond` is
+    False: a till's buyer has gone home. `for_others` is whether the caller's own allowance
+    counts. `order_id` is given where the order has an id already, such as the till's entry.
 
     Raises:
         UnknownSite, SiteIsClosed, UnknownVariant, NoPrice, WrongPack, TotalTooLarge,
@@ -83,7 +83,7 @@ def place_order(
         PriceChanged: a line's total is not the one given; all that differ are named.
         TooManyOpenHolds: others have to be paid, handed over or cancelled first.
     """
-    now = clock.now()
+    session, now = batch.session, clock.now()
     if payment_method == "cash_at_station" and not collect:
         raise NoCashWithoutStation(
             "Cash at the station is paid by a buyer who collects there; set collect to true, or "
@@ -95,7 +95,7 @@ def place_order(
     prices.check_total(total_fen)
     secret = people.new_guest_secret() if buyer_id is None else None
     order_ref, arrival = new_reference("ORD"), new_id()
-    begins = standing.placed(order_ref, payment_method, total_fen)
+    begins = order_status.placed(order_ref, payment_method, total_fen)
     order = Order(
         id=order_id or arrival,
         arrival=arrival,
@@ -119,34 +119,34 @@ def place_order(
         changed_at=now,
         lines=rows,
     )
-    _limit(session, order, contact["phone"], limits, for_others, refuse_beyond)
-    remember(session, Order.id, order)
-    telling.record_contact(session, order, contact)
-    if order.awaits_approval:
-        telling.record_approval_requested(session, order)
+    _limit(batch, order, contact["phone"], limits, for_others, refuse_beyond)
+    batch.track(Order.id, order)
+    recording.record_contact(batch, order, contact)
+    if order.approval_reason is not None:
+        recording.record_approval_requested(batch, order, order.approval_reason)
     else:
-        telling.record_placed(session, order)
-    return Placed(order, secret)
+        recording.record_placed(batch, order)
+    return PlacedOrder(order, secret)
 
 
 def _limit(
-    session: Session,
+    batch: OrdersBatch,
     order: Order,
     phone: str,
     limits: Limits,
     for_others: bool,
     refuse_beyond: bool,
 ) -> None:
-    """Let a new order wait for approval that goes beyond the limits.
+    """Let a new order wait for approval if it goes beyond the limits.
 
     Raises:
-        TooManyOpenHolds: by their number, and it may be refused.
+        TooManyOpenHolds: it goes beyond the number of open orders, and `refuse_beyond` is set.
     """
-    if not order.standing.holds_for_nothing:
+    if not order.status.holds_for_nothing:
         order.phone_digest = None
         return
-    approve.take_turns_of(session, (phone,), order.buyer_id)
-    order.approval_reason = approve.approval_needed(session, order, limits, for_others=for_others)
+    approve.lock_limits(batch, (phone,), order.buyer_id)
+    order.approval_reason = approve.approval_needed(batch, order, limits, for_others=for_others)
     if order.approval_reason == OPEN_ORDERS and refuse_beyond:
         raise approve.TooManyOpenHolds(
             "There are too many unpaid orders of this buyer, this telephone or this caller; pay, "
@@ -156,7 +156,7 @@ def _limit(
 
 
 def _check_site(session: Session, site_id: UUID) -> None:
-    site = session.get(SiteCopy, site_id)
+    site = session.get(SiteReadModel, site_id)
     if site is None:
         raise UnknownSite(f"There is no site {site_id}; choose one of GET /api/logistics/v1/sites.")
     if site.closed:
@@ -217,41 +217,41 @@ def _offers(
     As plain rows: placing an order changes none of them.
     """
     begun = (
-        select(func.max(PriceCopy.valid_from))
+        select(func.max(PriceReadModel.valid_from))
         .where(
-            PriceCopy.variant_id == VariantCopy.id,
-            PriceCopy.channel == channel,
-            PriceCopy.valid_from <= moment,
-            or_(PriceCopy.valid_to.is_(None), PriceCopy.valid_to > moment),
+            PriceReadModel.variant_id == VariantReadModel.id,
+            PriceReadModel.channel == channel,
+            PriceReadModel.valid_from <= moment,
+            or_(PriceReadModel.valid_to.is_(None), PriceReadModel.valid_to > moment),
         )
-        .correlate(VariantCopy)
+        .correlate(VariantReadModel)
         .scalar_subquery()
     )
     offers = (
         select(
-            VariantCopy.id,
-            VariantCopy.sku,
-            VariantCopy.unit,
-            VariantCopy.pack_quantity,
-            PriceCopy.price_fen,
-            PriceCopy.price_unit,
+            VariantReadModel.id,
+            VariantReadModel.sku,
+            VariantReadModel.unit,
+            VariantReadModel.pack_quantity,
+            PriceReadModel.price_fen,
+            PriceReadModel.price_unit,
         )
         .outerjoin(
-            PriceCopy,
+            PriceReadModel,
             and_(
-                PriceCopy.variant_id == VariantCopy.id,
-                PriceCopy.channel == channel,
-                PriceCopy.valid_from == begun,
+                PriceReadModel.variant_id == VariantReadModel.id,
+                PriceReadModel.channel == channel,
+                PriceReadModel.valid_from == begun,
             ),
         )
-        .where(VariantCopy.id.in_(variant_ids), VariantCopy.on_sale)
+        .where(VariantReadModel.id.in_(variant_ids), VariantReadModel.on_sale)
     )
     return {row.id: row for row in session.execute(offers)}
 
 
-def give_contact(session: Session, order: Order, contact: Mapping[str, Any]) -> None:
-    """Tell anew how to reach a buyer, whom nobody could reach by what was told before."""
+def give_contact(batch: OrdersBatch, order: Order, contact: Mapping[str, Any]) -> None:
+    """Replace the contact of a locked order, which is published again."""
     order.masked_phone = people.masked(contact["phone"])
     if order.phone_digest is not None:
         order.phone_digest = people.phone_digest(contact["phone"])
-    telling.record_contact(session, order, contact)
+    recording.record_contact(batch, order, contact)

@@ -45,22 +45,22 @@ class Balance:
         return self.shift.counted_fen - self.expected_fen
 
 
-def note_shifts(session: Session, entries: Sequence[TillEntry]) -> None:
-    """Note the openings and closings among new entries of one journal, whose turn is held.
+def apply_shift_entries(session: Session, entries: Sequence[TillEntry]) -> None:
+    """Apply the openings and closings among new entries of one locked journal.
 
     They come in any order. Of two closings the one with the lower number counts.
     """
-    told = [e for e in entries if e.kind in _KINDS and e.status == EntryStatus.ACCEPTED]
-    if not told:
+    changing = [e for e in entries if e.kind in _KINDS and e.status == EntryStatus.ACCEPTED]
+    if not changing:
         return
-    first = told[0]
+    first = changing[0]
     statement = select(Shift).where(
         Shift.device_id == first.device_id,
         Shift.epoch == first.epoch,
-        Shift.number.in_({entry.shift for entry in told}),
+        Shift.number.in_({entry.shift for entry in changing}),
     )
     shifts = {shift.number: shift for shift in session.scalars(statement)}
-    for entry in told:
+    for entry in changing:
         assert entry.shift is not None and entry.clerk is not None
         shift = shifts.get(entry.shift)
         if shift is None:

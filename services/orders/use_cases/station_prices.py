@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from services.orders.models import PriceCopy, TillEntry
+from services.orders.models import PriceReadModel, TillEntry
 from services.orders.rules import prices
 from services.orders.rules.prices import Price
 from shared.runtime.validity import in_force
@@ -59,13 +59,13 @@ def _lists(session: Session, sales: Sequence[TillEntry]) -> dict[str, list[Price
     """Return the station's prices that were in force at any time of the sales, by variant."""
     variants = {UUID(line["variant_id"]) for sale in sales for line in sale.body["lines"]}
     moments = [sale.happened_at for sale in sales]
-    earlier = aliased(PriceCopy)
+    earlier = aliased(PriceReadModel)
     first, last = min(moments), max(moments)
     # Nothing that began before a price that covers all the moments can hold at one of them.
     covering = (
         select(func.max(earlier.valid_from))
         .where(
-            earlier.variant_id == PriceCopy.variant_id,
+            earlier.variant_id == PriceReadModel.variant_id,
             earlier.channel == CHANNEL,
             earlier.valid_from <= first,
             or_(earlier.valid_to.is_(None), earlier.valid_to > last),
@@ -74,20 +74,20 @@ def _lists(session: Session, sales: Sequence[TillEntry]) -> dict[str, list[Price
     )
     statement = (
         select(
-            PriceCopy.variant_id,
-            PriceCopy.price_fen,
-            PriceCopy.price_unit,
-            PriceCopy.valid_from,
-            PriceCopy.valid_to,
+            PriceReadModel.variant_id,
+            PriceReadModel.price_fen,
+            PriceReadModel.price_unit,
+            PriceReadModel.valid_from,
+            PriceReadModel.valid_to,
         )
         .where(
-            PriceCopy.variant_id.in_(variants),
-            PriceCopy.channel == CHANNEL,
-            PriceCopy.valid_from <= last,
-            or_(PriceCopy.valid_to.is_(None), PriceCopy.valid_to > first),
-            or_(covering.is_(None), PriceCopy.valid_from >= covering),
+            PriceReadModel.variant_id.in_(variants),
+            PriceReadModel.channel == CHANNEL,
+            PriceReadModel.valid_from <= last,
+            or_(PriceReadModel.valid_to.is_(None), PriceReadModel.valid_to > first),
+            or_(covering.is_(None), PriceReadModel.valid_from >= covering),
         )
-        .order_by(PriceCopy.variant_id, PriceCopy.valid_from)
+        .order_by(PriceReadModel.variant_id, PriceReadModel.valid_from)
     )
     lists: defaultdict[str, list[Price]] = defaultdict(list)
     for row in session.execute(statement):

@@ -1,4 +1,4 @@
-"""Find what stations' tills have said, and what of it needs attention."""
+"""Find the entries of stations' tills, and those that need attention."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ from uuid import UUID
 from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import Session
 
+from services.orders.batch import EntryNotFound
 from services.orders.models import FLAGGED, Journal, TillEntry
 from services.orders.rules import journal as runs
 from services.orders.rules.till import EntryKind, EntryStatus
-from services.orders.use_cases.entries import EntryNotFound
 from services.orders.use_cases.upload import journal_id
 from shared.runtime import devices
 from shared.runtime.devices import Device
 from shared.runtime.errors import NotFound
 from shared.runtime.tables import ApiKey
 
-#: Holes, and entries that need attention, told to a till at once.
+#: Holes, and entries that need attention, in one answer to a till.
 MOST_HOLES, MOST_ITEMS = 100, 200
-_TOLD = (EntryStatus.DISPUTED, EntryStatus.SETTLED, EntryStatus.ACKNOWLEDGED)
+_SHOWN = (EntryStatus.DISPUTED, EntryStatus.SETTLED, EntryStatus.ACKNOWLEDGED)
 
 
 class UnknownDevice(NotFound):
-    """Raised when catalog never gave a key to this epoch of a device, or orders has not heard."""
+    """Raised when orders knows no key of this epoch of a device."""
 
 
 @dataclass(frozen=True)
-class Standing:
+class JournalStatus:
     """A device's journal in one epoch, and how many of its entries are disputed."""
 
     journal: Journal
@@ -46,14 +46,14 @@ class Standing:
 
 
 def attention(session: Session, device: Device) -> dict[str, Any]:
-    """Return what a till should know of its journal: holes, and what is or was disputed."""
+    """Return the holes of a till's journal, and the entries that are or were disputed."""
     journal = session.get(Journal, journal_id(device.device_id, device.epoch))
     items = session.scalars(
         select(TillEntry)
         .where(
             TillEntry.device_id == device.device_id,
             TillEntry.epoch == device.epoch,
-            TillEntry.status.in_(_TOLD),
+            TillEntry.status.in_(_SHOWN),
         )
         .order_by(TillEntry.changed_at.desc(), TillEntry.id)
         .limit(MOST_ITEMS)
@@ -68,7 +68,7 @@ def attention(session: Session, device: Device) -> dict[str, Any]:
 
 
 def device_of_epoch(session: Session, device_id: UUID, epoch: int) -> Device:
-    """Return one epoch of a device, whatever its key may still do.
+    """Return one epoch of a device, also if its key is revoked.
 
     Raises:
         UnknownDevice: it never had a key.
@@ -127,8 +127,8 @@ def select_journals(*, device_id: UUID | None = None) -> Select[Journal]:
     return chosen if device_id is None else chosen.where(Journal.device_id == device_id)
 
 
-def standings(session: Session, journals: Sequence[Journal]) -> list[Standing]:
-    """Return how each journal stands, in one statement for all of them."""
+def journal_statuses(session: Session, journals: Sequence[Journal]) -> list[JournalStatus]:
+    """Return the status of each journal, in one statement for all of them."""
     counted = session.execute(
         select(TillEntry.device_id, TillEntry.epoch, func.count().label("disputed"))
         .where(
@@ -138,4 +138,4 @@ def standings(session: Session, journals: Sequence[Journal]) -> list[Standing]:
         .group_by(TillEntry.device_id, TillEntry.epoch)
     )
     disputed = {(row.device_id, row.epoch): row.disputed for row in counted}
-    return [Standing(j, disputed.get((j.device_id, j.epoch), 0)) for j in journals]
+    return [JournalStatus(j, disputed.get((j.device_id, j.epoch), 0)) for j in journals]

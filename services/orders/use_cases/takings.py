@@ -1,4 +1,4 @@
-"""Let voids and returns take back what their sales sold, once all that decides on it is here."""
+"""Let voids and returns take back what their sales sold, once all earlier entries have come."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.orders.batch import OrdersBatch
 from services.orders.models import Journal, TakenBack, TillEntry
 from services.orders.rules import journal as runs
 from services.orders.rules import takings
@@ -20,16 +21,17 @@ from services.orders.rules.till import (
     EntryStatus,
     went_backwards,
 )
-from services.orders.use_cases.entries import dispute, say_recorded
+from services.orders.use_cases.entries import dispute, record_station_sale
 from shared.runtime import clock
 
 
-def judge(session: Session, journal: Journal, fresh: Sequence[TillEntry]) -> list[TillEntry]:
-    """Judge what waits of a journal, whose turn is held, and return what was judged.
+def judge(batch: OrdersBatch, journal: Journal, fresh: Sequence[TillEntry]) -> list[TillEntry]:
+    """Judge the voids and returns of a locked journal that need wait no longer, and return them.
 
-    `fresh` has just come and is not in the database yet. An entry is judged when all between
-    its sale and it have come: so the outcome is the same in whatever order they do.
+    `fresh` are new entries that are not in the database yet. An entry is judged when all entries
+    between its sale and it have come, so the outcome does not depend on the order of uploads.
     """
+    session = batch.session
     earlier = session.scalars(
         select(TillEntry).where(
             TillEntry.device_id == journal.device_id,
@@ -50,9 +52,9 @@ def judge(session: Session, journal: Journal, fresh: Sequence[TillEntry]) -> lis
         taken = _taken(session, sales)
         for entry in ready:
             sale = sales.get(entry.of_entry_id or entry.id)
-            # None: rows were lost, which verify tells. The upload goes on, and this one waits.
+            # None: rows were lost, which verify reports. The upload goes on; this entry waits.
             if sale is not None:
-                _judge_one(session, entry, sale, taken)
+                _judge_one(batch, entry, sale, taken)
     return ready
 
 
@@ -75,7 +77,7 @@ def _taken(session: Session, sale_ids: Iterable[UUID]) -> dict[UUID, dict[int, T
 
 
 def _judge_one(
-    session: Session,
+    batch: OrdersBatch,
     entry: TillEntry,
     sale: TillEntry,
     taken: dict[UUID, dict[int, TakenBack]],
@@ -83,7 +85,7 @@ def _judge_one(
     entry.changed_at = clock.now()
     _flag(entry, sale)
     if sale.kind != EntryKind.SALE or sale.reason == UNREADABLE:
-        dispute(session, entry, BEYOND_SALE, f"Entry {sale.number} is no sale that can be read.")
+        dispute(batch, entry, BEYOND_SALE, f"Entry {sale.number} is no sale that can be read.")
         return
     rows = taken[sale.id]
     lines, total_fen = sale.body["lines"], sale.total_fen or 0
@@ -99,18 +101,18 @@ def _judge_one(
         else:
             back = takings.take_back(lines, total_fen, before, entry.body["lines"])
     except takings.BeyondSale as error:
-        dispute(session, entry, BEYOND_SALE, str(error))
+        dispute(batch, entry, BEYOND_SALE, str(error))
         return
     for line in back:
-        _note(session, sale, rows, line)
+        _take_back(batch.session, sale, rows, line)
     entry.status = EntryStatus.ACCEPTED
     # The void of a sale that was never sent undoes what never counted.
     entry.voided, entry.taken = sale.voided, back
-    say_recorded(session, entry)
+    record_station_sale(batch, entry)
 
 
 def _flag(entry: TillEntry, sale: TillEntry) -> None:
-    """Flag what is odd beside the sale, and no reason to dispute what was given back."""
+    """Flag what differs from the sale and is no reason for a dispute."""
     found = []
     if sale.payment is not None and entry.payment != sale.payment and entry.total_fen:
         found.append(PAYMENT_DIFFERS)
@@ -119,7 +121,7 @@ def _flag(entry: TillEntry, sale: TillEntry) -> None:
     entry.flags = list(dict.fromkeys([*entry.flags, *found]))
 
 
-def _note(
+def _take_back(
     session: Session, sale: TillEntry, rows: dict[int, TakenBack], line: dict[str, Any]
 ) -> None:
     line_no = line["line_no"]

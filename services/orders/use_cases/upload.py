@@ -1,10 +1,11 @@
-"""Take in what a station's till says it did: each entry by itself, and once.
+"""Take in the entries of a station's till: each by itself, and once.
 
 A till sends its journal as often as it likes, in pieces and in any order; two of its tabs may
-send at once, and an answer may be lost. Entries are named by device, epoch and number. Nothing
-that has a name is refused: it happened at a counter, so what cannot be right is kept and shown.
+send at once, and an answer may be lost. Entries are named by device, epoch and number. An entry
+that has a name is never refused: it happened at a counter. An entry that cannot be right is
+stored as disputed, and shown to an operator.
 
-The statements that a batch takes do not grow with its sales.
+The number of statements does not grow with the number of sales in an upload.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,8 +14,8 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from services.orders.batch import OrdersBatch
 from services.orders.models import Journal, TillEntry
 from services.orders.rules import journal as runs
 from services.orders.rules.limits import Limits
@@ -30,15 +31,15 @@ from services.orders.rules.till import (
     Read,
 )
 from services.orders.use_cases import approve, cash, place, shifts, station_prices, takings
-from services.orders.use_cases.entries import dispute, hold_journal, say_recorded
-from shared.events import ParcelHandedOver
-from shared.messaging.outbox import record
+from services.orders.use_cases.entries import dispute, lock_journal, record_station_sale
+from shared.events import Moment, ParcelHandedOver
 from shared.runtime import clock, devices
 from shared.runtime.devices import Device, entry_id
 from shared.runtime.errors import FarmgateError, slug_of
 from shared.runtime.ids import new_id
 
-#: What became of an entry, as the till is told; that one waits for others is the centre's affair.
+#: What became of an entry, as the till is answered. A void that waits for earlier entries is
+#: `accepted`: the till need not do anything.
 ACCEPTED, DUPLICATE, DISPUTED, REFUSED = "accepted", "duplicate", "disputed", "refused"
 
 
@@ -59,38 +60,39 @@ def journal_id(device_id: UUID, epoch: int) -> UUID:
 
 
 def upload(
-    session: Session, device: Device, entries: Sequence[Read], limits: Limits
+    batch: OrdersBatch, device: Device, entries: Sequence[Read], limits: Limits
 ) -> list[Answer]:
-    """Take in entries of a device's journal, and answer each in its place.
+    """Take in entries of a device's journal, and return one answer for each, in their order.
 
-    What is known already, by name and content, is a duplicate and changes nothing. Other content
-    under a known name is kept as a copy of its own, disputed. No entry raises.
+    An entry whose name and content are known is a duplicate and changes nothing. Other content
+    under a known name is stored as a copy of its own, disputed. No entry raises.
     """
-    # Two tabs, or a repetition while the first try still runs: one after the other. The rows
-    # that would have to be locked do not exist yet.
-    hold_journal(session, device.device_id, device.epoch)
-    with session.no_autoflush:
-        return Intake(session, device, limits).take_in(entries)
+    # Two tabs, or a repetition while the first try still runs, take turns. The rows that would
+    # have to be locked do not exist yet.
+    lock_journal(batch.session, device.device_id, device.epoch)
+    with batch.session.no_autoflush:
+        return Intake(batch, device, limits).take_in(entries)
 
 
 class Intake:
-    """Entries of one journal, whose turn is held, while they are taken in."""
+    """Entries of one locked journal, while they are taken in."""
 
-    def __init__(self, session: Session, device: Device, limits: Limits) -> None:
-        self.session = session
+    def __init__(self, batch: OrdersBatch, device: Device, limits: Limits) -> None:
+        self.batch = batch
+        self.session = batch.session
         self.device = device
         self.limits = limits
         self.now = clock.now()
         self.journal = self._journal()
-        #: What is known, by number and digest: rows of the table, or entries of this upload.
+        #: Entries by number and digest: columns of stored ones, and rows of this upload.
         self.known: dict[int, dict[str, Any]] = {}
         self.new: list[tuple[TillEntry, Read]] = []
 
     def take_in(self, entries: Sequence[Read]) -> list[Answer]:
-        """Keep entries and let them count; returns the answer to each."""
+        """Store entries and let them count; returns the answer to each."""
         self._look_up({entry.number for entry in entries if entry.number is not None})
         found = [self._find_or_add(entry) for entry in entries]
-        self._note_numbers(row.number for row, _ in self.new)
+        self._record_numbers(row.number for row, _ in self.new)
         self.journal.last_upload_at = self.now
         self.let_count(self.new)
         return [
@@ -105,14 +107,14 @@ class Intake:
         sales = [row for row, e in entries if e.kind == EntryKind.SALE and e.problem is None]
         station_prices.flag(self.session, sales)
         orders = [e for _, e in entries if e.kind == EntryKind.ORDER and e.problem is None]
-        approve.take_turns_of(self.session, [entry.passing["phone"] for entry in orders])
+        approve.lock_limits(self.batch, [entry.passing["phone"] for entry in orders])
         for row, entry in entries:
             self._let_count(row, entry)
         fresh = [row for row in rows if row not in self.session]
         self.session.add_all(fresh)
-        taking = takings.judge(self.session, self.journal, fresh)
+        taking = takings.judge(self.batch, self.journal, fresh)
         self.session.flush()
-        shifts.note_shifts(self.session, rows)
+        shifts.apply_shift_entries(self.session, rows)
         cash.book_entries(self.session, {row.id: row for row in [*rows, *taking]}.values())
 
     def _journal(self) -> Journal:
@@ -147,7 +149,7 @@ class Intake:
             self.known.setdefault(row.number, {})[row.digest] = row
 
     def _find_or_add(self, entry: Read) -> tuple[Any, bool]:
-        """Return what is known under the entry's name and content, and whether it was before."""
+        """Return the row with the entry's name and content, and whether it was known before."""
         if entry.number is None:
             return None, False
         copies = self.known.setdefault(entry.number, {})
@@ -191,50 +193,51 @@ class Intake:
             version=0,
         )
 
-    def _note_numbers(self, numbers: Iterable[int]) -> None:
+    def _record_numbers(self, numbers: Iterable[int]) -> None:
         journal = self.journal
         journal.highest, journal.holes, _ = runs.receive(journal.highest, journal.holes, numbers)
 
     def _flag_clocks(self, rows: Sequence[TillEntry]) -> None:
-        """Flag what a clock says that is ahead, or shows a time before the device was enrolled."""
+        """Flag entries whose time is in the future, or before the device was enrolled."""
         begins = devices.enrolled_at(self.session, self.device)
         for row in rows:
-            told = row.device_time
-            ahead = told is not None and told > self.now + CLOCK_TOLERANCE
-            behind = told is not None and begins is not None and told < begins - CLOCK_TOLERANCE
+            shown = row.device_time
+            ahead = shown is not None and shown > self.now + CLOCK_TOLERANCE
+            behind = shown is not None and begins is not None and shown < begins - CLOCK_TOLERANCE
             if (ahead or behind) and CLOCK_OFF not in row.flags:
                 row.flags = [*row.flags, CLOCK_OFF]
 
     def _let_count(self, row: TillEntry, entry: Read) -> None:
         """Let an entry that has just come have its effect, unless others must come before it."""
         if entry.problem is not None:
-            dispute(self.session, row, UNREADABLE, entry.problem)
+            dispute(self.batch, row, UNREADABLE, entry.problem)
         elif row.copy > 1:
             detail = f"Number {row.number} came before with other content."
-            dispute(self.session, row, OTHER_CONTENT, detail)
+            dispute(self.batch, row, OTHER_CONTENT, detail)
         elif row.kind in TAKING:
             row.status = EntryStatus.WAITING
         elif row.kind in SELLING:
-            say_recorded(self.session, row)
+            record_station_sale(self.batch, row)
         elif row.kind == EntryKind.HAND_OVER:
             self._hand_over(row, entry)
         elif row.kind == EntryKind.ORDER:
             self._place_order(row, entry)
 
     def _hand_over(self, row: TillEntry, entry: Read) -> None:
-        record(
-            self.session,
-            ParcelHandedOver,
+        assert row.total_fen is not None
+        self.batch.record(
             row,
-            entry_id=row.id,
-            shipment_id=row.body["shipment_id"],
-            site_id=row.site_id,
-            device_code=row.device_code,
-            code=entry.passing["code"],
-            received_by=entry.passing["received_by"],
-            collected_fen=row.total_fen,
-            difference_reason=entry.passing["difference_reason"],
-            device_time=row.device_time or row.received_at,
+            ParcelHandedOver(
+                entry_id=row.id,
+                shipment_id=UUID(row.body["shipment_id"]),
+                site_id=row.site_id,
+                device_code=row.device_code,
+                code=entry.passing["code"],
+                received_by=entry.passing["received_by"],
+                collected_fen=row.total_fen,
+                difference_reason=entry.passing["difference_reason"],
+                device_time=Moment.of(row.device_time or row.received_at),
+            ),
         )
 
     def _place_order(self, row: TillEntry, entry: Read) -> None:
@@ -242,7 +245,7 @@ class Intake:
         lines = [line | {"variant_id": UUID(line["variant_id"])} for line in order["lines"]]
         try:
             place.place_order(
-                self.session,
+                self.batch,
                 order_id=row.id,
                 channel="station",
                 payment_method=order["payment_method"],
@@ -256,8 +259,8 @@ class Intake:
                 refuse_beyond=False,
             )
         except FarmgateError as error:
-            # The buyer has gone home: the clerk learns of it, and the rest of the upload goes on.
-            dispute(self.session, row, slug_of(type(error).__name__), error.detail)
+            # The buyer has gone home, so the clerk is told; the other entries take effect.
+            dispute(self.batch, row, slug_of(type(error).__name__), error.detail)
 
 
 def _answer(index: int, entry: Read, row: Any, known_before: bool) -> Answer:

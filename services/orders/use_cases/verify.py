@@ -20,7 +20,7 @@ from services.orders.models import (
 )
 from services.orders.rules import journal as runs
 from services.orders.rules.cash import COLLECTING, Change
-from services.orders.rules.standing import OrderState
+from services.orders.rules.order_status import OrderState
 from services.orders.rules.takings import Taken
 from services.orders.rules.till import PAYMENT_DIFFERS, SELLING, TAKING, EntryKind, EntryStatus
 from services.orders.use_cases.entries import CASH_BOOKED

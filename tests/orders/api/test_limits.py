@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from services.orders.models import Order
 from services.orders.rules.limits import Allowance, Open, exceeded
-from services.orders.rules.standing import OrderState
+from services.orders.rules.order_status import OrderState
 from shared.events import ShipmentCollected, ShipmentDispatched, ShipmentPacked
 from shared.runtime.config import Settings
 from shared.runtime.database import Database

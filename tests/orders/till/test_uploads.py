@@ -12,13 +12,13 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from services.orders.batch import OrdersBatch
 from services.orders.models import TillEntry
 from services.orders.rules import till as rules
 from services.orders.rules.limits import Allowance, Limits
 from services.orders.use_cases.upload import upload
-from shared.events import (
-    DeviceKeyGiven,
-)
+from shared.events import DeviceKeyGiven
+from shared.messaging.batch import transaction
 from shared.runtime.database import Database
 from shared.runtime.devices import REPLACED_SCOPES
 from tests.orders.reading import Recorded, types_of
@@ -123,8 +123,8 @@ def test_an_upload_that_dies_before_its_commit_leaves_nothing_and_can_be_repeate
 ) -> None:
     entries = [rules.read_entry(an_entry("sale", number)) for number in (1, 2)]
 
-    with pytest.raises(RuntimeError), database.sessions.begin() as session:
-        upload(session, till.device, entries, LIMITS)
+    with pytest.raises(RuntimeError), transaction(database, OrdersBatch) as batch:
+        upload(batch, till.device, entries, LIMITS)
         raise RuntimeError("the power went off")
 
     assert recorded_events() == []
@@ -159,8 +159,8 @@ def test_the_statements_of_an_upload_do_not_grow_with_its_sales(
 ) -> None:
     def needed(numbers: range) -> int:
         entries = [rules.read_entry(an_entry("sale", number)) for number in numbers]
-        with count_statements() as statements, database.sessions.begin() as session:
-            upload(session, till.device, entries, LIMITS)
+        with count_statements() as statements, transaction(database, OrdersBatch) as batch:
+            upload(batch, till.device, entries, LIMITS)
         return len(statements)
 
     few = needed(range(1, 3))

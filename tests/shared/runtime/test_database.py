@@ -20,15 +20,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from shared.runtime.database import Database, DatabaseError, classify
+from shared.runtime.database import Database, Trouble, trouble_of
 
 
-def trouble_with(url: str, statement: str = "SELECT 1") -> DatabaseError:
+def trouble_with(url: str, statement: str = "SELECT 1") -> Trouble:
     database = Database(url)
     with pytest.raises(OperationalError) as raised, database.sessions() as session:
         session.execute(text(statement))
     database.close()
-    return classify(raised.value)
+    return trouble_of(raised.value)
 
 
 @pytest.mark.parametrize("listens", [True, False])
@@ -38,14 +38,12 @@ def test_a_database_that_says_nothing_or_is_not_there_is_away(listens: bool) -> 
         if listens:
             silent.listen()
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        assert (
-            trouble_with(f"postgresql://farmgate@{address}/farmgate") is DatabaseError.UNAVAILABLE
-        )
+        assert trouble_with(f"postgresql://farmgate@{address}/farmgate") is Trouble.AWAY
 
 
 def test_a_table_that_is_missing_calls_for_somebody(tmp_path: Path) -> None:
     trouble = trouble_with(f"sqlite:///{tmp_path}/empty.db", "SELECT 1 FROM nowhere")
-    assert trouble is DatabaseError.OTHER
+    assert trouble is Trouble.OTHER
 
 
 @pytest.mark.postgres

@@ -1,6 +1,6 @@
 """Where an order stands, and what may happen to it next; its goods and its money kept apart.
 
-Every function takes a standing and returns the next one, or refuses with the state named.
+Every function takes a status and returns the next one, or refuses with the state named.
 Nothing here reads a database or the clock. Source: reference states of an order and of its
 payment; those that nothing leads to yet (drafts, partial shipments, remittances) are left out.
 """
@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from shared.events import PaymentMethod
 from shared.runtime.errors import Conflict
 
-PREPAID = "prepaid"
+PREPAID: PaymentMethod = "prepaid"
 
 
 class OrderState(StrEnum):
@@ -128,11 +129,11 @@ class HoldStillRuns(Conflict):
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where one order stands. Money is integer fen; `expires_at` is UTC."""
+class OrderStatus:
+    """The status of one order and of its money, in integer fen; `expires_at` is UTC."""
 
     order_ref: str
-    payment_method: str
+    payment_method: PaymentMethod
     total_fen: int
     state: OrderState
     payment_state: PaymentState
@@ -155,12 +156,12 @@ class Standing:
 
     @property
     def holds_for_nothing(self) -> bool:
-        """Tell whether goods are set aside for the order and nothing has been paid for it."""
+        """Whether goods are set aside for the order and nothing has been paid for it."""
         return self.state in _HOLDING and self.payment_state in _UNPAID
 
     @property
     def awaits_payment(self) -> bool:
-        """Tell whether the order waits, now or soon, for the buyer's payment."""
+        """Whether the order waits, now or soon, for the buyer's payment."""
         unpaid = self.payment_state in (PaymentState.PENDING, PaymentState.FAILED)
         return unpaid and self.state in (OrderState.PLACED, OrderState.RESERVED)
 
@@ -178,20 +179,20 @@ _HOLDING = frozenset(
 _UNPAID = frozenset((PaymentState.PENDING, PaymentState.FAILED, PaymentState.COD_DUE))
 
 
-def placed(order_ref: str, payment_method: str, total_fen: int) -> Standing:
-    """Return the standing of a new order. A prepaid order over 0 fen has nothing to wait for."""
+def placed(order_ref: str, payment_method: PaymentMethod, total_fen: int) -> OrderStatus:
+    """Return the status of a new order. A prepaid order over 0 fen has nothing to wait for."""
     if payment_method != PREPAID:
         payment_state = PaymentState.COD_DUE
     else:
         payment_state = PaymentState.PENDING if total_fen else PaymentState.PAID
-    return Standing(order_ref, payment_method, total_fen, OrderState.PLACED, payment_state)
+    return OrderStatus(order_ref, payment_method, total_fen, OrderState.PLACED, payment_state)
 
 
 # --- Catalog answers --------------------------------------------------------------------------
 
 
-def reserve(standing: Standing, hold_until: datetime) -> Standing:
-    """Take note that the goods are set aside; confirm unless money must come first.
+def reserve(status: OrderStatus, hold_until: datetime) -> OrderStatus:
+    """Note that the goods are set aside; confirm unless money must come first.
 
     Cash orders and those paid already never wait, so they never expire. The answer for an
     order cancelled in the meantime changes nothing: catalog hears of the cancellation too.
@@ -199,130 +200,132 @@ def reserve(standing: Standing, hold_until: datetime) -> Standing:
     Raises:
         WrongOrderState: it did not wait for the answer.
     """
-    if standing.state == OrderState.CANCELLED:
-        return standing
-    reserved = _advance(standing, OrderState.RESERVED)
+    if status.state == OrderState.CANCELLED:
+        return status
+    reserved = _transition(status, OrderState.RESERVED)
     if reserved.awaits_payment:
         return replace(reserved, expires_at=hold_until)
-    return _advance(reserved, OrderState.CONFIRMED)
+    return _transition(reserved, OrderState.CONFIRMED)
 
 
-def refuse(standing: Standing) -> Standing:
+def refuse(status: OrderStatus) -> OrderStatus:
     """Reject an order whose stock was refused, and give back what was paid.
 
     Raises:
         WrongOrderState: it did not wait for the answer.
     """
-    if standing.state == OrderState.CANCELLED:
-        return standing
-    return _close_money(_advance(standing, OrderState.REJECTED))
+    if status.state == OrderState.CANCELLED:
+        return status
+    return _close_payment(_transition(status, OrderState.REJECTED))
 
 
-def ask_again(standing: Standing) -> Standing:
+def reinstate(status: OrderStatus) -> OrderStatus:
     """Ask for the stock of an order once more, since a lot that was set aside is recalled.
 
     Its money stays as it is: a refusal gives it back. Of an order that has nothing set aside, or
     whose goods have left, this changes nothing.
     """
-    if standing.state == OrderState.EXPIRED or OrderState.PLACED not in NEXT[standing.state]:
-        return standing
-    return _advance(standing, OrderState.PLACED)
+    if status.state == OrderState.EXPIRED or OrderState.PLACED not in NEXT[status.state]:
+        return status
+    return _transition(status, OrderState.PLACED)
 
 
 # --- Money ------------------------------------------------------------------------------------
 
 
-def refund_cause(standing: Standing, amount_fen: int) -> str | None:
+def refund_cause(status: OrderStatus, amount_fen: int) -> str | None:
     """Return why a payment that comes now would go back at once, or None: it counts."""
-    if standing.payment_method != PREPAID:
+    if status.payment_method != PREPAID:
         return "not_prepaid"
-    if standing.payment_state in (PaymentState.PAID, PaymentState.REFUNDED):
+    if status.payment_state in (PaymentState.PAID, PaymentState.REFUNDED):
         return "already_paid"
-    if amount_fen != standing.total_fen:
+    if amount_fen != status.total_fen:
         return "wrong_amount"
-    if standing.awaits_payment or standing.state == OrderState.EXPIRED:
+    if status.awaits_payment or status.state == OrderState.EXPIRED:
         return None
-    return f"order_{standing.state}"
+    return f"order_{status.state}"
 
 
-def pay(standing: Standing, amount_fen: int) -> Standing:
+def pay(status: OrderStatus, amount_fen: int) -> OrderStatus:
     """Receive a payment. Never refused, since the money is there: what cannot count goes back.
 
     The full amount confirms a reserved order, and lets an expired one ask for its stock again.
     """
-    received = replace(standing, paid_fen=standing.paid_fen + amount_fen)
-    if refund_cause(standing, amount_fen) is not None:
+    received = replace(status, paid_fen=status.paid_fen + amount_fen)
+    if refund_cause(status, amount_fen) is not None:
         refunded = replace(received, refunded_fen=received.refunded_fen + amount_fen)
-        in_full = standing.payment_method == PREPAID and amount_fen == standing.total_fen
-        if in_full and standing.payment_state == PaymentState.VOIDED:
-            return _settle(_settle(refunded, PaymentState.PAID), PaymentState.REFUNDED)
+        in_full = status.payment_method == PREPAID and amount_fen == status.total_fen
+        if in_full and status.payment_state == PaymentState.VOIDED:
+            return _transition_payment(
+                _transition_payment(refunded, PaymentState.PAID), PaymentState.REFUNDED
+            )
         return refunded
-    paid = _settle(received, PaymentState.PAID)
+    paid = _transition_payment(received, PaymentState.PAID)
     if paid.state == OrderState.RESERVED:
-        return _advance(paid, OrderState.CONFIRMED)
+        return _transition(paid, OrderState.CONFIRMED)
     if paid.state == OrderState.EXPIRED:
-        return _advance(paid, OrderState.PLACED)
+        return _transition(paid, OrderState.PLACED)
     return paid
 
 
-def fail_payment(standing: Standing) -> Standing:
-    """Take note that an attempt to pay did not succeed; the order waits on."""
-    if standing.payment_state == PaymentState.PENDING and standing.awaits_payment:
-        return _settle(standing, PaymentState.FAILED)
-    return standing
+def fail_payment(status: OrderStatus) -> OrderStatus:
+    """Note that an attempt to pay did not succeed; the order waits on."""
+    if status.payment_state == PaymentState.PENDING and status.awaits_payment:
+        return _transition_payment(status, PaymentState.FAILED)
+    return status
 
 
-def expire(standing: Standing, now: datetime) -> Standing:
+def expire(status: OrderStatus, now: datetime) -> OrderStatus:
     """Give up an order that was not paid in time.
 
     Raises:
         WrongOrderState: it is not reserved.
         HoldStillRuns: its time is not over.
     """
-    expired = _advance(standing, OrderState.EXPIRED)
-    if standing.expires_at is None or standing.expires_at > now:
-        raise HoldStillRuns(f"Order {standing.order_ref} is held until {standing.expires_at}.")
-    return _close_money(expired)
+    expired = _transition(status, OrderState.EXPIRED)
+    if status.expires_at is None or status.expires_at > now:
+        raise HoldStillRuns(f"Order {status.order_ref} is held until {status.expires_at}.")
+    return _close_payment(expired)
 
 
 # --- Second thoughts, and the way of the goods ----------------------------------------------------
 
 
-def cancel(standing: Standing) -> Standing:
+def cancel(status: OrderStatus) -> OrderStatus:
     """Cancel an order that has not left, and give back what was paid. May be repeated.
 
     Raises:
         WrongOrderState: it has left, or is over.
     """
-    if standing.state == OrderState.CANCELLED:
-        return standing
-    return _close_money(_advance(standing, OrderState.CANCELLED))
+    if status.state == OrderState.CANCELLED:
+        return status
+    return _close_payment(_transition(status, OrderState.CANCELLED))
 
 
-def pack(standing: Standing) -> Standing:
-    """Take note that the goods are packed. Of a cancelled order, this changes nothing.
+def pack(status: OrderStatus) -> OrderStatus:
+    """Note that the goods are packed. Of a cancelled order, this changes nothing.
 
     Raises:
         WrongOrderState: it is not confirmed.
     """
-    if standing.state == OrderState.CANCELLED:
-        return standing
-    return _advance(standing, OrderState.IN_FULFILMENT)
+    if status.state == OrderState.CANCELLED:
+        return status
+    return _transition(status, OrderState.IN_FULFILMENT)
 
 
-def ship(standing: Standing) -> Standing:
-    """Take note that the goods left. Of a cancelled order they come back; it stays cancelled.
+def ship(status: OrderStatus) -> OrderStatus:
+    """Note that the goods left. Of a cancelled order they come back; it stays cancelled.
 
     Raises:
         WrongOrderState: it was not packed.
     """
-    if standing.state == OrderState.CANCELLED:
-        return standing
-    return _advance(standing, OrderState.SHIPPED)
+    if status.state == OrderState.CANCELLED:
+        return status
+    return _transition(status, OrderState.SHIPPED)
 
 
-def hand_over(standing: Standing, to: OrderState, collected_fen: int) -> Standing:
-    """Take note that the buyer has the goods (`to` delivered or collected) and what cash was taken.
+def hand_over(status: OrderStatus, to: OrderState, collected_fen: int) -> OrderStatus:
+    """Note that the buyer has the goods (`to` delivered or collected) and what cash was taken.
 
     The order completes also when another amount was taken than was due: whoever handed over
     gave the reason, and `difference_fen` shows it. A cancelled order stays cancelled; its cash
@@ -331,71 +334,71 @@ def hand_over(standing: Standing, to: OrderState, collected_fen: int) -> Standin
     Raises:
         WrongOrderState: it was not shipped.
     """
-    handed = replace(standing, paid_fen=standing.paid_fen + collected_fen)
-    if standing.payment_method != PREPAID:
-        if collected_fen or not standing.total_fen:
-            handed = _settle(handed, PaymentState.COD_COLLECTED)
-        elif standing.payment_state == PaymentState.COD_DUE:
-            handed = _settle(handed, PaymentState.COD_REFUSED)
+    handed = replace(status, paid_fen=status.paid_fen + collected_fen)
+    if status.payment_method != PREPAID:
+        if collected_fen or not status.total_fen:
+            handed = _transition_payment(handed, PaymentState.COD_COLLECTED)
+        elif status.payment_state == PaymentState.COD_DUE:
+            handed = _transition_payment(handed, PaymentState.COD_REFUSED)
     handed = replace(handed, difference_fen=handed.kept_fen - handed.total_fen)
-    if standing.state == OrderState.CANCELLED:
+    if status.state == OrderState.CANCELLED:
         return handed
-    return _advance(_advance(handed, to), OrderState.COMPLETED)
+    return _transition(_transition(handed, to), OrderState.COMPLETED)
 
 
-def fail_delivery(standing: Standing) -> Standing:
-    """Take note that the goods were not taken and go back; cash that was due was refused.
+def fail_delivery(status: OrderStatus) -> OrderStatus:
+    """Note that the goods were not taken and go back; cash that was due was refused.
 
     Raises:
         WrongOrderState: it was not shipped.
     """
-    if standing.state not in (OrderState.SHIPPED, OrderState.CANCELLED):
+    if status.state not in (OrderState.SHIPPED, OrderState.CANCELLED):
         raise WrongOrderState(
-            f"Order {standing.order_ref} is {standing.state}; only a shipped one can fail.",
-            state=str(standing.state),
+            f"Order {status.order_ref} is {status.state}; only a shipped one can fail.",
+            state=str(status.state),
         )
-    if standing.payment_state == PaymentState.COD_DUE:
-        return _settle(standing, PaymentState.COD_REFUSED)
-    return standing
+    if status.payment_state == PaymentState.COD_DUE:
+        return _transition_payment(status, PaymentState.COD_REFUSED)
+    return status
 
 
-def take_back(standing: Standing) -> Standing:
-    """Take note that the goods are back undelivered, and give back what was paid.
+def take_back(status: OrderStatus) -> OrderStatus:
+    """Note that the goods are back undelivered, and give back what was paid.
 
     Raises:
         WrongOrderState: it was not shipped.
     """
-    if standing.state == OrderState.CANCELLED:
-        return standing
-    return _close_money(_advance(standing, OrderState.RETURNED))
+    if status.state == OrderState.CANCELLED:
+        return status
+    return _close_payment(_transition(status, OrderState.RETURNED))
 
 
-def _advance(standing: Standing, to: OrderState) -> Standing:
-    if to not in NEXT[standing.state]:
-        possible = " or ".join(NEXT[standing.state]) or "nothing else: it is over"
+def _transition(status: OrderStatus, to: OrderState) -> OrderStatus:
+    if to not in NEXT[status.state]:
+        possible = " or ".join(NEXT[status.state]) or "nothing else: it is over"
         raise WrongOrderState(
-            f"Order {standing.order_ref} is {standing.state} and cannot become {to}; "
+            f"Order {status.order_ref} is {status.state} and cannot become {to}; "
             f"it can become {possible}.",
-            state=str(standing.state),
+            state=str(status.state),
         )
-    return replace(standing, state=to, expires_at=None)
+    return replace(status, state=to, expires_at=None)
 
 
-def _settle(standing: Standing, to: PaymentState) -> Standing:
-    if to not in PAYMENT_NEXT[standing.payment_state]:
+def _transition_payment(status: OrderStatus, to: PaymentState) -> OrderStatus:
+    if to not in PAYMENT_NEXT[status.payment_state]:
         raise WrongPaymentState(
-            f"The payment of order {standing.order_ref} is {standing.payment_state} "
+            f"The payment of order {status.order_ref} is {status.payment_state} "
             f"and cannot become {to}.",
-            payment_state=str(standing.payment_state),
+            payment_state=str(status.payment_state),
         )
-    return replace(standing, payment_state=to)
+    return replace(status, payment_state=to)
 
 
-def _close_money(standing: Standing) -> Standing:
+def _close_payment(status: OrderStatus) -> OrderStatus:
     """Give back what was kept; stop asking for what was never paid."""
-    if standing.payment_state == PaymentState.PAID:
-        refunded = replace(standing, refunded_fen=standing.paid_fen)
-        return _settle(refunded, PaymentState.REFUNDED)
-    if PaymentState.VOIDED in PAYMENT_NEXT[standing.payment_state]:
-        return _settle(standing, PaymentState.VOIDED)
-    return standing
+    if status.payment_state == PaymentState.PAID:
+        refunded = replace(status, refunded_fen=status.paid_fen)
+        return _transition_payment(refunded, PaymentState.REFUNDED)
+    if PaymentState.VOIDED in PAYMENT_NEXT[status.payment_state]:
+        return _transition_payment(status, PaymentState.VOIDED)
+    return status

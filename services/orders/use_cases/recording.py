@@ -1,0 +1,74 @@
+"""The facts of a new order: how its buyer is reached, what was ordered, and what it waits for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.orders.batch import OrdersBatch
+from services.orders.models import Order
+from shared.events import ApprovalRequested, ContactGiven, OrderPlaced
+from shared.events.placing import PlacedLine
+
+
+def record_contact(batch: OrdersBatch, order: Order, contact: Mapping[str, Any]) -> None:
+    """Record how the buyer is reached; orders itself does not keep it."""
+    batch.record(
+        order,
+        ContactGiven(
+            order_id=order.id,
+            order_ref=order.order_ref,
+            buyer_id=order.buyer_id,
+            name=contact["name"],
+            phone=contact["phone"],
+            # Who collects needs no address, so nobody else gets to know it.
+            address=None if order.collect else contact["address"],
+            language=contact["language"],
+        ),
+    )
+
+
+def record_placed(batch: OrdersBatch, order: Order) -> None:
+    """Record that the order asks for its stock."""
+    batch.record(
+        order,
+        OrderPlaced(
+            order_id=order.id,
+            order_ref=order.order_ref,
+            channel=order.channel,
+            payment_method=order.payment_method,
+            buyer_id=order.buyer_id,
+            site_id=order.site_id,
+            lines=placed_lines(order),
+            total_fen=order.total_fen,
+        ),
+    )
+
+
+def record_approval_requested(batch: OrdersBatch, order: Order, reason: str) -> None:
+    """Record that the order waits for an operator, and why."""
+    batch.record(
+        order,
+        ApprovalRequested(
+            order_id=order.id,
+            order_ref=order.order_ref,
+            channel=order.channel,
+            payment_method=order.payment_method,
+            buyer_id=order.buyer_id,
+            site_id=order.site_id,
+            lines=placed_lines(order),
+            total_fen=order.total_fen,
+            reason=reason,
+        ),
+    )
+
+
+def placed_lines(order: Order) -> list[PlacedLine]:
+    """Return an order's lines as its events have them."""
+    return [
+        PlacedLine(
+            line_no=line.line_no,
+            variant_id=line.variant_id,
+            quantity=line.quantity,
+            line_total_fen=line.line_total_fen,
+        )
+        for line in order.lines
+    ]

@@ -1,0 +1,204 @@
+"""Move an order to its next status, and record the facts that follow from the difference.
+
+The only place that writes an order's states and money, so that no fact is forgotten.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.orm.attributes import flag_modified
+
+from services.orders.batch import OrdersBatch
+from services.orders.models import Order, OrderLine, Refund
+from services.orders.rules.order_status import OrderState, OrderStatus, PaymentState
+from services.orders.use_cases.recording import placed_lines
+from shared.events import (
+    OrderCancelled,
+    OrderCompleted,
+    OrderConfirmed,
+    OrderExpired,
+    OrderPaid,
+    OrderReinstated,
+    OrderRejected,
+    OrderReturned,
+    PaymentRefunded,
+)
+from shared.events.placing import ConfirmedLine, Shortfall, TakenLot
+from shared.runtime import clock
+from shared.runtime.ids import new_id
+
+#: Columns that may change after placement. All are written whenever one is: updates of equal
+#: shape travel to the database as one statement for a whole batch of orders.
+_CHANGING = (
+    "state",
+    "payment_state",
+    "fulfilment_state",
+    "paid_fen",
+    "refunded_fen",
+    "difference_fen",
+    "payment_id",
+    "phone_digest",
+    "expires_at",
+    "reason",
+    "shortfalls",
+    "shipment_id",
+    "shipment_ref",
+    "promised_on",
+    "decided_at",
+    "changed_at",
+    "version",
+)
+
+_DECIDED = (OrderState.RESERVED, OrderState.CONFIRMED, OrderState.REJECTED)
+_PAID = (PaymentState.PAID, PaymentState.COD_COLLECTED)
+
+
+def touch(order: Order) -> None:
+    """Set when a locked order changed last, and let all its columns be written."""
+    order.changed_at = clock.now()
+    for name in _CHANGING:
+        flag_modified(order, name)
+
+
+def transition(
+    batch: OrdersBatch,
+    order: Order,
+    after: OrderStatus,
+    *,
+    reason: str | None = None,
+    shortfalls: Sequence[Shortfall] = (),
+    refund_cause: str | None = None,
+    refunded_payment_id: UUID | None = None,
+) -> None:
+    """Write a locked order's new status and record what follows from it.
+
+    A status that equals the present one changes nothing. `reason` and `shortfalls` say why the
+    order is rejected, cancelled or reinstated. `refund_cause` says why money goes back when the
+    order's own end does not, and `refunded_payment_id` which payment it was.
+    """
+    before = order.status
+    if after == before:
+        return
+    order.state, order.payment_state = after.state, after.payment_state
+    order.paid_fen, order.refunded_fen = after.paid_fen, after.refunded_fen
+    order.expires_at, order.difference_fen = after.expires_at, after.difference_fen
+    if not after.holds_for_nothing:
+        order.phone_digest = None
+    touch(order)
+    if order.decided_at is None and after.state in _DECIDED:
+        order.decided_at = order.changed_at
+    newly_paid = after.payment_state in _PAID and after.payment_state != before.payment_state
+    if newly_paid and after.kept_fen >= after.total_fen:
+        _record_paid(batch, order, after.kept_fen)
+    if after.state != before.state:
+        _record_state(batch, order, reason, shortfalls)
+    refunded_fen = after.refunded_fen - before.refunded_fen
+    if refunded_fen:
+        cause = refund_cause or f"order_{after.state}"
+        _refund(batch, order, refunded_fen, cause, refunded_payment_id or order.payment_id)
+
+
+def _record_state(
+    batch: OrdersBatch, order: Order, reason: str | None, shortfalls: Sequence[Shortfall]
+) -> None:
+    order_id, order_ref = order.id, order.order_ref
+    match order.state:
+        case OrderState.CONFIRMED:
+            _record_confirmed(batch, order)
+        case OrderState.REJECTED:
+            order.reason = reason or "out_of_stock"
+            order.shortfalls = msgspec.to_builtins([*shortfalls])
+            batch.record(
+                order,
+                OrderRejected(
+                    order_id=order_id,
+                    order_ref=order_ref,
+                    reason=order.reason,
+                    shortfalls=[*shortfalls],
+                ),
+            )
+        case OrderState.EXPIRED:
+            batch.record(order, OrderExpired(order_id=order_id, order_ref=order_ref))
+        case OrderState.PLACED:
+            order.reason = reason
+            lines = placed_lines(order)
+            batch.record(
+                order, OrderReinstated(order_id=order_id, order_ref=order_ref, lines=lines)
+            )
+        case OrderState.CANCELLED:
+            order.reason = reason or "not_given"
+            batch.record(
+                order,
+                OrderCancelled(order_id=order_id, order_ref=order_ref, reason=order.reason),
+            )
+        case OrderState.COMPLETED:
+            batch.record(
+                order,
+                OrderCompleted(order_id=order_id, order_ref=order_ref, total_fen=order.total_fen),
+            )
+        case OrderState.RETURNED:
+            batch.record(order, OrderReturned(order_id=order_id, order_ref=order_ref))
+
+
+def _record_confirmed(batch: OrdersBatch, order: Order) -> None:
+    batch.record(
+        order,
+        OrderConfirmed(
+            order_id=order.id,
+            order_ref=order.order_ref,
+            channel=order.channel,
+            payment_method=order.payment_method,
+            site_id=order.site_id,
+            collect=order.collect,
+            lines=[
+                ConfirmedLine(
+                    line_no=line.line_no,
+                    variant_id=line.variant_id,
+                    quantity=line.quantity,
+                    line_total_fen=line.line_total_fen,
+                    lots=_taken_lots(line),
+                )
+                for line in order.lines
+            ],
+            total_fen=order.total_fen,
+            due_fen=order.status.due_fen,
+        ),
+    )
+
+
+def _taken_lots(line: OrderLine) -> list[TakenLot]:
+    return msgspec.convert(line.lots or [], list[TakenLot])
+
+
+def _record_paid(batch: OrdersBatch, order: Order, amount_fen: int) -> None:
+    batch.record(
+        order,
+        OrderPaid(
+            order_id=order.id,
+            order_ref=order.order_ref,
+            amount_fen=amount_fen,
+            method=order.payment_method,
+        ),
+    )
+
+
+def _refund(
+    batch: OrdersBatch, order: Order, amount_fen: int, cause: str, payment_id: UUID | None
+) -> None:
+    batch.session.add(
+        Refund(
+            id=new_id(),
+            payment_id=payment_id,
+            order_id=order.id,
+            amount_fen=amount_fen,
+            cause=cause,
+            refunded_at=order.changed_at,
+        )
+    )
+    batch.record(
+        order,
+        PaymentRefunded(
+            order_id=order.id, order_ref=order.order_ref, amount_fen=amount_fen, cause=cause
+        ),
+    )
