@@ -14,7 +14,7 @@ from farmgate.locking import alone_in
 from farmgate.migrating import migrate
 from farmgate.services import NAMES, application_of, service_of
 from shared.messaging.embedded import Bus, Member
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.timers import run_timers, upkeep
 from shared.runtime import addresses, keys, logs
 from shared.runtime.config import Settings, read
@@ -69,7 +69,7 @@ def run(
             database = applications[name].extensions["farmgate"].database
             stack.callback(database.close)
             service = service_of(name)
-            members.append(Member(service, database, Handling(service, database)))
+            members.append(Member(service, database, Processor(service, database)))
 
         url = f"http://{addresses.place(addresses.reachable(host), port)}"
         urls = dict.fromkeys(NAMES, url)
@@ -96,7 +96,7 @@ def _log_file(data: Path) -> TextIO:
 
 
 def _timers(member: Member, settings: Settings, stopping: Stopping) -> threading.Thread:
-    timers = (*member.service.timers, *upkeep(member.handling))
+    timers = (*member.service.timers, *upkeep(member.processor))
     return supervise(
         f"{member.service.name}-timers",
         lambda: run_timers(timers, member.database, settings, stopping),

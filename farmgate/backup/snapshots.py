@@ -18,7 +18,7 @@ from farmgate.backup import programs
 from farmgate.backup.manifest import Show
 from farmgate.failures import Failed, Unreachable
 from shared.runtime.config import Settings
-from shared.runtime.database import Database, Trouble, trouble_of
+from shared.runtime.database import Database, DatabaseError, classify
 
 #: Seconds in which all writers must be held: requests wait that long at most.
 HOLD_SECONDS = 5.0
@@ -163,7 +163,7 @@ def _hold(snapshot: Snapshot, seconds: float) -> None:
         snapshot.hold(seconds)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip()
-        if trouble_of(error) is Trouble.DEADLOCK or "locked" in reason:
+        if classify(error) is DatabaseError.DEADLOCK or "locked" in reason:
             raise _Busy(snapshot.service) from error
         name = snapshot.service
         raise Unreachable(

@@ -14,7 +14,7 @@ from kombu import Connection, Consumer, Queue
 
 from shared.messaging.broker import HEARTBEAT, IO_TIMEOUT
 from shared.messaging.envelope import Envelope, Unreadable, decode, unreadable
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.topology import queue_of
 from shared.runtime.logs import get
 from shared.runtime.supervision import Stopping
@@ -37,7 +37,7 @@ class StandingStill(ConnectionError):
     """The broker sends nothing though the queue has messages and this consumer has none in hand."""
 
 
-def consume(url: str, handling: Handling, stopping: Stopping) -> None:
+def consume(url: str, processor: Processor, stopping: Stopping) -> None:
     """Handle what arrives in the service's queue until the process stops.
 
     Raises:
@@ -45,8 +45,8 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
         sqlalchemy.exc.DBAPIError: the database is away; start again.
     """
     # Before a message is taken: one that goes back unhandled comes nearer to the dead queue.
-    with handling.limit("the database's answer"):
-        handling.database.engine.connect().close()
+    with processor.limit("the database's answer"):
+        processor.database.engine.connect().close()
     # The time-outs end what waits for a broker that no longer answers, such as the last close.
     timeouts = {"read_timeout": IO_TIMEOUT, "write_timeout": IO_TIMEOUT}
     with Connection(  # type: ignore[no-untyped-call]
@@ -54,8 +54,8 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
     ) as connection:
         arrived: list[Any] = []
         # Where services log in by their own names, the broker vouches for who said what.
-        signed = connection.userid == handling.service.name
-        name = queue_of(handling.service.name)
+        signed = connection.userid == processor.service.name
+        name = queue_of(processor.service.name)
         channel = connection.channel()
         consumer = Consumer(  # type: ignore[no-untyped-call]
             channel,
@@ -68,9 +68,9 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
         # Never cancelled, only closed with its connection: after a cancel, RabbitMQ 3.10.8 gives
         # back what the consumer has in hand in any order, after a close in theirs.
         consumer.consume()  # type: ignore[no-untyped-call]
-        log.info("consumer ready", service=handling.service.name)
+        log.info("consumer ready", service=processor.service.name)
 
-        def while_away(seconds: float) -> None:
+        def on_unavailable(seconds: float) -> None:
             """Keep the connection alive while nothing can be handled."""
             deadline = monotonic() + seconds
             while (left := deadline - monotonic()) > 0:
@@ -88,7 +88,7 @@ def consume(url: str, handling: Handling, stopping: Stopping) -> None:
                 silence.look()
             batch, arrived[:] = arrived[:BATCH], arrived[BATCH:]
             if batch:
-                _settle(batch, handling, signed, while_away)
+                _process(batch, processor, signed, on_unavailable)
                 batch[-1].ack(multiple=True)
                 silence.broken()
 
@@ -138,7 +138,7 @@ def _gather(connection: Any, arrived: list[Any]) -> None:
     connection.heartbeat_check()  # after draining: before it, waiting frames would count as missed
 
 
-def _settle(batch: Sequence[Any], handling: Handling, signed: bool, while_away: Any) -> None:
+def _process(batch: Sequence[Any], processor: Processor, signed: bool, on_unavailable: Any) -> None:
     events: list[Envelope] = []
     suspect = False
     for message in batch:
@@ -149,13 +149,13 @@ def _settle(batch: Sequence[Any], handling: Handling, signed: bool, while_away: 
                 _check_signature(event, message.properties.get("user_id"))
             events.append(event)
         except Unreadable as error:
-            handling.park_unreadable(unreadable(message.body), str(error), while_away)
+            processor.park_unreadable(unreadable(message.body), str(error), on_unavailable)
     if suspect:
         for event in events:  # slow, three commits each: the broker must not take us for dead
-            handling.settle_suspects([event], while_away)
-            while_away(ALIVE)
+            processor.process_suspects([event], on_unavailable)
+            on_unavailable(ALIVE)
     else:
-        handling.settle(events, while_away)
+        processor.process(events, on_unavailable)
 
 
 def _check_signature(event: Envelope, user: Any) -> None:

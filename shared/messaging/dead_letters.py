@@ -15,7 +15,7 @@ import pika
 
 from shared.messaging.broker import parameters_of
 from shared.messaging.envelope import Unreadable, decode, unreadable
-from shared.messaging.handling import Handling, WhileAway
+from shared.messaging.processing import OnUnavailable, Processor
 from shared.messaging.republish import republish
 from shared.messaging.topology import REPLAY, dead_queue_of
 from shared.runtime import strict_json
@@ -33,7 +33,7 @@ LOOK = 1.0
 SETTLE = 10.0
 
 
-def drain(url: str, handling: Handling, stopping: Stopping) -> None:
+def drain(url: str, processor: Processor, stopping: Stopping) -> None:
     """Park what is in the service's dead queue, and what comes into it, until the process stops.
 
     Raises:
@@ -45,36 +45,36 @@ def drain(url: str, handling: Handling, stopping: Stopping) -> None:
         channel = connection.channel()
         channel.basic_qos(prefetch_count=PREFETCH)
 
-        def while_away(seconds: float) -> None:
+        def on_unavailable(seconds: float) -> None:
             """Keep the connection alive while nothing can be parked."""
             stopping.pause(seconds)
             connection.process_data_events(time_limit=0)
 
-        queue = dead_queue_of(handling.service.name)
+        queue = dead_queue_of(processor.service.name)
         for method, properties, body in channel.consume(queue, inactivity_timeout=LOOK):
             if stopping.is_set():
                 return
             if method is None:
                 continue
             if (since := _asked_since(properties, body)) is not None:
-                while_away(SETTLE)
-                _publish_again(url, handling, since, lambda: connection.process_data_events(0))
+                on_unavailable(SETTLE)
+                _publish_again(url, processor, since, lambda: connection.process_data_events(0))
             else:
-                _park(handling, body, _why(properties), while_away)
+                _park(processor, body, _why(properties), on_unavailable)
             channel.basic_ack(method.delivery_tag)
     finally:
         if connection.is_open:
             connection.close()
 
 
-def _park(handling: Handling, body: bytes, why: str, while_away: WhileAway) -> None:
+def _park(processor: Processor, body: bytes, why: str, on_unavailable: OnUnavailable) -> None:
     log.warning("dead letter", reason=why)
     try:
         event = decode(body)
     except Unreadable as error:
-        handling.park_unreadable(unreadable(body), f"{error}; {why}", while_away)
+        processor.park_unreadable(unreadable(body), f"{error}; {why}", on_unavailable)
     else:
-        handling.park_given_up(event, why, while_away)
+        processor.park_given_up(event, why, on_unavailable)
 
 
 def _asked_since(properties: pika.BasicProperties, body: bytes) -> datetime | None:
@@ -89,11 +89,11 @@ def _asked_since(properties: pika.BasicProperties, body: bytes) -> datetime | No
 
 
 def _publish_again(
-    url: str, handling: Handling, since: datetime, keep_alive: Callable[[], None]
+    url: str, processor: Processor, since: datetime, keep_alive: Callable[[], None]
 ) -> None:
     count = republish(
-        handling.service.name,
-        handling.database,
+        processor.service.name,
+        processor.database,
         url,
         since,
         lambda done, total: keep_alive(),

@@ -20,7 +20,7 @@ from time import time_ns
 from sqlalchemy.engine import make_url
 
 from shared.messaging.envelope import decode
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.service import Service
 from shared.messaging.store import BATCH, Store, Waiting, note_published
 from shared.runtime import metrics
@@ -40,7 +40,7 @@ class Member:
 
     service: Service
     database: Database
-    handling: Handling
+    processor: Processor
 
 
 class Bus:
@@ -50,7 +50,7 @@ class Bus:
         self.members = members
         self.stopping = Stopping()
         for member in members:
-            member.handling.outcomes = partial(metrics.count_events, member.service.name)
+            member.processor.outcomes = partial(metrics.count_events, member.service.name)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -99,11 +99,11 @@ class Bus:
         events = [decode(row.body) for row in rows]
         # No transaction is open here: two services delivering to each other would wait for ever.
         for member in self.members:
-            handling = member.handling
-            wanted = [event for event in events if event.type in handling.types]
-            settle = handling.settle_suspects if suspect else handling.settle
+            processor = member.processor
+            wanted = [event for event in events if event.type in processor.types]
+            process = processor.process_suspects if suspect else processor.process
             if wanted:
-                settle(wanted, self.stopping.pause)
+                process(wanted, self.stopping.pause)
         store.mark(rows)
         note_published(publisher.service.name, rows, began_ns)
         metrics.count_events(publisher.service.name, {"published": len(rows)})

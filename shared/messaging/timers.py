@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import NullPool, create_engine, delete, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.service import Timer
 from shared.messaging.tables import Inbox, Outbox
 from shared.runtime.clock import now
 from shared.runtime.config import Settings
-from shared.runtime.database import Database, Trouble, postgres_arguments, trouble_of
+from shared.runtime.database import Database, DatabaseError, classify, postgres_arguments
 from shared.runtime.logs import get
 from shared.runtime.supervision import Stopping
 from shared.runtime.tables import IdempotencyKey
@@ -38,10 +38,10 @@ STAND_BY = 1.0
 SILENT_SECONDS = 660
 
 
-def upkeep(handling: Handling) -> Sequence[Timer]:
+def upkeep(processor: Processor) -> Sequence[Timer]:
     """Return the timers every service has: retries of parked events, and pruning."""
     return (
-        Timer("retry_parked", 1.0, lambda database, settings: handling.retry_parked()),
+        Timer("retry_parked", 1.0, lambda database, settings: processor.retry_parked()),
         Timer("prune", 3600.0, prune),
     )
 
@@ -146,7 +146,7 @@ def _run_one(timer: Timer, database: Database, settings: Settings) -> bool:
     try:
         return bool(timer.run(database, settings))
     except Exception as error:
-        if trouble_of(error) is Trouble.AWAY:
+        if classify(error) is DatabaseError.UNAVAILABLE:
             raise
         log.error("timer failed", timer=timer.name, error=repr(error))
         return False

@@ -6,7 +6,7 @@ from time import monotonic
 
 from shared.messaging.consumer import consume
 from shared.messaging.dead_letters import drain
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.relay import Relay
 from shared.messaging.service import Service
 from shared.messaging.timers import run_timers, upkeep
@@ -53,14 +53,14 @@ def run(service: Service, settings: Settings) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     _expose_metrics(settings)
     stopping = Stopping()
-    handling = Handling(service, database)
-    handling.outcomes = partial(metrics.count_events, service.name)
+    processor = Processor(service, database)
+    processor.outcomes = partial(metrics.count_events, service.name)
     watchdog = Watchdog(
         seconds_of(settings.environment), partial(metrics.set_working, service.name)
     )
-    handling.limit = watchdog.limit
+    processor.limit = watchdog.limit
     metrics.set_relay_blocked(service.name, False)
-    timers = (*service.timers, *upkeep(handling))
+    timers = (*service.timers, *upkeep(processor))
     relay = Relay(
         service.name,
         database,
@@ -80,9 +80,9 @@ def run(service: Service, settings: Settings) -> None:
     )
     threads = [
         supervise("watchdog", lambda: watchdog.run(stopping), stopping),
-        supervise("consumer", lambda: consume(url, handling, stopping), stopping),
+        supervise("consumer", lambda: consume(url, processor, stopping), stopping),
         supervise("relay", relay.run, stopping),
-        supervise("dead letters", lambda: drain(url, handling, stopping), stopping),
+        supervise("dead letters", lambda: drain(url, processor, stopping), stopping),
         supervise("timers", run_all_timers, stopping),
     ]
     signal.sigwait(signals)

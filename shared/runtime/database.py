@@ -22,43 +22,47 @@ from shared.runtime.watchdog import Limit, unlimited
 SILENT_SECONDS = 60
 
 
-class Trouble(Enum):
-    """What a failed transaction calls for."""
+class DatabaseError(Enum):
+    """Why a transaction failed, by what to do about it."""
 
-    #: Two transactions waited for each other, or a lock took too long: the same again at once.
+    #: Two transactions waited for each other, or a lock took too long: retry at once.
     DEADLOCK = "deadlock"
-    #: The database cannot be reached or cannot work: the same again later.
-    AWAY = "away"
-    #: Anything else: the same again would fail the same way.
+    #: The database cannot be reached, or cannot work: retry later.
+    UNAVAILABLE = "away"
+    #: Anything else: a retry would fail in the same way.
     OTHER = "other"
 
 
 #: SQLSTATEs. Source: PostgreSQL 15, appendix A.
 _DEADLOCK = ("40P01", "40001", "55P03")
 #: Connection exceptions, insufficient resources, operator intervention, a read-only standby.
-_AWAY = ("08", "53", "57P", "25006", "25P03", "58")
-_SQLITE_AWAY = ("locked", "busy", "disk i/o", "unable to open", "disk is full", "readonly")
+_UNAVAILABLE = ("08", "53", "57P", "25006", "25P03", "58")
+_SQLITE_UNAVAILABLE = ("locked", "busy", "disk i/o", "unable to open", "disk is full", "readonly")
 
 
-def trouble_of(error: BaseException) -> Trouble:
-    """Tell what a failed transaction calls for."""
+def classify(error: BaseException) -> DatabaseError:
+    """Return why a transaction failed."""
     if isinstance(error, PoolTimeout):
-        return Trouble.AWAY
+        return DatabaseError.UNAVAILABLE
     if not isinstance(error, DBAPIError):
-        return Trouble.OTHER
+        return DatabaseError.OTHER
     state = getattr(error.orig, "sqlstate", None)
     if state in _DEADLOCK:
-        return Trouble.DEADLOCK
-    if error.connection_invalidated or (state and state.startswith(_AWAY)):
-        return Trouble.AWAY
+        return DatabaseError.DEADLOCK
+    if error.connection_invalidated or (state and state.startswith(_UNAVAILABLE)):
+        return DatabaseError.UNAVAILABLE
     # With psycopg's ConnectionTimeout, which has a name of its own.
     if isinstance(error, OperationalError) and state is None:
         text = str(error.orig).lower()
         module = type(error.orig).__module__
         if module.startswith("sqlite3"):
-            return Trouble.AWAY if any(w in text for w in _SQLITE_AWAY) else Trouble.OTHER
-        return Trouble.AWAY
-    return Trouble.OTHER
+            return (
+                DatabaseError.UNAVAILABLE
+                if any(w in text for w in _SQLITE_UNAVAILABLE)
+                else DatabaseError.OTHER
+            )
+        return DatabaseError.UNAVAILABLE
+    return DatabaseError.OTHER
 
 
 def postgres_arguments(*options: str) -> dict[str, Any]:

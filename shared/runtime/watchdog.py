@@ -3,7 +3,7 @@
 A thread cannot be ended from outside, and one that waits for ever is no failure that supervision
 could see. So the process ends, and whoever started it starts it again. The event that was being
 handled comes back, and one that does so again and again is a suspect (see
-`shared.messaging.handling`).
+`shared.messaging.processing`).
 """
 
 import faulthandler

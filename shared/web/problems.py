@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from shared.runtime import errors
 from shared.runtime.callers import InvalidToken
 from shared.runtime.clock import rfc3339
-from shared.runtime.database import Trouble, trouble_of
+from shared.runtime.database import DatabaseError, classify
 from shared.runtime.errors import slug_of as slug_of
 from shared.runtime.logs import get
 from shared.runtime.schemas import ResponseSchema
@@ -170,9 +170,9 @@ def register(app: flask.Flask) -> None:
     @app.errorhandler(SQLAlchemyError)
     def database_failed(error: SQLAlchemyError) -> Response:
         cancelled = getattr(getattr(error, "orig", None), "sqlstate", None) == _CANCELLED
-        if trouble_of(error) is Trouble.OTHER and not cancelled:
+        if classify(error) is DatabaseError.OTHER and not cancelled:
             return _internal(error)
-        log.warning("database away", error=type(error).__name__)
+        log.warning("database unavailable", error=type(error).__name__)
         return problem(
             503, "unavailable", "The database is away or busy; send the same request again."
         )

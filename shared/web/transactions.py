@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from shared.messaging.batch import Batch
 from shared.messaging.batch import transaction as begin
 from shared.runtime import errors
-from shared.runtime.database import Trouble, trouble_of
+from shared.runtime.database import DatabaseError, classify
 from shared.runtime.sealing import seal, unseal
 from shared.web import idempotency
 from shared.web.access import caller
@@ -161,7 +161,7 @@ def idempotent(view: View) -> View:
                 except (SQLAlchemyError, idempotency.Overtaken) as error:
                     again = (
                         isinstance(error, idempotency.Overtaken)
-                        or trouble_of(error) is Trouble.DEADLOCK
+                        or classify(error) is DatabaseError.DEADLOCK
                     )
                     if not again or not tries_left:
                         raise

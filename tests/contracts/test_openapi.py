@@ -28,7 +28,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from farmgate.roles import DEVICE_SCOPES, SCOPES
 from farmgate.services import NAMES, application_of, service_of
 from shared.messaging.envelope import decode
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.store import Store
 from shared.runtime import api_keys, clock, devices, keys, migrations
 from shared.runtime.config import Settings
@@ -61,7 +61,7 @@ class World:
             migrations.upgrade(name, settings.database_url)
             self.apps[name] = application_of(name)(settings)
         self.databases = {n: app.extensions["farmgate"].database for n, app in self.apps.items()}
-        self.handlings = [Handling(service_of(n), self.databases[n]) for n in NAMES]
+        self.processors = [Processor(service_of(n), self.databases[n]) for n in NAMES]
         #: Values of the ids in all answers, by name; and enrolment codes that nobody has used.
         self.ids: defaultdict[str, list[str]] = defaultdict(list)
         self.requests = 0
@@ -256,14 +256,16 @@ class World:
                 store = Store(database)
                 rows = store.waiting(100)
                 said = [decode(row.body) for row in rows]
-                for handling in self.handlings:
-                    handling.settle([e for e in said if e.type in handling.types], _never_away)
+                for processor in self.processors:
+                    processor.process(
+                        [e for e in said if e.type in processor.types], _never_unavailable
+                    )
                 store.mark(rows)
                 store.close()
                 told = told or bool(rows)
 
 
-def _never_away(seconds: float) -> None:
+def _never_unavailable(seconds: float) -> None:
     raise AssertionError("the database is away")
 
 

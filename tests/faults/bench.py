@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from shared.events import OrderPaid
 from shared.messaging import outbox
 from shared.messaging.consumer import consume
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.relay import Relay
 from shared.messaging.tables import Outbox, Parked
 from shared.runtime.database import Database
@@ -175,8 +175,8 @@ class Bench:
 
     @contextmanager
     def listening(self, url: str | None = None) -> Iterator[list[BaseException]]:
-        handling = Handling(probe.SERVICE, self.receiver)
-        with running(lambda stopping: consume(url or self.url, handling, stopping)) as failures:
+        processor = Processor(probe.SERVICE, self.receiver)
+        with running(lambda stopping: consume(url or self.url, processor, stopping)) as failures:
             yield failures
 
     @contextmanager

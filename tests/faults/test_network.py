@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from shared.messaging.consumer import consume
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.relay import Relay
 from shared.runtime import keys, migrations
 from shared.runtime.database import Database
@@ -98,10 +98,10 @@ def test_a_bad_network_to_the_databases_loses_nothing_and_all_goes_on_by_itself(
     to_sender, to_receiver = proxies(bench.sender.url), proxies(bench.receiver.url)
     sender = Database(through(to_sender, bench.sender.url))
     receiver = Database(through(to_receiver, bench.receiver.url))
-    handling = Handling(probe.SERVICE, receiver)
+    processor = Processor(probe.SERVICE, receiver)
     with (
         running(lambda stopping: Relay("orders", sender, bench.url, stopping).run()),
-        running(lambda stopping: consume(bench.url, handling, stopping)),
+        running(lambda stopping: consume(bench.url, processor, stopping)),
     ):
         bench.pay_all(1)
         wait_until(lambda: bench.effects() == ORDERS, DRAINED, "all is well before the fault")

@@ -19,7 +19,7 @@ from farmgate.subscriptions import Listening
 from shared.messaging import reconciler as reconciler_module
 from shared.messaging import topology
 from shared.messaging.dead_letters import REPLAY, drain
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.reconciler import EVER, MARGIN, PATIENCE, TopologyReconciler
 from shared.messaging.tables import Parked
 from shared.runtime.clock import now
@@ -49,7 +49,7 @@ def running(loop: Callable[[Stopping], None]) -> Iterator[None]:
 @contextmanager
 def reconciling(bench: Bench) -> Iterator[None]:
     """Keep the topology, and let the publisher's worker hear that it is to publish again."""
-    publisher = Handling(probe.PUBLISHER, bench.sender)
+    publisher = Processor(probe.PUBLISHER, bench.sender)
     with (
         running(lambda stopping: TopologyReconciler(bench.url, SERVICES).run(0.5, stopping)),
         running(lambda stopping: drain(bench.url, publisher, stopping)),
@@ -135,7 +135,7 @@ def test_what_a_deleted_binding_would_have_carried_is_said_again(
     bench: Bench, inspector: ManagementInspector
 ) -> None:
     """Slow: the keeper looks every 5 s, and learns it from two looks."""
-    publisher = Handling(probe.PUBLISHER, bench.sender)
+    publisher = Processor(probe.PUBLISHER, bench.sender)
     reconciler = TopologyReconciler(bench.url, SERVICES, inspector)
     with bench.relaying(), bench.listening(), broker_of(bench) as connection:
         assert reconciler.reconcile(connection) == []
@@ -263,7 +263,7 @@ def test_what_meets_the_new_exchange_before_its_last_binding_is_said_again(
     with bench.channel() as channel:
         channel.exchange_delete(topology.EXCHANGE)
     bench.pay_all(2)
-    publisher = Handling(probe.PUBLISHER, bench.sender)
+    publisher = Processor(probe.PUBLISHER, bench.sender)
     with bench.relaying(), bench.listening(), broker_of(bench) as connection:
         monkeypatch.setattr(topology, "declare_on", slowly)
         TopologyReconciler(bench.url, SERVICES).reconcile(connection)

@@ -19,7 +19,7 @@ from farmgate.roles import SCOPES
 from farmgate.services import application_of, service_of
 from shared.events import BY_TYPE
 from shared.messaging.envelope import Envelope, decode, load_data
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.store import Store
 from shared.runtime import clock, keys, migrations
 from shared.runtime.config import Settings
@@ -51,7 +51,7 @@ class Centre:
             migrations.upgrade(name, self.settings[name].database_url)
             self.apps[name] = application_of(name)(self.settings[name])
         self.databases = {n: app.extensions["farmgate"].database for n, app in self.apps.items()}
-        self.handlings = {n: Handling(service_of(n), self.databases[n]) for n in SERVICES}
+        self.processors = {n: Processor(service_of(n), self.databases[n]) for n in SERVICES}
         self.stores = {n: Store(self.databases[n]) for n in SERVICES}
         self.queues: dict[str, deque[Envelope]] = defaultdict(deque)
         self.requests = 0
@@ -122,8 +122,8 @@ class Centre:
         rows = self.stores[publisher].waiting(most)
         for row in rows:
             event = decode(row.body)
-            for consumer, handling in self.handlings.items():
-                if event.type in handling.types:
+            for consumer, processor in self.processors.items():
+                if event.type in processor.types:
                     self.queues[consumer].append(event)
         if not forget:
             self.stores[publisher].mark(rows)
@@ -135,7 +135,7 @@ class Centre:
         """
         queue = self.queues[consumer]
         batch = [queue[index] for index in range(min(most, len(queue)))]
-        self.handlings[consumer].settle(batch, _never_away)
+        self.processors[consumer].process(batch, _never_unavailable)
         if not forget:
             for _ in batch:
                 queue.popleft()
@@ -180,7 +180,7 @@ class Centre:
                 copy.backup(connection.connection.driver_connection)
 
 
-def _never_away(seconds: float) -> None:
+def _never_unavailable(seconds: float) -> None:
     raise AssertionError("the database is away")
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.pool import Pool
 
 from shared.events import Fact
 from shared.messaging.envelope import Envelope, decode
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.service import Service
 from shared.messaging.tables import Outbox, Parked
 from shared.runtime import clock, keys, migrations
@@ -253,7 +253,7 @@ def deliver(service: Service, database: Database) -> Callable[..., list[UUID]]:
     `_many` gives the facts of several events that arrive as one batch; one of them may name
     another contract by `_contract`. `_event_id` and `_sequence` deliver an event again.
     """
-    handling = Handling(service, database)
+    processor = Processor(service, database)
     versions: defaultdict[str, int] = defaultdict(int)
 
     def envelope(contract: type[Fact], facts: dict[str, Any]) -> Envelope:
@@ -281,13 +281,13 @@ def deliver(service: Service, database: Database) -> Callable[..., list[UUID]]:
     ) -> list[UUID]:
         every = [facts] if _many is None else _many
         events = [envelope(f.pop("_contract", contract), f) for f in (dict(e) for e in every)]
-        handling.settle(events, _never_away)
+        processor.process(events, _never_unavailable)
         return [event.event_id for event in events]
 
     return give
 
 
-def _never_away(seconds: float) -> None:
+def _never_unavailable(seconds: float) -> None:
     raise AssertionError("the database is away")
 
 

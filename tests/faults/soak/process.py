@@ -123,7 +123,7 @@ def harm_worker(harm: Harm) -> None:
     import shared.messaging.consumer
     import shared.messaging.relay
     from shared.messaging.envelope import Envelope
-    from shared.messaging.handling import Handling
+    from shared.messaging.processing import Processor
 
     session_of_relay = shared.messaging.relay._Session
 
@@ -154,9 +154,9 @@ def harm_worker(harm: Harm) -> None:
 
     before_and_after(shared.messaging.consumer, "_settle", after=lambda *_: settled.set())
 
-    original = Handling._handle
+    original = Processor._handle
 
-    def handle(self: Handling, session: Session, event: Envelope, handler: Any) -> None:
+    def handle(self: Processor, session: Session, event: Envelope, handler: Any) -> None:
         how = harm.get("handler")
         if how and is_chosen(event):
             misbehave(how)
@@ -172,7 +172,7 @@ def harm_worker(harm: Harm) -> None:
         )
         harm.reach("consumer.before_commit")
 
-    Handling._handle = handle  # type: ignore[method-assign]
+    Processor._handle = handle  # type: ignore[method-assign]
 
 
 def is_chosen(event: Any) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy import event, select
 
 from shared.events import OrderPaid
 from shared.messaging.embedded import Bus, Member
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.service import Service
 from shared.messaging.store import Store
 from shared.messaging.tables import Outbox
@@ -46,9 +46,9 @@ elif point == "after the mark":
     Store.mark = lambda store, rows: (mark(store, rows), rows and die())
 
 members = [
-    Member(Service("orders", {}), sender, Handling(Service("orders", {}), sender)),
+    Member(Service("orders", {}), sender, Processor(Service("orders", {}), sender)),
     Member(
-        probe.SERVICE, receiver, Handling(Service("notifications", {OrderPaid: handler}), receiver)
+        probe.SERVICE, receiver, Processor(Service("notifications", {OrderPaid: handler}), receiver)
     ),
 ]
 bus = Bus(members)

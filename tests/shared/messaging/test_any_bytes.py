@@ -15,7 +15,7 @@ from sqlalchemy import delete, select, update
 from shared.events import OrderPaid
 from shared.messaging import consumer, repairs
 from shared.messaging.envelope import Unreadable, decode, encode, fact_of, unreadable
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.tables import Inbox, Parked
 from shared.runtime import clock
 from shared.runtime.database import Database
@@ -94,7 +94,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     opened.close()
 
 
-def never_away(seconds: float) -> None:
+def never_unavailable(seconds: float) -> None:
     assert seconds == consumer.ALIVE, "the message can neither be handled nor parked"
 
 
@@ -120,12 +120,12 @@ def test_a_message_of_any_bytes_takes_effect_or_is_parked_and_can_be_seen_to(
     database: Database, body: bytes, signed: bool, returns: Any
 ) -> None:
     """Slow: each of some sixty messages goes all its ways, with a commit for each step."""
-    handling = Handling(probe.SERVICE, database)
+    processor = Processor(probe.SERVICE, database)
     message = SimpleNamespace(
         body=body, headers={"x-delivery-count": returns}, properties={"user_id": "orders"}
     )
 
-    consumer._settle([message], handling, signed, never_away)
+    consumer._process([message], processor, signed, never_unavailable)
 
     with database.readers() as session:
         parked = session.scalars(select(Parked)).all()
@@ -136,7 +136,7 @@ def test_a_message_of_any_bytes_takes_effect_or_is_parked_and_can_be_seen_to(
             assert json.dumps(repairs.show(session, row.event_id).payload)
         with database.sessions.begin() as session:
             session.execute(update(Parked).values(state="waiting", next_attempt_at=clock.now()))
-        assert handling.retry_parked()
+        assert processor.retry_parked()
         for changes in ({"order_ref": "ORD-2"}, {"amount_fen": 5}):
             with database.sessions() as session:
                 try:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from shared.events import OrderPaid, StockReleased
 from shared.messaging import embedded, outbox
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.service import Service
 from shared.messaging.tables import Outbox, Parked
 from shared.runtime.database import Database
@@ -147,8 +147,8 @@ def test_a_bus_delivers_what_is_recorded_while_it_runs_without_waiting_for_its_n
     orders = Service("orders", {})
     bus = embedded.Bus(
         [
-            embedded.Member(orders, sender, Handling(orders, sender)),
-            embedded.Member(probe.SERVICE, receiver, Handling(probe.SERVICE, receiver)),
+            embedded.Member(orders, sender, Processor(orders, sender)),
+            embedded.Member(probe.SERVICE, receiver, Processor(probe.SERVICE, receiver)),
         ]
     )
 

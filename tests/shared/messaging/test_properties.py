@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from shared.events import OrderPaid
 from shared.messaging.envelope import Envelope, decode, encode, fact_of
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.tables import Inbox, Parked
 from shared.runtime import clock
 from shared.runtime.database import Database
@@ -29,7 +29,7 @@ class Died(BaseException):
     """What a killed worker looks like from inside: nothing after it runs."""
 
 
-def never_away(seconds: float) -> None:
+def never_unavailable(seconds: float) -> None:
     raise AssertionError("the database is away")
 
 
@@ -45,7 +45,7 @@ class Delivery(RuleBasedStateMachine):
         self.database = Database(f"sqlite:///{Path(self.folder.name)}/probe.db")
         probe.create_tables(self.database)
         probe.MENDED.clear()
-        self.handling = Handling(probe.SERVICE, self.database)
+        self.processor = Processor(probe.SERVICE, self.database)
         self.orders: list[UUID] = []
         self.sent: list[list[Envelope]] = [[] for _ in range(SUBJECTS)]
         self.acknowledged = [0] * SUBJECTS
@@ -90,8 +90,8 @@ class Delivery(RuleBasedStateMachine):
 
     @rule(order=mixed, repeats=st.integers(0, 2), size=st.integers(1, 4), suspect=st.booleans())
     def deliver(self, order: list[int], repeats: int, size: int, suspect: bool) -> None:
-        settle = self.handling.settle_suspects if suspect else self.handling.settle
-        settle(self.batch(order, repeats, size), never_away)
+        process = self.processor.process_suspects if suspect else self.processor.process
+        process(self.batch(order, repeats, size), never_unavailable)
         for subject, events in enumerate(self.sent):
             self.acknowledged[subject] = min(len(events), self.acknowledged[subject] + size)
 
@@ -118,16 +118,16 @@ class Delivery(RuleBasedStateMachine):
         try:
             if retrying:
                 self.make_due()
-                self.handling.retry_parked()
+                self.processor.retry_parked()
             elif suspect:
-                self.handling.settle_suspects(self.batch(order, 0, size), never_away)
+                self.processor.process_suspects(self.batch(order, 0, size), never_unavailable)
             else:
-                self.handling.settle(self.batch(order, 0, size), never_away)
+                self.processor.process(self.batch(order, 0, size), never_unavailable)
         except Died:
             pass
         finally:
             sql_event.remove(self.database.engine, "before_cursor_execute", count)
-        self.handling = Handling(probe.SERVICE, self.database)
+        self.processor = Processor(probe.SERVICE, self.database)
 
     @rule(mended=st.booleans())
     def mend_or_break(self, mended: bool) -> None:
@@ -138,7 +138,7 @@ class Delivery(RuleBasedStateMachine):
     @rule()
     def retry(self) -> None:
         self.make_due()
-        self.handling.retry_parked()
+        self.processor.retry_parked()
 
     def make_due(self) -> None:
         """Let all pauses be over, and an operator look at what is dead."""
@@ -185,7 +185,7 @@ class Delivery(RuleBasedStateMachine):
         probe.MENDED.add("now")
         self.deliver(list(range(SUBJECTS)), 0, 1000, False)
         self.make_due()
-        while self.handling.retry_parked():
+        while self.processor.retry_parked():
             self.make_due()
         self.effects_are_a_prefix_of_each_subject_s_events()
         assert len(probe.effects(self.database)) == sum(map(len, self.sent))

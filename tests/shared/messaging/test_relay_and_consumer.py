@@ -23,7 +23,7 @@ from shared.messaging import consumer, outbox, topology
 from shared.messaging.consumer import consume
 from shared.messaging.dead_letters import drain
 from shared.messaging.envelope import decode
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.relay import Refused, Relay
 from shared.messaging.store import Store
 from shared.messaging.tables import Outbox, Parked, RelayState
@@ -100,8 +100,8 @@ def relaying(database: Database, url: str) -> Callable[[Stopping], None]:
 
 
 def consuming(database: Database, url: str) -> Callable[[Stopping], None]:
-    handling = Handling(probe.SERVICE, database)
-    return lambda stopping: consume(url, handling, stopping)
+    processor = Processor(probe.SERVICE, database)
+    return lambda stopping: consume(url, processor, stopping)
 
 
 def depth(url: str, queue: str) -> int:
@@ -323,8 +323,8 @@ def test_no_properties_of_a_message_end_a_consumer_or_what_reads_the_dead_queue(
 
 
 def draining(database: Database, url: str) -> Callable[[Stopping], None]:
-    handling = Handling(probe.SERVICE, database)
-    return lambda stopping: drain(url, handling, stopping)
+    processor = Processor(probe.SERVICE, database)
+    return lambda stopping: drain(url, processor, stopping)
 
 
 def given_up(url: str, body: bytes) -> None:
@@ -349,7 +349,7 @@ def test_what_the_broker_gave_up_is_parked_once_and_not_what_took_effect(
     record(sender, [uuid4()], times=2)
     with sender.readers() as session:
         handled, lost = session.scalars(select(Outbox.body).order_by(Outbox.id))
-    Handling(probe.SERVICE, receiver).settle([decode(handled)], lambda seconds: None)
+    Processor(probe.SERVICE, receiver).process([decode(handled)], lambda seconds: None)
     for body in (handled, lost, lost, b"no json {"):
         given_up(vhost, body)
     publish(vhost, b"{}", headers={"compression": "application/x-surprise"})
@@ -563,7 +563,7 @@ import os, sys
 from shared.messaging.consumer import consume
 from shared.runtime.database import Database
 from shared.events import OrderPaid
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.service import Service
 from shared.runtime.supervision import Stopping
 from tests.support import probe
@@ -574,7 +574,8 @@ def handler(session, event):
     probe.on_order_paid(session, event)
 
 database = Database(sys.argv[1])
-consume(sys.argv[2], Handling(Service("notifications", {OrderPaid: handler}), database), Stopping())
+service = Service("notifications", {OrderPaid: handler})
+consume(sys.argv[2], Processor(service, database), Stopping())
 """
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from shared.events import ContactGiven, OrderPaid
 from shared.messaging import parked
 from shared.messaging.envelope import LARGEST, Envelope, Event, decode, with_data
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.tables import Parked
 from shared.runtime import clock
 from shared.runtime.database import Database
@@ -29,16 +29,16 @@ def paid(order_id: UUID, sequence: int, amount_fen: int = 1) -> Envelope:
     return probe.event_of(OrderPaid, sequence, order_id=order_id, **facts)
 
 
-def never_away(seconds: float) -> None:
+def never_unavailable(seconds: float) -> None:
     raise AssertionError("the database is away")
 
 
 @pytest.fixture
-def handling(database: Database) -> Iterator[Handling]:
+def processor(database: Database) -> Iterator[Processor]:
     """The probe's handlers on the database of the service of things."""
     probe.create_tables(database)
     probe.MENDED.clear()
-    yield Handling(probe.SERVICE, database)
+    yield Processor(probe.SERVICE, database)
     probe.MENDED.clear()
 
 
@@ -62,8 +62,8 @@ def get(client: FlaskClient, token: Headers) -> Callable[[str], Any]:
     return call
 
 
-def retry_all(handling: Handling) -> None:
-    while handling.retry_parked():
+def retry_all(processor: Processor) -> None:
+    while processor.retry_parked():
         pass
 
 
@@ -74,11 +74,11 @@ def make_dead(database: Database) -> None:
         session.execute(update(Parked).where(Parked.state == "waiting").values(**dead))
 
 
-def a_stuck_order(handling: Handling) -> list[Envelope]:
+def a_stuck_order(processor: Processor) -> list[Envelope]:
     order_id = uuid4()
     events = [paid(order_id, 1, probe.FAILS), paid(order_id, 2), paid(order_id, 3)]
-    handling.settle(events, never_away)
-    make_dead(handling.database)
+    processor.process(events, never_unavailable)
+    make_dead(processor.database)
     return events
 
 
@@ -96,9 +96,9 @@ def a_contact() -> Envelope:
 
 
 def test_what_is_parked_is_listed_in_its_order_and_by_error(
-    handling: Handling, get: Callable[[str], Any]
+    processor: Processor, get: Callable[[str], Any]
 ) -> None:
-    first, second = a_stuck_order(handling), a_stuck_order(handling)
+    first, second = a_stuck_order(processor), a_stuck_order(processor)
 
     rows = get("")["items"]
     assert [row["event_id"] for row in rows] == [str(e.event_id) for e in first + second]
@@ -115,25 +115,25 @@ def test_what_is_parked_is_listed_in_its_order_and_by_error(
     assert get(f"?subject={first[0].subject}&state=behind&limit=1")["next"] is not None
 
 
-def test_nothing_parked_is_an_empty_list(handling: Handling, get: Callable[[str], Any]) -> None:
+def test_nothing_parked_is_an_empty_list(processor: Processor, get: Callable[[str], Any]) -> None:
     assert get("") == {"items": [], "next": None}
     assert get("/groups") == {"groups": []}
     assert get("/actions") == {"items": [], "next": None}
 
 
 def test_a_replay_after_the_fix_gives_the_state_in_order(
-    handling: Handling, post: Post, get: Callable[[str], Any]
+    processor: Processor, post: Post, get: Callable[[str], Any]
 ) -> None:
-    events = a_stuck_order(handling)
-    retry_all(handling)
-    assert probe.effects(handling.database) == []
+    events = a_stuck_order(processor)
+    retry_all(processor)
+    assert probe.effects(processor.database) == []
 
     probe.MENDED.add("mended")
     shown = post(f"/{events[0].event_id}/replay", {"why": "fixed in 1.2"})
     assert (shown["state"], shown["attempts"]) == ("waiting", 0)
-    retry_all(handling)
+    retry_all(processor)
 
-    assert [effect.sequence for effect in probe.effects(handling.database)] == [1, 2, 3]
+    assert [effect.sequence for effect in probe.effects(processor.database)] == [1, 2, 3]
     assert get("")["items"] == []
     (action,) = get("/actions")["items"]
     told = {name: action[name] for name in ("event_id", "action", "actor", "why", "attempts")}
@@ -147,13 +147,13 @@ def test_a_replay_after_the_fix_gives_the_state_in_order(
 
 
 def test_a_replay_without_a_fix_is_parked_again_with_all_its_attempts(
-    handling: Handling, post: Post, get: Callable[[str], Any]
+    processor: Processor, post: Post, get: Callable[[str], Any]
 ) -> None:
-    events = a_stuck_order(handling)
+    events = a_stuck_order(processor)
     post(f"/{events[0].event_id}/replay")
-    retry_all(handling)
+    retry_all(processor)
 
-    assert probe.effects(handling.database) == []
+    assert probe.effects(processor.database) == []
     rows = get("")["items"]
     assert [(row["state"], row["attempts"]) for row in rows] == [
         ("waiting", 1),
@@ -163,22 +163,22 @@ def test_a_replay_without_a_fix_is_parked_again_with_all_its_attempts(
 
 
 def test_all_that_failed_alike_are_replayed_at_once(
-    handling: Handling, post: Post, get: Callable[[str], Any]
+    processor: Processor, post: Post, get: Callable[[str], Any]
 ) -> None:
     for _ in range(3):
-        a_stuck_order(handling)
+        a_stuck_order(processor)
     probe.MENDED.add("mended")
 
     assert post("/replay", {"reason": "invalid"}) == {"replayed": 0}
     assert post("/replay", {"type": "orders.order_paid.v1", "why": "fixed"}) == {"replayed": 3}
-    retry_all(handling)
+    retry_all(processor)
 
-    assert len(probe.effects(handling.database)) == 9
+    assert len(probe.effects(processor.database)) == 9
     assert len(get("/actions")["items"]) == 3
 
 
-def test_what_waits_behind_another_is_not_tried_before_it(handling: Handling, post: Post) -> None:
-    events = a_stuck_order(handling)
+def test_what_waits_behind_another_is_not_tried_before_it(processor: Processor, post: Post) -> None:
+    events = a_stuck_order(processor)
     problem = post(f"/{events[1].event_id}/replay", status=409)
     assert problem["type"].endswith("/waits-behind-another")
     assert problem["first"] == str(events[0].event_id)
@@ -189,33 +189,33 @@ def mended(event: Envelope, **changes: Any) -> dict[str, Any]:
     return {**json.loads(event.body)["data"], **changes}
 
 
-def by_hand(handling: Handling) -> list[int]:
+def by_hand(processor: Processor) -> list[int]:
     """Let what is due be handled; return the amounts that took effect, in order."""
-    retry_all(handling)
-    return [effect.amount_fen for effect in probe.effects(handling.database)]
+    retry_all(processor)
+    return [effect.amount_fen for effect in probe.effects(processor.database)]
 
 
 @pytest.mark.parametrize("way", ["data", "changes"])
 def test_an_edited_event_takes_effect_once_in_its_place_with_those_behind_it(
-    handling: Handling, post: Post, get: Callable[[str], Any], way: str
+    processor: Processor, post: Post, get: Callable[[str], Any], way: str
 ) -> None:
-    events = a_stuck_order(handling)
+    events = a_stuck_order(processor)
     change = {"amount_fen": 5}
     given = {"data": mended(events[0], **change)} if way == "data" else {"changes": change}
 
     shown = post(f"/{events[0].event_id}/edit", {"why": "a typing error", **given})
 
     assert (shown["state"], shown["attempts"]) == ("waiting", 0)
-    assert by_hand(handling) == [5, 1, 1]
-    handling.settle(events, never_away)  # the broker brings copies, as they were published
-    assert [effect.sequence for effect in probe.effects(handling.database)] == [1, 2, 3]
+    assert by_hand(processor) == [5, 1, 1]
+    processor.process(events, never_unavailable)  # the broker brings copies, as they were published
+    assert [effect.sequence for effect in probe.effects(processor.database)] == [1, 2, 3]
     assert get("")["items"] == []
 
 
 def test_an_edit_is_kept_with_who_when_why_and_the_data_before_and_after(
-    handling: Handling, post: Post, get: Callable[[str], Any]
+    processor: Processor, post: Post, get: Callable[[str], Any]
 ) -> None:
-    events = a_stuck_order(handling)
+    events = a_stuck_order(processor)
     post(f"/{events[0].event_id}/edit", {"why": "a typing error", "changes": {"amount_fen": 5}})
     post(f"/{events[1].event_id}/discard", {"why": "not wanted"})
 
@@ -236,9 +236,9 @@ def test_an_edit_is_kept_with_who_when_why_and_the_data_before_and_after(
 
 
 def test_an_edit_that_the_contract_does_not_allow_is_refused_by_field_and_changes_nothing(
-    handling: Handling, post: Post, get: Callable[[str], Any]
+    processor: Processor, post: Post, get: Callable[[str], Any]
 ) -> None:
-    events = a_stuck_order(handling)
+    events = a_stuck_order(processor)
     path = f"/{events[0].event_id}"
     before = get("")["items"]
     without = {name: value for name, value in mended(events[0]).items() if name != "amount_fen"}
@@ -263,9 +263,9 @@ def test_an_edit_that_the_contract_does_not_allow_is_refused_by_field_and_change
 
 
 def test_an_edit_says_why_and_what(
-    handling: Handling, post: Post, client: FlaskClient, token: Headers
+    processor: Processor, post: Post, client: FlaskClient, token: Headers
 ) -> None:
-    path = f"/{a_stuck_order(handling)[0].event_id}/edit"
+    path = f"/{a_stuck_order(processor)[0].event_id}/edit"
     for body in (
         {"changes": {"amount_fen": 5}},
         {"why": "x"},
@@ -279,49 +279,49 @@ def test_an_edit_says_why_and_what(
 
 
 def test_one_that_waits_behind_is_edited_and_keeps_its_place(
-    handling: Handling, post: Post
+    processor: Processor, post: Post
 ) -> None:
-    events = a_stuck_order(handling)
+    events = a_stuck_order(processor)
     probe.MENDED.add("mended")
 
     shown = post(f"/{events[1].event_id}/edit", {"why": "x", "changes": {"amount_fen": 5}})
 
     assert (shown["state"], shown["next_attempt_at"]) == ("behind", None)
-    assert by_hand(handling) == []
+    assert by_hand(processor) == []
     post(f"/{events[0].event_id}/replay")
-    assert by_hand(handling) == [probe.FAILS, 5, 1]
+    assert by_hand(processor) == [probe.FAILS, 5, 1]
 
 
 def test_an_event_that_came_with_too_little_is_completed(
-    handling: Handling, post: Post, get: Callable[[str], Any]
+    processor: Processor, post: Post, get: Callable[[str], Any]
 ) -> None:
     event = paid(uuid4(), 1)
     poor = {"order_id": str(event.data["order_id"]), "from_a_newer_one": {"kept": 1}}
-    handling.settle([with_data(event, poor)], never_away)
+    processor.process([with_data(event, poor)], never_unavailable)
     rest = {"order_ref": "ORD-1", "amount_fen": 7, "method": "prepaid"}
 
     post(f"/{event.event_id}/edit", {"why": "told by telephone", "changes": rest})
 
     assert get(f"/{event.event_id}")["payload"] == poor | rest | {"from_a_newer_one": "…"}
-    assert by_hand(handling) == [7]
+    assert by_hand(processor) == [7]
 
 
 def test_what_an_edit_cannot_check_or_reach_is_left_alone(
-    handling: Handling, database: Database, post: Post
+    processor: Processor, database: Database, post: Post
 ) -> None:
     body = {"why": "x", "changes": {"amount_fen": 5}}
     problem = post(f"/{uuid4()}/edit", body, status=404)
     assert problem["type"].endswith("/parked-event-not-found")
 
     newer = dataclasses.replace(paid(uuid4(), 1), type="orders.order_paid.v2")
-    handling.settle([newer], never_away)
+    processor.process([newer], never_unavailable)
     assert post(f"/{newer.event_id}/edit", body, status=409)["type"].endswith("/unknown-contract")
 
     no_event = dataclasses.replace(paid(uuid4(), 1), body=b"\x00")
-    handling.park_unreadable(no_event, "no JSON", never_away)
+    processor.park_unreadable(no_event, "no JSON", never_unavailable)
     assert post(f"/{no_event.event_id}/edit", body, status=409)["type"].endswith("/no-event")
 
-    held = a_stuck_order(handling)[0]
+    held = a_stuck_order(processor)[0]
     with database.sessions.begin() as session:
         session.execute(
             update(Parked).where(Parked.event_id == held.event_id).values(state="suspect")
@@ -330,7 +330,7 @@ def test_what_an_edit_cannot_check_or_reach_is_left_alone(
 
 
 def test_an_edit_of_contact_data_is_kept_without_them(
-    handling: Handling, database: Database, post: Post, get: Callable[[str], Any]
+    processor: Processor, database: Database, post: Post, get: Callable[[str], Any]
 ) -> None:
     contact = a_contact()
     with database.sessions.begin() as session:
@@ -350,7 +350,7 @@ def test_an_edit_of_contact_data_is_kept_without_them(
 
 
 def test_of_an_edit_whose_event_the_broker_brings_again_only_the_edited_one_counts(
-    handling: Handling, database: Database, post: Post
+    processor: Processor, database: Database, post: Post
 ) -> None:
     event = paid(uuid4(), 1, probe.FAILS)
     with database.sessions.begin() as session:  # as a suspect, which is in no inbox yet
@@ -358,40 +358,40 @@ def test_of_an_edit_whose_event_the_broker_brings_again_only_the_edited_one_coun
     probe.MENDED.add("mended")
 
     post(f"/{event.event_id}/edit", {"why": "x", "changes": {"amount_fen": 5}})
-    handling.settle([event], never_away)
-    handling.settle_suspects([event], never_away)
+    processor.process([event], never_unavailable)
+    processor.process_suspects([event], never_unavailable)
 
-    assert by_hand(handling) == [5]
+    assert by_hand(processor) == [5]
 
 
 def test_a_discarded_event_never_takes_effect_and_those_behind_it_go_on(
-    handling: Handling, post: Post, get: Callable[[str], Any]
+    processor: Processor, post: Post, get: Callable[[str], Any]
 ) -> None:
-    events = a_stuck_order(handling)
+    events = a_stuck_order(processor)
     probe.MENDED.add("mended")
     post(f"/{events[0].event_id}/discard", {"why": "paid twice, by telephone"})
-    retry_all(handling)
-    handling.settle(events, never_away)  # the broker brings copies
+    retry_all(processor)
+    processor.process(events, never_unavailable)  # the broker brings copies
 
-    assert [effect.sequence for effect in probe.effects(handling.database)] == [2, 3]
+    assert [effect.sequence for effect in probe.effects(processor.database)] == [2, 3]
     (action,) = get("/actions")["items"]
     assert (action["action"], action["why"]) == ("discard", "paid twice, by telephone")
 
 
-def test_one_that_waits_behind_can_be_discarded(handling: Handling, post: Post) -> None:
-    events = a_stuck_order(handling)
+def test_one_that_waits_behind_can_be_discarded(processor: Processor, post: Post) -> None:
+    events = a_stuck_order(processor)
     probe.MENDED.add("mended")
     post(f"/{events[1].event_id}/discard", {"why": "not wanted"})
     post(f"/{events[0].event_id}/replay")
-    retry_all(handling)
+    retry_all(processor)
 
-    assert [effect.sequence for effect in probe.effects(handling.database)] == [1, 3]
+    assert [effect.sequence for effect in probe.effects(processor.database)] == [1, 3]
 
 
 def test_a_discard_needs_a_reason_and_an_operator(
-    handling: Handling, post: Post, client: FlaskClient, token: Headers
+    processor: Processor, post: Post, client: FlaskClient, token: Headers
 ) -> None:
-    events = a_stuck_order(handling)
+    events = a_stuck_order(processor)
     post(f"/{events[0].event_id}/discard", {}, status=422)
     path = f"{V1}/{events[0].event_id}/discard"
     answer = client.post(path, json={"why": "x"}, headers=token("things:write"))
@@ -399,9 +399,9 @@ def test_a_discard_needs_a_reason_and_an_operator(
 
 
 def test_what_is_in_hand_or_gone_is_not_touched(
-    handling: Handling, database: Database, post: Post
+    processor: Processor, database: Database, post: Post
 ) -> None:
-    events = a_stuck_order(handling)
+    events = a_stuck_order(processor)
     with database.sessions.begin() as session:
         row = session.scalars(select(Parked).where(Parked.state == "dead")).one()
         row.state, row.next_attempt_at = "suspect", clock.now()
@@ -413,13 +413,13 @@ def test_what_is_in_hand_or_gone_is_not_touched(
 
 
 def test_what_is_no_event_can_only_be_discarded(
-    handling: Handling, post: Post, get: Callable[[str], Any]
+    processor: Processor, post: Post, get: Callable[[str], Any]
 ) -> None:
     event = paid(uuid4(), 1)
     broken = Event(
         **{name: getattr(event, name) for name in event.__slots__ if name != "body"}, body=b"\x00"
     )
-    handling.park_unreadable(broken, "no JSON", never_away)
+    processor.park_unreadable(broken, "no JSON", never_unavailable)
     path = f"/{broken.event_id}"
 
     assert get(path)["payload"] is None
@@ -430,9 +430,9 @@ def test_what_is_no_event_can_only_be_discarded(
 
 
 def test_a_payload_is_shown_without_personal_data(
-    handling: Handling, database: Database, get: Callable[[str], Any]
+    processor: Processor, database: Database, get: Callable[[str], Any]
 ) -> None:
-    events = a_stuck_order(handling)
+    events = a_stuck_order(processor)
     shown = get(f"/{events[0].event_id}")
     assert shown["payload"]["amount_fen"] == probe.FAILS
     assert shown["behind"] == 2

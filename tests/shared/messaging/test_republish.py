@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from shared.events import OrderPaid, StockReleased
 from shared.messaging import outbox, topology
 from shared.messaging.consumer import consume
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.relay import Refused, Relay
 from shared.messaging.republish import republish
 from shared.messaging.tables import Outbox, RelayState
@@ -102,9 +102,9 @@ def relay_all(database: Database, url: str) -> None:
 
 def consume_until(database: Database, url: str, effects: int) -> None:
     """Handle what is in the queue until there are so many effects."""
-    handling = Handling(probe.SERVICE, database)
+    processor = Processor(probe.SERVICE, database)
     run_until(
-        lambda stopping: consume(url, handling, stopping),
+        lambda stopping: consume(url, processor, stopping),
         lambda: len(probe.effects(database)) >= effects,
     )
 

@@ -20,15 +20,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from shared.runtime.database import Database, Trouble, trouble_of
+from shared.runtime.database import Database, DatabaseError, classify
 
 
-def trouble_with(url: str, statement: str = "SELECT 1") -> Trouble:
+def trouble_with(url: str, statement: str = "SELECT 1") -> DatabaseError:
     database = Database(url)
     with pytest.raises(OperationalError) as raised, database.sessions() as session:
         session.execute(text(statement))
     database.close()
-    return trouble_of(raised.value)
+    return classify(raised.value)
 
 
 @pytest.mark.parametrize("listens", [True, False])
@@ -38,12 +38,14 @@ def test_a_database_that_says_nothing_or_is_not_there_is_away(listens: bool) -> 
         if listens:
             silent.listen()
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        assert trouble_with(f"postgresql://farmgate@{address}/farmgate") is Trouble.AWAY
+        assert (
+            trouble_with(f"postgresql://farmgate@{address}/farmgate") is DatabaseError.UNAVAILABLE
+        )
 
 
 def test_a_table_that_is_missing_calls_for_somebody(tmp_path: Path) -> None:
     trouble = trouble_with(f"sqlite:///{tmp_path}/empty.db", "SELECT 1 FROM nowhere")
-    assert trouble is Trouble.OTHER
+    assert trouble is DatabaseError.OTHER
 
 
 @pytest.mark.postgres

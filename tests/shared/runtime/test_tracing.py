@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from shared.events import OrderPaid
 from shared.messaging.envelope import Envelope, decode, encode, fact_of
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.store import BATCH, TRACED, Waiting, note_published
 from shared.messaging.tables import Outbox
 from shared.runtime import clock, tracing
@@ -80,7 +80,7 @@ def paid(traceparent: str | None, amount_fen: int = 1) -> Envelope:
     return decode(body)
 
 
-def never_away(seconds: float) -> None:
+def never_unavailable(seconds: float) -> None:
     raise AssertionError("the database is away")
 
 
@@ -167,7 +167,7 @@ def test_a_handled_event_is_a_child_of_its_cause_and_the_parent_of_what_it_recor
     probe.create_tables(database)
     event = paid(PARENT)
 
-    Handling(probe.SERVICE, database).settle([event], never_away)
+    Processor(probe.SERVICE, database).process([event], never_unavailable)
 
     name = "handle orders.order_paid.v1"
     span = one(receiver.wait(named(name), SECONDS, "the handled event's span"), name)
@@ -188,7 +188,7 @@ def test_a_handler_that_fails_is_named_by_its_error_and_not_by_its_words(
     probe.create_tables(database)
     probe.MENDED.clear()
 
-    Handling(probe.SERVICE, database).settle([paid(PARENT, probe.FAILS)], never_away)
+    Processor(probe.SERVICE, database).process([paid(PARENT, probe.FAILS)], never_unavailable)
 
     name = "handle orders.order_paid.v1"
     spans = receiver.wait(named(name), SECONDS, "the failed event's span")

@@ -1,9 +1,9 @@
-"""What a service does with events that reached it: the consumer's, the bus's and the tests' door.
+"""Process the events that reached a service: called by the consumer, the embedded bus and tests.
 
-A batch is one transaction: inbox, handlers, outbox, one commit. Only when it fails is it redone
-one event at a time, to find the culprit and park it; everything else of the batch takes effect.
-While the database is away nothing is given up: the batch waits. So it does while an event can
-be neither handled nor parked: to return would let it be acknowledged, and so lost.
+A batch is one transaction: inbox, handlers, outbox, one commit. If it fails, it is redone one event
+at a time, to find the culprit and park it; all other events take effect. While the database is
+unavailable nothing is given up: the batch waits. It also waits while an event can be neither
+processed nor parked, because its message would be acknowledged, and so lost, when we return.
 """
 
 import threading
@@ -32,25 +32,25 @@ from shared.messaging.envelope import (
 from shared.messaging.service import Handler, Service
 from shared.messaging.tables import Inbox, Parked
 from shared.runtime import tracing
-from shared.runtime.database import Database, Trouble, trouble_of
+from shared.runtime.database import Database, DatabaseError, classify
 from shared.runtime.locks import advisory_lock
 from shared.runtime.logs import get
 from shared.runtime.watchdog import Limit, unlimited
 
 log = get(__name__)
 
-#: How often a batch is tried again at once after a deadlock; then only after a pause.
+#: How often a batch is retried at once after a deadlock; after that, only after a pause.
 DEADLOCK_TRIES = 3
-#: Seconds between attempts while the database is away.
-AWAY_PAUSE = 1.0
-#: Reasons that an upgrade of this service ends.
+#: Seconds between attempts while the database is unavailable.
+UNAVAILABLE_PAUSE = 1.0
+#: Reasons for parking that an upgrade of this service removes.
 NOT_UNDERSTOOD = ("newer_version", "older_version", "unknown_type")
 
 
-class WhileAway(Protocol):
-    """Called between attempts while the database is away, with seconds to spend.
+class OnUnavailable(Protocol):
+    """Called between attempts while the database is unavailable, with the seconds to wait.
 
-    It keeps what must be kept alive, and raises to give up (the batch was not committed).
+    It keeps the broker's connection alive, and raises to give up: the batch was not committed.
     """
 
     def __call__(self, seconds: float) -> None: ...
@@ -58,7 +58,7 @@ class WhileAway(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """An event and what to do with it: a handler, nothing (`handler` None), or park it."""
+    """One event and its handler. Without a handler it is ignored; with a `problem` it is parked."""
 
     event: Event[Any]
     handler: Handler | None = None
@@ -66,18 +66,21 @@ class Step:
     error: str | None = None
 
 
-class Handling:
-    """One service's way with events. Threads take turns; so do processes, by the database."""
+class Processor:
+    """Processes one service's events, one batch at a time.
+
+    Threads of the process take turns by a lock, processes by an advisory lock of the database.
+    """
 
     def __init__(self, service: Service, database: Database) -> None:
         self.service = service
         self.database = database
         self.outcomes: Callable[[Counter[str]], None] = lambda counts: None
-        #: Around each transaction: what hangs in it must not hang for ever.
+        #: Wraps each transaction: a statement that never returns must not hang the worker.
         self.limit: Limit = unlimited
         self._handlers = {c.routing_key: (c, h) for c, h in service.subscriptions.items()}
         self._prepare = {c.routing_key: p for c, p in service.prepare.items()}
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._upgraded = False
 
     @property
@@ -87,47 +90,47 @@ class Handling:
 
     # --- Events that arrive ---------------------------------------------------------------
 
-    def settle(self, events: Sequence[Envelope], while_away: WhileAway) -> None:
+    def process(self, events: Sequence[Envelope], on_unavailable: OnUnavailable) -> None:
         """Return when each event has taken effect, was ignored, or is parked; all committed.
 
-        Events of one subject must be given in their order. Safe to repeat with the same events.
+        Events of one subject must be in their order. Repeating the same events changes nothing.
 
         Raises:
-            whatever `while_away` raises.
+            whatever `on_unavailable` raises.
         """
-        steps = [self._understand(event) for event in events]
-        with self._turn:
-            if steps and self._attempt(lambda: self._apply(steps), while_away) is not None:
+        steps = [self._step_of(event) for event in events]
+        with self._lock:
+            if steps and self._attempt(lambda: self._apply(steps), on_unavailable) is not None:
                 for step in steps:
-                    self._settle_one(step, while_away)
+                    self._process_one(step, on_unavailable)
 
-    def settle_suspects(self, events: Sequence[Envelope], while_away: WhileAway) -> None:
-        """Settle events of which one may have killed the worker, noting each before it starts.
+    def process_suspects(self, events: Sequence[Envelope], on_unavailable: OnUnavailable) -> None:
+        """Process events one of which may have killed the worker, recording each start first.
 
-        One that killed it `parked.DEADLY_STARTS` times on record is parked as dead, unseen.
+        An event that killed the worker `parked.DEADLY_STARTS` times is parked as dead instead.
         """
         for event in events:
-            step = self._understand(event)
-            with self._turn:
-                if self._admit(event, while_away):
-                    self._settle_one(step, while_away)
+            step = self._step_of(event)
+            with self._lock:
+                if self._admit(event, on_unavailable):
+                    self._process_one(step, on_unavailable)
 
-    def park_unreadable(self, event: Envelope, reason: str, while_away: WhileAway) -> None:
-        """Keep bytes that are no event of ours in the list of parked ones, as dead."""
+    def park_unreadable(self, event: Envelope, reason: str, on_unavailable: OnUnavailable) -> None:
+        """Park bytes that are no event of ours, as dead."""
         log.warning("message parked", event_id=event.event_id, error=reason)
-        with self._turn:
-            self._park(event, "unreadable", reason, "dead", while_away)
+        with self._lock:
+            self._park(event, "unreadable", reason, "dead", on_unavailable)
 
-    def park_given_up(self, event: Envelope, why: str, while_away: WhileAway) -> None:
-        """Keep an event that the broker gave up, as dead, unless it took effect after all."""
-        with self._turn:
-            self._park(event, "given_up", why, "dead", while_away)
+    def park_given_up(self, event: Envelope, why: str, on_unavailable: OnUnavailable) -> None:
+        """Park an event that the broker gave up, as dead, unless it has taken effect."""
+        with self._lock:
+            self._park(event, "given_up", why, "dead", on_unavailable)
 
-    def _understand(self, event: Envelope) -> Step:
+    def _step_of(self, event: Envelope) -> Step:
         known = self._handlers.get(event.type)
         if known is None:
-            # Who listens to a fact wants each of it: what this version cannot handle must wait
-            # for one that can, even when the contract is known already, or still.
+            # A service that listens to a fact needs every event of it. One of another version of
+            # the contract waits for a version of the service that can handle it.
             other = other_version(event.type, self._handlers)
             if other is None and contract_of(event.type) is not None:
                 return Step(event)  # a binding from before the last deployment
@@ -142,7 +145,7 @@ class Handling:
         except Invalid as error:
             return Step(event, problem="invalid", error=str(error))
         except Exception as error:
-            # A check that fails itself: whatever an event says, it must not end the consumer.
+            # The check itself failed: no content of an event may end the consumer.
             return Step(event, problem="invalid", error=_describe(error))
 
     def _apply(self, steps: Sequence[Step]) -> None:
@@ -189,7 +192,7 @@ class Handling:
         facts = {"messaging.message.id": str(event.event_id), "farmgate.subject": event.subject}
         name = f"handle {event.type}"
         with tracing.caused_by(cause), tracing.span(self.service.name, name, "consumer", facts):
-            handler(batch.session if self.service.load is None else batch, event)
+            handler(batch if self.service.load is not None else batch.session, event)
 
     def _load(self, batch: Batch, steps: Sequence[Step]) -> None:
         """Load what the handlers will need, in a few statements for all events."""
@@ -204,17 +207,22 @@ class Handling:
         for type_, of_type in by_type.items():
             self._prepare[type_](batch.session, of_type)
 
-    def _settle_one(self, step: Step, while_away: WhileAway) -> None:
-        error = self._attempt(lambda: self._apply([step]), while_away)
+    def _process_one(self, step: Step, on_unavailable: OnUnavailable) -> None:
+        error = self._attempt(lambda: self._apply([step]), on_unavailable)
         if error is not None:
             event, text = step.event, _describe(error)
             log.error("event parked", event_type=event.type, subject=event.subject, error=text)
-            self._park(event, "handler_failed", text, "waiting", while_away)
+            self._park(event, "handler_failed", text, "waiting", on_unavailable)
 
     def _park(
-        self, event: Envelope, reason: str, error: str, state: str, while_away: WhileAway
+        self,
+        event: Envelope,
+        reason: str,
+        error: str,
+        state: str,
+        on_unavailable: OnUnavailable,
     ) -> None:
-        """Park an event that is not in the inbox yet, whatever it takes."""
+        """Park an event that is not in the inbox yet; retry until that succeeds."""
 
         def park() -> None:
             with self.database.sessions.begin() as session:
@@ -224,10 +232,10 @@ class Handling:
                     parked.park(session, event, reason, error, state)
             self.outcomes(Counter(parked=len(new)))
 
-        self._insist(park, while_away)
+        self._attempt_until_done(park, on_unavailable)
 
-    def _admit(self, event: Envelope, while_away: WhileAway) -> bool:
-        """Note the start of a suspect; return whether it may be started."""
+    def _admit(self, event: Envelope, on_unavailable: OnUnavailable) -> bool:
+        """Record the start of a suspect; return whether it may be started."""
         admitted = False
 
         def admit() -> None:
@@ -236,7 +244,7 @@ class Handling:
                 advisory_lock(session, "consumer")
                 admitted = self._start(session, event)
 
-        self._insist(admit, while_away)
+        self._attempt_until_done(admit, on_unavailable)
         return admitted
 
     def _start(self, session: Session, event: Envelope) -> bool:
@@ -253,10 +261,10 @@ class Handling:
         log.error("event parked as killer", event_type=event.type, subject=event.subject)
         return False
 
-    def _attempt(self, work: Callable[[], None], while_away: WhileAway) -> Exception | None:
-        """Do `work`, again after a deadlock and while the database is away.
+    def _attempt(self, work: Callable[[], None], on_unavailable: OnUnavailable) -> Exception | None:
+        """Do `work`; retry it after a deadlock and while the database is unavailable.
 
-        Returns why it failed, if that is for another reason.
+        Returns the error if it failed for another reason.
         """
         at_once = DEADLOCK_TRIES
         while True:
@@ -265,33 +273,33 @@ class Handling:
                     work()
                 return None
             except Exception as error:
-                trouble = trouble_of(error)
-                if trouble is Trouble.OTHER:
+                kind = classify(error)
+                if kind is DatabaseError.OTHER:
                     return error
-                if trouble is Trouble.DEADLOCK and at_once:
+                if kind is DatabaseError.DEADLOCK and at_once:
                     at_once -= 1
                     continue
-                log.warning("database away", reason=trouble.value, error=_describe(error))
+                log.warning("database unavailable", reason=kind.value, error=_describe(error))
             at_once = DEADLOCK_TRIES
-            while_away(AWAY_PAUSE)
+            on_unavailable(UNAVAILABLE_PAUSE)
 
-    def _insist(self, work: Callable[[], None], while_away: WhileAway) -> None:
-        """Do bookkeeping of our own; if it fails (no such table?), again until it does not."""
-        while (error := self._attempt(work, while_away)) is not None:
-            log.error("cannot note what became of an event", error=_describe(error))
-            while_away(AWAY_PAUSE)
+    def _attempt_until_done(self, work: Callable[[], None], on_unavailable: OnUnavailable) -> None:
+        """Do bookkeeping that must not be skipped; retry it after any error."""
+        while (error := self._attempt(work, on_unavailable)) is not None:
+            log.error("an event's outcome cannot be recorded", error=_describe(error))
+            on_unavailable(UNAVAILABLE_PAUSE)
 
     # --- Events that are parked -----------------------------------------------------------
 
     def retry_parked(self) -> bool:
-        """Try the next parked event that is due; return False when none is.
+        """Retry the next parked event that is due; return False when none is.
 
         Its start is committed first, so that an event that kills the worker ends as dead.
         """
-        with self._turn:
+        with self._lock:
             if not self._upgraded:
-                self._try_what_is_understood_now()
-            # Asked every second for ever, and nearly always for nothing.
+                self._make_due_what_is_known_now()
+            # Called every second, and nearly always nothing is due: a read costs no write lock.
             with self.database.readers() as session:
                 if not parked.any_due(session):
                     return False
@@ -306,29 +314,29 @@ class Handling:
                 event_id, body = row.event_id, row.body
             reason = "handler_failed"
             try:
-                step = self._understand(decode(body))
+                step = self._step_of(decode(body))
                 if step.problem is not None:
                     reason = step.problem
                     raise RuntimeError(step.error)
                 with self.limit("handling"):
                     self._apply_parked(step)
             except Exception as error:
-                trouble = trouble_of(error)
+                kind = classify(error)
                 with self.database.sessions.begin() as session:
                     row = session.get(Parked, event_id, with_for_update=True)
-                    if row is not None and trouble is Trouble.OTHER:
+                    if row is not None and kind is DatabaseError.OTHER:
                         unreadable = isinstance(error, Unreadable)
                         parked.fail(row, "unreadable" if unreadable else reason, _describe(error))
                     elif row is not None:
                         parked.put_back(row)
-                if trouble is Trouble.AWAY:
+                if kind is DatabaseError.UNAVAILABLE:
                     raise
             return True
 
-    def _try_what_is_understood_now(self) -> None:
-        """Let events be due that waited for this version of the code, however long they waited.
+    def _make_due_what_is_known_now(self) -> None:
+        """Make events due that waited for this version of the code.
 
-        Once per process, when it first has the timers: the version before it has stopped then.
+        Once per process, when it gets the timers: the version before has stopped by then.
         """
         with self.database.sessions.begin() as session:
             advisory_lock(session, "consumer")
@@ -343,7 +351,7 @@ class Handling:
             session = batch.session
             advisory_lock(session, "consumer")
             if session.get(Parked, event.event_id) is None:
-                return  # its message came back meanwhile and was settled
+                return  # the broker delivered it again meanwhile, and it was processed
             inbox.take(session, [event])
             self._load(batch, [step])
             counts = Counter([self._apply_step(batch, step, {event.subject: event.event_id})])

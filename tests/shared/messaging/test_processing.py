@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from shared.events import Fact, OrderPaid
 from shared.messaging import parked
 from shared.messaging.envelope import Envelope, decode, encode, fact_of
-from shared.messaging.handling import Handling
+from shared.messaging.processing import Processor
 from shared.messaging.service import Service
 from shared.messaging.tables import Inbox, Outbox, Parked
 from shared.runtime import clock
@@ -39,8 +39,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 @pytest.fixture
-def handling(database: Database) -> Handling:
-    return Handling(probe.SERVICE, database)
+def processor(database: Database) -> Processor:
+    return Processor(probe.SERVICE, database)
 
 
 def paid(order_id: UUID, sequence: int = 1, amount_fen: int = 1) -> Envelope:
@@ -72,7 +72,7 @@ def changed(event: Envelope, **attributes: object) -> Envelope:
     return decode(json.dumps(json.loads(event.body) | attributes).encode())
 
 
-def never_away(seconds: float) -> None:
+def never_unavailable(seconds: float) -> None:
     raise AssertionError("the database is away")
 
 
@@ -80,13 +80,13 @@ class Died(BaseException):
     """What a killed worker looks like from inside: nothing after it runs."""
 
 
-def dying(database: Database) -> Handling:
+def dying(database: Database) -> Processor:
     """Return a worker that every event kills."""
 
     def die(session: object, event: Envelope) -> None:
         raise Died
 
-    return Handling(Service("notifications", {OrderPaid: die}), database)
+    return Processor(Service("notifications", {OrderPaid: die}), database)
 
 
 class ServerError(Exception):
@@ -127,12 +127,12 @@ def make_due(database: Database) -> None:
 
 
 def test_a_batch_takes_effect_in_order_and_each_effect_records_its_event(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     orders = [uuid4() for _ in range(3)]
     batch = [paid(order, sequence) for sequence in (1, 2, 3) for order in orders]
 
-    handling.settle(batch, never_away)
+    processor.process(batch, never_unavailable)
 
     assert [e.event_id for e in probe.effects(database)] == [e.event_id for e in batch]
     with database.readers() as session:
@@ -141,18 +141,18 @@ def test_a_batch_takes_effect_in_order_and_each_effect_records_its_event(
     assert {c["correlationid"] for c in causes} == {"story"}
 
 
-def test_a_repeated_delivery_changes_nothing(database: Database, handling: Handling) -> None:
+def test_a_repeated_delivery_changes_nothing(database: Database, processor: Processor) -> None:
     event = paid(uuid4())
 
-    handling.settle([event, event], never_away)
+    processor.process([event, event], never_unavailable)
     for _ in range(20):
-        handling.settle([event], never_away)
+        processor.process([event], never_unavailable)
 
     assert len(probe.effects(database)) == 1
 
 
 def test_the_statements_of_a_batch_do_not_grow_with_it(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     def count(size: int) -> int:
         seen: list[str] = []
@@ -161,7 +161,7 @@ def test_the_statements_of_a_batch_do_not_grow_with_it(
             seen.append(statement)
 
         sql_event.listen(database.engine, "before_cursor_execute", note)
-        handling.settle([paid(uuid4()) for _ in range(size)], never_away)
+        processor.process([paid(uuid4()) for _ in range(size)], never_unavailable)
         sql_event.remove(database.engine, "before_cursor_execute", note)
         return len(seen)
 
@@ -169,7 +169,7 @@ def test_the_statements_of_a_batch_do_not_grow_with_it(
 
 
 def test_a_failing_event_is_parked_with_what_follows_on_its_subject_and_all_others_go_on(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     """dotnet-architecture/eShopOnContainers#542, #612; medusajs/medusa#7850, #11633, #14357."""
     bad, good = uuid4(), uuid4()
@@ -182,8 +182,8 @@ def test_a_failing_event_is_parked_with_what_follows_on_its_subject_and_all_othe
         paid(bad, 3),
     ]
 
-    handling.settle(batch, never_away)
-    handling.settle([paid(bad, 4)], never_away)
+    processor.process(batch, never_unavailable)
+    processor.process([paid(bad, 4)], never_unavailable)
 
     assert [e.sequence for e in probe.effects(database)] == [1, 2, 3]
     rows = parked_rows(database)
@@ -196,7 +196,7 @@ def test_a_failing_event_is_parked_with_what_follows_on_its_subject_and_all_othe
 
 def test_what_is_kept_and_logged_of_an_error_holds_no_values_of_the_row_it_was_about(
     database: Database,
-    handling: Handling,
+    processor: Processor,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -209,9 +209,9 @@ def test_what_is_kept_and_logged_of_an_error_holds_no_values_of_the_row_it_was_a
         raise ValueError("13889041234 is no quantity")
 
     service = Service("notifications", {OrderPaid: insert_twice})
-    other = Handling(service, database)
+    other = Processor(service, database)
 
-    other.settle([paid(uuid4(), 1, 1), paid(uuid4(), 1, 2)], never_away)
+    other.process([paid(uuid4(), 1, 1), paid(uuid4(), 1, 2)], never_unavailable)
 
     errors = " ".join(str(row.error) for row in parked_rows(database))
     assert "IntegrityError" in errors
@@ -221,15 +221,15 @@ def test_what_is_kept_and_logged_of_an_error_holds_no_values_of_the_row_it_was_a
 
 
 def test_after_the_fix_a_parked_subject_takes_effect_in_order(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     bad = uuid4()
-    handling.settle([paid(bad, 1, probe.FAILS), paid(bad, 2), paid(bad, 3)], never_away)
-    assert not handling.retry_parked()  # its pause is not over
+    processor.process([paid(bad, 1, probe.FAILS), paid(bad, 2), paid(bad, 3)], never_unavailable)
+    assert not processor.retry_parked()  # its pause is not over
 
     probe.MENDED.add("now")
     make_due(database)
-    while handling.retry_parked():
+    while processor.retry_parked():
         pass
 
     assert [e.sequence for e in probe.effects(database)] == [1, 2, 3]
@@ -251,16 +251,16 @@ def only_in_order(session: Session, event: Envelope) -> None:
 def test_what_was_lost_and_is_said_again_goes_before_what_waits_without_it(
     database: Database, said: list[int], at_once: bool
 ) -> None:
-    handling = Handling(Service("notifications", {OrderPaid: only_in_order}), database)
+    processor = Processor(Service("notifications", {OrderPaid: only_in_order}), database)
     order, other = uuid4(), uuid4()
     events = [paid(order, sequence) for sequence in said]
 
     for batch in [events] if at_once else [[event] for event in events]:
-        handling.settle(batch, never_away)
-    handling.settle([paid(other)], never_away)
+        processor.process(batch, never_unavailable)
+    processor.process([paid(other)], never_unavailable)
     waiting = [row.next_attempt_at for row in parked_rows(database) if row.next_attempt_at]
     make_due(database)
-    while handling.retry_parked():
+    while processor.retry_parked():
         pass
 
     assert len(waiting) == 1 and waiting[0] <= clock.now()
@@ -272,13 +272,13 @@ def test_what_was_lost_and_is_said_again_goes_before_what_waits_without_it(
 def test_what_is_said_again_leaves_an_event_that_was_given_up_to_its_operator(
     database: Database,
 ) -> None:
-    handling = Handling(Service("notifications", {OrderPaid: only_in_order}), database)
+    processor = Processor(Service("notifications", {OrderPaid: only_in_order}), database)
     order = uuid4()
     first, second = paid(order, 1), paid(order, 2)
-    handling.park_given_up(second, "returned twenty times", never_away)
+    processor.park_given_up(second, "returned twenty times", never_unavailable)
 
-    handling.settle([first], never_away)
-    while handling.retry_parked():
+    processor.process([first], never_unavailable)
+    while processor.retry_parked():
         pass
 
     assert [e.sequence for e in probe.effects(database)] == [1]
@@ -288,13 +288,13 @@ def test_what_is_said_again_leaves_an_event_that_was_given_up_to_its_operator(
 
 
 def test_a_parked_event_pauses_longer_each_time_and_is_dead_after_its_attempts(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
-    handling.settle([paid(uuid4(), 1, probe.FAILS)], never_away)
+    processor.process([paid(uuid4(), 1, probe.FAILS)], never_unavailable)
     pauses = []
     while parked_rows(database)[0].state == "waiting":
         make_due(database)
-        assert handling.retry_parked()
+        assert processor.retry_parked()
         row = parked_rows(database)[0]
         if row.next_attempt_at is not None:
             pauses.append((row.next_attempt_at - clock.now()).total_seconds())
@@ -314,11 +314,13 @@ def test_a_parked_event_pauses_longer_each_time_and_is_dead_after_its_attempts(
     ],
 )
 def test_an_event_that_cannot_be_understood_is_parked_with_its_reason(
-    database: Database, handling: Handling, attributes: dict[str, object], reason: str
+    database: Database, processor: Processor, attributes: dict[str, object], reason: str
 ) -> None:
     order, other = uuid4(), uuid4()
 
-    handling.settle([changed(paid(order), **attributes), paid(order, 2), paid(other)], never_away)
+    processor.process(
+        [changed(paid(order), **attributes), paid(order, 2), paid(other)], never_unavailable
+    )
 
     assert [(row.reason, row.state) for row in parked_rows(database)] == [
         (reason, "waiting"),
@@ -328,9 +330,9 @@ def test_an_event_that_cannot_be_understood_is_parked_with_its_reason(
 
 
 def test_a_known_event_nobody_here_listens_to_is_ignored(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
-    handling.settle([changed(paid(uuid4()), type="orders.order_expired.v1")], never_away)
+    processor.process([changed(paid(uuid4()), type="orders.order_expired.v1")], never_unavailable)
 
     assert parked_rows(database) == []
     assert probe.effects(database) == []
@@ -341,33 +343,35 @@ def paid_v2(order_id: UUID, sequence: int) -> Envelope:
 
 
 def test_a_version_of_a_fact_that_others_know_and_this_service_cannot_handle_is_not_ignored(
-    database: Database, handling: Handling, monkeypatch: pytest.MonkeyPatch
+    database: Database, processor: Processor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its contract came with the release in hand, its handler comes with the next.
-    monkeypatch.setattr("shared.messaging.handling.contract_of", lambda type_: OrderPaid)
+    monkeypatch.setattr("shared.messaging.processing.contract_of", lambda type_: OrderPaid)
     order_id = uuid4()
 
-    handling.settle([paid_v2(order_id, 1), paid(order_id, 2)], never_away)
+    processor.process([paid_v2(order_id, 1), paid(order_id, 2)], never_unavailable)
 
     reasons = [(row.reason, row.state) for row in parked_rows(database)]
     assert reasons == [("newer_version", "waiting"), ("behind", "behind")]
 
 
-def after_the_upgrade(database: Database) -> Handling:
+def after_the_upgrade(database: Database) -> Processor:
     """Return a worker of the next release, which handles two versions of the fact."""
-    upgraded = Handling(probe.SERVICE, database)
+    upgraded = Processor(probe.SERVICE, database)
     upgraded._handlers["orders.order_paid.v2"] = (OrderPaid, probe.on_order_paid)
     return upgraded
 
 
 def test_after_an_upgrade_what_waited_for_it_takes_effect_in_order_even_when_it_was_given_up(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     order_id = uuid4()
-    handling.settle([paid_v2(order_id, 1), paid(order_id, 2), paid_v2(order_id, 3)], never_away)
+    processor.process(
+        [paid_v2(order_id, 1), paid(order_id, 2), paid_v2(order_id, 3)], never_unavailable
+    )
     while parked_rows(database)[0].state == "waiting":
         make_due(database)
-        assert handling.retry_parked()
+        assert processor.retry_parked()
     assert [row.state for row in parked_rows(database)] == ["dead", "behind", "behind"]
 
     upgraded = after_the_upgrade(database)
@@ -379,9 +383,9 @@ def test_after_an_upgrade_what_waited_for_it_takes_effect_in_order_even_when_it_
 
 
 def test_an_upgrade_does_not_try_again_what_failed_for_another_reason(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
-    handling.settle([paid(uuid4(), 1, probe.FAILS)], never_away)
+    processor.process([paid(uuid4(), 1, probe.FAILS)], never_unavailable)
     before = parked_rows(database)[0].next_attempt_at
 
     assert not after_the_upgrade(database).retry_parked()
@@ -390,23 +394,23 @@ def test_an_upgrade_does_not_try_again_what_failed_for_another_reason(
 
 
 def test_unknown_fields_of_a_known_event_are_ignored(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     event = paid(uuid4())
     data = json.loads(event.body)["data"] | {"from_the_future": 1}
 
-    handling.settle([changed(event, data=data)], never_away)
+    processor.process([changed(event, data=data)], never_unavailable)
 
     assert len(probe.effects(database)) == 1
 
 
 def test_while_the_database_is_away_the_batch_waits_and_nothing_is_parked(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     paused: list[float] = []
 
     with failing(database, "INSERT INTO inbox", "57P01", "08006", "53300"):
-        handling.settle([paid(uuid4()), paid(uuid4())], paused.append)
+        processor.process([paid(uuid4()), paid(uuid4())], paused.append)
 
     assert len(paused) == 3
     assert len(probe.effects(database)) == 2
@@ -414,17 +418,17 @@ def test_while_the_database_is_away_the_batch_waits_and_nothing_is_parked(
 
 
 def test_a_suspect_that_died_twice_is_parked_unseen_and_its_neighbours_are_handled(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     killer, other = paid(uuid4()), paid(uuid4())
 
     deaths = 0
     for _ in range(4):
         try:
-            dying(database).settle_suspects([killer], never_away)
+            dying(database).process_suspects([killer], never_unavailable)
         except Died:
             deaths += 1
-    handling.settle_suspects([other], never_away)
+    processor.process_suspects([other], never_unavailable)
 
     assert deaths == 2
     assert [(row.reason, row.state) for row in parked_rows(database)] == [("killed_worker", "dead")]
@@ -432,49 +436,52 @@ def test_a_suspect_that_died_twice_is_parked_unseen_and_its_neighbours_are_handl
 
 
 def test_two_consumers_with_the_same_batch_leave_each_effect_once(
-    database: Database, handling: Handling, in_threads: Callable[..., list[object]]
+    database: Database, processor: Processor, in_threads: Callable[..., list[object]]
 ) -> None:
     batch = [paid(uuid4()) for _ in range(50)]
-    second = Handling(probe.SERVICE, database)
+    second = Processor(probe.SERVICE, database)
 
     in_threads(
-        [lambda: handling.settle(batch, never_away), lambda: second.settle(batch, never_away)]
+        [
+            lambda: processor.process(batch, never_unavailable),
+            lambda: second.process(batch, never_unavailable),
+        ]
     )
 
     assert len(probe.effects(database)) == 50
 
 
-def test_a_storm_of_deadlocks_parks_nothing(database: Database, handling: Handling) -> None:
+def test_a_storm_of_deadlocks_parks_nothing(database: Database, processor: Processor) -> None:
     paused: list[float] = []
 
     with failing(database, "INSERT INTO inbox", *["40P01"] * 9):
-        handling.settle([paid(uuid4()), paid(uuid4())], paused.append)
+        processor.process([paid(uuid4()), paid(uuid4())], paused.append)
 
     assert len(probe.effects(database)) == 2
     assert parked_rows(database) == []
     assert paused != []
 
 
-@pytest.mark.parametrize("settle", [Handling.settle, Handling.settle_suspects])
+@pytest.mark.parametrize("process", [Processor.process, Processor.process_suspects])
 def test_an_event_that_can_be_neither_handled_nor_parked_waits(
-    database: Database, handling: Handling, settle: Callable[..., None]
+    database: Database, processor: Processor, process: Callable[..., None]
 ) -> None:
     paused: list[float] = []
 
     with failing(database, "INSERT INTO parked_events", "42P01", "42P01"):
-        settle(handling, [paid(uuid4(), 1, probe.FAILS)], paused.append)
+        process(processor, [paid(uuid4(), 1, probe.FAILS)], paused.append)
 
     assert len(paused) == 2
     assert [row.reason for row in parked_rows(database)] == ["handler_failed"]
 
 
 def test_bytes_that_are_no_event_wait_until_they_can_be_kept(
-    database: Database, handling: Handling, capsys: pytest.CaptureFixture[str]
+    database: Database, processor: Processor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paused: list[float] = []
 
     with failing(database, "INSERT INTO parked_events", "42P01"):
-        handling.park_unreadable(paid(uuid4()), "no \0 \ud800 JSON", paused.append)
+        processor.park_unreadable(paid(uuid4()), "no \0 \ud800 JSON", paused.append)
 
     assert len(paused) == 1
     assert "message parked" in capsys.readouterr().err
@@ -482,10 +489,10 @@ def test_bytes_that_are_no_event_wait_until_they_can_be_kept(
 
 
 def test_a_parked_event_that_kills_the_worker_twice_is_dead(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     subject = uuid4()
-    handling.settle([paid(subject, 1, probe.FAILS), paid(subject, 2)], never_away)
+    processor.process([paid(subject, 1, probe.FAILS), paid(subject, 2)], never_unavailable)
 
     deaths = 0
     for _ in range(4):
@@ -504,15 +511,15 @@ def test_a_parked_event_that_kills_the_worker_twice_is_dead(
 
 
 def test_a_suspect_whose_message_never_comes_back_is_tried_again(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     event = paid(uuid4())
     with pytest.raises(Died):
-        dying(database).settle_suspects([event], never_away)
+        dying(database).process_suspects([event], never_unavailable)
 
     make_due(database)
-    assert handling.retry_parked()
-    handling.settle([event], never_away)
+    assert processor.retry_parked()
+    processor.process([event], never_unavailable)
 
     assert [e.event_id for e in probe.effects(database)] == [event.event_id]
     assert parked_rows(database) == []
@@ -520,18 +527,18 @@ def test_a_suspect_whose_message_never_comes_back_is_tried_again(
 
 @pytest.mark.parametrize("amount_fen", [1, probe.FAILS])
 def test_a_suspect_keeps_its_place_before_what_was_parked_behind_it(
-    database: Database, handling: Handling, amount_fen: int
+    database: Database, processor: Processor, amount_fen: int
 ) -> None:
     subject = uuid4()
     first, second, third = (paid(subject, n, amount_fen if n == 1 else 1) for n in (1, 2, 3))
     with pytest.raises(Died):
-        dying(database).settle_suspects([first], never_away)
-    handling.settle([second], never_away)
+        dying(database).process_suspects([first], never_unavailable)
+    processor.process([second], never_unavailable)
 
-    handling.settle([first, third], never_away)
+    processor.process([first, third], never_unavailable)
     probe.MENDED.add("now")
     make_due(database)
-    while handling.retry_parked():
+    while processor.retry_parked():
         pass
 
     assert [e.sequence for e in probe.effects(database)] == [1, 2, 3]
@@ -539,21 +546,21 @@ def test_a_suspect_keeps_its_place_before_what_was_parked_behind_it(
 
 
 def test_an_attempt_that_the_database_cut_short_does_not_count(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
-    handling.settle([paid(uuid4(), 1, probe.FAILS)], never_away)
+    processor.process([paid(uuid4(), 1, probe.FAILS)], never_unavailable)
     before = parked_rows(database)[0]
     probe.MENDED.add("now")
 
     with failing(database, "INSERT INTO inbox", "40P01", "57P01"):
         make_due(database)
-        assert handling.retry_parked()
+        assert processor.retry_parked()
         make_due(database)
         with pytest.raises(OperationalError):
-            handling.retry_parked()
+            processor.retry_parked()
     after = parked_rows(database)[0]
     make_due(database)
-    assert handling.retry_parked()
+    assert processor.retry_parked()
 
     assert (after.attempts, after.state, after.reason) == (
         before.attempts,
@@ -564,7 +571,7 @@ def test_an_attempt_that_the_database_cut_short_does_not_count(
 
 
 def test_what_is_due_among_10_000_parked_events_is_found_by_an_index(
-    database: Database, handling: Handling
+    database: Database, processor: Processor
 ) -> None:
     event = paid(uuid4())
     moment = clock.now()
@@ -588,7 +595,7 @@ def test_what_is_due_among_10_000_parked_events_is_found_by_an_index(
         session.execute(insert(Parked), rows)
         if not database.is_sqlite:
             session.execute(text("ANALYZE parked_events"))
-    handling.retry_parked()  # the first asks once what an upgrade has made known
+    processor.retry_parked()  # the first asks once what an upgrade has made known
     plans: list[str] = []
     explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
 
@@ -600,7 +607,7 @@ def test_what_is_due_among_10_000_parked_events_is_found_by_an_index(
                 plans.append(str(other.exec_driver_sql(explain + statement, values).all()))
 
     sql_event.listen(database.read_engine, "before_cursor_execute", plan)
-    assert not handling.retry_parked()
+    assert not processor.retry_parked()
     sql_event.remove(database.read_engine, "before_cursor_execute", plan)
 
     assert len(plans) == 1
