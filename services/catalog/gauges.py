@@ -28,7 +28,9 @@ def add_up_allotments(database: Database, settings: Settings) -> None:
             .where(Allotment.status != AllotmentStatus.CLOSED)
             .group_by(Location.code, Variant.unit)
         ).all()
-    now = {(site, unit): int(remaining) for site, unit, remaining in summed}
+    now: dict[tuple[str, str], int] = {
+        (site, unit): int(remaining) for site, unit, remaining in summed
+    }
     _seen.update(now)
     for site, unit in _seen:
         # A station that gave all back has 0, not what it had.

@@ -1,12 +1,13 @@
 """What catalog does when something happened elsewhere."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy.orm import Session
-
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Location
 from services.catalog.use_cases import bookings, locations, reservations, reserve, station_sales
 from shared.events import (
+    Fact,
     OrderCancelled,
     OrderConfirmed,
     OrderExpired,
@@ -20,118 +21,100 @@ from shared.events import (
     StationSaleDisputed,
     StationSaleRecorded,
 )
-from shared.messaging.envelope import Envelope
-from shared.messaging.rows import lock_rows
-from shared.messaging.service import Prepare, Subscriptions
+from shared.messaging.envelope import Event
+from shared.messaging.service import Subscriptions
+
+#: What happens to an order after it has asked for stock.
+_LATER = (
+    OrderConfirmed
+    | OrderCancelled
+    | OrderExpired
+    | ShipmentDispatched
+    | ShipmentCancelled
+    | ShipmentReturned
+)
 
 
-def on_site_opened(session: Session, event: Envelope) -> None:
+def load(batch: CatalogBatch, events: Sequence[Event[Any]]) -> None:
+    """Lock and load what the handlers of these events need, in a fixed number of statements."""
+    facts: list[Fact] = [event.data for event in events]
+    batch.load_for_update(
+        Location.id, [fact.site_id for fact in facts if isinstance(fact, SiteOpened | SiteClosed)]
+    )
+    reserve.load_for_placement(
+        batch, [fact for fact in facts if isinstance(fact, OrderPlaced | OrderReinstated)]
+    )
+    reservations.load_for_orders(
+        batch, [fact.order_id for fact in facts if isinstance(fact, _LATER)]
+    )
+    station_sales.load_for_sales(
+        batch, [fact for fact in facts if isinstance(fact, StationSaleRecorded)]
+    )
+    bookings.load_sales(
+        batch, [fact.sale_id for fact in facts if isinstance(fact, StationSaleDisputed)]
+    )
+
+
+def on_site_opened(batch: CatalogBatch, event: Event[SiteOpened]) -> None:
     """Let stock lie at a site."""
-    locations.open_location(session, **event.data)
+    locations.open_location(batch, event.data)
 
 
-def on_site_closed(session: Session, event: Envelope) -> None:
+def on_site_closed(batch: CatalogBatch, event: Event[SiteClosed]) -> None:
     """Take no more stock in at a site, and sell none that lies there."""
-    locations.close_location(session, event.data["site_id"])
+    locations.close_location(batch, event.data.site_id)
 
 
-def on_order_placed(session: Session, event: Envelope) -> None:
+def on_order_placed(batch: CatalogBatch, event: Event[OrderPlaced]) -> None:
     """Reserve all lines of an order or none, and answer with a fact."""
-    data = event.data
-    reserve.reserve_stock(
-        session, data["order_id"], data["channel"], data["site_id"], data["lines"]
-    )
+    reserve.reserve_stock(batch, event.data)
 
 
-def on_order_reinstated(session: Session, event: Envelope) -> None:
-    """Reserve once more for an order that was paid late."""
-    reserve.reserve_again(session, event.data["order_id"], event.data["lines"])
+def on_order_reinstated(batch: CatalogBatch, event: Event[OrderReinstated]) -> None:
+    """Reserve once more for an order that was paid late, or of which a lot is recalled."""
+    reserve.reserve_again(batch, event.data)
 
 
-def on_order_confirmed(session: Session, event: Envelope) -> None:
+def on_order_confirmed(batch: CatalogBatch, event: Event[OrderConfirmed]) -> None:
     """Commit what was reserved."""
-    reservations.commit_stock(session, event.data["order_id"])
+    reservations.commit_stock(batch, event.data.order_id)
 
 
-def on_order_cancelled(session: Session, event: Envelope) -> None:
-    """Free what was only reserved; committed goods come back on logistics' word."""
-    reservations.give_up_stock(session, event.data["order_id"], "cancelled")
+def on_order_cancelled(batch: CatalogBatch, event: Event[OrderCancelled]) -> None:
+    """Free what was only reserved; logistics says when committed goods are free."""
+    reservations.give_up_stock(batch, event.data.order_id, "cancelled")
 
 
-def on_order_expired(session: Session, event: Envelope) -> None:
-    """Free what an unpaid order held."""
-    reservations.give_up_stock(session, event.data["order_id"], "expired")
+def on_order_expired(batch: CatalogBatch, event: Event[OrderExpired]) -> None:
+    """Free what an unpaid order had reserved."""
+    reservations.give_up_stock(batch, event.data.order_id, "expired")
 
 
-def on_shipment_dispatched(session: Session, event: Envelope) -> None:
+def on_shipment_dispatched(batch: CatalogBatch, event: Event[ShipmentDispatched]) -> None:
     """Take the goods out of stock."""
-    reservations.consume_stock(session, event.data["order_id"], event.data["lines"])
+    reservations.consume_stock(batch, event.data.order_id, event.data.lines)
 
 
-def on_shipment_cancelled(session: Session, event: Envelope) -> None:
+def on_shipment_cancelled(batch: CatalogBatch, event: Event[ShipmentCancelled]) -> None:
     """Free goods that did not leave."""
-    reservations.release_stopped(session, event.data["order_id"])
+    reservations.release_stopped(batch, event.data.order_id)
 
 
-def on_shipment_returned(session: Session, event: Envelope) -> None:
+def on_shipment_returned(batch: CatalogBatch, event: Event[ShipmentReturned]) -> None:
     """Take goods back into stock, or write them off."""
-    data = event.data
-    reservations.take_back(session, data["order_id"], data["lines"], data["restock"])
+    shipment = event.data
+    reservations.take_back(batch, shipment.order_id, shipment.lines, shipment.restock)
 
 
-def on_station_sale_recorded(session: Session, event: Envelope) -> None:
-    """Book what a station sold, or what came back to it; or note that it had no right to."""
-    station_sales.record_sale(session, event.data)
+def on_station_sale_recorded(batch: CatalogBatch, event: Event[StationSaleRecorded]) -> None:
+    """Book what a station sold, or what came back to it; or open an overdraft."""
+    station_sales.record_sale(batch, event.data)
 
 
-def on_station_sale_disputed(session: Session, event: Envelope) -> None:
+def on_station_sale_disputed(batch: CatalogBatch, event: Event[StationSaleDisputed]) -> None:
     """Keep a sale that orders could not take, until an operator decides what covers it."""
-    station_sales.record_dispute(session, event.data)
+    station_sales.record_dispute(batch, event.data)
 
-
-def prepare_sites(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the locations of a batch."""
-    lock_rows(session, Location.id, (event.data["site_id"] for event in events))
-
-
-def prepare_placed(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the lots that the orders of a batch may take from."""
-    reserve.lock_for_placement(
-        session,
-        [event.data["order_id"] for event in events],
-        {line["variant_id"] for event in events for line in event.data["lines"]},
-    )
-
-
-def prepare_orders(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the reservations of a batch and the lots they hold."""
-    reservations.lock_for_orders(session, [event.data["order_id"] for event in events])
-
-
-def prepare_sales(session: Session, events: Sequence[Envelope]) -> None:
-    """Lock the lots, devices and allotments of a batch of sales."""
-    station_sales.lock_for_sales(session, [event.data for event in events])
-
-
-def prepare_disputes(session: Session, events: Sequence[Envelope]) -> None:
-    """Load which of a batch of disputed sales are known."""
-    bookings.load_bookings(session, [event.data["sale_id"] for event in events])
-
-
-PREPARE: Prepare = {
-    SiteOpened: prepare_sites,
-    SiteClosed: prepare_sites,
-    OrderPlaced: prepare_placed,
-    OrderReinstated: prepare_placed,
-    OrderConfirmed: prepare_orders,
-    OrderCancelled: prepare_orders,
-    OrderExpired: prepare_orders,
-    ShipmentDispatched: prepare_orders,
-    ShipmentCancelled: prepare_orders,
-    ShipmentReturned: prepare_orders,
-    StationSaleRecorded: prepare_sales,
-    StationSaleDisputed: prepare_disputes,
-}
 
 SUBSCRIPTIONS: Subscriptions = {
     SiteOpened: on_site_opened,

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
+from services.catalog.batch import CatalogBatch
 from services.catalog.gauges import add_up_allotments
 from services.catalog.rules import SALES_DAYS
 from services.catalog.use_cases import daily, giving_back, proposals, standing
+from shared.messaging.batch import transaction
 from shared.messaging.service import Timer
 from shared.runtime import clock
 from shared.runtime.config import Settings
@@ -38,15 +38,15 @@ def tidy(database: Database, settings: Settings) -> bool:
 
     What was sold on days that no rule looks at any more is forgotten.
     """
-    with database.sessions.begin() as session:
-        daily.forget_days(session, clock.today() - 2 * timedelta(days=SALES_DAYS))
-    with database.sessions.begin() as session:
-        closed = giving_back.close_sold_out(session, clock.now() - SOLD_OUT_FOR)
+    with transaction(database, CatalogBatch) as batch:
+        daily.delete_days(batch, clock.today() - 2 * timedelta(days=SALES_DAYS))
+    with transaction(database, CatalogBatch) as batch:
+        closed = giving_back.close_sold_out(batch, clock.now() - SOLD_OUT_FOR)
     return closed == giving_back.CLOSED_AT_ONCE
 
 
 def _for_each(
-    database: Database, variant_ids: Iterable[UUID], work: Callable[[Session, UUID], int]
+    database: Database, variant_ids: Iterable[UUID], work: Callable[[CatalogBatch, UUID], int]
 ) -> None:
     """Do the work for each variant in a transaction of its own; one that fails stops no other.
 
@@ -56,8 +56,8 @@ def _for_each(
     failures = []
     for variant_id in variant_ids:
         try:
-            with database.sessions.begin() as session:
-                work(session, variant_id)
+            with transaction(database, CatalogBatch) as batch:
+                work(batch, variant_id)
         except Exception as error:
             failures.append(error)
     if failures:

@@ -1,7 +1,10 @@
 """Catalog's worker: its handlers, and its timers."""
 
-from services.catalog.handlers import PREPARE, SUBSCRIPTIONS
+from services.catalog.batch import CatalogBatch
+from services.catalog.handlers import SUBSCRIPTIONS, load
 from services.catalog.timers import TIMERS
 from shared.messaging.service import Service
 
-SERVICE = Service(name="catalog", subscriptions=SUBSCRIPTIONS, prepare=PREPARE, timers=TIMERS)
+SERVICE = Service(
+    name="catalog", subscriptions=SUBSCRIPTIONS, batch=CatalogBatch, load=load, timers=TIMERS
+)

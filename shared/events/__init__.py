@@ -42,8 +42,9 @@ from shared.events.money import (
     PaymentFailed,
     PaymentRefunded,
 )
-from shared.events.place import (
+from shared.events.place import (  # noqa: F401
     EnterpriseContactGiven,
+    ListedVariant,
     LotHeld,
     LotRecalled,
     LotReleased,
@@ -55,27 +56,33 @@ from shared.events.place import (
     StockAdjusted,
     StockReceived,
 )
-from shared.events.placing import (
+from shared.events.placing import (  # noqa: F401
     ApprovalRequested,
     ContactGiven,
     OrderConfirmed,
     OrderPlaced,
     OrderRejected,
+    PlacedLine,
+    ReservedLine,
+    Shortfall,
     StockRefused,
     StockReserved,
+    TakenLot,
 )
-from shared.events.stations import (
+from shared.events.stations import (  # noqa: F401
     AllotmentGranted,
     AllotmentOverdrawn,
     AllotmentReturned,
     DeviceKeyGiven,
     HandOverRefused,
     OverdraftSettled,
+    OverdrawnLine,
     ParcelHandedOver,
+    SoldLine,
     StationSaleDisputed,
     StationSaleRecorded,
 )
-from shared.events.travel import (
+from shared.events.travel import (  # noqa: F401
     CollectionCodeIssued,
     DeliveryFailed,
     OrderCompleted,
@@ -89,6 +96,7 @@ from shared.events.travel import (
     ShipmentPlanned,
     ShipmentRecalled,
     ShipmentReturned,
+    ShippedLine,
 )
 
 #: The catalogue, in reading order. A contract that is not here is not published.

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from services.catalog.app import create_app
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import StockLevel
 from services.catalog.use_cases import books, enterprises, lots, products, stock
 from services.catalog.worker import SERVICE
@@ -26,6 +27,8 @@ from shared.events import (
     SiteOpened,
     StockReserved,
 )
+from shared.messaging.batch import transaction
+from shared.messaging.envelope import fact_of
 from shared.messaging.service import Service
 from shared.messaging.tables import Outbox
 from shared.runtime import api_keys, clock, devices
@@ -78,10 +81,8 @@ class Shop:
                 for site_id, code, level, parent_id in sites
             ],
         )
-        with self.database.sessions.begin() as session:
-            producer = enterprises.register_enterprise(
-                session, "P-001", {"zh": "扎西"}, ["producer"]
-            )
+        with transaction(self.database, CatalogBatch) as batch:
+            producer = enterprises.register_enterprise(batch, "P-001", {"zh": "扎西"}, ["producer"])
             self.producer = producer.id
         self.variant = self.add_variant("MATSUTAKE", min_life_days=1)
 
@@ -95,9 +96,9 @@ class Shop:
             "min_life_days": 0,
             "gtin": None,
         }
-        with self.database.sessions.begin() as session:
+        with transaction(self.database, CatalogBatch) as batch:
             product = products.list_product(
-                session,
+                batch,
                 sku,
                 [variant | changes],
                 names={"zh": "松茸"},
@@ -121,9 +122,9 @@ class Shop:
     ) -> UUID:
         """Record a lot, with `quantity` of it in stock (at the centre); return its id."""
         best_before = None if keeps_days is None else today(keeps_days)
-        with self.database.sessions.begin() as session:
+        with transaction(self.database, CatalogBatch) as batch:
             lot = lots.record_lot(
-                session,
+                batch,
                 code,
                 variant or self.variant,
                 self.producer,
@@ -131,10 +132,10 @@ class Shop:
                 best_before,
             )
             if released:
-                lots.inspect_lot(session, lot.id)
-                lots.release_lot(session, lot.id, "clerk")
+                lots.inspect_lot(batch, lot.id)
+                lots.release_lot(batch, lot.id, "clerk")
             if quantity:
-                stock.receive_stock(session, lot.id, at or self.centre, quantity, "clerk")
+                stock.receive_stock(batch, lot.id, at or self.centre, quantity, "clerk")
             return lot.id
 
     def place(self, *quantities: int, **changes: Any) -> UUID:
@@ -157,6 +158,11 @@ class Shop:
             "total_fen": 100,
         }
         return order | changes
+
+    def an_order_for(self, *wanted: tuple[UUID, int]) -> OrderPlaced:
+        """Return an order as use cases get it: (variant, quantity) per line."""
+        lines = [a_line(no, variant, quantity) for no, (variant, quantity) in enumerate(wanted, 1)]
+        return fact_of(OrderPlaced, self.an_order(lines=lines))
 
     def confirm(self, order_id: UUID) -> None:
         """Let orders confirm an order."""

@@ -8,12 +8,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.use_cases import giving_back, granting, lots
 from services.catalog.use_cases.ledger import OutOfStock
 from services.catalog.use_cases.reserve import reserve_stock
 from shared.events import SiteClosed, StationSaleRecorded
+from shared.messaging.batch import transaction
 from shared.runtime.database import Database
 from shared.runtime.errors import Conflict
 from shared.runtime.ids import new_id
@@ -205,8 +206,8 @@ def in_own_transactions(database: Database, works: list[Callable[..., Any]]) -> 
     def call(work: Callable[..., Any]) -> Callable[[], Any]:
         def run() -> Any:
             try:
-                with database.sessions.begin() as session:
-                    return work(session)
+                with transaction(database, CatalogBatch) as batch:
+                    return work(batch)
             except Conflict as refusal:
                 return refusal
 
@@ -225,8 +226,8 @@ def test_grants_at_once_give_no_more_than_there_is(
         in_own_transactions(
             database,
             [
-                lambda session, till=tills[n % 2]: granting.grant_lot(
-                    session, till.device_id, lot, 150, "operator"
+                lambda batch, till=tills[n % 2]: granting.grant_lot(
+                    batch, till.device_id, lot, 150, "operator"
                 )
                 for n in range(10)
             ],
@@ -245,8 +246,8 @@ def test_a_hold_and_grants_at_once_leave_nothing_running_of_a_held_lot(
     lot = shop.add_lot("L-1", 10_000)
     tills = [enrol() for _ in range(3)]
     grants = [
-        lambda session, till=till: granting.grant_variant(
-            session, till.device_id, shop.variant, 100, "operator"
+        lambda batch, till=till: granting.grant_variant(
+            batch, till.device_id, shop.variant, 100, "operator"
         )
         for till in tills
         for _ in range(3)
@@ -255,7 +256,7 @@ def test_a_hold_and_grants_at_once_leave_nothing_running_of_a_held_lot(
     in_threads(
         in_own_transactions(
             database,
-            [*grants[:4], lambda session: lots.hold_lot(session, lot, "霉", "clerk"), *grants[4:]],
+            [*grants[:4], lambda batch: lots.hold_lot(batch, lot, "霉", "clerk"), *grants[4:]],
         )
     )
 
@@ -267,13 +268,10 @@ def test_grants_and_orders_at_once_share_the_lot(
     shop: Any, till: Any, database: Database, in_threads: Any, balanced: Any
 ) -> None:
     lot = shop.add_lot("L-1", 1000)
-    line = {"line_no": 1, "variant_id": shop.variant, "quantity": 100}
-    orders = [
-        lambda session: reserve_stock(session, new_id(), "online", shop.station, [line])
-        for _ in range(8)
-    ]
+    placed = [shop.an_order_for((shop.variant, 100)) for _ in range(8)]
+    orders = [lambda batch, order=order: reserve_stock(batch, order) for order in placed]
     grants = [
-        lambda session: granting.grant_lot(session, till.device_id, lot, 100, "operator")
+        lambda batch: granting.grant_lot(batch, till.device_id, lot, 100, "operator")
         for _ in range(8)
     ]
 
@@ -299,8 +297,8 @@ def test_a_late_sale_and_a_count_at_once_leave_nothing_out_and_nothing_twice(
     allotment_id = UUID(grant(till, lot, 100)["allotment_id"])
     sales = [till.a_sale((lot, 60))]
 
-    def count(session: Session) -> None:
-        giving_back.write_off(session, allotment_id, 0, "丢失", "operator")
+    def count(batch: CatalogBatch) -> None:
+        giving_back.write_off(batch, allotment_id, 0, "丢失", "operator")
 
     in_threads(
         [
@@ -330,7 +328,7 @@ def test_a_till_that_calls_while_it_is_granted_hears_all_of_it_in_the_end(
             *in_own_transactions(
                 database,
                 [
-                    lambda session: granting.grant_lot(session, till.device_id, lot, 100, "op")
+                    lambda batch: granting.grant_lot(batch, till.device_id, lot, 100, "op")
                     for _ in range(4)
                 ],
             ),

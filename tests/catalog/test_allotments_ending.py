@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import StockMovement
 from services.catalog.use_cases import stock
 from services.catalog.use_cases.ledger import OutOfStock
+from shared.messaging.batch import transaction
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 
@@ -312,8 +314,8 @@ def test_allotted_stock_cannot_be_adjusted_or_moved_away(
     grant(till, lot, 400)
 
     for work in (
-        lambda session: stock.adjust_stock(session, lot, shop.station, -1, "counted", "clerk"),
-        lambda session: stock.move_stock(session, lot, shop.station, shop.centre, 1, "clerk"),
+        lambda batch: stock.adjust_stock(batch, lot, shop.station, -1, "counted", "clerk"),
+        lambda batch: stock.move_stock(batch, lot, shop.station, shop.centre, 1, "clerk"),
     ):
-        with pytest.raises(OutOfStock), database.sessions.begin() as session:
-            work(session)
+        with pytest.raises(OutOfStock), transaction(database, CatalogBatch) as batch:
+            work(batch)

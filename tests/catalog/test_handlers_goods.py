@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Reservation
 from services.catalog.rules import WrongLotState
 from services.catalog.use_cases import books, lots
@@ -22,6 +23,7 @@ from shared.events import (
     ShipmentDispatched,
     ShipmentReturned,
 )
+from shared.messaging.batch import transaction
 from shared.messaging.tables import Parked
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
@@ -246,8 +248,8 @@ def test_stock_freed_while_its_lot_is_stopped_is_not_for_sale(
 ) -> None:
     lot = shop.add_lot("L-1", 100)
     order_id = shop.place(40)
-    with database.sessions.begin() as session:
-        stop(session, lot, "mould", "inspector")
+    with transaction(database, CatalogBatch) as batch:
+        stop(batch, lot, "mould", "inspector")
     assert shop.level(lot) == {"held": 60, "reserved": 40}
 
     shop.end(OrderCancelled, order_id)
@@ -381,8 +383,8 @@ def take_step(
     elif step in ("restock", "write off"):
         shop.bring_back(order_id, shipment_id, restock=step == "restock")
     else:
-        with suppress(WrongLotState), database.sessions.begin() as session:
+        with suppress(WrongLotState), transaction(database, CatalogBatch) as batch:
             if step == "hold":
-                lots.hold_lot(session, lot, "mould", "inspector")
+                lots.hold_lot(batch, lot, "mould", "inspector")
             else:
-                lots.release_lot(session, lot, "inspector")
+                lots.release_lot(batch, lot, "inspector")

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.use_cases import overdrafts, stock
 from shared.events import StationSaleRecorded
+from shared.messaging.batch import transaction
 from shared.runtime.database import Database
 from shared.runtime.errors import FarmgateError
 from shared.runtime.ids import new_id
@@ -54,8 +56,8 @@ def test_it_is_covered_from_what_is_free_at_its_site_and_then_at_the_centre(
     recorded_events: Recorded,
 ) -> None:
     lot = shop.add_lot("L-1", 1000)
-    with database.sessions.begin() as session:
-        stock.move_stock(session, lot, shop.centre, shop.station, 200, "clerk")
+    with transaction(database, CatalogBatch) as batch:
+        stock.move_stock(batch, lot, shop.centre, shop.station, 200, "clerk")
     sale = overdraw((lot, 350))
 
     answer = settle(sale, "cover")
@@ -159,8 +161,8 @@ def test_two_operators_at_once_decide_it_once(
 
     def decide() -> str:
         try:
-            with database.sessions.begin() as session:
-                overdrafts.settle(session, sale["sale_id"], "cover", "清点", "operator")
+            with transaction(database, CatalogBatch) as batch:
+                overdrafts.settle(batch, sale["sale_id"], "cover", "清点", "operator")
             return "decided"
         except FarmgateError as error:
             return type(error).__name__

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Reservation
 from services.catalog.use_cases import books, lots, verify
 from shared.events import (
@@ -15,6 +16,7 @@ from shared.events import (
     ShipmentCancelled,
     StationSaleRecorded,
 )
+from shared.messaging.batch import transaction
 from shared.messaging.tables import Parked
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
@@ -25,8 +27,8 @@ RELEASED = "catalog.stock_released.v1"
 
 
 def stop(database: Database, how: Callable[..., Any], lot_id: Any) -> None:
-    with database.sessions.begin() as session:
-        how(session, lot_id, "residue", "inspector")
+    with transaction(database, CatalogBatch) as batch:
+        how(batch, lot_id, "residue", "inspector")
 
 
 def ask_again(shop: Any, order: dict[str, Any]) -> None:

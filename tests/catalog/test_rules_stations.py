@@ -33,7 +33,6 @@ from services.catalog.rules import (
     reduced,
     sale_moves,
     schedule,
-    sold_of,
 )
 
 TODAY = date(2026, 8, 20)
@@ -265,7 +264,7 @@ def test_what_came_back_needs_no_cover() -> None:
 
 
 def test_lines_are_kept_and_read_again() -> None:
-    assert sold_of([each.kept() for each in SALE]) == list(SALE)
+    assert [Sold.from_json(each.to_json()) for each in SALE] == list(SALE)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from services.catalog import timers
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import DailySales
 from services.catalog.use_cases import granting, products, standing
 from shared.events import SiteClosed, StationSaleRecorded
+from shared.messaging.batch import transaction
 from shared.runtime import clock
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
@@ -263,9 +265,9 @@ def test_a_rule_grants_nothing_that_must_not_be_sold_there(
         case "closed site":
             deliver(SiteClosed, site_id=shop.station)
         case "withdrawn product":
-            with database.sessions.begin() as session:
-                variant = session.get_one(products.Variant, shop.variant)
-                products.withdraw_product(session, variant.product_id)
+            with transaction(database, CatalogBatch) as batch:
+                variant = batch.session.get_one(products.Variant, shop.variant)
+                products.withdraw_product(batch, variant.product_id)
         case "held lot":
             post(f"/lots/{lot}/hold", {"reason": "霉"})
 
@@ -329,8 +331,8 @@ def test_rules_and_operators_at_once_grant_no_more_than_there_is(
         rule(2000, at=till.site_id)
 
     def grant(till: Any) -> None:
-        with database.sessions.begin() as session:
-            granting.grant_variant(session, till.device_id, shop.variant, 500, "operator")
+        with transaction(database, CatalogBatch) as batch:
+            granting.grant_variant(batch, till.device_id, shop.variant, 500, "operator")
 
     in_threads(
         [
@@ -364,10 +366,10 @@ def test_one_variant_that_cannot_be_served_does_not_keep_the_others_waiting(
     broken = min(shop.variant, other)
     apply = standing.apply_rules
 
-    def fail(session: Any, variant_id: Any) -> int:
+    def fail(batch: Any, variant_id: Any) -> int:
         if variant_id == broken:
             raise RuntimeError("no such luck")
-        return apply(session, variant_id)
+        return apply(batch, variant_id)
 
     monkeypatch.setattr(standing, "apply_rules", fail)
 

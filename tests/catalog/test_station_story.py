@@ -12,9 +12,11 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.rules import WrongLotState
 from services.catalog.use_cases import books, granting, lots, overdrafts
 from shared.events import OrderPlaced, StationSaleRecorded
+from shared.messaging.batch import transaction
 from shared.runtime.database import Database
 from shared.runtime.errors import Conflict
 from shared.runtime.ids import new_id
@@ -145,8 +147,8 @@ def take_step(
     """Let something happen; what the present state forbids is refused."""
     match step:
         case "grant":
-            with suppress(Conflict), database.sessions.begin() as session:
-                granting.grant_lot(session, counter.till.device_id, counter.lot, quantity, "op")
+            with suppress(Conflict), transaction(database, CatalogBatch) as batch:
+                granting.grant_lot(batch, counter.till.device_id, counter.lot, quantity, "op")
         case "call":
             counter.call()
         case "sell":
@@ -163,8 +165,8 @@ def take_step(
             line = {"line_no": 1, "variant_id": variant, "quantity": quantity}
             deliver(OrderPlaced, **shop.an_order(lines=[line | {"line_total_fen": 1}]))
         case "hold" | "release":
-            with suppress(WrongLotState), database.sessions.begin() as session:
+            with suppress(WrongLotState), transaction(database, CatalogBatch) as batch:
                 if step == "hold":
-                    lots.hold_lot(session, counter.lot, "霉", "op")
+                    lots.hold_lot(batch, counter.lot, "霉", "op")
                 else:
-                    lots.release_lot(session, counter.lot, "op")
+                    lots.release_lot(batch, counter.lot, "op")

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from services.catalog.app import create_app
+from services.catalog.batch import CatalogBatch
 from services.catalog.use_cases import prices, products
 from shared.events import StationSaleRecorded
+from shared.messaging.batch import transaction
 from shared.runtime import clock
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
@@ -146,14 +148,14 @@ def test_a_till_hears_the_price_at_the_counter_and_the_next_one(
 ) -> None:
     now = clock.now()
     soon = (now + timedelta(days=1)).replace(microsecond=0)
-    with database.sessions.begin() as session:
+    with transaction(database, CatalogBatch) as batch:
         for channel, fen, begins in (
             ("online", 9900, None),
             ("station", 6000, now - timedelta(days=2)),
             ("station", 6800, now - timedelta(days=1)),
             ("station", 5000, soon),
         ):
-            prices.set_price(session, shop.variant, channel, fen, 500, begins)
+            prices.set_price(batch, shop.variant, channel, fen, 500, begins)
 
     (variant,) = till.contact().json["variants"]
 
@@ -167,9 +169,9 @@ def test_a_till_hears_that_the_price_before_a_dated_one_holds_again(
 ) -> None:
     now = clock.now()
     ends = (now + timedelta(days=1)).replace(microsecond=0)
-    with database.sessions.begin() as session:
-        prices.set_price(session, shop.variant, "station", 6800, 500, now - timedelta(days=2))
-        prices.set_price(session, shop.variant, "station", 5000, 500, now, ends)
+    with transaction(database, CatalogBatch) as batch:
+        prices.set_price(batch, shop.variant, "station", 6800, 500, now - timedelta(days=2))
+        prices.set_price(batch, shop.variant, "station", 5000, 500, now, ends)
 
     (variant,) = till.contact().json["variants"]
 
@@ -194,10 +196,10 @@ def test_a_withdrawn_product_is_told_without_a_price_while_a_till_holds_some(
     other = shop.add_variant("CORDYCEPS")
     lot = shop.add_lot("L-1", 1000, variant=other)
     grant(till, lot, 10)
-    with database.sessions.begin() as session:
-        prices.set_price(session, other, "station", 6000, 500)
-        product_id = session.get_one(products.Variant, other).product_id
-        products.withdraw_product(session, product_id)
+    with transaction(database, CatalogBatch) as batch:
+        prices.set_price(batch, other, "station", 6000, 500)
+        product_id = batch.session.get_one(products.Variant, other).product_id
+        products.withdraw_product(batch, product_id)
 
     told = {variant["sku"]: variant["price_fen"] for variant in till.contact().json["variants"]}
 

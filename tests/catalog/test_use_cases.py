@@ -10,28 +10,29 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Lot, Reservation, StockLevel, StockMovement
 from services.catalog.rules import Account, Bucket, Reason
 from services.catalog.use_cases import books, enterprises, lots, products, stock
 from services.catalog.use_cases.ledger import OutOfStock, level_at, locked_lot, move
 from services.catalog.use_cases.reserve import reserve_stock
+from shared.messaging.batch import transaction
 from shared.messaging.tables import Outbox
 from shared.runtime.database import Database
-from shared.runtime.ids import new_id
 
 
-def at_once(database: Database, works: list[Callable[[Session], Any]]) -> list[Any]:
+def at_once(database: Database, works: list[Callable[[CatalogBatch], Any]]) -> list[Any]:
     """Run each work in a transaction and thread of its own, all released together.
 
     Returns what each returned, or the domain error it raised.
     """
     together = Barrier(len(works))
 
-    def run(work: Callable[[Session], Any]) -> Any:
+    def run(work: Callable[[CatalogBatch], Any]) -> Any:
         together.wait(30)
         try:
-            with database.sessions.begin() as session:
-                return work(session)
+            with transaction(database, CatalogBatch) as batch:
+                return work(batch)
         except OutOfStock as error:
             return error
 
@@ -39,13 +40,9 @@ def at_once(database: Database, works: list[Callable[[Session], Any]]) -> list[A
         return [future.result(60) for future in [pool.submit(run, work) for work in works]]
 
 
-def an_order_for(shop: Any, *wanted: tuple[Any, int]) -> Callable[[Session], Any]:
-    order_id = new_id()
-    lines = [
-        {"line_no": no, "variant_id": variant, "quantity": quantity}
-        for no, (variant, quantity) in enumerate(wanted, 1)
-    ]
-    return lambda session: reserve_stock(session, order_id, "online", shop.station, lines)
+def an_order_for(shop: Any, *wanted: tuple[Any, int]) -> Callable[[CatalogBatch], Any]:
+    order = shop.an_order_for(*wanted)
+    return lambda batch: reserve_stock(batch, order)
 
 
 def count_of(database: Database, status: str) -> int:
@@ -125,10 +122,10 @@ def test_stock_set_to_0_while_orders_run_is_sold_or_taken_away_and_never_both(
     """
     lot = shop.add_lot("L-1", 20)
 
-    def set_to_0(session: Session) -> int:
-        free = level_at(locked_lot(session, lot), shop.centre).available
+    def set_to_0(batch: CatalogBatch) -> int:
+        free = level_at(locked_lot(batch, lot), shop.centre).available
         if free:
-            stock.adjust_stock(session, lot, shop.centre, -free, "counted", "clerk")
+            stock.adjust_stock(batch, lot, shop.centre, -free, "counted", "clerk")
         return free
 
     orders = [an_order_for(shop, (shop.variant, 1)) for _ in range(30)]
@@ -180,8 +177,8 @@ def test_moves_in_both_directions_at_once_lose_nothing(shop: Any, database: Data
     lot = shop.add_lot("L-1", 10)
     shop_and_back = [(shop.centre, shop.station), (shop.station, shop.centre)] * 6
 
-    def carry(start: Any, goal: Any) -> Callable[[Session], Any]:
-        return lambda session: stock.move_stock(session, lot, start, goal, 4, "clerk")
+    def carry(start: Any, goal: Any) -> Callable[[CatalogBatch], Any]:
+        return lambda batch: stock.move_stock(batch, lot, start, goal, 4, "clerk")
 
     at_once(database, [carry(start, goal) for start, goal in shop_and_back])
 
@@ -251,11 +248,11 @@ def test_the_database_itself_refuses_a_balance_below_0(
 def test_a_movement_of_more_than_there_is_moves_nothing(shop: Any, database: Database) -> None:
     lot = shop.add_lot("L-1", 100)
 
-    with database.sessions.begin() as session:
-        level = level_at(locked_lot(session, lot), shop.centre)
+    with transaction(database, CatalogBatch) as batch:
+        level = level_at(locked_lot(batch, lot), shop.centre)
         with pytest.raises(OutOfStock, match="101 asked for, 100 available"):
             move(
-                session,
+                batch,
                 level,
                 Bucket.AVAILABLE,
                 Account.LOST,
@@ -302,8 +299,8 @@ def test_a_refused_request_leaves_no_movement_and_no_event(shop: Any, database: 
     with database.readers() as reader:
         before = reader.scalar(statement(StockMovement)), reader.scalar(statement(Outbox))
 
-    with pytest.raises(OutOfStock), database.sessions.begin() as session:
-        stock.move_stock(session, lot, shop.centre, shop.station, 101, "clerk")
+    with pytest.raises(OutOfStock), transaction(database, CatalogBatch) as batch:
+        stock.move_stock(batch, lot, shop.centre, shop.station, 101, "clerk")
 
     with database.readers() as reader:
         assert (reader.scalar(statement(StockMovement)), reader.scalar(statement(Outbox))) == before

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Allotment, StandingRule
 from services.catalog.schemas import stations as schemas
 from services.catalog.use_cases import (
@@ -44,11 +45,11 @@ def grant(grant_in: dict[str, Any]) -> dict[str, Any]:
     The site's own free stock is taken first, then an open centre's. All of it is granted or
     nothing: with less free the answer is 409 and says how much there is.
     """
-    with transaction() as session:
+    with transaction(CatalogBatch) as batch:
         use = granting.grant_lot if "lot_id" in grant_in else granting.grant_variant
-        granted = use(session, actor=caller().subject, **grant_in)
-        session.flush()
-        return {"items": station_inquiries.describe_allotments(session, granted)}
+        granted = use(batch, actor=caller().subject, **grant_in)
+        batch.session.flush()
+        return {"items": station_inquiries.describe_allotments(batch.session, granted)}
 
 
 @blp.get("/allotments")
@@ -76,10 +77,10 @@ def list_allotments(query: dict[str, Any]) -> Page:
 @blp.response(200, schemas.AllotmentResponse)
 def return_allotted(return_in: dict[str, Any], allotment_id: UUID) -> dict[str, Any]:
     """Book goods of an allotment that were counted back: they are for everybody again."""
-    with transaction() as session:
+    with transaction(CatalogBatch) as batch:
         return _shown(
-            session,
-            giving_back.take_back(session, allotment_id, actor=caller().subject, **return_in),
+            batch.session,
+            giving_back.take_back(batch, allotment_id, actor=caller().subject, **return_in),
         )
 
 
@@ -90,10 +91,10 @@ def return_allotted(return_in: dict[str, Any], allotment_id: UUID) -> dict[str, 
 @blp.response(200, schemas.AllotmentResponse)
 def suspend_allotment(suspension_in: dict[str, Any], allotment_id: UUID) -> dict[str, Any]:
     """Let a device sell nothing more of an allotment, from its next contact on."""
-    with transaction() as session:
+    with transaction(CatalogBatch) as batch:
         return _shown(
-            session,
-            stopping.suspend(session, allotment_id, actor=caller().subject, **suspension_in),
+            batch.session,
+            stopping.suspend(batch, allotment_id, actor=caller().subject, **suspension_in),
         )
 
 
@@ -103,8 +104,8 @@ def suspend_allotment(suspension_in: dict[str, Any], allotment_id: UUID) -> dict
 @blp.response(200, schemas.AllotmentResponse)
 def resume_allotment(allotment_id: UUID) -> dict[str, Any]:
     """Let a device sell again from a suspended allotment, from its next contact on."""
-    with transaction() as session:
-        return _shown(session, stopping.resume(session, allotment_id, actor=caller().subject))
+    with transaction(CatalogBatch) as batch:
+        return _shown(batch.session, stopping.resume(batch, allotment_id, actor=caller().subject))
 
 
 @blp.post("/allotments/<uuid:allotment_id>/write-off")
@@ -118,10 +119,10 @@ def write_off_allotment(count_in: dict[str, Any], allotment_id: UUID) -> dict[st
     What was counted is free again; the rest of what should be left is lost. A sale of it that
     is uploaded later is beyond the grant.
     """
-    with transaction() as session:
+    with transaction(CatalogBatch) as batch:
         return _shown(
-            session,
-            giving_back.write_off(session, allotment_id, actor=caller().subject, **count_in),
+            batch.session,
+            giving_back.write_off(batch, allotment_id, actor=caller().subject, **count_in),
         )
 
 
@@ -131,8 +132,8 @@ def write_off_allotment(count_in: dict[str, Any], allotment_id: UUID) -> dict[st
 @blp.response(200, schemas.AllotmentResponse)
 def close_allotment(allotment_id: UUID) -> dict[str, Any]:
     """Close an allotment of which nothing is left."""
-    with transaction() as session:
-        return _shown(session, giving_back.close(session, allotment_id, actor=caller().subject))
+    with transaction(CatalogBatch) as batch:
+        return _shown(batch.session, giving_back.close(batch, allotment_id, actor=caller().subject))
 
 
 @blp.get("/lots/<uuid:lot_id>/devices")
@@ -159,9 +160,9 @@ def set_standing_rule(rule_in: dict[str, Any], site_id: UUID, variant_id: UUID) 
     the site can sell before they expire. Where there is too little for all, sites with the
     least left are served first.
     """
-    with transaction() as session:
+    with transaction(CatalogBatch) as batch:
         return standing_rules.set_rule(
-            session, site_id, variant_id, actor=caller().subject, **rule_in
+            batch, site_id, variant_id, actor=caller().subject, **rule_in
         )
 
 
@@ -184,5 +185,5 @@ def drop_standing_rule(site_id: UUID, variant_id: UUID) -> None:
 
     Where there is no such rule nothing changes.
     """
-    with transaction() as session:
-        standing_rules.drop_rule(session, site_id, variant_id)
+    with transaction(CatalogBatch) as batch:
+        standing_rules.drop_rule(batch, site_id, variant_id)

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Device, Overdraft
 from services.catalog.schemas import stations as schemas
 from services.catalog.use_cases import devices, overdrafts, station_inquiries
@@ -39,9 +40,9 @@ def register_device(device_in: dict[str, Any]) -> dict[str, Any]:
     The answer has a code that a machine shows to become it (`POST /till/enrol`): once, within
     24 hours. It is shown only here.
     """
-    with transaction() as session:
+    with transaction(CatalogBatch) as batch:
         return _invited(
-            session, devices.register_device(session, actor=caller().subject, **device_in)
+            batch.session, devices.register_device(batch, actor=caller().subject, **device_in)
         )
 
 
@@ -55,8 +56,8 @@ def invite_again(device_id: UUID) -> dict[str, Any]:
     Codes that were not used die. The machine that stands there goes on until the new code is
     used; then only its late uploads are taken, and what it held waits for a return or a count.
     """
-    with transaction() as session:
-        return _invited(session, devices.invite_again(session, device_id, caller().subject))
+    with transaction(CatalogBatch) as batch:
+        return _invited(batch.session, devices.invite_again(batch, device_id, caller().subject))
 
 
 @blp.post("/devices/<uuid:device_id>/revoke")
@@ -69,10 +70,10 @@ def revoke_device(revocation_in: dict[str, Any], device_id: UUID) -> dict[str, A
 
     What it holds stays out of reach until it is returned or counted.
     """
-    with transaction() as session:
-        device = devices.revoke_device(session, device_id, actor=caller().subject, **revocation_in)
-        session.flush()
-        return station_inquiries.describe_devices(session, [device])[0]
+    with transaction(CatalogBatch) as batch:
+        device = devices.revoke_device(batch, device_id, actor=caller().subject, **revocation_in)
+        batch.session.flush()
+        return station_inquiries.describe_devices(batch.session, [device])[0]
 
 
 @blp.get("/devices")
@@ -129,5 +130,5 @@ def settle_overdraft(decision_in: dict[str, Any], sale_id: UUID) -> Overdraft:
     `cover` takes what the device has left of the lot, then what is free at its site, then at a
     centre, and is refused with 409 when that is not enough. `lose` moves no stock.
     """
-    with transaction() as session:
-        return overdrafts.settle(session, sale_id, actor=caller().subject, **decision_in)
+    with transaction(CatalogBatch) as batch:
+        return overdrafts.settle(batch, sale_id, actor=caller().subject, **decision_in)

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Enterprise, Membership
 from services.catalog.schemas import enterprises as schemas
 from services.catalog.use_cases import enterprises
@@ -28,8 +29,8 @@ def register_enterprise(enterprise_in: dict[str, Any]) -> Enterprise:
     The contact is passed on to whoever writes to the enterprise and is not kept here. An
     enterprise that exists with equal content is answered as it is.
     """
-    with transaction() as session:
-        return enterprises.register_enterprise(session, **enterprise_in)
+    with transaction(CatalogBatch) as batch:
+        return enterprises.register_enterprise(batch, **enterprise_in)
 
 
 @blp.get("/enterprises")
@@ -59,8 +60,8 @@ def show_enterprise(enterprise_id: UUID) -> Enterprise:
 @blp.response(201, schemas.MembershipResponse)
 def add_member(member_in: dict[str, Any], enterprise_id: UUID) -> Membership:
     """Let a producer share in what a cooperative earns."""
-    with transaction() as session:
-        return enterprises.add_member(session, enterprise_id, **member_in)
+    with transaction(CatalogBatch) as batch:
+        return enterprises.add_member(batch, enterprise_id, **member_in)
 
 
 @blp.put("/enterprises/<uuid:enterprise_id>/contact")
@@ -72,5 +73,5 @@ def give_contact(contact_in: dict[str, Any], enterprise_id: UUID) -> None:
 
     It is passed on to whoever writes to the enterprise and is not kept here.
     """
-    with transaction() as session:
-        enterprises.give_contact(session, enterprise_id, **contact_in)
+    with transaction(CatalogBatch) as batch:
+        enterprises.give_contact(batch, enterprise_id, **contact_in)

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Location, Lot
 from services.catalog.schemas import stock as schemas
 from services.catalog.use_cases import concerned, locations, lots
@@ -28,8 +29,8 @@ def record_lot(lot_in: dict[str, Any]) -> Lot:
     Without `best_before` the product's shelf life counts from the harvest. A lot that exists
     with equal content is answered as it is. It is sold after inspection and release.
     """
-    with transaction() as session:
-        return lots.record_lot(session, **lot_in)
+    with transaction(CatalogBatch) as batch:
+        return lots.record_lot(batch, **lot_in)
 
 
 @blp.get("/lots")
@@ -58,8 +59,8 @@ def show_lot(lot_id: UUID) -> Lot:
 @blp.response(200, schemas.LotResponse)
 def inspect_lot(lot_id: UUID) -> Lot:
     """Note that a lot passed inspection."""
-    with transaction() as session:
-        return lots.inspect_lot(session, lot_id)
+    with transaction(CatalogBatch) as batch:
+        return lots.inspect_lot(batch, lot_id)
 
 
 @blp.post("/lots/<uuid:lot_id>/release")
@@ -68,8 +69,8 @@ def inspect_lot(lot_id: UUID) -> Lot:
 @blp.response(200, schemas.LotResponse)
 def release_lot(lot_id: UUID) -> Lot:
     """Let a lot be sold, after inspection or again after a hold."""
-    with transaction() as session:
-        return lots.release_lot(session, lot_id, actor=caller().subject)
+    with transaction(CatalogBatch) as batch:
+        return lots.release_lot(batch, lot_id, actor=caller().subject)
 
 
 @blp.post("/lots/<uuid:lot_id>/hold")
@@ -83,8 +84,8 @@ def hold_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
     What orders have reserved stays with them and waits: no parcel with goods of the lot is
     packed, dispatched or handed over until then.
     """
-    with transaction() as session:
-        return lots.hold_lot(session, lot_id, actor=caller().subject, **stop_in)
+    with transaction(CatalogBatch) as batch:
+        return lots.hold_lot(batch, lot_id, actor=caller().subject, **stop_in)
 
 
 @blp.post("/lots/<uuid:lot_id>/recall")
@@ -98,8 +99,8 @@ def recall_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
     Orders that have reserved it and have not left get other lots, or are rejected and refunded.
     Parcels on their way come back, and their goods are not for sale.
     """
-    with transaction() as session:
-        return lots.recall_lot(session, lot_id, actor=caller().subject, **stop_in)
+    with transaction(CatalogBatch) as batch:
+        return lots.recall_lot(batch, lot_id, actor=caller().subject, **stop_in)
 
 
 @blp.get("/lots/<uuid:lot_id>/orders")

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Price, Product
 from services.catalog.schemas import products as schemas
 from services.catalog.use_cases import prices, products
@@ -29,8 +30,8 @@ def list_product(product_in: dict[str, Any]) -> Product:
     A product that exists with equal content is answered as it is; import products as CSV to
     change one.
     """
-    with transaction() as session:
-        return products.list_product(session, **product_in)
+    with transaction(CatalogBatch) as batch:
+        return products.list_product(batch, **product_in)
 
 
 @blp.get("/products")
@@ -62,8 +63,8 @@ def withdraw_product(product_id: UUID) -> Product:
 
     Orders that were placed before are delivered.
     """
-    with transaction() as session:
-        return products.withdraw_product(session, product_id)
+    with transaction(CatalogBatch) as batch:
+        return products.withdraw_product(batch, product_id)
 
 
 @blp.put(f"/variants/<uuid:variant_id>/prices/<any({', '.join(CHANNELS)}):channel>")
@@ -76,8 +77,8 @@ def set_price(price_in: dict[str, Any], variant_id: UUID, channel: str) -> Price
     Of the prices that have begun and not ended, the last to begin holds: a price with
     `valid_to` holds until then, and the one before it holds again afterwards.
     """
-    with transaction() as session:
-        return prices.set_price(session, variant_id, channel, **price_in)
+    with transaction(CatalogBatch) as batch:
+        return prices.set_price(batch, variant_id, channel, **price_in)
 
 
 @blp.get("/variants/<uuid:variant_id>/prices")

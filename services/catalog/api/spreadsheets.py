@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.schemas import spreadsheets as schemas
 from services.catalog.use_cases.spreadsheets import enterprises, lots, prices, products, stock
 from shared.runtime.spreadsheets import Outcome, Sheet
@@ -35,8 +36,8 @@ def import_enterprises(sheet: Sheet, dry_run: bool) -> Outcome:
     whoever writes to the enterprise and are not kept here.
     """
     contacts = schemas.contacts_of(sheet)
-    with transaction() as session:
-        return enterprises.import_enterprises(session, sheet, contacts, dry_run)
+    with transaction(CatalogBatch) as batch:
+        return enterprises.import_enterprises(batch, sheet, contacts, dry_run)
 
 
 @importing(
@@ -48,8 +49,8 @@ def import_enterprises(sheet: Sheet, dry_run: bool) -> Outcome:
 )
 def import_products(sheet: Sheet, dry_run: bool) -> Outcome:
     """List the products of a file, one row per variant, or change those that are listed."""
-    with transaction() as session:
-        return products.import_products(session, sheet, dry_run)
+    with transaction(CatalogBatch) as batch:
+        return products.import_products(batch, sheet, dry_run)
 
 
 @importing(
@@ -64,8 +65,8 @@ def import_prices(sheet: Sheet, dry_run: bool) -> Outcome:
 
     A moment without an offset from UTC is a time of Asia/Shanghai.
     """
-    with transaction() as session:
-        return prices.import_prices(session, sheet, dry_run)
+    with transaction(CatalogBatch) as batch:
+        return prices.import_prices(batch, sheet, dry_run)
 
 
 @importing(
@@ -80,8 +81,8 @@ def import_lots(sheet: Sheet, dry_run: bool) -> Outcome:
 
     A lot of perishable goods needs a best-before date, or its product a shelf life.
     """
-    with transaction() as session:
-        return lots.import_lots(session, sheet, caller().subject, dry_run)
+    with transaction(CatalogBatch) as batch:
+        return lots.import_lots(batch, sheet, caller().subject, dry_run)
 
 
 @importing(
@@ -99,8 +100,8 @@ def import_stock(sheet: Sheet, dry_run: bool) -> Outcome:
     took since then is accounted for. A row is refused if its meaning for today's books is not
     certain.
     """
-    with transaction() as session:
-        return stock.import_stock(session, sheet, caller().subject, dry_run)
+    with transaction(CatalogBatch) as batch:
+        return stock.import_stock(batch, sheet, caller().subject, dry_run)
 
 
 @exporting(blp, "enterprises", "stock:read", schemas.ENTERPRISES)

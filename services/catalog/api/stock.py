@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Reservation, StockLevel, StockMovement
 from services.catalog.schemas import stock as schemas
 from services.catalog.use_cases import books, inquiries, stock
@@ -28,8 +29,8 @@ def receive_stock(receipt_in: dict[str, Any]) -> StockLevel:
 
     They are `available` when their lot is released, `held` until then.
     """
-    with transaction() as session:
-        return stock.receive_stock(session, actor=caller().subject, **receipt_in)
+    with transaction(CatalogBatch) as batch:
+        return stock.receive_stock(batch, actor=caller().subject, **receipt_in)
 
 
 @blp.post("/stock/adjustments")
@@ -44,8 +45,8 @@ def adjust_stock(adjustment_in: dict[str, Any]) -> StockLevel:
     Only what nobody has a claim on can be taken away; with less than that the answer is 409
     and says how much is free.
     """
-    with transaction() as session:
-        return stock.adjust_stock(session, actor=caller().subject, **adjustment_in)
+    with transaction(CatalogBatch) as batch:
+        return stock.adjust_stock(batch, actor=caller().subject, **adjustment_in)
 
 
 @blp.post("/stock/moves")
@@ -59,8 +60,8 @@ def move_stock(move_in: dict[str, Any]) -> dict[str, Any]:
 
     What is set aside for orders stays where it was promised from.
     """
-    with transaction() as session:
-        return {"items": stock.move_stock(session, actor=caller().subject, **move_in)}
+    with transaction(CatalogBatch) as batch:
+        return {"items": stock.move_stock(batch, actor=caller().subject, **move_in)}
 
 
 @blp.get("/stock")

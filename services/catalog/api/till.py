@@ -7,6 +7,7 @@ from uuid import UUID
 
 from marshmallow import ValidationError
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.schemas import till as schemas
 from services.catalog.use_cases import contact, enrolling, till_returns
 from shared.runtime import clock, devices
@@ -45,8 +46,8 @@ def enrol(enrolment_in: dict[str, Any]) -> dict[str, Any]:
     """
     with reading() as session:
         enrolling.check_code(session, enrolment_in["code"])
-    with transaction() as session:
-        enrolled = enrolling.enrol(session, **enrolment_in)
+    with transaction(CatalogBatch) as batch:
+        enrolled = enrolling.enrol(batch, **enrolment_in)
         return vars(enrolled) | {"server_time": clock.now()}
 
 
@@ -64,8 +65,8 @@ def make_contact(contact_in: dict[str, Any]) -> dict[str, Any]:
     """
     device = devices.device_of(caller())
     seconds = lease_seconds(settings().environment)
-    with transaction() as session:
-        heard = contact.contact(session, device, contact.Said(**contact_in), seconds)
+    with transaction(CatalogBatch) as batch:
+        heard = contact.contact(batch, device, contact.Said(**contact_in), seconds)
         return vars(heard) | {"itself": heard}
 
 
@@ -83,8 +84,8 @@ def give_back(returns_in: dict[str, Any]) -> dict[str, Any]:
     """
     device = devices.device_of(caller())
     said = [_read_return(raw) for raw in returns_in["returns"]]
-    with transaction() as session:
-        taken = iter(till_returns.take_returns(session, device, list(filter(None, said))))
+    with transaction(CatalogBatch) as batch:
+        taken = iter(till_returns.take_returns(batch, device, list(filter(None, said))))
     answers = [
         next(taken) if one is not None else till_returns.unreadable(device, _name_of(raw))
         for one, raw in zip(said, returns_in["returns"], strict=True)

@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.catalog.models.base import Base, one_of
-from shared.events import CHANNELS, UNITS
+from shared.events import CHANNELS, UNITS, Channel, Unit
 from shared.runtime.ids import new_id
 
 
@@ -81,7 +81,7 @@ class Variant(Base):
     product_id: Mapped[UUID] = mapped_column(ForeignKey("products.id"), index=True)
     sku: Mapped[str] = mapped_column(unique=True)
     grade: Mapped[str]
-    unit: Mapped[str] = mapped_column(String(10))
+    unit: Mapped[Unit] = mapped_column(String(10))
     #: How many grams or pieces one pack holds.
     pack_quantity: Mapped[int]
     #: Days a lot must still keep when it reaches the buyer.
@@ -106,7 +106,7 @@ class Price(Base):
     __tablename__ = "prices"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     variant_id: Mapped[UUID] = mapped_column(ForeignKey("variants.id"))
-    channel: Mapped[str] = mapped_column(String(20))
+    channel: Mapped[Channel] = mapped_column(String(20))
     price_fen: Mapped[int]
     #: How many grams or pieces `price_fen` buys.
     price_unit: Mapped[int]

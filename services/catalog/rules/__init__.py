@@ -55,6 +55,7 @@ from services.catalog.rules.reservations import (
     MOST_LOTS,
     Line,
     ReservationStatus,
+    ReservedLot,
     Shelved,
     ShelvedT,
     Short,
@@ -79,6 +80,7 @@ from services.catalog.rules.station_sales import (
     NO_ALLOTMENT,
     BeyondSale,
     OverdraftStatus,
+    RecordedSale,
     ReturnStatus,
     SaleStatus,
     Sold,
@@ -86,7 +88,6 @@ from services.catalog.rules.station_sales import (
     overdrawn,
     reduced,
     sale_moves,
-    sold_of,
 )
 from services.catalog.rules.stock import (
     ADJUSTMENT_REASONS,
@@ -129,7 +130,9 @@ __all__ = [
     "Quota",
     "Rate",
     "Reason",
+    "RecordedSale",
     "ReservationStatus",
+    "ReservedLot",
     "ReturnStatus",
     "SaleStatus",
     "Shelved",
@@ -174,5 +177,4 @@ __all__ = [
     "sale_moves",
     "schedule",
     "share",
-    "sold_of",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from services.catalog.rules.stock import Bucket
@@ -89,6 +89,16 @@ class Take(Generic[ShelvedT]):
 
     line: Line
     shelved: ShelvedT
+    quantity: int
+
+
+class ReservedLot(NamedTuple):
+    """What one line of an order has set aside of one lot at one location."""
+
+    line_no: int
+    variant_id: UUID
+    lot_id: UUID
+    location_id: UUID
     quantity: int
 
 

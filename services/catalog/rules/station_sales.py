@@ -3,10 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from shared.events import SoldLine, StationSaleKind
 from shared.runtime.errors import Conflict
 
 
@@ -57,8 +59,20 @@ class Sold:
     #: Of goods that came back: whether they can be sold again.
     restock: bool | None = None
 
-    def kept(self) -> dict[str, Any]:
-        """Return it as it is stored."""
+    @classmethod
+    def of(cls, line: SoldLine) -> "Sold":
+        """Return a line of an event."""
+        return cls(line.line_no, line.variant_id, line.lot_id, line.quantity, line.restock)
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "Sold":
+        """Return a line as it is stored."""
+        return cls(
+            line["line_no"], UUID(line["variant_id"]), UUID(line["lot_id"]), line["quantity"]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as it is stored: without `restock`."""
         return {
             "line_no": self.line_no,
             "variant_id": str(self.variant_id),
@@ -67,22 +81,21 @@ class Sold:
         }
 
 
-def sold_of(lines: Iterable[Mapping[str, Any]]) -> list[Sold]:
-    """Return lines of an event, or stored ones, as values."""
-    return [
-        Sold(
-            line["line_no"],
-            _uuid(line["variant_id"]),
-            _uuid(line["lot_id"]),
-            line["quantity"],
-            line.get("restock"),
-        )
-        for line in lines
-    ]
+@dataclass(frozen=True, slots=True)
+class RecordedSale:
+    """A station sale, void or return, with what catalog decided when it heard of it."""
 
-
-def _uuid(value: UUID | str) -> UUID:
-    return value if isinstance(value, UUID) else UUID(value)
+    sale_id: UUID
+    kind: StationSaleKind
+    device_id: UUID
+    epoch: int
+    number: int
+    site_id: UUID
+    #: The sale that is voided, or whose goods came back.
+    of_sale_id: UUID | None
+    status: SaleStatus
+    lines: tuple[Sold, ...]
+    at: datetime
 
 
 def overdrawn(lines: Iterable[Sold], remaining: Mapping[UUID, int]) -> list[tuple[Sold, int]]:

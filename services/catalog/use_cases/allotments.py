@@ -11,30 +11,26 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
 
+from services.catalog.batch import AllotmentKey, CatalogBatch
 from services.catalog.models import Allotment, Device, Lot
 from services.catalog.rules import AllotmentStatus, allotment_step
 from services.catalog.use_cases.devices import locked_device
 from services.catalog.use_cases.ledger import lock_lots, locked_lot
-from shared.messaging.rows import lock_rows
 from shared.runtime import clock
 from shared.runtime.errors import NotFound
-
-#: (device, epoch, lot): there is one allotment for each.
-Name = tuple[UUID, int, UUID]
 
 
 class AllotmentNotFound(NotFound):
     """Raised when no allotment has this id, or it is not the asker's."""
 
 
-def lock_allotments(session: Session, *which: Any) -> Sequence[Allotment]:
+def lock_allotments(batch: CatalogBatch, *which: Any) -> Sequence[Allotment]:
     """Lock and load the allotments that fulfil the conditions, in the order of their ids.
 
     Their lots are locked before; their devices, unless only `sold` is to change.
     """
-    rows = session.scalars(
+    rows = batch.session.scalars(
         select(Allotment)
         .where(*which)
         .order_by(Allotment.id)
@@ -42,60 +38,56 @@ def lock_allotments(session: Session, *which: Any) -> Sequence[Allotment]:
         .execution_options(populate_existing=True)
     ).all()
     for row in rows:
-        remember_allotment(session, row)
+        track_allotment(batch, row)
     return rows
 
 
-def _known(session: Session) -> dict[Name, Allotment | None]:
-    known: dict[Name, Allotment | None] = session.info.setdefault("allotments", {})
-    return known
-
-
-def remember_allotment(session: Session, allotment: Allotment) -> None:
+def track_allotment(batch: CatalogBatch, allotment: Allotment) -> None:
     """Let `allotment_of` find a new or locked allotment without a statement."""
-    _known(session)[allotment.device_id, allotment.epoch, allotment.lot_id] = allotment
+    batch.allotments[allotment.device_id, allotment.epoch, allotment.lot_id] = allotment
 
 
-def lock_named(session: Session, names: Iterable[Name]) -> None:
-    """Lock the allotments with these names in one statement; a missing one is remembered so."""
-    known = _known(session)
-    wanted = {name for name in names if name not in known}
+def lock_by_key(batch: CatalogBatch, keys: Iterable[AllotmentKey]) -> None:
+    """Lock the allotments with these keys in one statement; one without a row is missing then."""
+    wanted = {key for key in keys if key not in batch.allotments}
     if not wanted:
         return
-    known.update(dict.fromkeys(wanted))
-    device_ids, lot_ids = {name[0] for name in wanted}, {name[2] for name in wanted}
-    lock_allotments(session, Allotment.device_id.in_(device_ids), Allotment.lot_id.in_(lot_ids))
+    batch.allotments.update(dict.fromkeys(wanted))
+    device_ids, lot_ids = {key[0] for key in wanted}, {key[2] for key in wanted}
+    lock_allotments(batch, Allotment.device_id.in_(device_ids), Allotment.lot_id.in_(lot_ids))
 
 
-def allotment_of(session: Session, device_id: UUID, epoch: int, lot_id: UUID) -> Allotment | None:
+def allotment_of(
+    batch: CatalogBatch, device_id: UUID, epoch: int, lot_id: UUID
+) -> Allotment | None:
     """Return what an epoch of a device was ever granted of a lot, locked; None: nothing."""
-    lock_named(session, [(device_id, epoch, lot_id)])
-    return _known(session)[device_id, epoch, lot_id]
+    lock_by_key(batch, [(device_id, epoch, lot_id)])
+    return batch.allotments[device_id, epoch, lot_id]
 
 
-def lock_for_allotments(session: Session, allotment_ids: Iterable[UUID]) -> None:
+def lock_for_allotments(batch: CatalogBatch, allotment_ids: Iterable[UUID]) -> None:
     """Lock these allotments with their lots and devices, in a fixed number of statements."""
     wanted = Allotment.id.in_(list(allotment_ids))
-    found = session.execute(select(Allotment.lot_id, Allotment.device_id).where(wanted)).all()
-    lock_lots(session, {row.lot_id for row in found})
-    lock_rows(session, Device.id, {row.device_id for row in found})
-    lock_allotments(session, wanted)
+    found = batch.session.execute(select(Allotment.lot_id, Allotment.device_id).where(wanted)).all()
+    lock_lots(batch, {row.lot_id for row in found})
+    batch.load_for_update(Device.id, {row.device_id for row in found})
+    lock_allotments(batch, wanted)
 
 
-def locked_allotment(session: Session, allotment_id: UUID) -> tuple[Lot, Device, Allotment]:
+def locked_allotment(batch: CatalogBatch, allotment_id: UUID) -> tuple[Lot, Device, Allotment]:
     """Return an allotment with its lot and its device, all locked.
 
     Raises:
         AllotmentNotFound: there is none with this id.
     """
-    found = session.execute(
+    found = batch.session.execute(
         select(Allotment.lot_id, Allotment.device_id).where(Allotment.id == allotment_id)
     ).one_or_none()
     if found is None:
         raise AllotmentNotFound(f"There is no allotment {allotment_id}.")
-    lot = locked_lot(session, found.lot_id)
-    device = locked_device(session, found.device_id)
-    (allotment,) = lock_allotments(session, Allotment.id == allotment_id)
+    lot = locked_lot(batch, found.lot_id)
+    device = locked_device(batch, found.device_id)
+    (allotment,) = lock_allotments(batch, Allotment.id == allotment_id)
     return lot, device, allotment
 
 
@@ -118,14 +110,14 @@ def select_allotments(
     return statement
 
 
-def tell(device: Device, allotment: Allotment) -> None:
+def announce(device: Device, allotment: Allotment) -> None:
     """Note that a device must hear of a change of its allotment; both are locked."""
     device.revision += 1
     allotment.revision = device.revision
     allotment.changed_at = clock.now()
 
 
-def become(allotment: Allotment, status: AllotmentStatus) -> None:
+def transition(allotment: Allotment, status: AllotmentStatus) -> None:
     """Bring a locked allotment to a state.
 
     Raises:
@@ -138,6 +130,6 @@ def end(device: Device, allotment: Allotment) -> None:
     """Close a locked allotment of which nothing is left, unless it is closed."""
     if allotment.status == AllotmentStatus.CLOSED:
         return
-    become(allotment, AllotmentStatus.CLOSED)
+    transition(allotment, AllotmentStatus.CLOSED)
     allotment.reason, allotment.proposed_return = None, 0
-    tell(device, allotment)
+    announce(device, allotment)

@@ -12,7 +12,7 @@ from sqlalchemy import Select, String, and_, case, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Reservation, StationSale, StockMovement
-from services.catalog.rules import BUCKET_OF, Account, SaleStatus, sold_of
+from services.catalog.rules import BUCKET_OF, Account, SaleStatus, Sold
 from services.catalog.use_cases.lots import get_lot
 from shared.runtime.paging import Page, page
 
@@ -118,5 +118,5 @@ def _sale(sale: StationSale, lot_id: UUID) -> SaleOfLot:
         sale.device_id,
         sale.epoch,
         sale.number,
-        sum(line.quantity for line in sold_of(sale.lines) if line.lot_id == lot_id),
+        sum(line.quantity for line in map(Sold.from_json, sale.lines) if line.lot_id == lot_id),
     )

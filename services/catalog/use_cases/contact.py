@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Allotment, Device, Lot, Variant
 from services.catalog.rules import (
     AllotmentStatus,
@@ -56,7 +57,7 @@ class Contact:
     variants: list[dict[str, Any]]
 
 
-def contact(session: Session, caller: keys.Device, said: Said, lease_seconds: int) -> Contact:
+def contact(batch: CatalogBatch, caller: keys.Device, said: Said, lease_seconds: int) -> Contact:
     """Note what a device says and tell it what it may sell; its lease begins anew.
 
     What was granted becomes active by this. Only what is open, and of the epoch that asks, is
@@ -66,7 +67,7 @@ def contact(session: Session, caller: keys.Device, said: Said, lease_seconds: in
         DeviceReplaced: another machine stands for the device now, or none does any more.
     """
     moment = clock.now()
-    device = locked_device(session, caller.device_id)
+    device = locked_device(batch, caller.device_id)
     epoch = epoch_of(device, caller.epoch)
     if epoch is None or device.epoch != epoch.epoch or device.status != DeviceStatus.ACTIVE:
         raise DeviceReplaced("Another machine stands for this device now, or it was revoked.")
@@ -81,7 +82,7 @@ def contact(session: Session, caller: keys.Device, said: Said, lease_seconds: in
     epoch.clock_offset_seconds = round((said.device_time - moment).total_seconds())
     if said.remaining is not None:
         epoch.remaining = {str(lot_id): left for lot_id, left in said.remaining.items()}
-    told = _told(session, device, epoch.lease_until)
+    told = _told(batch.session, device, epoch.lease_until)
     held = {each["variant_id"] for each in told}
     return Contact(
         server_time=moment,
@@ -92,7 +93,7 @@ def contact(session: Session, caller: keys.Device, said: Said, lease_seconds: in
         lease_until=epoch.lease_until,
         lease_seconds=lease_seconds,
         allotments=told,
-        variants=counter_prices(session, moment, held),
+        variants=counter_prices(batch.session, moment, held),
     )
 
 

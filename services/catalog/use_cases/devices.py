@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from msgspec.structs import asdict
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Device, DeviceEpoch, Enrolment
 from services.catalog.rules import DeviceStatus, new_code, plain_code
 from services.catalog.use_cases.locations import open_location_of
 from shared.events import DeviceKeyGiven
-from shared.messaging.outbox import record
-from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.api_keys import digest_of
 from shared.runtime.devices import note_device_key
@@ -45,19 +45,21 @@ class Invitation:
     enrolment_expires_at: datetime
 
 
-def register_device(session: Session, site_id: UUID, name: str, actor: str) -> Invitation:
+def register_device(batch: CatalogBatch, site_id: UUID, name: str, actor: str) -> Invitation:
     """Register one more device at a site; its code is the site's with a number.
 
     Raises:
         UnknownLocation, LocationClosed: it cannot stand there.
     """
-    site = open_location_of(session, site_id)
-    advisory_lock(session, "devices")
-    number = session.scalar(select(func.count()).where(Device.site_id == site_id)) or 0
-    device = Device(code=_free_code(session, site.code, number + 1), name=name, site_id=site_id)
-    session.add(device)
-    session.flush()
-    return _invite(session, locked_device(session, device.id), actor)
+    site = open_location_of(batch.session, site_id)
+    advisory_lock(batch.session, "devices")
+    number = batch.session.scalar(select(func.count()).where(Device.site_id == site_id)) or 0
+    device = Device(
+        code=_free_code(batch.session, site.code, number + 1), name=name, site_id=site_id
+    )
+    batch.session.add(device)
+    batch.session.flush()
+    return _invite(batch.session, locked_device(batch, device.id), actor)
 
 
 def _free_code(session: Session, site_code: str, number: int) -> str:
@@ -67,7 +69,7 @@ def _free_code(session: Session, site_code: str, number: int) -> str:
     return f"{site_code}-{number}"
 
 
-def invite_again(session: Session, device_id: UUID, actor: str) -> Invitation:
+def invite_again(batch: CatalogBatch, device_id: UUID, actor: str) -> Invitation:
     """Make a new code, for a machine that takes the place of the one that is there.
 
     Codes that were not used die. The machine that is there goes on until the code is used.
@@ -75,7 +77,7 @@ def invite_again(session: Session, device_id: UUID, actor: str) -> Invitation:
     Raises:
         DeviceNotFound: there is none with this id.
     """
-    return _invite(session, locked_device(session, device_id), actor)
+    return _invite(batch.session, locked_device(batch, device_id), actor)
 
 
 def _invite(session: Session, device: Device, actor: str) -> Invitation:
@@ -102,7 +104,7 @@ def _end_codes(session: Session, device_id: UUID) -> None:
     )
 
 
-def revoke_device(session: Session, device_id: UUID, reason: str | None, actor: str) -> Device:
+def revoke_device(batch: CatalogBatch, device_id: UUID, reason: str | None, actor: str) -> Device:
     """Let no machine speak for a device any more, of whatever epoch. Repeating changes nothing.
 
     What it holds stays allotted until it is counted: it may still be sold over the counter.
@@ -110,45 +112,47 @@ def revoke_device(session: Session, device_id: UUID, reason: str | None, actor: 
     Raises:
         DeviceNotFound: there is none with this id.
     """
-    device = locked_device(session, device_id)
+    device = locked_device(batch, device_id)
     if device.status == DeviceStatus.REVOKED:
         return device
-    _end_codes(session, device_id)
+    _end_codes(batch.session, device_id)
     device.status = DeviceStatus.REVOKED.value
     device.revoked_by, device.revoked_reason = actor, reason
     device.revoked_at = clock.now()
     for epoch in device.epochs:
         if epoch.scopes:
-            give_key(session, device, epoch, ())
+            give_key(batch, device, epoch, ())
     return device
 
 
-def give_key(session: Session, device: Device, epoch: DeviceEpoch, scopes: Iterable[str]) -> None:
+def give_key(
+    batch: CatalogBatch, device: Device, epoch: DeviceEpoch, scopes: Iterable[str]
+) -> None:
     """Let the key of one epoch of a locked device do this and nothing else, here and elsewhere.
 
     Here it counts from this transaction on; the other services hear of it by event.
     """
     epoch.scopes = list(scopes)
-    facts = {
-        "device_id": device.id,
-        "device_code": device.code,
-        "site_id": device.site_id,
-        "epoch": epoch.epoch,
-        "key_id": epoch.key_id,
-        "digest": epoch.digest,
-        "scopes": epoch.scopes,
-    }
-    record(session, DeviceKeyGiven, device, **facts)
-    note_device_key(session, facts, device.version)
+    given = DeviceKeyGiven(
+        device_id=device.id,
+        device_code=device.code,
+        site_id=device.site_id,
+        epoch=epoch.epoch,
+        key_id=epoch.key_id,
+        digest=epoch.digest,
+        scopes=epoch.scopes,
+    )
+    batch.record(device, given)
+    note_device_key(batch.session, asdict(given), device.version)
 
 
-def locked_device(session: Session, device_id: UUID) -> Device:
+def locked_device(batch: CatalogBatch, device_id: UUID) -> Device:
     """Return a device, locked until the transaction ends.
 
     Raises:
         DeviceNotFound: there is none with this id.
     """
-    device: Device | None = locked(session, Device.id, device_id)
+    device: Device | None = batch.get_for_update(Device.id, device_id)
     if device is None:
         raise DeviceNotFound(f"There is no device {device_id}.")
     return device

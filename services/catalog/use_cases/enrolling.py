@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Device, DeviceEpoch, Enrolment
 from services.catalog.rules import DeviceStatus, plain_code
 from services.catalog.use_cases.devices import epoch_of, give_key, locked_device
-from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.api_keys import digest_of
 from shared.runtime.devices import PRESENT_SCOPES, REPLACED_SCOPES
@@ -64,7 +64,7 @@ def _find(session: Session, code: str) -> tuple[UUID, UUID]:
     return found.id, found.device_id
 
 
-def enrol(session: Session, code: str, secret: str) -> Enrolled:
+def enrol(batch: CatalogBatch, code: str, secret: str) -> Enrolled:
     """Let a machine stand for the device for which the code was made.
 
     The machine made the secret of its key itself. The same code with the same secret is
@@ -76,10 +76,10 @@ def enrol(session: Session, code: str, secret: str) -> Enrolled:
         EnrolmentCodeUsed: with another secret.
         EnrolmentCodeExpired: it is over a day old, or a newer one took its place.
     """
-    enrolment_id, device_id = _find(session, code)
-    device = locked_device(session, device_id)
+    enrolment_id, device_id = _find(batch.session, code)
+    device = locked_device(batch, device_id)
     # Read under the device's lock: two machines may show one code at the same time.
-    enrolment: Enrolment | None = locked(session, Enrolment.id, enrolment_id)
+    enrolment: Enrolment | None = batch.get_for_update(Enrolment.id, enrolment_id)
     assert enrolment is not None
     if enrolment.key_id is not None:
         epoch = next(each for each in device.epochs if each.key_id == enrolment.key_id)
@@ -89,7 +89,7 @@ def enrol(session: Session, code: str, secret: str) -> Enrolled:
     moment = clock.now()
     if enrolment.ended_at is not None or enrolment.expires_at <= moment:
         raise EnrolmentCodeExpired("This code counts no more; ask an operator for a new one.")
-    _replace_present(session, device)
+    _replace_present(batch, device)
     device.epoch += 1
     device.status = DeviceStatus.ACTIVE.value
     epoch = DeviceEpoch(
@@ -100,17 +100,17 @@ def enrol(session: Session, code: str, secret: str) -> Enrolled:
         scopes=[],
         enrolled_at=moment,
     )
-    session.add(epoch)
-    session.flush()
+    batch.session.add(epoch)
+    batch.session.flush()
     enrolment.key_id, enrolment.used_at = epoch.key_id, moment
-    give_key(session, device, epoch, PRESENT_SCOPES)
+    give_key(batch, device, epoch, PRESENT_SCOPES)
     return Enrolled(device, epoch.epoch, epoch.key_id)
 
 
-def _replace_present(session: Session, device: Device) -> None:
+def _replace_present(batch: CatalogBatch, device: Device) -> None:
     present = epoch_of(device, device.epoch)
     if present is None:
         return
     present.superseded_at = clock.now()
     if present.scopes:  # else it was revoked, and stays so
-        give_key(session, device, present, REPLACED_SCOPES)
+        give_key(batch, device, present, REPLACED_SCOPES)

@@ -8,10 +8,9 @@ from uuid import UUID
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Enterprise, Membership
 from shared.events import EnterpriseContactGiven
-from shared.messaging.outbox import record
-from shared.messaging.rows import locked
 from shared.runtime.errors import Conflict, NotFound, Unprocessable
 from shared.runtime.ids import new_id
 from shared.runtime.locks import advisory_lock
@@ -37,7 +36,7 @@ class MembershipOverlaps(Conflict):
 
 
 def register_enterprise(
-    session: Session,
+    batch: CatalogBatch,
     code: str,
     names: Mapping[str, str],
     roles: Sequence[str],
@@ -52,14 +51,14 @@ def register_enterprise(
     Raises:
         EnterpriseCodeTaken: the code is taken by another.
     """
-    advisory_lock(session, "enterprises")
+    advisory_lock(batch.session, "enterprises")
     facts = {
         "names": dict(names),
         "roles": sorted(set(roles)),
         "region_code": region_code,
         "licence_no": licence_no,
     }
-    known = session.scalars(select(Enterprise).where(Enterprise.code == code)).one_or_none()
+    known = batch.session.scalars(select(Enterprise).where(Enterprise.code == code)).one_or_none()
     if known is not None:
         if any(getattr(known, name) != value for name, value in facts.items()):
             raise EnterpriseCodeTaken(
@@ -68,43 +67,43 @@ def register_enterprise(
             )
         return known
     enterprise = Enterprise(id=new_id(), code=code, version=0, memberships=[], **facts)
-    session.add(enterprise)
-    session.flush()
+    batch.session.add(enterprise)
+    batch.session.flush()
     if contact is not None:
-        say_contact(session, enterprise, **contact)
+        record_contact(batch, enterprise, **contact)
     return enterprise
 
 
 def give_contact(
-    session: Session, enterprise_id: UUID, language: str, phone: str | None = None
+    batch: CatalogBatch, enterprise_id: UUID, language: str, phone: str | None = None
 ) -> Enterprise:
     """Say anew how to reach an enterprise; catalog passes it on and keeps nothing of it.
 
     Raises:
         EnterpriseNotFound: there is none with this id.
     """
-    enterprise = _locked_enterprise(session, enterprise_id)
-    say_contact(session, enterprise, language, phone)
+    enterprise = _locked_enterprise(batch, enterprise_id)
+    record_contact(batch, enterprise, language, phone)
     return enterprise
 
 
-def say_contact(
-    session: Session, enterprise: Enterprise, language: str, phone: str | None = None
+def record_contact(
+    batch: CatalogBatch, enterprise: Enterprise, language: str, phone: str | None = None
 ) -> None:
     """Pass on how to reach an enterprise; its row must be new or locked."""
-    record(
-        session,
-        EnterpriseContactGiven,
+    batch.record(
         enterprise,
-        enterprise_id=enterprise.id,
-        name=enterprise.names["zh"],
-        phone=phone,
-        language=language,
+        EnterpriseContactGiven(
+            enterprise_id=enterprise.id,
+            name=enterprise.names["zh"],
+            phone=phone,
+            language=language,
+        ),
     )
 
 
 def add_member(
-    session: Session,
+    batch: CatalogBatch,
     enterprise_id: UUID,
     member_id: UUID,
     share_bp: int,
@@ -121,8 +120,8 @@ def add_member(
         MembershipOverlaps: it is a member already in that time.
     """
     # Ordered by the cooperative's row: two requests for one member cannot both find no overlap.
-    cooperative = _locked_enterprise(session, enterprise_id)
-    member = session.get(Enterprise, member_id)
+    cooperative = _locked_enterprise(batch, enterprise_id)
+    member = batch.session.get(Enterprise, member_id)
     if member is None:
         raise EnterpriseNotFound(f"There is no enterprise {member_id}.")
     if "cooperative" not in cooperative.roles:
@@ -145,12 +144,12 @@ def add_member(
         member_id=member_id, share_bp=share_bp, valid_from=valid_from, valid_to=valid_to
     )
     cooperative.memberships.append(membership)
-    session.flush()
+    batch.session.flush()
     return membership
 
 
-def _locked_enterprise(session: Session, enterprise_id: UUID) -> Enterprise:
-    enterprise: Enterprise | None = locked(session, Enterprise.id, enterprise_id)
+def _locked_enterprise(batch: CatalogBatch, enterprise_id: UUID) -> Enterprise:
+    enterprise: Enterprise | None = batch.get_for_update(Enterprise.id, enterprise_id)
     if enterprise is None:
         raise EnterpriseNotFound(f"There is no enterprise {enterprise_id}.")
     return enterprise

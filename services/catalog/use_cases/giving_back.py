@@ -4,8 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Allotment, AllotmentCount, Device, Lot
 from services.catalog.rules import (
     Account,
@@ -19,14 +19,12 @@ from services.catalog.rules import (
     check_book,
     free_bucket,
 )
-from services.catalog.use_cases.allotments import end, lock_allotments, locked_allotment, tell
+from services.catalog.use_cases.allotments import announce, end, lock_allotments, locked_allotment
 from services.catalog.use_cases.devices import locked_device
 from services.catalog.use_cases.ledger import level_at, move
 from services.catalog.use_cases.locations import open_location_of
 from services.catalog.use_cases.stock import bring
 from shared.events import AllotmentReturned
-from shared.messaging.outbox import record
-from shared.messaging.rows import lock_rows
 from shared.runtime import clock
 
 #: Sold out allotments that are closed in one transaction.
@@ -34,7 +32,7 @@ CLOSED_AT_ONCE = 200
 
 
 def take_back(
-    session: Session,
+    batch: CatalogBatch,
     allotment_id: UUID,
     quantity: int,
     actor: str,
@@ -51,16 +49,16 @@ def take_back(
         UnknownLocation, LocationClosed: they cannot be brought there.
     """
     if to_location_id is not None:
-        open_location_of(session, to_location_id)
-    lot, device, allotment = locked_allotment(session, allotment_id)
-    give_back(session, lot, device, allotment, quantity, actor)
+        open_location_of(batch.session, to_location_id)
+    lot, device, allotment = locked_allotment(batch, allotment_id)
+    give_back(batch, lot, device, allotment, quantity, actor)
     if to_location_id is not None and to_location_id != allotment.site_id:
-        bring(session, lot, allotment.site_id, to_location_id, quantity, actor)
+        bring(batch, lot, allotment.site_id, to_location_id, quantity, actor)
     return allotment
 
 
 def give_back(
-    session: Session, lot: Lot, device: Device, allotment: Allotment, quantity: int, actor: str
+    batch: CatalogBatch, lot: Lot, device: Device, allotment: Allotment, quantity: int, actor: str
 ) -> None:
     """Move goods of a locked allotment back to the free stock of its site, and publish it.
 
@@ -68,7 +66,7 @@ def give_back(
         BeyondRemaining: less is left of it.
     """
     _move_out(
-        session,
+        batch,
         lot,
         allotment,
         allotment.quota.give_back(quantity),
@@ -78,15 +76,15 @@ def give_back(
         actor,
     )
     allotment.proposed_return = max(0, allotment.proposed_return - quantity)
-    tell(device, allotment)
-    record(
-        session,
-        AllotmentReturned,
+    announce(device, allotment)
+    batch.record(
         allotment,
-        allotment_id=allotment.id,
-        device_id=device.id,
-        lot_id=lot.id,
-        quantity=quantity,
+        AllotmentReturned(
+            allotment_id=allotment.id,
+            device_id=device.id,
+            lot_id=lot.id,
+            quantity=quantity,
+        ),
     )
     over = allotment.status in (AllotmentStatus.RETURNING, AllotmentStatus.SUSPENDED)
     if over and not allotment.remaining:
@@ -94,7 +92,7 @@ def give_back(
 
 
 def write_off(
-    session: Session,
+    batch: CatalogBatch,
     allotment_id: UUID,
     counted: int,
     reason: str,
@@ -113,7 +111,7 @@ def write_off(
         OutdatedCount: something else should be left now.
         BeyondRemaining: more was counted than should be left.
     """
-    lot, device, allotment = locked_allotment(session, allotment_id)
+    lot, device, allotment = locked_allotment(batch, allotment_id)
     if allotment.status == AllotmentStatus.CLOSED:
         raise WrongAllotmentState("The allotment is closed already.", state=allotment.status)
     check_book(allotment.remaining, book)
@@ -125,7 +123,7 @@ def write_off(
         )
     missing = allotment.remaining - counted
     allotment.actor, allotment.note = actor, reason
-    session.add(
+    batch.session.add(
         AllotmentCount(
             allotment_id=allotment.id,
             counted=counted,
@@ -137,7 +135,7 @@ def write_off(
     )
     if missing:
         _move_out(
-            session,
+            batch,
             lot,
             allotment,
             allotment.quota.write_off(missing),
@@ -147,19 +145,19 @@ def write_off(
             actor,
         )
     if counted:
-        give_back(session, lot, device, allotment, counted, actor)
+        give_back(batch, lot, device, allotment, counted, actor)
     end(device, allotment)
     return allotment
 
 
-def close(session: Session, allotment_id: UUID, actor: str) -> Allotment:
+def close(batch: CatalogBatch, allotment_id: UUID, actor: str) -> Allotment:
     """Close an allotment of which nothing is left. Repeating it changes nothing.
 
     Raises:
         AllotmentNotFound: there is none with this id.
         AllotmentNotEmpty: something is left; it must be returned or counted.
     """
-    _, device, allotment = locked_allotment(session, allotment_id)
+    _, device, allotment = locked_allotment(batch, allotment_id)
     if allotment.remaining:
         raise AllotmentNotEmpty(
             f"{allotment.remaining} are left; return them, or write off what is not there.",
@@ -170,7 +168,7 @@ def close(session: Session, allotment_id: UUID, actor: str) -> Allotment:
     return allotment
 
 
-def close_sold_out(session: Session, before: datetime) -> int:
+def close_sold_out(batch: CatalogBatch, before: datetime) -> int:
     """Close allotments of which nothing is left since `before`; return how many, if any.
 
     They would otherwise be told to their devices for ever.
@@ -180,17 +178,19 @@ def close_sold_out(session: Session, before: datetime) -> int:
         Allotment.status != AllotmentStatus.CLOSED.value,
         Allotment.changed_at < before,
     )
-    ids = session.scalars(select(Allotment.id).where(*which).limit(CLOSED_AT_ONCE)).all()
+    ids = batch.session.scalars(select(Allotment.id).where(*which).limit(CLOSED_AT_ONCE)).all()
     of_those = Allotment.id.in_(ids)
-    lock_rows(session, Device.id, session.scalars(select(Allotment.device_id).where(of_those)))
-    sold_out = lock_allotments(session, of_those, *which)
+    batch.load_for_update(
+        Device.id, batch.session.scalars(select(Allotment.device_id).where(of_those))
+    )
+    sold_out = lock_allotments(batch, of_those, *which)
     for allotment in sold_out:
-        end(locked_device(session, allotment.device_id), allotment)
+        end(locked_device(batch, allotment.device_id), allotment)
     return len(sold_out)
 
 
 def _move_out(
-    session: Session,
+    batch: CatalogBatch,
     lot: Lot,
     allotment: Allotment,
     quota: Quota,
@@ -204,7 +204,7 @@ def _move_out(
     allotment.changed_at = clock.now()
     level = level_at(lot, allotment.site_id)
     move(
-        session,
+        batch,
         level,
         Bucket.ALLOTTED,
         target,

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Allotment, Device, Lot, StockLevel, Variant
 from services.catalog.rules import (
     AllotmentStatus,
@@ -21,23 +22,22 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.allotments import (
     allotment_of,
-    lock_named,
-    remember_allotment,
-    tell,
+    announce,
+    lock_by_key,
+    track_allotment,
 )
 from services.catalog.use_cases.devices import DeviceNotActive, existing_device, locked_device
 from services.catalog.use_cases.ledger import OutOfStock, locked_lot, move
 from services.catalog.use_cases.locations import open_location_of
 from services.catalog.use_cases.prices import VariantNotFound
-from services.catalog.use_cases.shelves import centres, shelf, stock_shelves
+from services.catalog.use_cases.shelves import load_pickable, open_centres, pickable_levels
 from services.catalog.use_cases.stock import bring
 from shared.events import AllotmentGranted
-from shared.messaging.outbox import record
 from shared.runtime import clock
 
 
 def grant_lot(
-    session: Session, device_id: UUID, lot_id: UUID, quantity: int, actor: str
+    batch: CatalogBatch, device_id: UUID, lot_id: UUID, quantity: int, actor: str
 ) -> list[Allotment]:
     """Let a device sell so much (more) of one lot.
 
@@ -51,24 +51,24 @@ def grant_lot(
         LocationClosed: the device's site is closed.
         OutOfStock: less is free. Nothing is granted in part.
     """
-    device = existing_device(session, device_id)
-    lot = locked_lot(session, lot_id)
-    _check_sellable(session, lot)
+    device = existing_device(batch.session, device_id)
+    lot = locked_lot(batch, lot_id)
+    _check_sellable(batch.session, lot)
     at_site = [level for level in lot.levels if level.location_id == device.site_id]
     at_centres = [
         level
         for level in lot.levels
-        if level.location_id in centres(session) and level.location_id != device.site_id
+        if level.location_id in open_centres(batch) and level.location_id != device.site_id
     ]
-    device = _receiving(session, device_id)
-    allotment = allotment_of(session, device.id, device.epoch, lot_id)
+    device = _receiving(batch, device_id)
+    allotment = allotment_of(batch, device.id, device.epoch, lot_id)
     if allotment is not None:
         _check_not_stopped(allotment)
-    return _grant(session, device, lot.variant_id, quantity, [*at_site, *at_centres], actor)
+    return _grant(batch, device, lot.variant_id, quantity, [*at_site, *at_centres], actor)
 
 
 def grant_variant(
-    session: Session, device_id: UUID, variant_id: UUID, quantity: int, actor: str
+    batch: CatalogBatch, device_id: UUID, variant_id: UUID, quantity: int, actor: str
 ) -> list[Allotment]:
     """Let a device sell so much (more) of a variant, from the lots that expire first.
 
@@ -80,40 +80,38 @@ def grant_variant(
         LocationClosed: the device's site is closed.
         OutOfStock: less is free. Nothing is granted in part.
     """
-    device = existing_device(session, device_id)
-    if session.get(Variant, variant_id) is None:
+    device = existing_device(batch.session, device_id)
+    if batch.session.get(Variant, variant_id) is None:
         raise VariantNotFound(f"There is no variant {variant_id}.")
-    stock_shelves(session, {variant_id})
-    levels = shelf(session, variant_id, device.site_id)
-    device = _receiving(session, device_id)
-    return _grant(
-        session, device, variant_id, quantity, not_suspended(session, device, levels), actor
-    )
+    load_pickable(batch, {variant_id})
+    levels = pickable_levels(batch, variant_id, device.site_id)
+    device = _receiving(batch, device_id)
+    return _grant(batch, device, variant_id, quantity, not_suspended(batch, device, levels), actor)
 
 
-def _receiving(session: Session, device_id: UUID) -> Device:
+def _receiving(batch: CatalogBatch, device_id: UUID) -> Device:
     """Return a device, locked, that may be granted something.
 
     Raises:
         DeviceNotActive: no machine stands for it.
         LocationClosed: its site is closed.
     """
-    device = locked_device(session, device_id)
+    device = locked_device(batch, device_id)
     if device.status != DeviceStatus.ACTIVE:
         raise DeviceNotActive(f"Device {device.code} is {device.status}; enrol a machine first.")
-    open_location_of(session, device.site_id)
+    open_location_of(batch.session, device.site_id)
     return device
 
 
 def not_suspended(
-    session: Session, device: Device, levels: Sequence[StockLevel]
+    batch: CatalogBatch, device: Device, levels: Sequence[StockLevel]
 ) -> list[StockLevel]:
     """Return the levels of those lots whose allotment to a locked device is not suspended."""
-    lock_named(session, [(device.id, device.epoch, level.lot_id) for level in levels])
+    lock_by_key(batch, [(device.id, device.epoch, level.lot_id) for level in levels])
     return [
         level
         for level in levels
-        if (known := allotment_of(session, device.id, device.epoch, level.lot_id)) is None
+        if (known := allotment_of(batch, device.id, device.epoch, level.lot_id)) is None
         or known.status != AllotmentStatus.SUSPENDED
     ]
 
@@ -138,7 +136,7 @@ def _check_sellable(session: Session, lot: Lot) -> None:
 
 
 def _grant(
-    session: Session,
+    batch: CatalogBatch,
     device: Device,
     variant_id: UUID,
     quantity: int,
@@ -155,13 +153,13 @@ def _grant(
         )
     granted: dict[UUID, Allotment] = {}
     for take in taken:
-        allotment = give(session, device, take.shelved, take.quantity, actor)
+        allotment = give(batch, device, take.shelved, take.quantity, actor)
         granted[allotment.id] = allotment
     return list(granted.values())
 
 
 def give(
-    session: Session, device: Device, level: StockLevel, quantity: int, actor: str
+    batch: CatalogBatch, device: Device, level: StockLevel, quantity: int, actor: str
 ) -> Allotment:
     """Grant a locked device free stock of one level, whose lot is locked, and publish it.
 
@@ -172,13 +170,13 @@ def give(
     """
     lot = level.lot
     if level.location_id != device.site_id:
-        _, level = bring(session, lot, level.location_id, device.site_id, quantity, actor)
-    allotment = allotment_of(session, device.id, device.epoch, lot.id) or _new(session, device, lot)
-    allot(session, device, allotment, level, quantity, actor)
+        _, level = bring(batch, lot, level.location_id, device.site_id, quantity, actor)
+    allotment = allotment_of(batch, device.id, device.epoch, lot.id) or _new(batch, device, lot)
+    allot(batch, device, allotment, level, quantity, actor)
     return allotment
 
 
-def _new(session: Session, device: Device, lot: Lot) -> Allotment:
+def _new(batch: CatalogBatch, device: Device, lot: Lot) -> Allotment:
     moment = clock.now()
     allotment = Allotment(
         device_id=device.id,
@@ -197,14 +195,14 @@ def _new(session: Session, device: Device, lot: Lot) -> Allotment:
         granted_at=moment,
         changed_at=moment,
     )
-    session.add(allotment)
-    session.flush()
-    remember_allotment(session, allotment)
+    batch.session.add(allotment)
+    batch.session.flush()
+    track_allotment(batch, allotment)
     return allotment
 
 
 def allot(
-    session: Session,
+    batch: CatalogBatch,
     device: Device,
     allotment: Allotment,
     level: StockLevel,
@@ -222,7 +220,7 @@ def allot(
     allotment.status = allotment_step(allotment.status, AllotmentStatus.GRANTED).value
     allotment.quota = allotment.quota.grant(quantity)
     move(
-        session,
+        batch,
         level,
         Bucket.AVAILABLE,
         Bucket.ALLOTTED,
@@ -232,16 +230,16 @@ def allot(
         allotment_id=allotment.id,
         sale_id=sale_id,
     )
-    tell(device, allotment)
-    record(
-        session,
-        AllotmentGranted,
+    announce(device, allotment)
+    batch.record(
         allotment,
-        allotment_id=allotment.id,
-        device_id=device.id,
-        epoch=allotment.epoch,
-        site_id=allotment.site_id,
-        lot_id=allotment.lot_id,
-        quantity=quantity,
-        granted=allotment.granted,
+        AllotmentGranted(
+            allotment_id=allotment.id,
+            device_id=device.id,
+            epoch=allotment.epoch,
+            site_id=allotment.site_id,
+            lot_id=allotment.lot_id,
+            quantity=quantity,
+            granted=allotment.granted,
+        ),
     )

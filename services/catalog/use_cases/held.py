@@ -1,40 +1,23 @@
-"""What each order holds, line by line and lot by lot, known for a whole batch of orders."""
+"""What each order has set aside, line by line and lot by lot; loaded once for a batch of orders."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import ReservationLine
-from services.catalog.use_cases.appending import append
+from services.catalog.rules import ReservedLot
 
 
-class Held(NamedTuple):
-    """What one line of an order took from one lot at one location."""
-
-    line_no: int
-    variant_id: UUID
-    lot_id: UUID
-    location_id: UUID
-    quantity: int
-
-
-def _known(session: Session) -> dict[UUID, list[Held]]:
-    known: dict[UUID, list[Held]] = session.info.setdefault("held", {})
-    return known
-
-
-def load_held(session: Session, order_ids: Iterable[UUID]) -> None:
-    """Read what these orders hold, in one statement; their reservations must be locked."""
-    known = _known(session)
-    # Not `set - keys`: that goes through all that is known, once for each order of a batch.
-    missing = {order_id for order_id in order_ids if order_id not in known}
+def load_reserved(batch: CatalogBatch, order_ids: Iterable[UUID]) -> None:
+    """Load what these orders have set aside, in one statement; their reservations are locked."""
+    # Not `set - keys`, which goes through all that is loaded, once for each order of a batch.
+    missing = {order_id for order_id in order_ids if order_id not in batch.reserved}
     if not missing:
         return
-    known.update({order_id: [] for order_id in missing})
-    rows = session.execute(
+    batch.reserved.update({order_id: [] for order_id in missing})
+    rows = batch.session.execute(
         select(
             ReservationLine.order_id,
             ReservationLine.line_no,
@@ -47,24 +30,27 @@ def load_held(session: Session, order_ids: Iterable[UUID]) -> None:
         .order_by(ReservationLine.order_id, ReservationLine.line_no)
     )
     for row in rows:
-        known[row.order_id].append(
-            Held(row.line_no, row.variant_id, row.lot_id, row.location_id, row.quantity)
+        batch.reserved[row.order_id].append(
+            ReservedLot(row.line_no, row.variant_id, row.lot_id, row.location_id, row.quantity)
         )
 
 
-def held_by(session: Session, order_id: UUID) -> Sequence[Held]:
-    """Return what an order holds, by line."""
-    load_held(session, (order_id,))
-    return _known(session)[order_id]
+def reserved_for(batch: CatalogBatch, order_id: UUID) -> Sequence[ReservedLot]:
+    """Return what an order has set aside, by line."""
+    load_reserved(batch, (order_id,))
+    return batch.reserved[order_id]
 
 
-def hold(session: Session, order_id: UUID, lines: list[Held], *, is_new: bool) -> None:
-    """Note what an order holds from now on, instead of what it held before (`is_new`: nothing).
+def add_reserved(batch: CatalogBatch, order_id: UUID, lots: list[ReservedLot]) -> None:
+    """Set lots aside for an order that has none."""
+    batch.reserved[order_id] = lots
+    for lot in lots:
+        batch.append(ReservationLine, order_id=order_id, **lot._asdict())
 
-    The caller changes the order's reservation in the same transaction.
-    """
-    if not is_new:
-        session.execute(delete(ReservationLine).where(ReservationLine.order_id == order_id))
-    _known(session)[order_id] = lines
-    for line in lines:
-        append(session, ReservationLine, order_id=order_id, **line._asdict())
+
+def replace_reserved(batch: CatalogBatch, order_id: UUID, lots: list[ReservedLot]) -> None:
+    """Set lots aside for an order instead of those it had."""
+    # What an event of the same batch has set aside must be in the table to be deleted.
+    batch.flush()
+    batch.session.execute(delete(ReservationLine).where(ReservationLine.order_id == order_id))
+    add_reserved(batch, order_id, lots)

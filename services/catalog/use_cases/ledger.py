@@ -7,12 +7,11 @@ movement between two accounts, written by the same flush as the balance it expla
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import selectinload
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Lot, StockLevel, StockMovement
 from services.catalog.rules import Account, Bucket, Reason
-from services.catalog.use_cases.appending import append
-from shared.messaging.rows import lock_rows, locked
 from shared.runtime import clock, tracing
 from shared.runtime.errors import Conflict, NotFound
 from shared.runtime.ids import new_id
@@ -29,22 +28,22 @@ class OutOfStock(Conflict):
     """Raised when a bucket holds less than is to be taken from it."""
 
 
-def lock_lots(session: Session, lot_ids: Iterable[UUID]) -> None:
+def lock_lots(batch: CatalogBatch, lot_ids: Iterable[UUID]) -> None:
     """Lock these lots in the order of their ids and load their levels, in two statements.
 
     The levels are read after the lock is held, so they cannot be older than it.
     """
-    lock_rows(session, Lot.id, lot_ids, _WITH_LEVELS)
+    batch.load_for_update(Lot.id, lot_ids, _WITH_LEVELS)
 
 
-def locked_lot(session: Session, lot_id: UUID) -> Lot:
+def locked_lot(batch: CatalogBatch, lot_id: UUID) -> Lot:
     """Return a lot with its levels, locked until the transaction ends.
 
     Raises:
         LotNotFound: there is none with this id.
     """
-    lock_lots(session, (lot_id,))
-    lot: Lot | None = locked(session, Lot.id, lot_id)
+    lock_lots(batch, (lot_id,))
+    lot: Lot | None = batch.get_for_update(Lot.id, lot_id)
     if lot is None:
         raise LotNotFound(f"There is no lot {lot_id}.")
     return lot
@@ -61,7 +60,7 @@ def level_at(lot: Lot, location_id: UUID) -> StockLevel:
 
 
 def move(
-    session: Session,
+    batch: CatalogBatch,
     level: StockLevel,
     source: Bucket | Account,
     target: Bucket | Account,
@@ -93,8 +92,7 @@ def move(
     if isinstance(target, Bucket):
         setattr(level, target, getattr(level, target) + quantity)
     cause = tracing.present()
-    append(
-        session,
+    batch.append(
         StockMovement,
         id=new_id(),
         lot_id=level.lot_id,

@@ -1,13 +1,14 @@
 """Follow logistics' sites: each is a location where stock may lie."""
 
-from collections.abc import Mapping
 from uuid import UUID
 
+from msgspec import to_builtins
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Location
-from shared.messaging.rows import locked, remember
+from shared.events import SiteOpened
 from shared.runtime.errors import Conflict, Unprocessable
 
 
@@ -19,34 +20,27 @@ class LocationClosed(Conflict):
     """Raised when goods are to be brought to a closed location."""
 
 
-def open_location(
-    session: Session,
-    site_id: UUID,
-    code: str,
-    level: str,
-    parent_id: UUID | None,
-    names: Mapping[str, str],
-) -> Location:
-    """Let stock lie at a site from now on; again, with what changed, when logistics says so."""
-    location: Location | None = locked(session, Location.id, site_id)
+def open_location(batch: CatalogBatch, site: SiteOpened) -> Location:
+    """Let stock lie at a site from now on; a site that is there already is changed."""
+    location: Location | None = batch.get_for_update(Location.id, site.site_id)
     if location is None:
-        location = Location(id=site_id)
-        remember(session, Location.id, location)
-    location.code = code
-    location.level = level
-    location.parent_id = parent_id
-    location.names = dict(names)
+        location = Location(id=site.site_id)
+        batch.track(Location.id, location)
+    location.code = site.code
+    location.level = site.level
+    location.parent_id = site.parent_id
+    location.names = to_builtins(site.names)
     location.is_open = True
     return location
 
 
-def close_location(session: Session, site_id: UUID) -> None:
+def close_location(batch: CatalogBatch, site_id: UUID) -> None:
     """Take no more stock in at a site; what lies there can still be counted and moved away.
 
     Raises:
         UnknownLocation: the site was never opened.
     """
-    location: Location | None = locked(session, Location.id, site_id)
+    location: Location | None = batch.get_for_update(Location.id, site_id)
     if location is None:
         raise UnknownLocation(f"Site {site_id} was never opened.")
     location.is_open = False

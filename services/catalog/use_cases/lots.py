@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Enterprise, Lot, Product, Variant
 from services.catalog.rules import (
     Bucket,
@@ -23,7 +24,6 @@ from services.catalog.use_cases.enterprises import PRODUCING
 from services.catalog.use_cases.ledger import LotNotFound, locked_lot, move
 from services.catalog.use_cases.locations import existing_location
 from shared.events import LotHeld, LotRecalled, LotReleased
-from shared.messaging.outbox import record
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.locks import advisory_lock
@@ -42,7 +42,7 @@ class UnknownProducer(Unprocessable):
 
 
 def record_lot(
-    session: Session,
+    batch: CatalogBatch,
     code: str,
     variant_id: UUID,
     producer_id: UUID,
@@ -61,20 +61,20 @@ def record_lot(
         ImpossibleDates: the dates contradict each other or the calendar.
         NoBestBefore: the product is perishable and no date follows from anything.
     """
-    advisory_lock(session, "lots")
-    keeping = session.execute(
+    advisory_lock(batch.session, "lots")
+    keeping = batch.session.execute(
         select(Product.shelf_life_days, Product.perishable)
         .join(Variant, Variant.product_id == Product.id)
         .where(Variant.id == variant_id)
     ).one_or_none()
     if keeping is None:
         raise UnknownVariant(f"No variant {variant_id} is in the catalogue.")
-    producer = session.get(Enterprise, producer_id)
+    producer = batch.session.get(Enterprise, producer_id)
     if producer is None or not PRODUCING.intersection(producer.roles):
         raise UnknownProducer(f"{producer_id} is not registered as a producer.")
     if origin_site_id is not None:
-        existing_location(session, origin_site_id)
-    known = session.scalars(select(Lot).where(Lot.code == code)).one_or_none()
+        existing_location(batch.session, origin_site_id)
+    known = batch.session.scalars(select(Lot).where(Lot.code == code)).one_or_none()
     if best_before is None:
         # As it was recorded: the product's shelf life may have changed since.
         best_before = (
@@ -99,24 +99,24 @@ def record_lot(
         return known
     check_keeping(keeping.perishable, best_before)
     lot = Lot(code=code, levels=[], **facts)
-    session.add(lot)
-    session.flush()
+    batch.session.add(lot)
+    batch.session.flush()
     return lot
 
 
-def inspect_lot(session: Session, lot_id: UUID) -> Lot:
+def inspect_lot(batch: CatalogBatch, lot_id: UUID) -> Lot:
     """Note that a lot passed inspection; repeating it changes nothing.
 
     Raises:
         LotNotFound: there is none with this id.
         WrongLotState: it is past that.
     """
-    lot = locked_lot(session, lot_id)
+    lot = locked_lot(batch, lot_id)
     lot.status = lot_step(LotStatus(lot.status), LotStatus.INSPECTED).value
     return lot
 
 
-def release_lot(session: Session, lot_id: UUID, actor: str) -> Lot:
+def release_lot(batch: CatalogBatch, lot_id: UUID, actor: str) -> Lot:
     """Let a lot be sold: after inspection, or again after a hold. Repeating it changes nothing.
 
     What the hold had stopped at devices goes on; what an operator had suspended there does not.
@@ -125,25 +125,25 @@ def release_lot(session: Session, lot_id: UUID, actor: str) -> Lot:
         LotNotFound: there is none with this id.
         WrongLotState: it is not inspected yet, or recalled.
     """
-    lot = locked_lot(session, lot_id)
+    lot = locked_lot(batch, lot_id)
     held = lot.status == LotStatus.HELD
-    if _become(session, lot, LotStatus.RELEASED, None, actor):
+    if _transition(batch, lot, LotStatus.RELEASED, None, actor):
         if held:
-            stopping.resume_lot(session, lot, actor)
-        record(
-            session,
-            LotReleased,
+            stopping.resume_lot(batch, lot, actor)
+        batch.record(
             lot,
-            lot_id=lot.id,
-            lot_code=lot.code,
-            variant_id=lot.variant_id,
-            producer_id=lot.producer_id,
-            best_before=lot.best_before,
+            LotReleased(
+                lot_id=lot.id,
+                lot_code=lot.code,
+                variant_id=lot.variant_id,
+                producer_id=lot.producer_id,
+                best_before=lot.best_before,
+            ),
         )
     return lot
 
 
-def hold_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
+def hold_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lot:
     """Stop selling a lot, at all locations, until it is released again.
 
     What orders have reserved stays with them and waits: logistics lets no parcel go on that
@@ -153,14 +153,14 @@ def hold_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
         LotNotFound: there is none with this id.
         WrongLotState: it was not on sale.
     """
-    lot = locked_lot(session, lot_id)
-    if _become(session, lot, LotStatus.HELD, reason, actor):
-        stopping.stop_lot(session, lot, Stop.LOT_HELD, actor, reason)
-        record(session, LotHeld, lot, lot_id=lot.id, reason=reason)
+    lot = locked_lot(batch, lot_id)
+    if _transition(batch, lot, LotStatus.HELD, reason, actor):
+        stopping.stop_lot(batch, lot, Stop.LOT_HELD, actor, reason)
+        batch.record(lot, LotHeld(lot_id=lot.id, reason=reason))
     return lot
 
 
-def recall_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
+def recall_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lot:
     """Stop selling a lot for good. Repeating it changes nothing.
 
     Free stock is stopped, and devices that hold it stop at their next contact. What orders have
@@ -171,14 +171,16 @@ def recall_lot(session: Session, lot_id: UUID, reason: str, actor: str) -> Lot:
         LotNotFound: there is none with this id.
         WrongLotState: it was never on sale.
     """
-    lot = locked_lot(session, lot_id)
-    if _become(session, lot, LotStatus.RECALLED, reason, actor):
-        stopping.stop_lot(session, lot, Stop.LOT_RECALLED, actor, reason)
-        record(session, LotRecalled, lot, lot_id=lot.id, reason=reason)
+    lot = locked_lot(batch, lot_id)
+    if _transition(batch, lot, LotStatus.RECALLED, reason, actor):
+        stopping.stop_lot(batch, lot, Stop.LOT_RECALLED, actor, reason)
+        batch.record(lot, LotRecalled(lot_id=lot.id, reason=reason))
     return lot
 
 
-def _become(session: Session, lot: Lot, status: LotStatus, reason: str | None, actor: str) -> bool:
+def _transition(
+    batch: CatalogBatch, lot: Lot, status: LotStatus, reason: str | None, actor: str
+) -> bool:
     """Bring a locked lot to `status`, its free stock with it; False: it is there already."""
     if lot.status == lot_step(LotStatus(lot.status), status):
         return False
@@ -189,7 +191,7 @@ def _become(session: Session, lot: Lot, status: LotStatus, reason: str | None, a
         for level in lot.levels:
             quantity = getattr(level, before)
             if quantity:
-                move(session, level, before, after, quantity, why, actor=actor)
+                move(batch, level, before, after, quantity, why, actor=actor)
     return True
 
 

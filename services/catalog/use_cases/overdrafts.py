@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Lot, Overdraft, StockLevel
 from services.catalog.rules import (
     Account,
@@ -13,13 +14,10 @@ from services.catalog.rules import (
     OverdraftStatus,
     Reason,
     Sold,
-    sold_of,
 )
 from services.catalog.use_cases.ledger import OutOfStock, lock_lots, move
-from services.catalog.use_cases.shelves import centres
+from services.catalog.use_cases.shelves import open_centres
 from shared.events import OverdraftSettled
-from shared.messaging.outbox import record
-from shared.messaging.rows import locked
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, NotFound
 
@@ -32,7 +30,9 @@ class OverdraftDecided(Conflict):
     """Raised when it is decided already what covers a sale."""
 
 
-def settle(session: Session, sale_id: UUID, resolution: str, reason: str, actor: str) -> Overdraft:
+def settle(
+    batch: CatalogBatch, sale_id: UUID, resolution: str, reason: str, actor: str
+) -> Overdraft:
     """Cover a sale from stock, or book that nothing does.
 
     `cover` takes, line by line, what is free at the device's site, then at an open centre; never
@@ -45,31 +45,31 @@ def settle(session: Session, sale_id: UUID, resolution: str, reason: str, actor:
         OverdraftDecided: it is decided already.
         OutOfStock: there is not enough to cover it. Nothing is covered in part.
     """
-    found = session.scalar(select(Overdraft.lines).where(Overdraft.sale_id == sale_id))
+    found = batch.session.scalar(select(Overdraft.lines).where(Overdraft.sale_id == sale_id))
     if found is None:
         raise OverdraftNotFound(f"No sale {sale_id} is uncovered.")
-    lock_lots(session, {line.lot_id for line in sold_of(found)})
-    overdraft: Overdraft | None = locked(session, Overdraft.sale_id, sale_id)
+    lock_lots(batch, {line.lot_id for line in map(Sold.from_json, found)})
+    overdraft: Overdraft | None = batch.get_for_update(Overdraft.sale_id, sale_id)
     assert overdraft is not None
     if overdraft.status != OverdraftStatus.OPEN:
         raise OverdraftDecided(f"The sale is {overdraft.status} already.", state=overdraft.status)
     if resolution == "cover":
-        _cover(session, overdraft, actor)
+        _cover(batch, overdraft, actor)
     status = OverdraftStatus.COVERED if resolution == "cover" else OverdraftStatus.LOST
     overdraft.status, overdraft.changed_at = status.value, clock.now()
     overdraft.settled_by, overdraft.settled_reason = actor, reason
-    record(session, OverdraftSettled, overdraft, sale_id=sale_id, resolution=status.value)
+    batch.record(overdraft, OverdraftSettled(sale_id=sale_id, resolution=status.value))
     return overdraft
 
 
-def _cover(session: Session, overdraft: Overdraft, actor: str) -> None:
-    for line in sold_of(overdraft.lines):
+def _cover(batch: CatalogBatch, overdraft: Overdraft, actor: str) -> None:
+    for line in map(Sold.from_json, overdraft.lines):
         missing = line.quantity
-        for level in _free_levels(session, overdraft, line):
+        for level in _free_levels(batch, overdraft, line):
             quantity = min(level.available, missing)
             if quantity:
                 move(
-                    session,
+                    batch,
                     level,
                     Bucket.AVAILABLE,
                     Account.CONSUMED,
@@ -88,11 +88,11 @@ def _cover(session: Session, overdraft: Overdraft, actor: str) -> None:
             )
 
 
-def _free_levels(session: Session, overdraft: Overdraft, line: Sold) -> list[StockLevel]:
-    lot: Lot | None = locked(session, Lot.id, line.lot_id)
+def _free_levels(batch: CatalogBatch, overdraft: Overdraft, line: Sold) -> list[StockLevel]:
+    lot: Lot | None = batch.get_for_update(Lot.id, line.lot_id)
     if lot is None:
         return []
-    serving = sorted(centres(session), key=str)
+    serving = sorted(open_centres(batch), key=str)
     places = list(dict.fromkeys([overdraft.site_id, *serving]))
     levels = [level for level in lot.levels if level.location_id in places]
     return sorted(levels, key=lambda level: places.index(level.location_id))

@@ -9,11 +9,10 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Price, Variant
 from services.catalog.rules import check_span
-from shared.events import PriceChanged
-from shared.messaging.outbox import record
-from shared.messaging.rows import locked
+from shared.events import Moment, PriceChanged
 from shared.runtime import clock
 from shared.runtime.errors import NotFound
 from shared.runtime.validity import in_force
@@ -24,7 +23,7 @@ class VariantNotFound(NotFound):
 
 
 def set_price(
-    session: Session,
+    batch: CatalogBatch,
     variant_id: UUID,
     channel: str,
     price_fen: int,
@@ -41,20 +40,20 @@ def set_price(
         VariantNotFound: there is none with this id.
         ImpossibleDates: the price ends before it begins.
     """
-    variant: Variant | None = locked(session, Variant.id, variant_id)
+    variant: Variant | None = batch.get_for_update(Variant.id, variant_id)
     if variant is None:
         raise VariantNotFound(f"There is no variant {variant_id}.")
-    prices = session.scalars(
+    prices = batch.session.scalars(
         select(Price)
         .where(Price.variant_id == variant_id, Price.channel == channel)
         .order_by(Price.valid_from)
     ).all()
     terms = {"price_fen": price_fen, "price_unit": price_unit, "valid_to": valid_to}
-    return put_price(session, variant, channel, list(prices), valid_from, terms)
+    return put_price(batch, variant, channel, list(prices), valid_from, terms)
 
 
 def put_price(
-    session: Session,
+    batch: CatalogBatch,
     variant: Variant,
     channel: str,
     prices: list[Price],
@@ -73,11 +72,11 @@ def put_price(
         return known
     if known is None or known.valid_from != begins:
         known = Price(variant_id=variant.id, channel=channel, valid_from=begins)
-        session.add(known)
+        batch.session.add(known)
         insort(prices, known, key=lambda price: price.valid_from)
     for name, value in terms.items():
         setattr(known, name, value)
-    _say_price(session, variant, known)
+    _record_price(batch, variant, known)
     return known
 
 
@@ -95,17 +94,17 @@ def says(price: Price, terms: Mapping[str, Any]) -> bool:
     return all(getattr(price, name) == value for name, value in terms.items())
 
 
-def _say_price(session: Session, variant: Variant, price: Price) -> None:
-    record(
-        session,
-        PriceChanged,
+def _record_price(batch: CatalogBatch, variant: Variant, price: Price) -> None:
+    batch.record(
         variant,
-        variant_id=variant.id,
-        channel=price.channel,
-        price_fen=price.price_fen,
-        price_unit=price.price_unit,
-        valid_from=price.valid_from,
-        valid_to=price.valid_to,
+        PriceChanged(
+            variant_id=variant.id,
+            channel=price.channel,
+            price_fen=price.price_fen,
+            price_unit=price.price_unit,
+            valid_from=Moment.of(price.valid_from),
+            valid_to=None if price.valid_to is None else Moment.of(price.valid_to),
+        ),
     )
 
 

@@ -7,10 +7,9 @@ from uuid import UUID
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Product, Variant
-from shared.events import ProductListed, ProductWithdrawn
-from shared.messaging.outbox import record
-from shared.messaging.rows import locked
+from shared.events import ListedVariant, Names, ProductListed, ProductWithdrawn
 from shared.runtime.errors import Conflict, NotFound
 from shared.runtime.locks import advisory_lock
 
@@ -32,7 +31,7 @@ class SkuTaken(Conflict):
 
 
 def list_product(
-    session: Session, code: str, variants: Sequence[Mapping[str, Any]], **facts: Any
+    batch: CatalogBatch, code: str, variants: Sequence[Mapping[str, Any]], **facts: Any
 ) -> Product:
     """Put a product with its variants on sale; the same once more returns the one that is there.
 
@@ -40,8 +39,8 @@ def list_product(
         ProductCodeTaken: the code is taken by a product that differs.
         SkuTaken: a SKU is taken by another product.
     """
-    advisory_lock(session, "products")
-    known = session.scalars(select(Product).where(Product.code == code)).one_or_none()
+    advisory_lock(batch.session, "products")
+    known = batch.session.scalars(select(Product).where(Product.code == code)).one_or_none()
     if known is not None:
         if not _is_same(known, facts, variants):
             raise ProductCodeTaken(
@@ -50,13 +49,13 @@ def list_product(
             )
         return known
     skus = [variant["sku"] for variant in variants]
-    taken = session.scalars(select(Variant.sku).where(Variant.sku.in_(skus))).first()
+    taken = batch.session.scalars(select(Variant.sku).where(Variant.sku.in_(skus))).first()
     if taken is not None:
         raise SkuTaken(f"SKU {taken} belongs to another product.")
     product = Product(code=code, variants=[Variant(**variant) for variant in variants], **facts)
-    session.add(product)
-    session.flush()
-    say_listed(session, product)
+    batch.session.add(product)
+    batch.session.flush()
+    record_listed(batch, product)
     return product
 
 
@@ -73,43 +72,43 @@ def _is_same(
     return known == given and all(getattr(product, name) == facts[name] for name in facts)
 
 
-def say_listed(session: Session, product: Product) -> None:
+def record_listed(batch: CatalogBatch, product: Product) -> None:
     """Publish the product as it is now, with all its variants; its row must be new or locked."""
-    record(
-        session,
-        ProductListed,
+    batch.record(
         product,
-        product_id=product.id,
-        code=product.code,
-        names=product.names,
-        perishable=product.perishable,
-        variants=[
-            {
-                "variant_id": variant.id,
-                "sku": variant.sku,
-                "grade": variant.grade,
-                "unit": variant.unit,
-                "pack_quantity": variant.pack_quantity,
-                "storage": product.storage,
-                "min_life_days": variant.min_life_days,
-            }
-            for variant in product.variants
-        ],
+        ProductListed(
+            product_id=product.id,
+            code=product.code,
+            names=Names(**product.names),
+            perishable=product.perishable,
+            variants=[
+                ListedVariant(
+                    variant_id=variant.id,
+                    sku=variant.sku,
+                    grade=variant.grade,
+                    unit=variant.unit,
+                    pack_quantity=variant.pack_quantity,
+                    storage=product.storage,
+                    min_life_days=variant.min_life_days,
+                )
+                for variant in product.variants
+            ],
+        ),
     )
 
 
-def withdraw_product(session: Session, product_id: UUID) -> Product:
+def withdraw_product(batch: CatalogBatch, product_id: UUID) -> Product:
     """Take a product off the list; orders placed before are delivered.
 
     Raises:
         ProductNotFound: there is none with this id.
     """
-    product: Product | None = locked(session, Product.id, product_id)
+    product: Product | None = batch.get_for_update(Product.id, product_id)
     if product is None:
         raise ProductNotFound(f"There is no product {product_id}.")
     if product.status != "withdrawn":
         product.status = "withdrawn"
-        record(session, ProductWithdrawn, product, product_id=product.id)
+        batch.record(product, ProductWithdrawn(product_id=product.id))
     return product
 
 

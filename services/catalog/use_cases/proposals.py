@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Allotment, Device, Lot, Variant
 from services.catalog.rules import (
     RETURN_DAYS,
@@ -18,10 +19,9 @@ from services.catalog.rules import (
     asked_back,
     last_sale_day,
 )
-from services.catalog.use_cases.allotments import lock_allotments, tell
+from services.catalog.use_cases.allotments import announce, lock_allotments
 from services.catalog.use_cases.demand import rates
 from services.catalog.use_cases.devices import locked_device
-from shared.messaging.rows import lock_rows
 from shared.runtime import clock
 
 _RUNNING = [status.value for status in RUNNING]
@@ -53,23 +53,25 @@ def perishing_variants(session: Session) -> Sequence[UUID]:
     return sorted(near, key=str)
 
 
-def propose_returns(session: Session, variant_id: UUID) -> int:
+def propose_returns(batch: CatalogBatch, variant_id: UUID) -> int:
     """Note what should come back of a variant's allotments; return how many were changed.
 
     A device must hear of it when more is asked for, and when a lot's last sale day is over:
     then its allotment is `returning`, and nothing of it may be sold.
     """
-    variant = session.get_one(Variant, variant_id)
+    variant = batch.session.get_one(Variant, variant_id)
     which = (
         Allotment.variant_id == variant_id,
         Allotment.status.in_(_RUNNING),
         or_(Allotment.remaining > 0, Allotment.proposed_return > 0),
     )
-    lock_rows(session, Device.id, session.scalars(select(Allotment.device_id).where(*which)))
-    held = lock_allotments(session, *which)
+    batch.load_for_update(
+        Device.id, batch.session.scalars(select(Allotment.device_id).where(*which))
+    )
+    held = lock_allotments(batch, *which)
     sell_by = {
         lot_id: day
-        for lot_id, best_before in session.execute(
+        for lot_id, best_before in batch.session.execute(
             select(Lot.id, Lot.best_before).where(Lot.id.in_({each.lot_id for each in held}))
         )
         if (day := last_sale_day(best_before, variant.min_life_days)) is not None
@@ -78,19 +80,21 @@ def propose_returns(session: Session, variant_id: UUID) -> int:
     for each in held:
         if each.lot_id in sell_by:
             by_site[each.site_id].append(Perishing(each.id, sell_by[each.lot_id], each.remaining))
-    sells = rates(session, variant_id, by_site)
+    sells = rates(batch.session, variant_id, by_site)
     today = clock.today()
     wanted: dict[UUID, int] = {}
     for site_id, perishing in by_site.items():
         wanted |= asked_back(perishing, sells[site_id], today)
     return sum(
-        _note(session, each, wanted[each.id], sell_by[each.lot_id], today)
+        _note(batch, each, wanted[each.id], sell_by[each.lot_id], today)
         for each in held
         if each.id in wanted
     )
 
 
-def _note(session: Session, allotment: Allotment, wanted: int, sell_by: date, today: date) -> bool:
+def _note(
+    batch: CatalogBatch, allotment: Allotment, wanted: int, sell_by: date, today: date
+) -> bool:
     is_over = sell_by < today
     if wanted == allotment.proposed_return and not is_over:
         return False
@@ -99,5 +103,5 @@ def _note(session: Session, allotment: Allotment, wanted: int, sell_by: date, to
     if is_over:
         allotment.status = allotment_step(allotment.status, AllotmentStatus.RETURNING).value
     if more or is_over:
-        tell(locked_device(session, allotment.device_id), allotment)
+        announce(locked_device(batch, allotment.device_id), allotment)
     return True

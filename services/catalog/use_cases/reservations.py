@@ -5,12 +5,10 @@ events. A reservation has all lines of its order or none.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import (
     Reservation,
     StockLevel,
@@ -26,12 +24,10 @@ from services.catalog.rules import (
     free_bucket,
     reservation_step,
 )
-from services.catalog.use_cases.held import held_by, load_held
+from services.catalog.use_cases.held import load_reserved, reserved_for
 from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot, move
-from services.catalog.use_cases.shelves import forget_shelf
-from shared.events import StockReleased
-from shared.messaging.outbox import record
-from shared.messaging.rows import lock_rows, locked
+from services.catalog.use_cases.shelves import forget_pickable
+from shared.events import ShippedLine, StockReleased
 from shared.runtime import clock
 from shared.runtime.errors import Conflict
 
@@ -43,19 +39,19 @@ class UnknownReservation(Conflict):
     """Raised when a fact is about an order that never asked for stock here, or has not yet."""
 
 
-def lock_for_orders(session: Session, order_ids: Iterable[UUID]) -> None:
-    """Lock the reservations of these orders and the lots they hold."""
+def load_for_orders(batch: CatalogBatch, order_ids: Iterable[UUID]) -> None:
+    """Lock the reservations of these orders and the lots they have set aside."""
     wanted = list(order_ids)
-    lock_rows(session, Reservation.order_id, wanted)
-    load_held(session, wanted)
-    lots = {line.lot_id for order_id in wanted for line in held_by(session, order_id)}
-    lock_lots(session, lots)
+    batch.load_for_update(Reservation.order_id, wanted)
+    load_reserved(batch, wanted)
+    lots = {line.lot_id for order_id in wanted for line in reserved_for(batch, order_id)}
+    lock_lots(batch, lots)
 
 
 # --- What becomes of it ----------------------------------------------------------------------
 
 
-def commit_stock(session: Session, order_id: UUID) -> None:
+def commit_stock(batch: CatalogBatch, order_id: UUID) -> None:
     """Give what was reserved to an order that stands; from now on it does not expire.
 
     Logistics may have been quicker: then the goods have left already, or were set free because
@@ -65,15 +61,15 @@ def commit_stock(session: Session, order_id: UUID) -> None:
         UnknownReservation: the order never asked for stock.
         WrongReservationState: nothing is reserved for it, so it must not be delivered.
     """
-    reservation = locked_reservation(session, order_id)
+    reservation = locked_reservation(batch, order_id)
     past = (ReservationStatus.COMMITTED, ReservationStatus.CONSUMED, ReservationStatus.RETURNED)
     cancelled = ReservationStatus.RELEASED, "cancelled"
     if reservation.status in past or (reservation.status, reservation.reason) == cancelled:
         return
     _step(reservation, ReservationStatus.COMMITTED)
-    for level, quantity in _levels_of(session, reservation):
+    for level, quantity in _levels_of(batch, reservation):
         move(
-            session,
+            batch,
             level,
             Bucket.RESERVED,
             Bucket.COMMITTED,
@@ -84,7 +80,7 @@ def commit_stock(session: Session, order_id: UUID) -> None:
         )
 
 
-def give_up_stock(session: Session, order_id: UUID, reason: str) -> None:
+def give_up_stock(batch: CatalogBatch, order_id: UUID, reason: str) -> None:
     """Free what an order held that was cancelled or has expired.
 
     Committed goods may be on a lorry: they stay committed until logistics says where they are
@@ -94,16 +90,16 @@ def give_up_stock(session: Session, order_id: UUID, reason: str) -> None:
         UnknownReservation: the order never asked for stock.
         WrongReservationState: committed goods do not expire.
     """
-    reservation = locked_reservation(session, order_id)
+    reservation = locked_reservation(batch, order_id)
     if reservation.status == ReservationStatus.HELD:
-        _release(session, reservation, reason, ORDERS)
+        _release(batch, reservation, reason, ORDERS)
     elif reservation.status == ReservationStatus.COMMITTED:
         if reason != "cancelled":
             raise WrongReservationState(f"Committed stock of order {order_id} cannot be {reason}.")
         reservation.reason = reason
 
 
-def release_stopped(session: Session, order_id: UUID) -> None:
+def release_stopped(batch: CatalogBatch, order_id: UUID) -> None:
     """Free the goods of a shipment that was stopped before they left.
 
     Nothing is left to do when they are free already, or when a recall had taken them and no
@@ -113,19 +109,19 @@ def release_stopped(session: Session, order_id: UUID) -> None:
         UnknownReservation: the order never asked for stock.
         WrongReservationState: the goods had left.
     """
-    reservation = locked_reservation(session, order_id)
+    reservation = locked_reservation(batch, order_id)
     if reservation.status not in (ReservationStatus.RELEASED, ReservationStatus.REFUSED):
-        _release(session, reservation, "cancelled", LOGISTICS)
+        _release(batch, reservation, "cancelled", LOGISTICS)
 
 
-def release_recalled(session: Session, reservation: Reservation) -> None:
+def release_recalled(batch: CatalogBatch, reservation: Reservation) -> None:
     """Free what is set aside under a locked reservation, if a lot of it is recalled."""
-    lots = (locked_lot(session, line.lot_id) for line in held_by(session, reservation.order_id))
+    lots = (locked_lot(batch, line.lot_id) for line in reserved_for(batch, reservation.order_id))
     if reservation.status in BUCKET_OF and any(lot.status == LotStatus.RECALLED for lot in lots):
-        _release(session, reservation, "recalled", ORDERS)
+        _release(batch, reservation, "recalled", ORDERS)
 
 
-def consume_stock(session: Session, order_id: UUID, shipped: Sequence[Mapping[str, Any]]) -> None:
+def consume_stock(batch: CatalogBatch, order_id: UUID, shipped: Sequence[ShippedLine]) -> None:
     """Take the goods of an order out of stock: they left, lot by lot, as `shipped` says.
 
     They are taken from whichever bucket holds them, since logistics may be heard before orders.
@@ -135,15 +131,15 @@ def consume_stock(session: Session, order_id: UUID, shipped: Sequence[Mapping[st
         WrongReservationState: its stock is not set aside.
         ShippedOtherwise: other lots or quantities left than were set aside.
     """
-    reservation = locked_reservation(session, order_id)
+    reservation = locked_reservation(batch, order_id)
     if reservation.status == ReservationStatus.CONSUMED:
         return
-    _check_shipped(session, reservation, shipped)
+    _check_shipped(batch, reservation, shipped)
     bucket = BUCKET_OF.get(ReservationStatus(reservation.status), Bucket.COMMITTED)
     _step(reservation, ReservationStatus.CONSUMED)
-    for level, quantity in _levels_of(session, reservation):
+    for level, quantity in _levels_of(batch, reservation):
         move(
-            session,
+            batch,
             level,
             bucket,
             Account.CONSUMED,
@@ -155,7 +151,7 @@ def consume_stock(session: Session, order_id: UUID, shipped: Sequence[Mapping[st
 
 
 def take_back(
-    session: Session, order_id: UUID, shipped: Sequence[Mapping[str, Any]], restock: bool
+    batch: CatalogBatch, order_id: UUID, shipped: Sequence[ShippedLine], restock: bool
 ) -> None:
     """Book goods that came back undelivered: on sale again, or written off.
 
@@ -166,15 +162,15 @@ def take_back(
         WrongReservationState: its goods had not left.
         ShippedOtherwise: other lots or quantities came back than had left.
     """
-    reservation = locked_reservation(session, order_id)
+    reservation = locked_reservation(batch, order_id)
     if reservation.status == ReservationStatus.RETURNED:
         return
-    _check_shipped(session, reservation, shipped)
+    _check_shipped(batch, reservation, shipped)
     _step(reservation, ReservationStatus.RETURNED)
-    for level, quantity in _levels_of(session, reservation):
+    for level, quantity in _levels_of(batch, reservation):
         bucket = free_bucket(level.lot.status) if restock else Bucket.HELD
         move(
-            session,
+            batch,
             level,
             Account.RESTOCKED,
             bucket,
@@ -184,10 +180,10 @@ def take_back(
             order_id=order_id,
         )
         if restock:
-            forget_shelf(session, level.lot.variant_id)
+            forget_pickable(batch, level.lot.variant_id)
             continue
         move(
-            session,
+            batch,
             level,
             bucket,
             Account.LOST,
@@ -203,27 +199,27 @@ class ShippedOtherwise(Conflict):
 
 
 def _check_shipped(
-    session: Session, reservation: Reservation, shipped: Sequence[Mapping[str, Any]]
+    batch: CatalogBatch, reservation: Reservation, shipped: Sequence[ShippedLine]
 ) -> None:
     moved: defaultdict[tuple[UUID, UUID], int] = defaultdict(int)
-    for line in held_by(session, reservation.order_id):
+    for line in reserved_for(batch, reservation.order_id):
         moved[line.lot_id, line.location_id] += line.quantity
     for line_in in shipped:
-        for lot in line_in["lots"]:
-            moved[lot["lot_id"], lot["location_id"]] -= lot["quantity"]
+        for lot in line_in.lots:
+            moved[lot.lot_id, lot.location_id] -= lot.quantity
     if any(moved.values()):
         raise ShippedOtherwise(
             f"Shipped for order {reservation.order_id} is not what was set aside for it."
         )
 
 
-def _release(session: Session, reservation: Reservation, reason: str, actor: str) -> None:
+def _release(batch: CatalogBatch, reservation: Reservation, reason: str, actor: str) -> None:
     bucket = BUCKET_OF.get(ReservationStatus(reservation.status), Bucket.RESERVED)
     _step(reservation, ReservationStatus.RELEASED)
     reservation.reason = reason
-    for level, quantity in _levels_of(session, reservation):
+    for level, quantity in _levels_of(batch, reservation):
         move(
-            session,
+            batch,
             level,
             bucket,
             free_bucket(level.lot.status),
@@ -232,7 +228,7 @@ def _release(session: Session, reservation: Reservation, reason: str, actor: str
             actor=actor,
             order_id=reservation.order_id,
         )
-    record(session, StockReleased, reservation, order_id=reservation.order_id, reason=reason)
+    batch.record(reservation, StockReleased(order_id=reservation.order_id, reason=reason))
 
 
 def _step(reservation: Reservation, status: ReservationStatus) -> None:
@@ -240,21 +236,21 @@ def _step(reservation: Reservation, status: ReservationStatus) -> None:
     reservation.changed_at = clock.now()
 
 
-def locked_reservation(session: Session, order_id: UUID) -> Reservation:
+def locked_reservation(batch: CatalogBatch, order_id: UUID) -> Reservation:
     """Return an order's reservation with its lines, locked until the transaction ends.
 
     Raises:
         UnknownReservation: the order never asked for stock.
     """
-    lock_for_orders(session, (order_id,))
-    reservation: Reservation | None = locked(session, Reservation.order_id, order_id)
+    load_for_orders(batch, (order_id,))
+    reservation: Reservation | None = batch.get_for_update(Reservation.order_id, order_id)
     if reservation is None:
         raise UnknownReservation(f"No stock was asked for by order {order_id}.")
     return reservation
 
 
-def _levels_of(session: Session, reservation: Reservation) -> list[tuple[StockLevel, int]]:
+def _levels_of(batch: CatalogBatch, reservation: Reservation) -> list[tuple[StockLevel, int]]:
     return [
-        (level_at(locked_lot(session, line.lot_id), line.location_id), line.quantity)
-        for line in held_by(session, reservation.order_id)
+        (level_at(locked_lot(batch, line.lot_id), line.location_id), line.quantity)
+        for line in reserved_for(batch, reservation.order_id)
     ]

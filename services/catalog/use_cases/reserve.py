@@ -1,105 +1,109 @@
 """Set stock aside for an order: all of its lines, or none."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Reservation, StockLevel
 from services.catalog.rules import (
     Bucket,
     Line,
     Reason,
     ReservationStatus,
+    ReservedLot,
     Short,
     Take,
     plan,
     reservation_step,
 )
-from services.catalog.use_cases.held import Held, hold
+from services.catalog.use_cases.held import add_reserved, replace_reserved
 from services.catalog.use_cases.ledger import move
 from services.catalog.use_cases.reservations import (
     ORDERS,
     locked_reservation,
     release_recalled,
 )
-from services.catalog.use_cases.shelves import shelf, stock_shelves
-from shared.events import StockRefused, StockReserved
-from shared.messaging.outbox import record
-from shared.messaging.rows import lock_rows, locked, remember
+from services.catalog.use_cases.shelves import load_pickable, pickable_levels
+from shared.events import (
+    OrderPlaced,
+    OrderReinstated,
+    PlacedLine,
+    ReservedLine,
+    Shortfall,
+    StockRefused,
+    StockReserved,
+    TakenLot,
+)
 from shared.runtime import clock
 
 
-def lock_for_placement(
-    session: Session, order_ids: Iterable[UUID], variant_ids: Iterable[UUID]
+def load_for_placement(
+    batch: CatalogBatch, orders: Sequence[OrderPlaced | OrderReinstated]
 ) -> None:
-    """Lock what a batch of orders needs: the lots they may take from, in the order of their ids."""
-    lock_rows(session, Reservation.order_id, order_ids)
-    stock_shelves(session, set(variant_ids))
+    """Lock what these orders need: their reservations, and the lots they may take from."""
+    batch.load_for_update(Reservation.order_id, (order.order_id for order in orders))
+    load_pickable(batch, {line.variant_id for order in orders for line in order.lines})
 
 
-def reserve_stock(
-    session: Session,
-    order_id: UUID,
-    channel: str,
-    site_id: UUID,
-    lines: Sequence[Mapping[str, Any]],
-) -> None:
-    """Reserve all lines of a new order, or none of them, and say which.
+def reserve_stock(batch: CatalogBatch, order: OrderPlaced) -> None:
+    """Reserve all lines of a new order, or none of them, and publish which.
 
-    Repeating it for an order that has asked before changes nothing.
+    An order that has asked before changes nothing.
     """
-    if locked(session, Reservation.order_id, order_id) is not None:
+    if batch.get_for_update(Reservation.order_id, order.order_id) is not None:
         return
-    taken, shortfalls = _plan(session, channel, site_id, lines)
+    taken, shortfalls = _plan(batch, order.channel, order.site_id, order.lines)
     reservation = Reservation(
-        order_id=order_id,
-        channel=channel,
-        site_id=site_id,
-        status=(ReservationStatus.REFUSED if shortfalls else ReservationStatus.HELD).value,
+        order_id=order.order_id,
+        channel=order.channel,
+        site_id=order.site_id,
+        status=_status(shortfalls).value,
         reason=None,
         changed_at=clock.now(),
         version=0,
     )
-    remember(session, Reservation.order_id, reservation)
-    hold(session, order_id, _held(taken), is_new=True)
-    _answer(session, reservation, taken, shortfalls)
+    batch.track(Reservation.order_id, reservation)
+    add_reserved(batch, order.order_id, _reserved_lots(taken))
+    _answer(batch, reservation, taken, shortfalls)
 
 
-def reserve_again(session: Session, order_id: UUID, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Ask once more for the stock of an order that is paid late, or whose lot is recalled.
+def reserve_again(batch: CatalogBatch, order: OrderReinstated) -> None:
+    """Ask once more for the stock of an order that is paid late, or of which a lot is recalled.
 
-    In the second case all that it had set aside is free first, so that it may take that again.
+    After a recall all that the order had set aside is freed first; what is not recalled of it may
+    be taken again.
 
     Raises:
         UnknownReservation: the order never asked before.
         WrongReservationState: its stock is set aside, or gone.
     """
-    reservation = locked_reservation(session, order_id)
-    release_recalled(session, reservation)
+    reservation = locked_reservation(batch, order.order_id)
+    release_recalled(batch, reservation)
     reservation_step(reservation.status, ReservationStatus.HELD)
-    taken, shortfalls = _plan(session, reservation.channel, reservation.site_id, lines)
-    status = ReservationStatus.REFUSED if shortfalls else ReservationStatus.HELD
-    hold(session, order_id, _held(taken), is_new=False)
-    reservation.status, reservation.reason = status.value, None
+    taken, shortfalls = _plan(batch, reservation.channel, reservation.site_id, order.lines)
+    replace_reserved(batch, order.order_id, _reserved_lots(taken))
+    reservation.status, reservation.reason = _status(shortfalls).value, None
     reservation.changed_at = clock.now()
-    _answer(session, reservation, taken, shortfalls)
+    _answer(batch, reservation, taken, shortfalls)
+
+
+def _status(shortfalls: Sequence[Short]) -> ReservationStatus:
+    return ReservationStatus.REFUSED if shortfalls else ReservationStatus.HELD
 
 
 def _plan(
-    session: Session, channel: str, site_id: UUID, lines: Sequence[Mapping[str, Any]]
+    batch: CatalogBatch, channel: str, site_id: UUID, lines: Iterable[PlacedLine]
 ) -> tuple[list[Take[StockLevel]], list[Short]]:
-    wanted = [Line(line["line_no"], line["variant_id"], line["quantity"]) for line in lines]
+    wanted = [Line(line.line_no, line.variant_id, line.quantity) for line in lines]
     variant_ids = {line.variant_id for line in wanted}
-    stock_shelves(session, variant_ids)
+    load_pickable(batch, variant_ids)
     station = site_id if channel == "station" else None
-    return plan(wanted, {variant: shelf(session, variant, station) for variant in variant_ids})
+    return plan(wanted, {each: pickable_levels(batch, each, station) for each in variant_ids})
 
 
-def _held(taken: Iterable[Take[StockLevel]]) -> list[Held]:
+def _reserved_lots(taken: Iterable[Take[StockLevel]]) -> list[ReservedLot]:
     return [
-        Held(
+        ReservedLot(
             take.line.line_no,
             take.line.variant_id,
             take.shelved.lot_id,
@@ -111,28 +115,28 @@ def _held(taken: Iterable[Take[StockLevel]]) -> list[Held]:
 
 
 def _answer(
-    session: Session,
+    batch: CatalogBatch,
     reservation: Reservation,
     taken: Sequence[Take[StockLevel]],
     shortfalls: Sequence[Short],
 ) -> None:
-    """Move what was taken, and publish it or what was short."""
+    """Move what was taken and publish it, or publish what was short."""
     order_id = reservation.order_id
     if shortfalls:
         short = [
-            {
-                "line_no": short.line.line_no,
-                "variant_id": short.line.variant_id,
-                "requested": short.line.quantity,
-                "available": short.available,
-            }
-            for short in shortfalls
+            Shortfall(
+                line_no=each.line.line_no,
+                variant_id=each.line.variant_id,
+                requested=each.line.quantity,
+                available=each.available,
+            )
+            for each in shortfalls
         ]
-        record(session, StockRefused, reservation, order_id=order_id, shortfalls=short)
+        batch.record(reservation, StockRefused(order_id=order_id, shortfalls=short))
         return
     for take in taken:
         move(
-            session,
+            batch,
             take.shelved,
             Bucket.AVAILABLE,
             Bucket.RESERVED,
@@ -141,24 +145,24 @@ def _answer(
             actor=ORDERS,
             order_id=order_id,
         )
-    record(session, StockReserved, reservation, order_id=order_id, lines=_reserved_lines(taken))
+    batch.record(reservation, StockReserved(order_id=order_id, lines=_reserved_lines(taken)))
 
 
-def _reserved_lines(taken: Iterable[Take[StockLevel]]) -> list[dict[str, Any]]:
-    lines: dict[int, dict[str, Any]] = {}
+def _reserved_lines(taken: Iterable[Take[StockLevel]]) -> list[ReservedLine]:
+    lines: dict[int, ReservedLine] = {}
     for take in taken:
         line = lines.setdefault(
             take.line.line_no,
-            {"line_no": take.line.line_no, "variant_id": take.line.variant_id, "lots": []},
+            ReservedLine(line_no=take.line.line_no, variant_id=take.line.variant_id, lots=[]),
         )
         lot = take.shelved.lot
-        line["lots"].append(
-            {
-                "lot_id": lot.id,
-                "lot_code": lot.code,
-                "location_id": take.shelved.location_id,
-                "producer_id": lot.producer_id,
-                "quantity": take.quantity,
-            }
+        line.lots.append(
+            TakenLot(
+                lot_id=lot.id,
+                lot_code=lot.code,
+                location_id=take.shelved.location_id,
+                producer_id=lot.producer_id,
+                quantity=take.quantity,
+            )
         )
     return list(lines.values())

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import (
     Allotment,
     Device,
@@ -32,8 +33,7 @@ from services.catalog.use_cases.allotments import lock_allotments
 from services.catalog.use_cases.demand import rates
 from services.catalog.use_cases.devices import epoch_of
 from services.catalog.use_cases.granting import give
-from services.catalog.use_cases.shelves import shelf, stock_shelves
-from shared.messaging.rows import lock_rows, locked
+from services.catalog.use_cases.shelves import load_pickable, pickable_levels
 from shared.runtime import clock
 
 #: Who grants.
@@ -81,7 +81,7 @@ def short_variants(session: Session) -> Sequence[UUID]:
     ).all()
 
 
-def apply_rules(session: Session, variant_id: UUID) -> int:
+def apply_rules(batch: CatalogBatch, variant_id: UUID) -> int:
     """Grant what the standing rules of a variant are missing; return in how many grants.
 
     A site's device with the least left gets it. A device whose lease is over, or that never
@@ -89,17 +89,17 @@ def apply_rules(session: Session, variant_id: UUID) -> int:
     """
     keeps = {
         rule.site_id: rule.keep
-        for rule in session.scalars(
+        for rule in batch.session.scalars(
             select(StandingRule)
             .join(Location, Location.id == StandingRule.site_id)
             .where(StandingRule.variant_id == variant_id, Location.is_open)
         )
     }
-    variant = session.get_one(Variant, variant_id)
-    stock_shelves(session, {variant_id})
-    receivers = _receivers(session, keeps.keys(), variant)
+    variant = batch.session.get_one(Variant, variant_id)
+    load_pickable(batch, {variant_id})
+    receivers = _receivers(batch, keeps.keys(), variant)
     today = clock.today()
-    sells = rates(session, variant_id, receivers)
+    sells = rates(batch.session, variant_id, receivers)
     needs = [
         Need(
             site_id,
@@ -110,7 +110,7 @@ def apply_rules(session: Session, variant_id: UUID) -> int:
         )
         for site_id, receiver in receivers.items()
     ]
-    shelves = {site_id: shelf(session, variant_id, site_id) for site_id in receivers}
+    shelves = {site_id: pickable_levels(batch, variant_id, site_id) for site_id in receivers}
     lot_of = {
         id(level): (level.lot_id, last_sale_day(level.lot.best_before, variant.min_life_days))
         for levels in shelves.values()
@@ -119,7 +119,7 @@ def apply_rules(session: Session, variant_id: UUID) -> int:
     grants = share(needs, shelves, lot_of, variant.pack_quantity, today)
     for granted in grants:
         device = receivers[granted.site_id].device
-        give(session, device, granted.shelved, granted.quantity, ACTOR)
+        give(batch, device, granted.shelved, granted.quantity, ACTOR)
     return len(grants)
 
 
@@ -134,29 +134,29 @@ class _Receiver:
 
 
 def _receivers(
-    session: Session, site_ids: Iterable[UUID], variant: Variant
+    batch: CatalogBatch, site_ids: Iterable[UUID], variant: Variant
 ) -> dict[UUID, _Receiver]:
     """Lock the devices at these sites and what they hold; return per site which one is served."""
-    ids = session.scalars(
+    ids = batch.session.scalars(
         select(Device.id).where(
             Device.site_id.in_(list(site_ids)), Device.status == DeviceStatus.ACTIVE.value
         )
     ).all()
-    lock_rows(session, Device.id, ids)
+    batch.load_for_update(Device.id, ids)
     devices: list[Device] = [
         device
         for device_id in ids
-        if (device := locked(session, Device.id, device_id)) is not None
+        if (device := batch.get_for_update(Device.id, device_id)) is not None
         and device.status == DeviceStatus.ACTIVE
     ]
     held = [
         allotment
         for allotment in lock_allotments(
-            session, Allotment.variant_id == variant.id, Allotment.device_id.in_(ids)
+            batch, Allotment.variant_id == variant.id, Allotment.device_id.in_(ids)
         )
         if (allotment.device_id, allotment.epoch) in {(d.id, d.epoch) for d in devices}
     ]
-    sell_by = _sell_by(session, {allotment.lot_id for allotment in held}, variant)
+    sell_by = _sell_by(batch.session, {allotment.lot_id for allotment in held}, variant)
     today = clock.today()
     running = [
         allotment

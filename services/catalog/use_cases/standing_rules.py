@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import StandingRule, Variant
 from services.catalog.use_cases.locations import open_location_of
 from services.catalog.use_cases.prices import VariantNotFound
@@ -18,7 +18,7 @@ class LessThanAPack(Unprocessable):
 
 
 def set_rule(
-    session: Session, site_id: UUID, variant_id: UUID, keep: int, actor: str
+    batch: CatalogBatch, site_id: UUID, variant_id: UUID, keep: int, actor: str
 ) -> StandingRule:
     """Keep so much of a variant at a site from now on, instead of what was said before.
 
@@ -27,28 +27,28 @@ def set_rule(
         VariantNotFound: there is none with this id.
         LessThanAPack: only whole packs are granted by rule.
     """
-    open_location_of(session, site_id)
-    variant = session.get(Variant, variant_id)
+    open_location_of(batch.session, site_id)
+    variant = batch.session.get(Variant, variant_id)
     if variant is None:
         raise VariantNotFound(f"There is no variant {variant_id}.")
     if keep < variant.pack_quantity:
         raise LessThanAPack(f"Keep at least one pack, which holds {variant.pack_quantity}.")
-    advisory_lock(session, "standing rules")
-    rule = session.get(StandingRule, (site_id, variant_id))
+    advisory_lock(batch.session, "standing rules")
+    rule = batch.session.get(StandingRule, (site_id, variant_id))
     if rule is None:
         rule = StandingRule(site_id=site_id, variant_id=variant_id)
-        session.add(rule)
+        batch.session.add(rule)
     rule.keep, rule.set_by, rule.set_at = keep, actor, clock.now()
-    session.flush()
+    batch.session.flush()
     return rule
 
 
-def drop_rule(session: Session, site_id: UUID, variant_id: UUID) -> None:
+def drop_rule(batch: CatalogBatch, site_id: UUID, variant_id: UUID) -> None:
     """Keep nothing of a variant at a site by rule; what is there stays. Repeating it is fine."""
-    advisory_lock(session, "standing rules")
-    rule = session.get(StandingRule, (site_id, variant_id))
+    advisory_lock(batch.session, "standing rules")
+    rule = batch.session.get(StandingRule, (site_id, variant_id))
     if rule is not None:
-        session.delete(rule)
+        batch.session.delete(rule)
 
 
 def select_rules(

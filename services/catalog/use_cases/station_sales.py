@@ -5,11 +5,9 @@ has not happened already, for the goods are gone; so it is kept as an overdraft,
 until an operator decides what covers it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy.orm import Session
-
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Device, Overdraft
 from services.catalog.rules import (
     BEYOND_GRANT,
@@ -21,29 +19,27 @@ from services.catalog.rules import (
     LotStatus,
     OverdraftStatus,
     Reason,
+    RecordedSale,
     SaleStatus,
     Sold,
     check_back,
     free_bucket,
     overdrawn,
     reduced,
-    sold_of,
 )
-from services.catalog.use_cases.allotments import allotment_of, lock_named
-from services.catalog.use_cases.bookings import (
-    Booking,
-    book,
-    booking_of,
-    came_back,
-    load_bookings,
-)
-from services.catalog.use_cases.daily import note_sold
+from services.catalog.use_cases.allotments import allotment_of, lock_by_key
+from services.catalog.use_cases.bookings import add_sale, find_sale, lines_undone, load_sales
+from services.catalog.use_cases.daily import add_to_today
 from services.catalog.use_cases.granting import allot
 from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot, move
-from services.catalog.use_cases.shelves import forget_shelf
-from shared.events import AllotmentOverdrawn, OverdraftSettled
-from shared.messaging.outbox import record
-from shared.messaging.rows import lock_rows, locked, remember
+from services.catalog.use_cases.shelves import forget_pickable
+from shared.events import (
+    AllotmentOverdrawn,
+    OverdraftSettled,
+    OverdrawnLine,
+    StationSaleDisputed,
+    StationSaleRecorded,
+)
 from shared.runtime import clock
 from shared.runtime.errors import Conflict
 
@@ -55,86 +51,82 @@ class UnknownSale(Conflict):
     """Raised when goods come back of a sale that was not heard of (yet)."""
 
 
-def lock_for_sales(session: Session, sales: Sequence[Mapping[str, Any]]) -> None:
+def load_for_sales(batch: CatalogBatch, sales: Sequence[StationSaleRecorded]) -> None:
     """Lock and load what a batch of sales, voids and returns needs, in a fixed number of
     statements: lots, then the devices to which goods may be granted again, then allotments.
     """
-    undone = [sale["of_sale_id"] for sale in sales if sale["of_sale_id"] is not None]
-    load_bookings(session, {sale["sale_id"] for sale in sales} | set(undone))
-    names = {
-        (sale["device_id"], sale["epoch"], line["lot_id"])
-        for sale in sales
-        for line in sale["lines"]
-    }
-    lock_lots(session, {name[2] for name in names})
-    lock_rows(
-        session, Device.id, {sale["device_id"] for sale in sales if sale["of_sale_id"] is not None}
+    undone = [sale.of_sale_id for sale in sales if sale.of_sale_id is not None]
+    load_sales(batch, {sale.sale_id for sale in sales} | set(undone))
+    names = {(sale.device_id, sale.epoch, line.lot_id) for sale in sales for line in sale.lines}
+    lock_lots(batch, {name[2] for name in names})
+    batch.load_for_update(
+        Device.id, {sale.device_id for sale in sales if sale.of_sale_id is not None}
     )
-    lock_named(session, names)
-    lock_rows(session, Overdraft.sale_id, undone)
+    lock_by_key(batch, names)
+    batch.load_for_update(Overdraft.sale_id, undone)
 
 
-def record_sale(session: Session, sale: Mapping[str, Any]) -> None:
+def record_sale(batch: CatalogBatch, sale: StationSaleRecorded) -> None:
     """Book a sale, void or return. Repeating it changes nothing.
 
     Raises:
         UnknownSale: what it undoes was not heard of yet.
         BeyondSale: more came back than was sold.
     """
-    if booking_of(session, sale["sale_id"]) is not None:
+    if find_sale(batch, sale.sale_id) is not None:
         return
-    lock_for_sales(session, [sale])
-    if sale["kind"] == "sale":
-        _sell(session, sale)
+    load_for_sales(batch, [sale])
+    if sale.kind == "sale":
+        _sell(batch, sale)
     else:
-        _undo(session, sale)
+        _undo(batch, sale)
 
 
-def record_dispute(session: Session, sale: Mapping[str, Any]) -> None:
+def record_dispute(batch: CatalogBatch, sale: StationSaleDisputed) -> None:
     """Note a sale that orders could not take as it came; an operator decides what covers it.
 
     Nothing is to be covered of voids and returns, of what could not be read, and of a sale
     that is known already.
     """
-    lines = sold_of(sale["lines"])
-    if sale["kind"] == "sale" and lines and booking_of(session, sale["sale_id"]) is None:
-        _overdraw(session, sale, lines, sale["reason"], SaleStatus.DISPUTED)
+    lines = [Sold.of(line) for line in sale.lines]
+    if sale.kind == "sale" and lines and find_sale(batch, sale.sale_id) is None:
+        _overdraw(batch, sale, lines, sale.reason, SaleStatus.DISPUTED)
 
 
 # --- Sold ----------------------------------------------------------------------------------------
 
 
-def _sell(session: Session, sale: Mapping[str, Any]) -> None:
-    lines = sold_of(sale["lines"])
-    device_id, epoch = sale["device_id"], sale["epoch"]
+def _sell(batch: CatalogBatch, sale: StationSaleRecorded) -> None:
+    lines = [Sold.of(line) for line in sale.lines]
+    device_id, epoch = sale.device_id, sale.epoch
     allotments = {
         line.lot_id: allotment
         for line in lines
-        if (allotment := allotment_of(session, device_id, epoch, line.lot_id)) is not None
+        if (allotment := allotment_of(batch, device_id, epoch, line.lot_id)) is not None
     }
     beyond = overdrawn(lines, {lot_id: a.remaining for lot_id, a in allotments.items()})
     if beyond:
         unknown = any(line.lot_id not in allotments for line, _ in beyond)
         reason = NO_ALLOTMENT if unknown else BEYOND_GRANT
-        overdraft = _overdraw(session, sale, lines, reason, SaleStatus.OVERDRAWN)
-        record(
-            session,
-            AllotmentOverdrawn,
+        overdraft = _overdraw(batch, sale, lines, reason, SaleStatus.OVERDRAWN)
+        batch.record(
             overdraft,
-            sale_id=overdraft.sale_id,
-            device_id=device_id,
-            epoch=epoch,
-            number=overdraft.number,
-            reason=reason,
-            lines=[
-                {
-                    "line_no": line.line_no,
-                    "lot_id": line.lot_id,
-                    "requested": line.quantity,
-                    "remaining": there,
-                }
-                for line, there in beyond
-            ],
+            AllotmentOverdrawn(
+                sale_id=overdraft.sale_id,
+                device_id=device_id,
+                epoch=epoch,
+                number=overdraft.number,
+                reason=reason,
+                lines=[
+                    OverdrawnLine(
+                        line_no=line.line_no,
+                        lot_id=line.lot_id,
+                        requested=line.quantity,
+                        remaining=left,
+                    )
+                    for line, left in beyond
+                ],
+            ),
         )
         return
     moment = clock.now()
@@ -142,9 +134,9 @@ def _sell(session: Session, sale: Mapping[str, Any]) -> None:
         allotment = allotments[line.lot_id]
         allotment.quota = allotment.quota.sell(line.quantity)
         allotment.changed_at = moment
-        lot = locked_lot(session, line.lot_id)
+        lot = locked_lot(batch, line.lot_id)
         move(
-            session,
+            batch,
             level_at(lot, allotment.site_id),
             Bucket.ALLOTTED,
             Account.CONSUMED,
@@ -152,47 +144,49 @@ def _sell(session: Session, sale: Mapping[str, Any]) -> None:
             Reason.CONSUMED,
             actor=STATIONS,
             allotment_id=allotment.id,
-            sale_id=sale["sale_id"],
+            sale_id=sale.sale_id,
         )
-        note_sold(session, allotment.site_id, lot.variant_id, line.quantity)
-    book(session, _booking(sale, lines, SaleStatus.BOOKED))
+        add_to_today(batch, allotment.site_id, lot.variant_id, line.quantity)
+    add_sale(batch, _recorded(sale, lines, SaleStatus.BOOKED))
 
 
 def _overdraw(
-    session: Session,
-    sale: Mapping[str, Any],
+    batch: CatalogBatch,
+    sale: StationSaleRecorded | StationSaleDisputed,
     lines: Sequence[Sold],
     reason: str,
     status: SaleStatus,
 ) -> Overdraft:
     moment = clock.now()
     overdraft = Overdraft(
-        sale_id=sale["sale_id"],
-        device_id=sale["device_id"],
-        epoch=sale["epoch"],
-        number=sale["number"],
-        site_id=sale["site_id"],
+        sale_id=sale.sale_id,
+        device_id=sale.device_id,
+        epoch=sale.epoch,
+        number=sale.number,
+        site_id=sale.site_id,
         reason=reason,
         status=OverdraftStatus.OPEN.value,
-        lines=[line.kept() for line in lines],
+        lines=[line.to_json() for line in lines],
         opened_at=moment,
         changed_at=moment,
         version=0,
     )
-    remember(session, Overdraft.sale_id, overdraft)
-    book(session, _booking(sale, lines, status))
+    batch.track(Overdraft.sale_id, overdraft)
+    add_sale(batch, _recorded(sale, lines, status))
     return overdraft
 
 
-def _booking(sale: Mapping[str, Any], lines: Iterable[Sold], status: SaleStatus) -> Booking:
-    return Booking(
-        sale["sale_id"],
-        sale["kind"],
-        sale["device_id"],
-        sale["epoch"],
-        sale["number"],
-        sale["site_id"],
-        sale.get("of_sale_id"),
+def _recorded(
+    sale: StationSaleRecorded | StationSaleDisputed, lines: Iterable[Sold], status: SaleStatus
+) -> RecordedSale:
+    return RecordedSale(
+        sale.sale_id,
+        sale.kind,
+        sale.device_id,
+        sale.epoch,
+        sale.number,
+        sale.site_id,
+        sale.of_sale_id if isinstance(sale, StationSaleRecorded) else None,
         status,
         tuple(lines),
         clock.now(),
@@ -202,57 +196,59 @@ def _booking(sale: Mapping[str, Any], lines: Iterable[Sold], status: SaleStatus)
 # --- Undone --------------------------------------------------------------------------------------
 
 
-def _undo(session: Session, sale: Mapping[str, Any]) -> None:
-    original = booking_of(session, sale["of_sale_id"])
+def _undo(batch: CatalogBatch, sale: StationSaleRecorded) -> None:
+    original = None if sale.of_sale_id is None else find_sale(batch, sale.of_sale_id)
     if original is None or original.kind != "sale":
-        raise UnknownSale(f"Sale {sale['of_sale_id']} was not heard of; it may be on its way.")
-    back = sold_of(sale["lines"])
-    check_back(original.lines, came_back(session, original.sale_id), back)
-    overdraft: Overdraft | None = locked(session, Overdraft.sale_id, original.sale_id)
+        raise UnknownSale(f"Sale {sale.of_sale_id} was not heard of; it may be on its way.")
+    back = [Sold.of(line) for line in sale.lines]
+    check_back(original.lines, lines_undone(batch, original.sale_id), back)
+    overdraft: Overdraft | None = batch.get_for_update(Overdraft.sale_id, original.sale_id)
     if overdraft is None or overdraft.status == OverdraftStatus.COVERED:
         for line in back:
-            _restock(session, sale, original, line)
-        book(session, _booking(sale, back, SaleStatus.BOOKED))
+            _restock(batch, sale, original, line)
+        add_sale(batch, _recorded(sale, back, SaleStatus.BOOKED))
         return
-    _reduce(session, overdraft, back)
-    book(session, _booking(sale, back, SaleStatus.REDUCED))
+    _reduce(batch, overdraft, back)
+    add_sale(batch, _recorded(sale, back, SaleStatus.REDUCED))
 
 
-def _reduce(session: Session, overdraft: Overdraft, back: Sequence[Sold]) -> None:
+def _reduce(batch: CatalogBatch, overdraft: Overdraft, back: Sequence[Sold]) -> None:
     """Ask for less cover: goods of a sale that was never booked are back where they were."""
     overdraft.changed_at = clock.now()
     if overdraft.status != OverdraftStatus.OPEN:
         return
-    rest = reduced(sold_of(overdraft.lines), back)
-    overdraft.lines = [line.kept() for line in rest]
+    rest = reduced([Sold.from_json(line) for line in overdraft.lines], back)
+    overdraft.lines = [line.to_json() for line in rest]
     if not rest:
         overdraft.status = OverdraftStatus.VOIDED.value
-        record(
-            session,
-            OverdraftSettled,
+        batch.record(
             overdraft,
-            sale_id=overdraft.sale_id,
-            resolution=OverdraftStatus.VOIDED.value,
+            OverdraftSettled(
+                sale_id=overdraft.sale_id,
+                resolution=OverdraftStatus.VOIDED.value,
+            ),
         )
 
 
-def _restock(session: Session, sale: Mapping[str, Any], original: Booking, line: Sold) -> None:
+def _restock(
+    batch: CatalogBatch, sale: StationSaleRecorded, original: RecordedSale, line: Sold
+) -> None:
     """Take goods of a booked sale back into stock, and grant them again if that may be.
 
     Goods that can be sold again lie at the site: free, or held while their lot must not be
     sold. What cannot is lost.
     """
-    lot = locked_lot(session, line.lot_id)
+    lot = locked_lot(batch, line.lot_id)
     device_id, epoch = original.device_id, original.epoch
-    allotment = allotment_of(session, device_id, epoch, line.lot_id)
+    allotment = allotment_of(batch, device_id, epoch, line.lot_id)
     site_id = original.site_id if allotment is None else allotment.site_id
     level = level_at(lot, site_id)
     # A void without a word about it undoes a sale whose goods never left the counter.
     restock = line.restock is not False
     bucket = free_bucket(lot.status) if restock else Bucket.HELD
-    source, sale_id = Account.RESTOCKED, sale["sale_id"]
+    source, sale_id = Account.RESTOCKED, sale.sale_id
     move(
-        session,
+        batch,
         level,
         source,
         bucket,
@@ -261,10 +257,10 @@ def _restock(session: Session, sale: Mapping[str, Any], original: Booking, line:
         actor=STATIONS,
         sale_id=sale_id,
     )
-    note_sold(session, site_id, lot.variant_id, -line.quantity)
+    add_to_today(batch, site_id, lot.variant_id, -line.quantity)
     if not restock:
         move(
-            session,
+            batch,
             level,
             bucket,
             Account.LOST,
@@ -274,7 +270,7 @@ def _restock(session: Session, sale: Mapping[str, Any], original: Booking, line:
             sale_id=sale_id,
         )
         return
-    device: Device | None = locked(session, Device.id, device_id)
+    device: Device | None = batch.get_for_update(Device.id, device_id)
     if (
         allotment is not None
         and allotment.status in RUNNING
@@ -283,6 +279,6 @@ def _restock(session: Session, sale: Mapping[str, Any], original: Booking, line:
         and device.status == DeviceStatus.ACTIVE
         and device.epoch == epoch
     ):
-        allot(session, device, allotment, level, line.quantity, STATIONS)
+        allot(batch, device, allotment, level, line.quantity, STATIONS)
     else:
-        forget_shelf(session, lot.variant_id)
+        forget_pickable(batch, lot.variant_id)

@@ -3,14 +3,13 @@
 from uuid import UUID
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Lot, StockLevel, StockMovement
 from services.catalog.rules import LOSS_REASONS, Account, Reason, check_book, free_bucket
 from services.catalog.use_cases.ledger import level_at, locked_lot, move
 from services.catalog.use_cases.locations import existing_location, open_location_of
 from shared.events import StockAdjusted, StockReceived
-from shared.messaging.outbox import record
 from shared.runtime.errors import Unprocessable
 
 
@@ -23,7 +22,7 @@ class ImpossibleMove(Unprocessable):
 
 
 def receive_stock(
-    session: Session, lot_id: UUID, location_id: UUID, quantity: int, actor: str
+    batch: CatalogBatch, lot_id: UUID, location_id: UUID, quantity: int, actor: str
 ) -> StockLevel:
     """Take goods of a lot into stock. They can be sold once their lot is released.
 
@@ -31,17 +30,17 @@ def receive_stock(
         LotNotFound: there is none with this id.
         UnknownLocation, LocationClosed: they cannot be brought there.
     """
-    open_location_of(session, location_id)
-    lot = locked_lot(session, lot_id)
+    open_location_of(batch.session, location_id)
+    lot = locked_lot(batch, lot_id)
     level = level_at(lot, location_id)
-    take_in(session, lot, level, quantity, actor)
+    take_in(batch, lot, level, quantity, actor)
     return level
 
 
-def take_in(session: Session, lot: Lot, level: StockLevel, quantity: int, actor: str) -> None:
+def take_in(batch: CatalogBatch, lot: Lot, level: StockLevel, quantity: int, actor: str) -> None:
     """Book goods received at one level of a locked lot, and publish it."""
     move(
-        session,
+        batch,
         level,
         Account.RECEIVED,
         free_bucket(lot.status),
@@ -49,19 +48,19 @@ def take_in(session: Session, lot: Lot, level: StockLevel, quantity: int, actor:
         Reason.RECEIVED,
         actor=actor,
     )
-    record(
-        session,
-        StockReceived,
+    batch.record(
         lot,
-        lot_id=lot.id,
-        location_id=level.location_id,
-        variant_id=lot.variant_id,
-        quantity=quantity,
+        StockReceived(
+            lot_id=lot.id,
+            location_id=level.location_id,
+            variant_id=lot.variant_id,
+            quantity=quantity,
+        ),
     )
 
 
 def adjust_stock(
-    session: Session,
+    batch: CatalogBatch,
     lot_id: UUID,
     location_id: UUID,
     difference: int,
@@ -81,16 +80,16 @@ def adjust_stock(
         OutOfStock: less is free than is to be taken away.
         ImpossibleAdjustment: goods do not come back by drying or spoiling.
     """
-    existing_location(session, location_id)
-    lot = locked_lot(session, lot_id)
+    existing_location(batch.session, location_id)
+    lot = locked_lot(batch, lot_id)
     level = level_at(lot, location_id)
     check_book(level.on_hand, book)
-    correct(session, lot, level, difference, Reason(reason), actor)
+    correct(batch, lot, level, difference, Reason(reason), actor)
     return level
 
 
 def correct(
-    session: Session, lot: Lot, level: StockLevel, difference: int, reason: Reason, actor: str
+    batch: CatalogBatch, lot: Lot, level: StockLevel, difference: int, reason: Reason, actor: str
 ) -> None:
     """Book a difference at one level of a locked lot, and publish it.
 
@@ -102,22 +101,22 @@ def correct(
     if difference > 0:
         if reason in LOSS_REASONS:
             raise ImpossibleAdjustment(f"Reason {reason} only takes away; use counted or adjusted.")
-        move(session, level, Account.FOUND, free, difference, reason, actor=actor)
+        move(batch, level, Account.FOUND, free, difference, reason, actor=actor)
     else:
-        move(session, level, free, Account.LOST, -difference, reason, actor=actor)
-    record(
-        session,
-        StockAdjusted,
+        move(batch, level, free, Account.LOST, -difference, reason, actor=actor)
+    batch.record(
         lot,
-        lot_id=lot.id,
-        location_id=level.location_id,
-        difference=difference,
-        reason=reason.value,
+        StockAdjusted(
+            lot_id=lot.id,
+            location_id=level.location_id,
+            difference=difference,
+            reason=reason.value,
+        ),
     )
 
 
 def move_stock(
-    session: Session,
+    batch: CatalogBatch,
     lot_id: UUID,
     from_location_id: UUID,
     to_location_id: UUID,
@@ -136,14 +135,14 @@ def move_stock(
     """
     if from_location_id == to_location_id:
         raise ImpossibleMove("Both locations are the same.")
-    existing_location(session, from_location_id)
-    open_location_of(session, to_location_id)
-    lot = locked_lot(session, lot_id)
-    return list(bring(session, lot, from_location_id, to_location_id, quantity, actor))
+    existing_location(batch.session, from_location_id)
+    open_location_of(batch.session, to_location_id)
+    lot = locked_lot(batch, lot_id)
+    return list(bring(batch, lot, from_location_id, to_location_id, quantity, actor))
 
 
 def bring(
-    session: Session,
+    batch: CatalogBatch,
     lot: Lot,
     from_location_id: UUID,
     to_location_id: UUID,
@@ -157,8 +156,8 @@ def bring(
     """
     free = free_bucket(lot.status)
     source, target = level_at(lot, from_location_id), level_at(lot, to_location_id)
-    move(session, source, free, Account.IN_TRANSIT, quantity, Reason.SHIPPED, actor=actor)
-    move(session, target, Account.IN_TRANSIT, free, quantity, Reason.ARRIVED, actor=actor)
+    move(batch, source, free, Account.IN_TRANSIT, quantity, Reason.SHIPPED, actor=actor)
+    move(batch, target, Account.IN_TRANSIT, free, quantity, Reason.ARRIVED, actor=actor)
     return source, target
 
 

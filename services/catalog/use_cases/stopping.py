@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Allotment, Device, Lot
 from services.catalog.rules import (
     AllotmentStatus,
@@ -14,12 +14,16 @@ from services.catalog.rules import (
     WrongLotState,
     outranks,
 )
-from services.catalog.use_cases.allotments import become, lock_allotments, locked_allotment, tell
+from services.catalog.use_cases.allotments import (
+    announce,
+    lock_allotments,
+    locked_allotment,
+    transition,
+)
 from services.catalog.use_cases.devices import locked_device
-from shared.messaging.rows import lock_rows
 
 
-def suspend(session: Session, allotment_id: UUID, reason: str, actor: str) -> Allotment:
+def suspend(batch: CatalogBatch, allotment_id: UUID, reason: str, actor: str) -> Allotment:
     """Let a device sell nothing more of an allotment, from its next contact on.
 
     Repeating it changes nothing. What a hold has stopped stays so after the hold, too.
@@ -28,12 +32,12 @@ def suspend(session: Session, allotment_id: UUID, reason: str, actor: str) -> Al
         AllotmentNotFound: there is none with this id.
         WrongAllotmentState: it is closed.
     """
-    _, device, allotment = locked_allotment(session, allotment_id)
+    _, device, allotment = locked_allotment(batch, allotment_id)
     _stop(device, allotment, Stop.OPERATOR, actor, reason)
     return allotment
 
 
-def resume(session: Session, allotment_id: UUID, actor: str) -> Allotment:
+def resume(batch: CatalogBatch, allotment_id: UUID, actor: str) -> Allotment:
     """Let a device sell again from a suspended allotment. Repeating it changes nothing.
 
     Raises:
@@ -41,7 +45,7 @@ def resume(session: Session, allotment_id: UUID, actor: str) -> Allotment:
         WrongAllotmentState: it is neither suspended nor running.
         WrongLotState: the lot itself must not be sold.
     """
-    lot, device, allotment = locked_allotment(session, allotment_id)
+    lot, device, allotment = locked_allotment(batch, allotment_id)
     if lot.status != LotStatus.RELEASED:
         raise WrongLotState(f"The lot is {lot.status}; release it first.", state=lot.status)
     if allotment.status == AllotmentStatus.SUSPENDED:
@@ -53,41 +57,43 @@ def resume(session: Session, allotment_id: UUID, actor: str) -> Allotment:
     return allotment
 
 
-def stop_lot(session: Session, lot: Lot, stop: Stop, actor: str, reason: str) -> None:
+def stop_lot(batch: CatalogBatch, lot: Lot, stop: Stop, actor: str, reason: str) -> None:
     """Suspend all allotments of a locked lot; each device must hear of it."""
-    for device, allotment in _of_lot(session, lot):
+    for device, allotment in _of_lot(batch, lot):
         _stop(device, allotment, stop, actor, reason)
 
 
-def resume_lot(session: Session, lot: Lot, actor: str) -> None:
+def resume_lot(batch: CatalogBatch, lot: Lot, actor: str) -> None:
     """Let the allotments of a locked lot go on that its hold had stopped; no others."""
-    for device, allotment in _of_lot(session, lot):
+    for device, allotment in _of_lot(batch, lot):
         if allotment.reason == Stop.LOT_HELD:
             _go_on(device, allotment, actor)
 
 
-def _of_lot(session: Session, lot: Lot) -> list[tuple[Device, Allotment]]:
+def _of_lot(batch: CatalogBatch, lot: Lot) -> list[tuple[Device, Allotment]]:
     is_open = Allotment.lot_id == lot.id, Allotment.status != AllotmentStatus.CLOSED.value
-    lock_rows(session, Device.id, session.scalars(select(Allotment.device_id).where(*is_open)))
+    batch.load_for_update(
+        Device.id, batch.session.scalars(select(Allotment.device_id).where(*is_open))
+    )
     return [
-        (locked_device(session, allotment.device_id), allotment)
-        for allotment in lock_allotments(session, *is_open)
+        (locked_device(batch, allotment.device_id), allotment)
+        for allotment in lock_allotments(batch, *is_open)
     ]
 
 
 def _stop(device: Device, allotment: Allotment, stop: Stop, actor: str, words: str) -> None:
     if not outranks(stop, allotment.reason):
         return
-    become(allotment, AllotmentStatus.SUSPENDED)
+    transition(allotment, AllotmentStatus.SUSPENDED)
     allotment.reason = stop.value
     allotment.actor, allotment.note = actor, words
     if stop is Stop.LOT_RECALLED:
         allotment.proposed_return = allotment.remaining
-    tell(device, allotment)
+    announce(device, allotment)
 
 
 def _go_on(device: Device, allotment: Allotment, actor: str) -> None:
-    become(allotment, AllotmentStatus.GRANTED)
+    transition(allotment, AllotmentStatus.GRANTED)
     allotment.reason, allotment.actor, allotment.note = None, actor, None
     allotment.proposed_return = 0
-    tell(device, allotment)
+    announce(device, allotment)

@@ -6,15 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Allotment, AllotmentReturn
 from services.catalog.rules import AllotmentStatus, ReturnStatus
 from services.catalog.use_cases.allotments import lock_for_allotments
 from services.catalog.use_cases.devices import locked_device
 from services.catalog.use_cases.giving_back import give_back
 from services.catalog.use_cases.ledger import locked_lot
-from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime import clock
 from shared.runtime import devices as keys
 from shared.runtime.logs import get
@@ -36,23 +35,23 @@ class Answer:
 
 
 def take_returns(
-    session: Session, caller: keys.Device, returns: Sequence[Mapping[str, Any]]
+    batch: CatalogBatch, caller: keys.Device, returns: Sequence[Mapping[str, Any]]
 ) -> list[Answer]:
     """Book goods that a device gave back, each return by itself; one that cannot be is kept.
 
     The device must have counted them off before it says so. A name that was used before is
     answered as a duplicate, or disputed when it was for something else.
     """
-    lock_for_allotments(session, {each["allotment_id"] for each in returns})
-    locked_device(session, caller.device_id)
-    lock_rows(session, AllotmentReturn.return_id, (each["return_id"] for each in returns))
+    lock_for_allotments(batch, {each["allotment_id"] for each in returns})
+    locked_device(batch, caller.device_id)
+    batch.load_for_update(AllotmentReturn.return_id, (each["return_id"] for each in returns))
     allotments = {
         allotment.id: allotment
-        for allotment in session.scalars(
+        for allotment in batch.session.scalars(
             select(Allotment).where(Allotment.id.in_([each["allotment_id"] for each in returns]))
         )
     }
-    return [_take(session, caller, each, allotments.get(each["allotment_id"])) for each in returns]
+    return [_take(batch, caller, each, allotments.get(each["allotment_id"])) for each in returns]
 
 
 def unreadable(caller: keys.Device, return_id: UUID | None) -> Answer:
@@ -62,15 +61,16 @@ def unreadable(caller: keys.Device, return_id: UUID | None) -> Answer:
 
 
 def _take(
-    session: Session, caller: keys.Device, said: Mapping[str, Any], allotment: Allotment | None
+    batch: CatalogBatch, caller: keys.Device, said: Mapping[str, Any], allotment: Allotment | None
 ) -> Answer:
-    known: AllotmentReturn | None = locked(session, AllotmentReturn.return_id, said["return_id"])
+    known: AllotmentReturn | None = batch.get_for_update(
+        AllotmentReturn.return_id, said["return_id"]
+    )
     if known is not None:
         return _again(caller, said, known)
     reason = _problem(caller, said, allotment)
     status = ReturnStatus.ACCEPTED if reason is None else ReturnStatus.DISPUTED
-    remember(
-        session,
+    batch.track(
         AllotmentReturn.return_id,
         AllotmentReturn(
             return_id=said["return_id"],
@@ -86,9 +86,9 @@ def _take(
     if reason is None:
         assert allotment is not None
         give_back(
-            session,
-            locked_lot(session, allotment.lot_id),
-            locked_device(session, caller.device_id),
+            batch,
+            locked_lot(batch, allotment.lot_id),
+            locked_device(batch, caller.device_id),
             allotment,
             said["quantity"],
             f"device/{caller.device_id}/{caller.epoch}",

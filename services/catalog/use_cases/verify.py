@@ -24,8 +24,8 @@ from services.catalog.rules import (
     LotStatus,
     OverdraftStatus,
     ReservationStatus,
+    Sold,
     sale_moves,
-    sold_of,
 )
 from services.catalog.use_cases import books
 from shared.runtime.paging import Page, page
@@ -170,8 +170,8 @@ def _of_sales(session: Session, report: Report) -> Iterator[Difference]:
         if not sale_moves(row.status, row.overdraft):
             expected = {}
         else:
-            lines = sold_of(row.uncovered if row.overdraft is not None else row.lines)
-            expected = by_lot([(line.lot_id, line.quantity) for line in lines])
+            lines = row.uncovered if row.overdraft is not None else row.lines
+            expected = by_lot([(line.lot_id, line.quantity) for line in map(Sold.from_json, lines)])
         yield from _unlike(row.sale_id, row.kind, expected, moved.of(row.sale_id))
     for sale_id, found in moved.before(None):
         yield from _unlike(sale_id, "sale", {}, found)

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Enterprise
-from services.catalog.use_cases.enterprises import say_contact
-from shared.messaging.rows import lock_rows, locked, remember
+from services.catalog.use_cases.enterprises import record_contact
 from shared.runtime.ids import new_id
 from shared.runtime.locks import advisory_lock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
@@ -18,7 +18,7 @@ _FACTS = ("region_code", "licence_no")
 
 
 def import_enterprises(
-    session: Session, sheet: Sheet, contacts: Mapping[int, Mapping[str, Any]], dry_run: bool
+    batch: CatalogBatch, sheet: Sheet, contacts: Mapping[int, Mapping[str, Any]], dry_run: bool
 ) -> Outcome:
     """Register the enterprises of a file, or change those that are there; none is removed.
 
@@ -29,15 +29,15 @@ def import_enterprises(
         ImportRefused: a row is wrong; nothing was written.
     """
     outcome = sheet.outcome(dry_run)
-    advisory_lock(session, "enterprises")
-    lock_rows(session, Enterprise.code, {row.cells["enterprise"] for row in sheet.rows})
+    advisory_lock(batch.session, "enterprises")
+    batch.load_for_update(Enterprise.code, {row.cells["enterprise"] for row in sheet.rows})
     first_lines: dict[str, int] = {}
     for row in sheet.rows:
         code = row.cells["enterprise"]
         first = first_lines.setdefault(code, row.line)
         if first != row.line:
             outcome.wrong(row.line, "enterprise", f"is in line {first} already")
-        known: Enterprise | None = locked(session, Enterprise.code, code)
+        known: Enterprise | None = batch.get_for_update(Enterprise.code, code)
         lost = set(known.roles if known else ()).difference(row.cells["roles"])
         if lost:
             # Lots and shares rest on a role.
@@ -46,13 +46,15 @@ def import_enterprises(
     outcome.refuse_if_wrong()
     if not outcome.errors:
         for row in sheet.rows:
-            _put(session, row, contacts.get(row.line), outcome)
+            _put(batch, row, contacts.get(row.line), outcome)
     return outcome
 
 
-def _put(session: Session, row: Row, contact: Mapping[str, Any] | None, outcome: Outcome) -> None:
+def _put(
+    batch: CatalogBatch, row: Row, contact: Mapping[str, Any] | None, outcome: Outcome
+) -> None:
     code = row.cells["enterprise"]
-    enterprise: Enterprise | None = locked(session, Enterprise.code, code)
+    enterprise: Enterprise | None = batch.get_for_update(Enterprise.code, code)
     facts: dict[str, Any] = {name: row.cells[name] for name in _FACTS if name in row.cells}
     names = {} if enterprise is None else dict(enterprise.names)
     names |= {key: row.cells[name] for name, key in _NAMES.items() if name in row.cells}
@@ -75,9 +77,9 @@ def _put(session: Session, row: Row, contact: Mapping[str, Any] | None, outcome:
     for name, value in facts.items():
         setattr(enterprise, name, value)
     if new:
-        remember(session, Enterprise.code, enterprise)
+        batch.track(Enterprise.code, enterprise)
     if contact is not None:
-        say_contact(session, enterprise, **contact)
+        record_contact(batch, enterprise, **contact)
 
 
 def export_enterprises(session: Session) -> Iterator[tuple[Any, ...]]:

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Enterprise, Location, Lot, Product, Variant
 from services.catalog.rules import (
     ImpossibleDates,
@@ -20,7 +21,6 @@ from services.catalog.rules import (
 from services.catalog.use_cases.enterprises import PRODUCING
 from services.catalog.use_cases.ledger import lock_lots
 from services.catalog.use_cases.lots import inspect_lot, release_lot
-from shared.messaging.rows import remember
 from shared.runtime import clock
 from shared.runtime.ids import new_id
 from shared.runtime.locks import advisory_lock
@@ -30,7 +30,7 @@ from shared.runtime.spreadsheets import Outcome, Row, Sheet
 _WAY = (LotStatus.HARVESTED, LotStatus.INSPECTED, LotStatus.RELEASED)
 
 
-def import_lots(session: Session, sheet: Sheet, actor: str, dry_run: bool) -> Outcome:
+def import_lots(batch: CatalogBatch, sheet: Sheet, actor: str, dry_run: bool) -> Outcome:
     """Record the lots of a file and take them on their way: inspected, released.
 
     Without `best_before` the product's shelf life counts from the harvest, without `status` a
@@ -42,14 +42,14 @@ def import_lots(session: Session, sheet: Sheet, actor: str, dry_run: bool) -> Ou
     """
     rows = sheet.rows
     outcome = sheet.outcome(dry_run)
-    advisory_lock(session, "lots")
-    lots = _lots(session, [row.cells["lot"] for row in rows])
+    advisory_lock(batch.session, "lots")
+    lots = _lots(batch.session, [row.cells["lot"] for row in rows])
     if lots and not dry_run:
         # Many lots are locked here, and by the consumer in another order: taking turns with it
         # costs less than a deadlock.
-        advisory_lock(session, "consumer")
-        lock_lots(session, [lot.id for lot in lots.values()])
-    facts = _Facts(session, rows)
+        advisory_lock(batch.session, "consumer")
+        lock_lots(batch, [lot.id for lot in lots.values()])
+    facts = _Facts(batch.session, rows)
     seen: dict[str, int] = {}
     todo: list[tuple[Row, dict[str, Any], Lot | None]] = []
     for row in rows:
@@ -64,7 +64,7 @@ def import_lots(session: Session, sheet: Sheet, actor: str, dry_run: bool) -> Ou
     if outcome.errors:
         return outcome
     for row, described, known in todo:
-        _put(session, row, described, known, actor, outcome)
+        _put(batch, row, described, known, actor, outcome)
     return outcome
 
 
@@ -178,7 +178,7 @@ def _steps(present: str, wanted: str | None) -> list[LotStatus]:
 
 
 def _put(
-    session: Session,
+    batch: CatalogBatch,
     row: Row,
     described: Mapping[str, Any],
     lot: Lot | None,
@@ -204,12 +204,12 @@ def _put(
             levels=[],
             **described,
         )
-        remember(session, Lot.id, lot)
+        batch.track(Lot.id, lot)
     for step in steps:
         if step is LotStatus.INSPECTED:
-            inspect_lot(session, lot.id)
+            inspect_lot(batch, lot.id)
         else:
-            release_lot(session, lot.id, actor)
+            release_lot(batch, lot.id, actor)
 
 
 def export_lots(session: Session) -> Iterator[tuple[Any, ...]]:

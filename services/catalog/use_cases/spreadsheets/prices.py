@@ -7,15 +7,15 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Price, Variant
 from services.catalog.rules import ImpossibleDates, check_span
 from services.catalog.use_cases.prices import price_about, put_price, says
-from shared.messaging.rows import lock_rows, locked
 from shared.runtime import clock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
 
-def import_prices(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
+def import_prices(batch: CatalogBatch, sheet: Sheet, dry_run: bool) -> Outcome:
     """Set the prices of a file; a price that the file does not name stays.
 
     Without `valid_from` a price holds from now on, unless it is the present one. A file without
@@ -25,14 +25,14 @@ def import_prices(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
         ImportRefused: a row is wrong; nothing was written.
     """
     outcome = sheet.outcome(dry_run)
-    lock_rows(session, Variant.sku, {row.cells["sku"] for row in sheet.rows})
+    batch.load_for_update(Variant.sku, {row.cells["sku"] for row in sheet.rows})
     variants = {
-        row.cells["sku"]: locked(session, Variant.sku, row.cells["sku"]) for row in sheet.rows
+        row.cells["sku"]: batch.get_for_update(Variant.sku, row.cells["sku"]) for row in sheet.rows
     }
     known: dict[tuple[Any, str], list[Price]] = {}
     ids = [variant.id for variant in variants.values() if variant is not None]
     statement = select(Price).where(Price.variant_id.in_(ids)).order_by(Price.valid_from)
-    for price in session.scalars(statement):
+    for price in batch.session.scalars(statement):
         known.setdefault((price.variant_id, price.channel), []).append(price)
     now = clock.now()
     first_lines: dict[tuple[str, str, datetime | None], int] = {}
@@ -56,7 +56,7 @@ def import_prices(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
     outcome.refuse_if_wrong()
     if not outcome.errors:
         for row, variant, prices, terms in todo:
-            _put(session, row, variant, prices, terms, now, outcome)
+            _put(batch, row, variant, prices, terms, now, outcome)
     return outcome
 
 
@@ -70,7 +70,7 @@ def _terms(row: Row, known: Price | None) -> dict[str, Any]:
 
 
 def _put(
-    session: Session,
+    batch: CatalogBatch,
     row: Row,
     variant: Variant,
     prices: list[Price],
@@ -90,7 +90,7 @@ def _put(
         outcome.differ(row.line, f"{variant.sku} {channel}", before, terms)
         outcome.changed += 1
     if not outcome.dry_run:
-        put_price(session, variant, channel, prices, begins, terms)
+        put_price(batch, variant, channel, prices, begins, terms)
 
 
 def export_prices(session: Session) -> Iterator[tuple[Any, ...]]:

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Lot, Product, Variant
-from services.catalog.use_cases.products import PRODUCT_FACTS, VARIANT_FACTS, say_listed
-from shared.messaging.rows import lock_rows, locked
+from services.catalog.use_cases.products import PRODUCT_FACTS, VARIANT_FACTS, record_listed
 from shared.runtime.ids import new_id
 from shared.runtime.locks import advisory_lock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
@@ -16,7 +16,7 @@ from shared.runtime.spreadsheets import Outcome, Row, Sheet
 _NAMES = {"name_zh": "zh", "name_bo": "bo", "name_en": "en"}
 
 
-def import_products(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
+def import_products(batch: CatalogBatch, sheet: Sheet, dry_run: bool) -> Outcome:
     """List the products of a file, or change those that are listed; variants are never removed.
 
     A column that the file does not have leaves its values as they are; an empty cell clears one.
@@ -25,19 +25,19 @@ def import_products(session: Session, sheet: Sheet, dry_run: bool) -> Outcome:
         ImportRefused: a row is wrong; nothing was written.
     """
     outcome = sheet.outcome(dry_run)
-    advisory_lock(session, "products")
+    advisory_lock(batch.session, "products")
     groups: dict[str, list[Row]] = {}
     for row in sheet.rows:
         groups.setdefault(row.cells["product"], []).append(row)
-    lock_rows(session, Product.code, groups)
+    batch.load_for_update(Product.code, groups)
     _check_groups(groups, outcome)
-    _check_variants(session, sheet.rows, outcome)
-    _check_keeping(session, groups, outcome)
+    _check_variants(batch.session, sheet.rows, outcome)
+    _check_keeping(batch, groups, outcome)
     outcome.refuse_if_wrong()
     if outcome.errors:
         return outcome
     for product_code, group in groups.items():
-        _put(session, product_code, group, outcome)
+        _put(batch, product_code, group, outcome)
     return outcome
 
 
@@ -87,9 +87,9 @@ def _check_variants(session: Session, rows: list[Row], outcome: Outcome) -> None
             outcome.wrong(row.line, "unit", f"{sku} has lots counted in {variant.unit}")
 
 
-def _check_keeping(session: Session, groups: Mapping[str, list[Row]], outcome: Outcome) -> None:
+def _check_keeping(batch: CatalogBatch, groups: Mapping[str, list[Row]], outcome: Outcome) -> None:
     """Refuse to call perishable what has lots without a date: they would be sold for ever."""
-    products = {code: locked(session, Product.code, code) for code in groups}
+    products = {code: batch.get_for_update(Product.code, code) for code in groups}
     spoiling = {
         product.id: groups[code][0].line
         for code, product in products.items()
@@ -101,7 +101,7 @@ def _check_keeping(session: Session, groups: Mapping[str, list[Row]], outcome: O
         .where(Variant.product_id.in_(spoiling), Lot.best_before.is_(None))
         .order_by(Lot.code)
     )
-    for product_id, lot in session.execute(undated) if spoiling else ():
+    for product_id, lot in batch.session.execute(undated) if spoiling else ():
         message = f"lot {lot} has no best-before date; it was recorded as one that does not spoil"
         outcome.wrong(spoiling[product_id], "perishable", message)
 
@@ -126,8 +126,8 @@ def _variant_facts(row: Row, variant: Variant | None) -> dict[str, Any]:
     return facts
 
 
-def _put(session: Session, product_code: str, group: list[Row], outcome: Outcome) -> None:
-    product: Product | None = locked(session, Product.code, product_code)
+def _put(batch: CatalogBatch, product_code: str, group: list[Row], outcome: Outcome) -> None:
+    product: Product | None = batch.get_for_update(Product.code, product_code)
     facts = _product_facts(group[0], product)
     variants = {} if product is None else {variant.sku: variant for variant in product.variants}
     new_facts = [
@@ -154,14 +154,14 @@ def _put(session: Session, product_code: str, group: list[Row], outcome: Outcome
         return
     if product is None:
         product = Product(id=new_id(), code=product_code, version=0, variants=[])
-        session.add(product)
+        batch.session.add(product)
     _apply(product, facts)
     for row, variant, values in new_facts:
         if variant is None:
             variant = Variant(id=new_id(), sku=row.cells["sku"])
             product.variants.append(variant)
         _apply(variant, values)
-    say_listed(session, product)
+    record_listed(batch, product)
 
 
 def _present(row: Any, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from services.catalog.batch import CatalogBatch
 from services.catalog.models import Location, Lot, StockLevel, StockMovement
 from services.catalog.rules import (
     ACCOUNTED,
@@ -31,7 +32,7 @@ from shared.runtime.spreadsheets import Outcome, Row, Sheet
 _Place = tuple[UUID, UUID]
 
 
-def import_stock(session: Session, sheet: Sheet, actor: str, dry_run: bool) -> Outcome:
+def import_stock(batch: CatalogBatch, sheet: Sheet, actor: str, dry_run: bool) -> Outcome:
     """Bring the stock of a file's lots and locations to what was counted there.
 
     `on_hand` counts everything that lies there, also what is promised. Where a lot never lay
@@ -46,16 +47,16 @@ def import_stock(session: Session, sheet: Sheet, actor: str, dry_run: bool) -> O
     rows, outcome = sheet.rows, sheet.outcome(dry_run)
     # Many lots are locked here, and by the consumer in another order: taking turns with it
     # costs less than a deadlock.
-    advisory_lock(session, "consumer")
-    lot_ids = ids_by_code(session, Lot.code, [row.cells["lot"] for row in rows])
-    lock_lots(session, lot_ids.values())
+    advisory_lock(batch.session, "consumer")
+    lot_ids = ids_by_code(batch.session, Lot.code, [row.cells["lot"] for row in rows])
+    lock_lots(batch, lot_ids.values())
     locations = {
         location.code: location
-        for location in session.scalars(
+        for location in batch.session.scalars(
             select(Location).where(Location.code.in_({row.cells["location"] for row in rows}))
         )
     }
-    movements = _movements(session, rows, lot_ids)
+    movements = _movements(batch.session, rows, lot_ids)
     first_lines: dict[tuple[str, str], int] = {}
     todo: list[tuple[Row, Lot, Location, int]] = []
     for row in rows:
@@ -68,14 +69,14 @@ def import_stock(session: Session, sheet: Sheet, actor: str, dry_run: bool) -> O
         elif location_code not in locations:
             outcome.wrong(row.line, "location", f"no location {location_code}")
         else:
-            lot, location = locked_lot(session, lot_ids[lot_code]), locations[location_code]
+            lot, location = locked_lot(batch, lot_ids[lot_code]), locations[location_code]
             difference = _difference(lot, location, row, movements, outcome)
             if difference is not None:
                 todo.append((row, lot, location, difference))
     outcome.refuse_if_wrong()
     if not outcome.errors:
         for row, lot, location, difference in todo:
-            _put(session, row, lot, location, difference, actor, outcome)
+            _put(batch, row, lot, location, difference, actor, outcome)
     return outcome
 
 
@@ -176,7 +177,7 @@ def _difference(
 
 
 def _put(
-    session: Session,
+    batch: CatalogBatch,
     row: Row,
     lot: Lot,
     location: Location,
@@ -202,9 +203,9 @@ def _put(
     if outcome.dry_run:
         return
     if level is None:
-        take_in(session, lot, level_at(lot, location.id), difference, actor)
+        take_in(batch, lot, level_at(lot, location.id), difference, actor)
     else:
-        correct(session, lot, level, difference, Reason.COUNTED, actor)
+        correct(batch, lot, level, difference, Reason.COUNTED, actor)
 
 
 def export_stock(session: Session) -> Iterator[tuple[Any, ...]]:
