@@ -4,20 +4,18 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from shared.messaging.envelope import Envelope
 from shared.messaging.tables import Inbox
 from shared.runtime.clock import now
+from shared.runtime.inserts import insert
 
 
 def take(session: Session, events: Sequence[Envelope] | Iterable[Envelope]) -> set[UUID]:
     """Enter the events in the inbox and return the ids of those that were not there before."""
     table = Inbox.__table__
     assert isinstance(table, Table)
-    dialect = session.get_bind().dialect.name
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     handled_at = now()
     rows = {
         event.event_id: {
@@ -30,5 +28,5 @@ def take(session: Session, events: Sequence[Envelope] | Iterable[Envelope]) -> s
         }
         for event in events
     }
-    statement = insert(table).on_conflict_do_nothing().returning(table.c.event_id)
+    statement = insert(session, table).on_conflict_do_nothing().returning(table.c.event_id)
     return set(session.scalars(statement, list(rows.values())))

@@ -14,12 +14,12 @@ from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import Table, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from shared.messaging.envelope import Envelope, decode
 from shared.messaging.tables import Parked
 from shared.runtime.clock import now
+from shared.runtime.inserts import insert
 from shared.runtime.logs import scrub
 
 #: Tries before an event is given to the operator: with the pauses below, after about 4 hours.
@@ -80,10 +80,8 @@ def park(
     }
     table = Parked.__table__
     assert isinstance(table, Table)
-    dialect = session.get_bind().dialect.name
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     session.execute(
-        insert(table)
+        insert(session, table)
         .values(
             event_id=event.event_id,
             # Counted in the statement: whoever parks holds the consumer's turn.

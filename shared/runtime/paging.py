@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 from uuid import UUID
 
 from marshmallow import Schema, fields, validate
@@ -48,6 +48,18 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     next: str | None
+
+
+class Place(TypedDict):
+    """Where a page begins and how many items it has: what `page` takes of a `PageRequest`."""
+
+    limit: int
+    cursor: str | None
+
+
+def place_of(query: dict[str, Any]) -> Place:
+    """Take the page's place out of a request's query; its filters are left."""
+    return {"limit": query.pop("limit"), "cursor": query.pop("cursor", None)}
 
 
 def page(

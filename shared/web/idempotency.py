@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import Table, and_, bindparam, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from shared.runtime.clock import now
 from shared.runtime.errors import BadRequest, Conflict, FarmgateError, Unprocessable
+from shared.runtime.inserts import insert
 from shared.runtime.tables import IdempotencyKey
 
 #: Bare, or an RFC 8941 string (quoted) without escapes; 1 to 255 characters.
@@ -48,12 +48,6 @@ _LOCK_AND_LOOK = (
     .select_from(select(literal(1).label("one")).subquery("always"))
     .outerjoin(_TABLE, _FOUND)
 )
-# How many rows an INSERT wrote is not told unless asked for.
-_COUNTED = {"preserve_rowcount": True}
-_KEEP = {
-    "postgresql": postgresql.insert(_TABLE).on_conflict_do_nothing().execution_options(**_COUNTED),
-    "sqlite": sqlite.insert(_TABLE).on_conflict_do_nothing().execution_options(**_COUNTED),
-}
 
 
 class KeyRefused(FarmgateError):
@@ -193,9 +187,8 @@ def keep(session: Session, request: Request, status: int, sealed: bytes) -> None
         Overtaken: another answer was stored since the key was claimed; roll back.
     """
     session.flush()
-    connection = session.connection()
-    result = connection.execute(
-        _KEEP[connection.dialect.name],
+    result = session.connection().execute(
+        insert(session, _TABLE).on_conflict_do_nothing(),
         {
             "client": request.client,
             "key": request.name,
@@ -205,6 +198,8 @@ def keep(session: Session, request: Request, status: int, sealed: bytes) -> None
             "body": sealed,
             "answered_at": now(),
         },
+        # Else the driver's count of written rows is gone by the time it is asked for.
+        execution_options={"preserve_rowcount": True},
     )
     if result.rowcount == 0:
         raise Overtaken

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from shared.messaging import repairs
 from shared.messaging.tables import Parked, ParkedAction
-from shared.runtime.paging import Page, PageRequest, page, page_of
+from shared.runtime.paging import Page, PageRequest, page, page_of, place_of
 from shared.runtime.schemas import RequestSchema, ResponseSchema, Text
 from shared.web.access import caller, scope
 from shared.web.requests import Blueprint
@@ -143,9 +143,9 @@ def blueprint_of(service: str) -> Blueprint:
     @blp.response(200, page_of(ParkedEventResponse))
     def list_parked(query: dict[str, Any]) -> Page[Parked]:
         """List parked events in the order in which they came."""
-        which = {"limit": query.pop("limit"), "cursor": query.pop("cursor", None)}
+        place = place_of(query)
         with reading() as session:
-            return page(session, repairs.matching(**query), Parked.arrival, **which)
+            return page(session, repairs.matching(**query), Parked.arrival, **place)
 
     @blp.get("/groups")
     @scope("operate")
