@@ -99,7 +99,7 @@ class Batch:
             ValueError: the event would be larger than may travel.
         """
         aggregate.version = (aggregate.version or 0) + 1
-        cause, time, event_id = tracing.present(), now(), new_id()
+        cause, time, event_id = tracing.get_or_new(), now(), new_id()
         body = encode(
             fact,
             event_id=event_id,

@@ -1,16 +1,21 @@
-"""What caused the present work: carried from a request or event to every event recorded by it.
+"""The cause of the present work: the request or event that led to it, named in each event recorded.
 
 The same chain can be seen as a trace: where OTEL_… variables ask for it, requests, handled
-events, publishes and messages become spans of OpenTelemetry. Not asked, nothing is imported.
+events, publishes and messages become spans of OpenTelemetry. Otherwise nothing of it is imported.
 """
 
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from shared.runtime.otlp import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,35 +28,33 @@ class Cause:
     traceparent: str | None = None
 
 
-_present: ContextVar[Cause | None] = ContextVar("cause", default=None)
+_current: ContextVar[Cause | None] = ContextVar("cause", default=None)
 
 
-def present() -> Cause:
+def get_or_new() -> Cause:
     """Return the cause of the present work; work that nobody caused begins a story of its own."""
-    return _present.get() or Cause(correlation_id=secrets.token_hex(16))
+    return _current.get() or Cause(correlation_id=secrets.token_hex(16))
 
 
 def current() -> Cause | None:
     """Return the cause of the present work, or None when nothing is known to have caused it."""
-    return _present.get()
+    return _current.get()
 
 
 @contextmanager
 def caused_by(cause: Cause) -> Iterator[None]:
     """Let everything recorded inside name `cause`."""
-    token = _present.set(cause)
+    token = _current.set(cause)
     try:
         yield
     finally:
-        _present.reset(token)
+        _current.reset(token)
 
 
 def new_traceparent() -> str:
     """Return a W3C traceparent with new ids, not sampled."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
 
-
-# --- Spans, for those who ask for them ----------------------------------------------------
 
 Kind = Literal["server", "producer", "consumer"]
 #: No personal data: names, methods, states and our own ids only.
@@ -62,90 +65,39 @@ PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
 #: The one protocol whose exporter the extra `farmgate[otel]` installs.
 HTTP = "http/protobuf"
 
-
-class Open(Protocol):
-    """A piece of work that is being done."""
-
-    def set(self, name: str, value: str | int) -> None:
-        """Add an attribute."""
-
-    def failed(self, kind: str) -> None:
-        """Note that the work failed, and how, in a word."""
+_pipeline: "Pipeline | None" = None
 
 
-class Exporter(Protocol):
-    """What `otlp` is to this module, which does not import it until traces are wanted."""
-
-    def span(
-        self, service: str, name: str, kind: Kind, attributes: Attributes
-    ) -> AbstractContextManager[Open]:
-        """See `span`."""
-
-    def ended(
-        self,
-        service: str,
-        name: str,
-        kind: Kind,
-        attributes: Attributes,
-        *,
-        traceparent: str | None,
-        began_ns: int,
-        failed: str | None,
-    ) -> str | None:
-        """See `ended`."""
-
-    def stop(self) -> None:
-        """Send what is there, within a short time."""
-
-
-class _NoSpan:
-    """Work that nobody traces."""
-
-    def __enter__(self) -> "_NoSpan":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-    def set(self, name: str, value: str | int) -> None:
-        """Do nothing."""
-
-    def failed(self, kind: str) -> None:
-        """Do nothing."""
-
-
-_NO_SPAN = _NoSpan()
-_exporter: Exporter | None = None
-
-
-def start(told: Callable[[str], None]) -> None:
+def start(warn: Callable[[str], None]) -> None:
     """Export spans from now on, if OTEL_… variables of this process ask for it.
 
-    Otherwise nothing of OpenTelemetry is imported. `told` hears in one line why what is asked
-    for cannot be done; the process goes on without. Connections and threads are made at the
-    first span, so that a server may still fork after this call.
+    Otherwise nothing of OpenTelemetry is imported. `warn` gets one line if what is asked for
+    cannot be done; the process goes on without traces.
     """
-    global _exporter
-    if _exporter is not None or not wanted(os.environ):
+    global _pipeline
+    if _pipeline is not None or not wanted(os.environ):
         return
     protocol = next((os.environ[name] for name in PROTOCOLS if os.environ.get(name)), HTTP)
     if protocol != HTTP:
-        told(f"no traces: OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, and only {HTTP} is spoken")
+        warn(f"no traces: OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, and only {HTTP} is spoken")
         return
     try:
         from shared.runtime import otlp
+
+        _pipeline = otlp.Pipeline(warn)
     except ImportError as error:
-        told(f"no traces: install farmgate[otel] ({error})")
-        return
-    _exporter = otlp.Otlp(told)
+        warn(f"no traces: install farmgate[otel] ({error})")
+    # A wrong value of some OTEL_… variable must not take the process down.
+    except Exception as error:
+        warn(f"no traces: {type(error).__name__}: {error}")
 
 
 def stop() -> None:
     """Send the spans that are left, within a short time, and export none from now on."""
-    global _exporter
-    exporter, _exporter = _exporter, None
-    if exporter is not None:
-        exporter.stop()
+    global _pipeline
+    pipeline, _pipeline = _pipeline, None
+    if pipeline is not None:
+        pipeline.stop()
 
 
 def wanted(environment: Mapping[str, str]) -> bool:
@@ -160,19 +112,35 @@ def wanted(environment: Mapping[str, str]) -> bool:
 
 def exporting() -> bool:
     """Tell whether spans are exported."""
-    return _exporter is not None
+    return _pipeline is not None
 
 
 def span(
     service: str, name: str, kind: Kind, attributes: Attributes
-) -> AbstractContextManager[Open]:
+) -> "AbstractContextManager[Span | None]":
     """Let the work inside be a span: a child of the present cause, and parent of what follows.
 
-    Events recorded inside carry its traceparent. Without an exporter nothing happens.
+    Events recorded inside carry its traceparent. Gives None where spans are not exported.
     """
-    if _exporter is None:
-        return _NO_SPAN
-    return _exporter.span(service, name, kind, attributes)
+    if _pipeline is None:
+        return nullcontext()
+    return _span(_pipeline, service, name, kind, attributes)
+
+
+@contextmanager
+def _span(
+    pipeline: "Pipeline", service: str, name: str, kind: Kind, attributes: Attributes
+) -> "Iterator[Span]":
+    cause = get_or_new()
+    span = pipeline.start(service, name, kind, attributes, cause.traceparent)
+    try:
+        with caused_by(replace(cause, traceparent=pipeline.traceparent_of(span))):
+            yield span
+    except BaseException as error:
+        fail(span, type(error).__name__)
+        raise
+    finally:
+        span.end()
 
 
 def ended(
@@ -184,22 +152,25 @@ def ended(
     traceparent: str | None,
     began_ns: int,
     failed: str | None = None,
-) -> str | None:
+) -> None:
     """Add a span of work that ends now and began at `began_ns` (`time.time_ns()`).
 
-    Returns its traceparent; without an exporter, or where nobody traces, the given one.
+    Nothing is added where spans are not exported, or where nobody keeps the trace.
     """
-    if _exporter is None or not sampled(traceparent):
-        return traceparent
-    return _exporter.ended(
-        service,
-        name,
-        kind,
-        attributes,
-        traceparent=traceparent,
-        began_ns=began_ns,
-        failed=failed,
-    )
+    if _pipeline is None or not sampled(traceparent):
+        return
+    span = _pipeline.start(service, name, kind, attributes, traceparent, began_ns)
+    if failed is not None:
+        fail(span, failed)
+    span.end()
+
+
+def fail(span: "Span", kind: str) -> None:
+    """Mark a span as failed, with the kind of error only: its text may quote a person's data."""
+    from opentelemetry.trace import StatusCode
+
+    span.set_attribute("error.type", kind)
+    span.set_status(StatusCode.ERROR)
 
 
 def sampled(traceparent: str | None) -> bool:

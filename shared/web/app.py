@@ -116,9 +116,9 @@ def _end(response: Response) -> Response:
     metrics.count_request(service, method, route, response.status_code, seconds)
     span = g.pop("span", None)
     if span is not None:
-        span.set("http.response.status_code", response.status_code)
+        span.set_attribute("http.response.status_code", response.status_code)
         if response.status_code >= 500:
-            span.failed(str(response.status_code))
+            tracing.fail(span, str(response.status_code))
     if not _is_probe(route):
         log.info(
             "request",

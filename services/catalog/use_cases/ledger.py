@@ -91,7 +91,7 @@ def move(
         setattr(level, source, left)
     if isinstance(target, Bucket):
         setattr(level, target, getattr(level, target) + quantity)
-    cause = tracing.present()
+    cause = tracing.get_or_new()
     batch.append(
         StockMovement,
         id=new_id(),

@@ -131,7 +131,7 @@ def _queue(
     direct = TEMPLATES[template].direct
     if tracing.exporting() and direct:
         # Beside the facts, not in a column: only the sender's span asks for it.
-        facts = {**facts, "traceparent": tracing.present().traceparent}
+        facts = {**facts, "traceparent": tracing.get_or_new().traceparent}
     message = Message(
         id=new_id(),
         cause_id=cause_id,

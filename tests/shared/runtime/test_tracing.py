@@ -375,7 +375,7 @@ def test_a_wrong_variable_is_one_line_and_all_goes_on(
     tracing.start(said.append)
 
     with tracing.span("things", "work", "consumer", {}):
-        cause = tracing.present()
+        cause = tracing.get_or_new()
     with tracing.span("things", "more work", "consumer", {}):
         pass
 
