@@ -19,9 +19,10 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 
 from shared import web
-from shared.runtime import auth, callers, keys
-from shared.runtime.auth import KeySource, KeysUnavailable, Verifier
+from shared.runtime import auth, callers, keys, public_keys
+from shared.runtime.auth import Verifier
 from shared.runtime.config import Settings
+from shared.runtime.public_keys import KeySource, KeysUnavailable
 from shared.web import Blueprint
 from shared.web.access import EVERYBODY, declared
 
@@ -310,13 +311,13 @@ def test_an_unknown_key_is_looked_for_but_not_at_each_request(
     state, url = issuer
     state.body = a_set(a_key("one"))
     moment = [1000.0]
-    monkeypatch.setattr(auth, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(public_keys, "monotonic", lambda: moment[0])
     source = KeySource(url)
     assert source.key("one") is not None
     state.body = a_set(a_key("two"))
 
     at_once = [source.key("two") for _ in range(3)]
-    moment[0] += auth.KEYS_PAUSE + 1
+    moment[0] += public_keys.KEYS_PAUSE + 1
     later = source.key("two")
 
     assert at_once == [None] * 3
@@ -330,11 +331,11 @@ def test_keys_are_kept_while_their_address_fails(
     state, url = issuer
     state.body = a_set(a_key("one"))
     moment = [1000.0]
-    monkeypatch.setattr(auth, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(public_keys, "monotonic", lambda: moment[0])
     source = KeySource(url)
     assert source.key("one") is not None
     state.status = 500
-    moment[0] += auth.KEYS_FRESH + 1
+    moment[0] += public_keys.KEYS_FRESH + 1
 
     assert source.key("one") is not None
     assert state.asked == 2
@@ -349,7 +350,7 @@ def test_keys_are_kept_while_their_address_fails(
         (200, b"no json"),
         (200, b"[]"),
         (200, b'{"keys": 7}'),
-        (200, b" " * (auth.LARGEST_KEY_SET + 1)),
+        (200, b" " * (public_keys.LARGEST_KEY_SET + 1)),
         (200, b'{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "?", "kid": "one"}]}'),
     ],
     ids=lambda value: str(value)[:20],
@@ -425,7 +426,7 @@ def test_only_so_many_tokens_are_remembered(
     for number in range(5):
         verifier.caller(signed(sub=f"buyer-{number}"))
 
-    assert len(verifier._known) == 2
+    assert verifier._verified.cache_info().currsize == 2
 
 
 def test_missing_keys_make_requests_wait_not_fail(
