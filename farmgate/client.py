@@ -20,6 +20,7 @@ from farmgate.failures import Failed, Refused, Unreachable
 from farmgate.roles import SCOPES
 from farmgate.services import NAMES
 from shared.runtime.addresses import check_http
+from shared.runtime.backoff import pause_after
 from shared.runtime.config import Settings, read
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -129,8 +130,9 @@ class Client:
             sent["Authorization"] = f"Bearer {self._token}"
         url = f"{self.addresses[service]}/api/{service}/v1{path}"
         given = {name: value for name, value in (query or {}).items() if value is not None}
-        pause = FIRST_PAUSE
+        attempts = 0
         while True:
+            attempts += 1
             try:
                 answer = self._session().request(
                     method,
@@ -157,13 +159,13 @@ class Client:
                     f"({type(error).__name__}): look for characters that are no text in what was "
                     "typed, and in FARMGATE_TOKEN."
                 ) from error
+            pause = pause_after(attempts, FIRST_PAUSE, LONGEST_PAUSE)
             if monotonic() + pause > deadline:
                 raise Unreachable(
                     f"{service} at {self.addresses[service]} cannot be reached ({trouble}). "
                     "Start it with `farmgate up`, or set FARMGATE_URL."
                 )
             sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 2)
 
     def ready(self, service: str) -> dict[str, Any] | None:
         """Return what a service says about its readiness; None: it does not answer."""

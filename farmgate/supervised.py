@@ -24,6 +24,7 @@ from farmgate.migrating import migrate
 from farmgate.printing import say
 from farmgate.services import NAMES, port_of
 from shared.runtime import addresses, keys
+from shared.runtime.backoff import pause_after
 from shared.runtime.config import Settings, read
 from shared.runtime.supervision import Stopping
 
@@ -51,7 +52,8 @@ class Process:
     log: Path
     running: subprocess.Popen[bytes] | None = None
     started: float = field(default=0.0)
-    pause: float = FIRST_PAUSE
+    #: Ends in a row without a steady run between them.
+    ends: int = 0
     due: float = 0.0
 
     def start(self) -> None:
@@ -77,15 +79,10 @@ class Process:
         status = self.running.poll()
         if status is None:
             return None
-        if monotonic() - self.started > STEADY:
-            self.pause = FIRST_PAUSE
-        line = (
-            f"{self.name} ended ({_ending(status)}), again in {self.pause:.1f} s; "
-            f"its log: {self.log}"
-        )
-        self.running, self.due = None, monotonic() + self.pause
-        self.pause = min(LONGEST_PAUSE, self.pause * 2)
-        return line
+        self.ends = 1 if monotonic() - self.started > STEADY else self.ends + 1
+        pause = pause_after(self.ends, FIRST_PAUSE, LONGEST_PAUSE)
+        self.running, self.due = None, monotonic() + pause
+        return f"{self.name} ended ({_ending(status)}), again in {pause:.1f} s; its log: {self.log}"
 
 
 def _ending(status: int) -> str:

@@ -20,6 +20,7 @@ from farmgate.verify.rules import (
     said_once,
     sale_differences,
 )
+from shared.runtime.backoff import pause_after
 
 #: Seconds between looks at what differs: the first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 4.0
@@ -75,11 +76,12 @@ class Verifier:
         orders, sales = self._compare_all(result.checked)
         own = self._ask_services(NAMES)
         first = {*orders, *sales}
-        deadline, pause = monotonic() + patience, FIRST_PAUSE
+        deadline, looks = monotonic() + patience, 0
         while (orders or sales or any(own.values())) and monotonic() < deadline:
             self._progress("looking again", 0)
+            looks += 1
+            pause = pause_after(looks, FIRST_PAUSE, LONGEST_PAUSE)
             threading.Event().wait(min(pause, max(0.0, deadline - monotonic())))
-            pause = min(LONGEST_PAUSE, pause * 2)
             orders, sales = self._orders_again(orders), self._sales_again(sales)
             # All of them: what was on its way may have arrived as something to be disputed.
             own = self._ask_services(NAMES)

@@ -9,7 +9,7 @@ says again since the broker lost it, goes before that one: it may be just what t
 
 import random
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from shared.messaging.envelope import Envelope, decode
 from shared.messaging.tables import Parked
+from shared.runtime.backoff import pause_after
 from shared.runtime.clock import now
 from shared.runtime.inserts import insert
 from shared.runtime.logs import scrub
@@ -26,8 +27,7 @@ from shared.runtime.logs import scrub
 ATTEMPTS = 12
 #: Starts in a row that ended with the worker's death before an event is not started again.
 DEADLY_STARTS = 2
-#: The first pause and the longest, in seconds.
-FIRST_PAUSE, LONGEST_PAUSE = 2, 3600
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(hours=1)
 #: Characters of an error that are kept.
 ERROR_LENGTH = 2000
 #: The reason of an event during whose handling the worker died.
@@ -35,13 +35,12 @@ KILLED = "killed_worker"
 _NEXT_PLACE = select(func.coalesce(func.max(Parked.arrival), 0) + 1)
 
 
-def pause_after(attempts: int) -> timedelta:
-    """Return how long to wait after the `attempts`-th failure: doubling, with a little chance.
+def next_attempt(attempts: int) -> datetime:
+    """Return when to try again an event that failed `attempts` times.
 
-    Chance keeps a crowd of events that failed together from coming back together.
+    The pause has a little chance in it: a crowd that failed together must not come back together.
     """
-    seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempts - 1))
-    return timedelta(seconds=seconds * random.uniform(1.0, 1.1))
+    return now() + pause_after(attempts, FIRST_PAUSE, LONGEST_PAUSE) * random.uniform(1.0, 1.1)
 
 
 def firsts_of(session: Session, subjects: Iterable[str]) -> dict[str, UUID]:
@@ -75,7 +74,7 @@ def park(
     changing = {
         "reason": reason,
         "error": None if error is None else _storable(error),
-        "next_attempt_at": moment + pause_after(1) if to_be_tried else None,
+        "next_attempt_at": next_attempt(1) if to_be_tried else None,
         "state": state,
     }
     table = Parked.__table__
@@ -170,7 +169,7 @@ def start(row: Parked) -> bool:
         row.reason = KILLED
     row.state = "suspect"
     row.attempts += 1
-    row.next_attempt_at = now() + pause_after(row.attempts)
+    row.next_attempt_at = next_attempt(row.attempts)
     return True
 
 
@@ -180,14 +179,14 @@ def fail(row: Parked, reason: str, error: str) -> None:
     if row.attempts >= ATTEMPTS:
         row.state, row.next_attempt_at = "dead", None
     else:
-        row.state, row.next_attempt_at = "waiting", now() + pause_after(row.attempts)
+        row.state, row.next_attempt_at = "waiting", next_attempt(row.attempts)
 
 
 def put_back(row: Parked) -> None:
     """Take back the start of an attempt that the database cut short: it says nothing about it."""
     row.state = "waiting"
     row.attempts -= 1
-    row.next_attempt_at = now() + pause_after(1)
+    row.next_attempt_at = next_attempt(1)
 
 
 def try_again(session: Session, reasons: Iterable[str], types: Iterable[str]) -> int:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+from shared.runtime.backoff import pause_after
 from shared.runtime.logs import get
 
 log = get(__name__)
@@ -44,7 +45,7 @@ def supervise(
     """
 
     def run() -> None:
-        pause = FIRST_PAUSE
+        failures = 0
         while not stopping.is_set():
             started = monotonic()
             try:
@@ -55,12 +56,12 @@ def supervise(
             # of its loops looks healthy and does half its work.
             except BaseException as error:
                 failed(error)
-                if monotonic() - started > LONGEST_PAUSE:
-                    pause = FIRST_PAUSE
+                ran_well = monotonic() - started > LONGEST_PAUSE
+                failures = 1 if ran_well else failures + 1
+                pause = pause_after(failures, FIRST_PAUSE, LONGEST_PAUSE)
                 log.error("loop failed", loop=name, error=repr(error), seconds=pause)
                 # Chance: what failed together must not come back together.
                 stopping.wait(pause * random.uniform(0.8, 1.2))
-                pause = min(LONGEST_PAUSE, pause * 2)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()

@@ -1,0 +1,14 @@
+"""Pauses between attempts, for all that try again: in a loop, or at the moment that a row names."""
+
+from datetime import timedelta
+from typing import TypeVar
+
+#: Seconds, or a span of time.
+Span = TypeVar("Span", float, timedelta)
+#: Doublings that no pause needs to reach its limit; many more would overflow.
+MOST_DOUBLINGS = 30
+
+
+def pause_after(attempts: int, first: Span, longest: Span) -> Span:
+    """Return the pause after so many attempts in a row: `first`, doubling up to `longest`."""
+    return min(longest, first * (1 << min(attempts - 1, MOST_DOUBLINGS)))
