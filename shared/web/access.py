@@ -1,6 +1,6 @@
 """Every route says who may call it: a scope, or everybody. What says nothing is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from flask import Flask, current_app, g, request
@@ -14,12 +14,15 @@ from shared.web.state import state
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-#: Entry of a view's `_apidoc` (flask-smorest's notes for the OpenAPI document): the scope that
-#: it needs, or `EVERYBODY`.
+#: The attribute in which a view's declarations stand; decorators copy it to what they wrap it in.
+NOTES = "farmgate_notes"
+#: An entry of it: the scope that the view needs, or `EVERYBODY`.
 ACCESS = "access"
-#: Entry of the same: the view narrows its answer to the sites that its caller belongs to.
+#: The entry of a view that narrows its answer to the sites that its caller belongs to.
 BY_SITE = "by_site"
 EVERYBODY = ""
+#: The entry of a view that takes an Idempotency-Key.
+IDEMPOTENT = "idempotent"
 #: The entry of a view that takes larger bodies than others: bytes, and seconds.
 LARGE = "large"
 
@@ -45,7 +48,7 @@ def scope(name: str, *, by_site: bool = False) -> Callable[[View], View]:
     """
 
     def declare(view: View) -> View:
-        return _note(_declare(view, name), BY_SITE, by_site)
+        return note(_declare(view, name), BY_SITE, by_site)
 
     return declare
 
@@ -57,7 +60,7 @@ def large(most_bytes: int, seconds: float) -> Callable[[View], View]:
     """
 
     def declare(view: View) -> View:
-        return _note(view, LARGE, (most_bytes, seconds))
+        return note(view, LARGE, (most_bytes, seconds))
 
     return declare
 
@@ -68,17 +71,24 @@ def public(view: View) -> View:
 
 
 def _declare(view: View, needed: str) -> View:
-    return _note(view, ACCESS, needed)
+    return note(view, ACCESS, needed)
 
 
-def _note(view: View, name: str, value: Any) -> View:
-    view._apidoc = {**getattr(view, "_apidoc", {}), name: value}  # type: ignore[attr-defined]
+def note(view: View, name: str, value: Any) -> View:
+    """Let a view declare something; a decorator on top of it must wrap with `functools.wraps`."""
+    setattr(view, NOTES, {**notes_of(view), name: value})
     return view
+
+
+def notes_of(view: Callable[..., Any]) -> Mapping[str, Any]:
+    """Return what a view declares: entries by the names above."""
+    notes: Mapping[str, Any] = getattr(view, NOTES, {})
+    return notes
 
 
 def declared(view: Callable[..., Any]) -> str | None:
     """Return the scope a view needs, `EVERYBODY`, or None when it declares nothing."""
-    found: str | None = getattr(view, "_apidoc", {}).get(ACCESS)
+    found: str | None = notes_of(view).get(ACCESS)
     return found
 
 
@@ -108,7 +118,7 @@ def check_access() -> None:
     if request.endpoint is None:
         return  # no such route, or not with this method: the router answers
     view = current_app.view_functions[request.endpoint]
-    if LARGE in (notes := getattr(view, "_apidoc", {})):
+    if LARGE in (notes := notes_of(view)):
         request.max_content_length, g.seconds = notes[LARGE]
     needed = declared(view)
     if needed is None:

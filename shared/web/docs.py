@@ -1,18 +1,21 @@
 """The OpenAPI document and its page, from packaged files: nothing is fetched from outside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import flask_smorest
 import flask_swagger_ui
+from apispec import BasePlugin
 from flask import Blueprint, Flask, Response, json, render_template, send_from_directory, url_for
-from flask_smorest.utils import prepare_response
+from werkzeug.routing import Rule
 
+from shared.runtime.schemas import Text, check_storable
 from shared.web import problems
-from shared.web.access import public
-from shared.web.requests import SECURITY, storable2properties
+from shared.web.access import EVERYBODY, IDEMPOTENT, declared, notes_of, public
+from shared.web.idempotency import KEY_PATTERN
 
 _DIST = Path(flask_swagger_ui.__file__).parent / "dist"
 #: Seconds a browser may keep the page's files.
@@ -38,6 +41,21 @@ What is the same for all routes:
   is a key or a query parameter that comes twice, unless it is a list.
 - **Tracing.** Each answer names its request in `X-Request-Id`; a client may choose the name.
 """
+#: OpenAPI's name of the bearer token.
+SECURITY = "bearer"
+_KEY_PARAMETER = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "required": True,
+    "description": (
+        "Names this request: new for each, the same when you repeat one. Take one that nobody can "
+        "guess, such as a UUID: it also seals the kept answer. The answer is kept for "
+        "24 hours and given again, with `Idempotency-Replayed: true`; the key with another "
+        "request is refused (422), and while the first is still running (409)."
+    ),
+    "schema": {"type": "string", "pattern": KEY_PATTERN},
+    "example": "5f1d7c1e-3c8a-4f2b-9a56-0f7f3c1f8b1d",
+}
 #: Scripts and styles of our own only; Swagger UI sets styles on elements and has `data:` images.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -98,16 +116,64 @@ class _Api(flask_smorest.Api):
     #: Each route names the problems it may answer with; "default" would allow any.
     DEFAULT_ERROR_RESPONSE_NAME = None
 
-    def _register_responses(self) -> None:
-        # smorest would document problems as application/json. A private method: a test pins it.
-        for status, meaning in problems.MEANING.items():
-            response = {"description": meaning, "schema": self.ERROR_SCHEMA}
-            if status in problems.HEADERS:
-                name, description = problems.HEADERS[status]
-                header = {"description": description, "required": True}
-                response["headers"] = {name: header | {"schema": {"type": "string"}}}
-            prepare_response(response, self.spec, problems.CONTENT_TYPE)
-            self.spec.components.response(status.name, response, lazy=True)
+
+class _Declared(BasePlugin):
+    """Adds to each operation what its view declares: access, Idempotency-Key, and refusals."""
+
+    def __init__(self, app: Flask) -> None:
+        self._views = app.view_functions
+
+    def operation_helper(
+        self, path: str | None = None, operations: dict[Any, Any] | None = None, **options: Any
+    ) -> None:
+        """Complete the operations of one route; see apispec. flask-smorest gives its `rule`."""
+        rule: Rule = options["rule"]
+        view = self._views[rule.endpoint]
+        for method, operation in (operations or {}).items():
+            operation["operationId"] = view.__name__
+            needed = declared(view)
+            operation.setdefault("security", [{SECURITY: [needed]}] if needed else [])
+            if needed:
+                operation["x-required-scope"] = needed
+            if IDEMPOTENT in notes_of(view):
+                operation.setdefault("parameters", []).append(dict(_KEY_PARAMETER))
+            responses = operation.setdefault("responses", {})
+            for status in _refusals(view, rule, method, operation):
+                responses.setdefault(status.value, status.name)
+            operation["responses"] = dict(sorted(responses.items(), key=lambda item: int(item[0])))
+
+
+def _refusals(
+    view: Callable[..., Any], rule: Rule, method: str, operation: Mapping[str, Any]
+) -> Iterator[HTTPStatus]:
+    """Tell which problems a route may answer with, by what it takes; a view may add others."""
+    if declared(view) != EVERYBODY:
+        yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    if rule.arguments:
+        yield HTTPStatus.NOT_FOUND
+    if IDEMPOTENT in notes_of(view):
+        yield from (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+    if method != "get":
+        yield HTTPStatus.CONFLICT
+    if "requestBody" in operation:
+        yield from (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        if "application/json" in operation["requestBody"]["content"]:
+            yield HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    yield from (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def storable2properties(converter: Any, field: Any, ret: dict[str, Any], **_: Any) -> Any:
+    """Document that a request's text holds no NUL characters, unless a pattern says more.
+
+    Text for people also needs something besides white space.
+    """
+    free = not ret.keys() & {"pattern", "format", "enum"}
+    text = ret.get("type") in ("string", ["string", "null"])
+    if isinstance(field, Text):
+        return {"minLength": 1, "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
+    if free and text and check_storable in field.validators:
+        return {"pattern": r"^[^\u0000]*$"}
+    return {}
 
 
 def _described(
@@ -124,7 +190,7 @@ def _described(
         OPENAPI_VERSION="3.1.0",
         API_SPEC_OPTIONS={"info": {"description": GUIDE}},
     )
-    api = _Api(app)
+    api = _Api(app, spec_kwargs={"extra_plugins": [_Declared(app)]})
     api.ma_plugin.converter.add_attribute_function(storable2properties)
     bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     for scheme, explained in ({SECURITY: bearer} | dict(security_schemes)).items():
@@ -132,4 +198,13 @@ def _described(
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
     described: dict[str, Any] = api.spec.to_dict()
+    for status, meaning in problems.MEANING.items():
+        if (response := described["components"]["responses"].get(status.name)) is not None:
+            # flask-smorest would have problems sent as application/json, and says less of them.
+            (content,) = response["content"].values()
+            response |= {"description": meaning, "content": {problems.CONTENT_TYPE: content}}
+            if status in problems.HEADERS:
+                name, text = problems.HEADERS[status]
+                header = {"description": text, "required": True, "schema": {"type": "string"}}
+                response["headers"] = {name: header}
     return described

@@ -1,7 +1,6 @@
-"""How requests are read and documented: JSON that is JSON, fields that are known, and why not."""
+"""How requests are read: JSON that is JSON, fields that are known, and why not."""
 
-from collections.abc import Callable, Iterator, Mapping
-from http import HTTPStatus
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import flask_smorest
@@ -13,35 +12,12 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.runtime import strict_json
 from shared.runtime.errors import BadRequest, Unprocessable
-from shared.runtime.schemas import RequestSchema, Text, check_storable
-from shared.web.access import ACCESS, EVERYBODY
-from shared.web.idempotency import KEY_PATTERN
-
-#: OpenAPI's name of the bearer token.
-SECURITY = "bearer"
-#: Entries of a view's `_apidoc`: it takes an Idempotency-Key; its path names something; its name.
-IDEMPOTENT = "idempotent"
-NAMING = "naming"
-NAME = "name"
+from shared.runtime.schemas import RequestSchema
 
 #: Flaws that one answer lists: a body of a megabyte can have a hundred thousand.
 MOST_ERRORS = 100
 #: Characters of a key that is shown to be wrong.
 _LONGEST_KEY = 100
-
-_KEY_PARAMETER = {
-    "in": "header",
-    "name": "Idempotency-Key",
-    "required": True,
-    "description": (
-        "Names this request: new for each, the same when you repeat one. Take one that nobody can "
-        "guess, such as a UUID: it also seals the kept answer. The answer is kept for "
-        "24 hours and given again, with `Idempotency-Replayed: true`; the key with another "
-        "request is refused (422), and while the first is still running (409)."
-    ),
-    "schema": {"type": "string", "pattern": KEY_PATTERN},
-    "example": "5f1d7c1e-3c8a-4f2b-9a56-0f7f3c1f8b1d",
-}
 
 
 class UnreadableBody(BadRequest):
@@ -171,70 +147,7 @@ def _first_of(found: Any, left: list[int]) -> Any:
     return shown
 
 
-def storable2properties(converter: Any, field: Any, ret: dict[str, Any], **_: Any) -> Any:
-    """Document that a request's text holds no NUL characters, unless a pattern says more.
-
-    Text for people also needs something besides white space.
-    """
-    free = not ret.keys() & {"pattern", "format", "enum"}
-    text = ret.get("type") in ("string", ["string", "null"])
-    if isinstance(field, Text):
-        return {"minLength": 1, "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
-    if free and text and check_storable in field.validators:
-        return {"pattern": r"^[^\u0000]*$"}
-    return {}
-
-
 class Blueprint(flask_smorest.Blueprint):
-    """Routes of a service; the document tells of their scope and their Idempotency-Key."""
+    """Routes of a service, whose requests are read by our parser."""
 
     ARGUMENTS_PARSER = Parser()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._prepare_doc_cbks.append(self._prepare_access_doc)
-
-    def route(self, rule: str, **options: Any) -> Callable[[Any], Any]:
-        """Register a view under a path, and note what the document tells of both."""
-        register = super().route(rule, **options)
-
-        def decorate(view: Any) -> Any:
-            notes = {NAMING: "<" in rule, NAME: view.__name__}
-            view._apidoc = {**getattr(view, "_apidoc", {}), **notes}
-            return register(view)
-
-        return decorate
-
-    @staticmethod
-    def _prepare_access_doc(
-        doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any
-    ) -> Any:
-        doc["operationId"] = doc_info[NAME]
-        needed = doc_info.get(ACCESS)
-        doc["security"] = [{SECURITY: [needed]}] if needed else []
-        if needed is not None and needed != EVERYBODY:
-            doc["x-required-scope"] = needed
-        if doc_info.get(IDEMPOTENT):
-            doc.setdefault("parameters", []).append(dict(_KEY_PARAMETER))
-        responses = doc.setdefault("responses", {})
-        for status in _refusals(doc, doc_info, method):
-            responses.setdefault(status.value, status.name)
-        doc["responses"] = dict(sorted(responses.items(), key=lambda item: int(item[0])))
-        return doc
-
-
-def _refusals(doc: dict[str, Any], doc_info: dict[str, Any], method: str) -> Iterator[HTTPStatus]:
-    """Tell which problems a route may answer with, by what it takes; a view may add others."""
-    if doc_info.get(ACCESS) != EVERYBODY:
-        yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-    if doc_info.get(NAMING):
-        yield HTTPStatus.NOT_FOUND
-    if doc_info.get(IDEMPOTENT):
-        yield from (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
-    if method != "get":
-        yield HTTPStatus.CONFLICT
-    if "requestBody" in doc or "requestBody" in doc_info.get("manual_doc", {}):
-        yield from (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    if "requestBody" in doc:
-        yield HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    yield from (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)

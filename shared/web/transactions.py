@@ -19,9 +19,9 @@ from shared.runtime import errors
 from shared.runtime.database import DatabaseError, classify
 from shared.runtime.sealing import seal, unseal
 from shared.web import idempotency
-from shared.web.access import caller
+from shared.web.access import IDEMPOTENT, caller, note
 from shared.web.problems import answer_of, status_of
-from shared.web.requests import IDEMPOTENT, ValidationFailed
+from shared.web.requests import ValidationFailed
 from shared.web.state import database, state
 
 B = TypeVar("B", bound=Batch)
@@ -166,9 +166,7 @@ def idempotent(view: View) -> View:
                     if not again or not tries_left:
                         raise
 
-    notes = {**getattr(view, "_apidoc", {}), IDEMPOTENT: True}
-    once._apidoc = notes  # type: ignore[attr-defined]
-    return once  # type: ignore[return-value]
+    return note(once, IDEMPOTENT, True)  # type: ignore[return-value]
 
 
 @contextmanager
