@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.logistics.models import Site, Variant
+from services.logistics.models import Site, VariantReadModel
 from shared.messaging.batch import Batch
 
 
@@ -22,7 +22,7 @@ class LogisticsBatch(Batch):
         super().__init__(session)
         #: By id; None: there is no such row.
         self.sites: dict[UUID, Site | None] = {}
-        self.variants: dict[UUID, Variant | None] = {}
+        self.variants: dict[UUID, VariantReadModel | None] = {}
 
     def load_sites(self, site_ids: Iterable[UUID]) -> None:
         """Load, in one statement, those of the sites that are not loaded yet."""
@@ -32,7 +32,7 @@ class LogisticsBatch(Batch):
     def load_variants(self, variant_ids: Iterable[UUID]) -> None:
         """Load, in one statement, those of the variants that are not loaded yet."""
         missing = set(variant_ids) - self.variants.keys()
-        self.variants.update(_rows(self.session, Variant, missing))
+        self.variants.update(_rows(self.session, VariantReadModel, missing))
 
 
 def _rows(session: Session, model: type[Any], ids: Collection[UUID]) -> dict[UUID, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from services.logistics.batch import LogisticsBatch
-from services.logistics.models import DeliveryAddress, Shipment, StoppedLot, Variant
+from services.logistics.models import DeliveryAddress, Shipment, StoppedLot, VariantReadModel
 from services.logistics.use_cases import contacts, goods, planning, recalls, till
 from shared.events import (
     ContactGiven,
@@ -107,7 +107,7 @@ def load(batch: LogisticsBatch, events: Sequence[Event[Any]]) -> None:
                 lots.add(lot.lot_id)
             case ParcelHandedOver() as parcel:
                 parcels.add(parcel.shipment_id)
-    batch.load_for_update(Variant.id, listed)
+    batch.load_for_update(VariantReadModel.id, listed)
     batch.load_sites(sites)
     batch.load_variants(variants)
     batch.load_for_update(Shipment.order_id, orders)

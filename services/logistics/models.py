@@ -98,14 +98,14 @@ class Route(Base):
     )
 
 
-class Variant(Base):
-    """Logistics' copy of how a variant must be stored, from catalog's listings."""
+class VariantReadModel(Base):
+    """How a variant must be stored, from catalog's listings."""
 
     __tablename__ = "variants"
     id: Mapped[UUID] = mapped_column(primary_key=True)
     product_id: Mapped[UUID]
     storage: Mapped[str | None]
-    #: Sequence of the listing this copy was taken from.
+    #: Sequence of the listing that the row was taken from.
     listed_in: Mapped[int]
 
 

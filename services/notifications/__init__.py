@@ -1,1 +1,1 @@
-"""Notifications owns how people can be reached, what they wish, and what they were told."""
+"""Notifications owns how people can be reached, their preferences, and their messages."""

@@ -5,8 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from services.notifications import use_cases
+from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Message
-from services.notifications.rules import Wishes, clock_time, minute_of
+from services.notifications.rules import Preferences, clock_time, minute_of
 from services.notifications.schemas import (
     PERSON,
     InboxMessageResponse,
@@ -28,7 +29,7 @@ blp = Blueprint(
     "notifications",
     __name__,
     url_prefix="/api/notifications/v1",
-    description="What people were told about their orders and sales, and what they wish.",
+    description="Messages about orders and sales, and the preferences of the people who get them.",
 )
 
 #: How the document explains whose preferences a path names.
@@ -85,19 +86,19 @@ def list_inbox(query: dict[str, Any]) -> Page[use_cases.InboxMessage]:
 @idempotent
 @blp.response(200, InboxMessageResponse)
 def read_message(message_id: UUID) -> use_cases.InboxMessage:
-    """Note that one of one's own messages was read.
+    """Record that one of one's own messages was read.
 
     Only the first time counts; later ones answer the same.
     """
-    with transaction() as session:
-        return use_cases.mark_read(session, message_id, _own_person())
+    with transaction(NotificationsBatch) as batch:
+        return use_cases.mark_read(batch, message_id, _own_person())
 
 
 @blp.get("/preferences/<string:person>", parameters=[PERSON_IN_PATH])
 @scope("messages:read")
 @blp.response(200, PreferencesResponse)
 def get_preferences(person: str) -> dict[str, Any]:
-    """Show what a person wishes.
+    """Show a person's preferences.
 
     One's own; anybody's with the scope `messages:operate` besides.
     """
@@ -110,21 +111,21 @@ def get_preferences(person: str) -> dict[str, Any]:
 @scope("messages:read")
 @blp.arguments(PreferencesRequest)
 @blp.response(200, PreferencesResponse)
-def put_preferences(wishes_in: dict[str, Any], person: str) -> dict[str, Any]:
-    """Replace what a person wishes.
+def put_preferences(preferences_in: dict[str, Any], person: str) -> dict[str, Any]:
+    """Replace a person's preferences.
 
-    It holds for messages that are still waiting, too.
+    They also apply to messages that are queued already.
     """
     _check_person(person)
-    wishes = Wishes(
-        language=wishes_in["language"],
-        quiet_from=minute_of(wishes_in["quiet_from"]),
-        quiet_to=minute_of(wishes_in["quiet_to"]),
-        channels=tuple(dict.fromkeys(wishes_in["channels"])),
-        daily_cap=wishes_in["daily_cap"],
+    preferences = Preferences(
+        language=preferences_in["language"],
+        quiet_from=minute_of(preferences_in["quiet_from"]),
+        quiet_to=minute_of(preferences_in["quiet_to"]),
+        channels=tuple(dict.fromkeys(preferences_in["channels"])),
+        daily_cap=preferences_in["daily_cap"],
     )
-    with transaction() as session:
-        return _preferences(person, use_cases.set_preferences(session, person, wishes))
+    with transaction(NotificationsBatch) as batch:
+        return _preferences(person, use_cases.set_preferences(batch, person, preferences))
 
 
 @blp.get("/trace/<uuid:order_id>")
@@ -156,8 +157,8 @@ def trace_order(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
 def compare_messages() -> Report:
     """Compare messages with the orders they are about.
 
-    Every message waits for something or is over; buyer and producers of every confirmed order
-    were told. All is read at one moment; at most 200 differences are listed.
+    Every message is due at some time or has ended, and buyer and producers of every confirmed
+    order have a message. All is read at one moment; at most 200 differences are listed.
     """
     with reading() as session:
         return use_cases.compare(session)
@@ -168,7 +169,7 @@ def compare_messages() -> Report:
 @blp.arguments(facts_request("orders"), location="query")
 @blp.response(200, FactPage)
 def list_facts(query: dict[str, Any]) -> Page[Fact]:
-    """List in few words what notifications knows of orders, by order id.
+    """List what notifications knows of orders, in brief, by order id.
 
     `orders`: each has `state` (`confirmed`, `placed`, or `heard_of` when other facts came
     first) and `told`, the kinds of messages its buyer was sent.
@@ -194,12 +195,12 @@ def _check_person(person: str) -> None:
         )
 
 
-def _preferences(person: str, wishes: Wishes) -> dict[str, Any]:
+def _preferences(person: str, preferences: Preferences) -> dict[str, Any]:
     return {
         "person": person,
-        "language": wishes.language,
-        "quiet_from": clock_time(wishes.quiet_from),
-        "quiet_to": clock_time(wishes.quiet_to),
-        "channels": list(wishes.channels),
-        "daily_cap": wishes.daily_cap,
+        "language": preferences.language,
+        "quiet_from": clock_time(preferences.quiet_from),
+        "quiet_to": clock_time(preferences.quiet_to),
+        "channels": list(preferences.channels),
+        "daily_cap": preferences.daily_cap,
     }

@@ -1,10 +1,10 @@
-"""Ways out of Farmgate: each hands messages to something that reaches people.
+"""Channels: each hands messages to a file or gateway that reaches people.
 
-What is promised: at least once. A message is claimed, handed over, and recorded, in that order;
-a sender that dies between the last two leaves it claimed, and it is handed over again when the
-lease ends. The file channel looks whether it has the message already, so there it is exactly
-once. Gateways behind Apprise offer nothing to ask for, so there the one message that was in
-hand may come twice.
+Delivery is at least once. A message is claimed, handed over and recorded, in that order. If a
+sender dies after it handed a message over and before it recorded that, the message is handed over
+again when the lease ends. The file channel checks whether it has the message already, so it
+delivers exactly once. Gateways behind Apprise cannot be asked, so the message that was being sent
+when a sender died may arrive twice.
 
 A channel never logs or reports what it sends, to whom, or where its addresses lead.
 """
@@ -31,7 +31,7 @@ TAKEN = Result()
 
 
 class Channel(Protocol):
-    """One way out."""
+    """Something that takes messages for people."""
 
     name: str
     #: How many messages are claimed and recorded together. 1: a crash repeats one at most.
@@ -39,7 +39,7 @@ class Channel(Protocol):
     needs_phone: bool
 
     def send(self, messages: Sequence[Outgoing]) -> list[Result]:
-        """Hand the messages over, and say of each what came of it; raises nothing."""
+        """Hand the messages over and return the result of each; raises nothing."""
         ...
 
 
@@ -58,7 +58,7 @@ class FileChannel:
         self.folder = folder
 
     def send(self, messages: Sequence[Outgoing]) -> list[Result]:
-        """Append the messages that are not there yet; on disk when this returns."""
+        """Append the messages that are not in the file yet; on disk when this returns."""
         by_day: defaultdict[date, list[Outgoing]] = defaultdict(list)
         for message in messages:
             by_day[message.day].append(message)
@@ -85,15 +85,15 @@ def _append(file: BinaryIO, messages: Sequence[Outgoing]) -> None:
     _cut_torn_line(file)
     # A first attempt cannot be in the file; looking for it would cost a read of the whole day.
     repeated = {str(message.message_id) for message in messages if message.attempt > 1}
-    present = _present(file, repeated) if repeated else set()
-    lines = [_line(m) for m in messages if str(m.message_id) not in present]
+    written = _written(file, repeated) if repeated else set()
+    lines = [_line(m) for m in messages if str(m.message_id) not in written]
     file.write(b"".join(lines))
     file.flush()
     os.fsync(file.fileno())
 
 
 def _cut_torn_line(file: BinaryIO) -> None:
-    """Remove a last line without its end: its writer died, and its message comes again."""
+    """Remove an incomplete last line: its writer died, and its message comes again."""
     end = file.seek(0, os.SEEK_END)
     keep = end
     while keep > 0:
@@ -109,7 +109,7 @@ def _cut_torn_line(file: BinaryIO) -> None:
     file.seek(0, os.SEEK_END)
 
 
-def _present(file: BinaryIO, wanted: Iterable[str]) -> set[str]:
+def _written(file: BinaryIO, wanted: Iterable[str]) -> set[str]:
     file.seek(0)
     left = set(wanted)
     found = {each for line in file if (each := json.loads(line)["message_id"]) in left}
@@ -159,7 +159,7 @@ class AppriseChannel:
         self.needs_phone = all("{phone}" in url or "{digits}" in url for url in urls)
 
     def send(self, messages: Sequence[Outgoing]) -> list[Result]:
-        """Hand each message to every gateway; taken if all of them say so."""
+        """Hand each message to every gateway; it is taken if all of them take it."""
         return [self._send(message) for message in messages]
 
     def _send(self, message: Outgoing) -> Result:
@@ -232,5 +232,5 @@ def file_channel(settings: Settings) -> FileChannel:
 
 
 def days_kept(days: int) -> date:
-    """Return the first calendar day that is kept when `days` are."""
+    """Return the first calendar day that is kept if `days` days are kept."""
     return clock.today() - timedelta(days=days)

@@ -1,4 +1,4 @@
-"""Tables: whom to tell and how, copies of what texts need, and the messages themselves."""
+"""Tables: contacts and preferences, read models of what texts mention, and the messages."""
 
 from datetime import date, datetime
 from typing import Any, ClassVar
@@ -39,7 +39,7 @@ class Base(DeclarativeBase):
 
 
 class Contact(Base):
-    """How to reach whoever gets the messages of one order or enterprise; erased when of no use.
+    """How to reach the buyer of one order, or one enterprise; erased when no longer needed.
 
     `key` is a message's recipient: `order:<order_id>` or `enterprise:<enterprise_id>`. Names and
     addresses are not kept, because no message needs them.
@@ -53,7 +53,7 @@ class Contact(Base):
 
 
 class Preference(Base):
-    """What one person wishes; absent for those who said nothing."""
+    """The preferences of one person; without a row the defaults apply."""
 
     __tablename__ = "preferences"
     person: Mapped[str] = mapped_column(primary_key=True)
@@ -64,12 +64,12 @@ class Preference(Base):
     daily_cap: Mapped[int | None]
 
 
-class OrderCopy(Base):
-    """What texts need to know of an order; made by whichever of its facts came first."""
+class OrderReadModel(Base):
+    """What texts mention of an order; the first of its facts that arrives makes the row."""
 
     __tablename__ = "order_copies"
     order_id: Mapped[UUID] = mapped_column(primary_key=True)
-    #: Whose inbox and preferences: `buyer:<id>`, or `order:<id>` for a guest; None: not yet told.
+    #: Whose inbox and preferences: `buyer:<id>`, or `order:<id>` for a guest; None: not known yet.
     person: Mapped[str | None]
     order_ref: Mapped[str | None]
     payment_method: Mapped[str | None]
@@ -82,16 +82,16 @@ class OrderCopy(Base):
     lines: Mapped[list[dict[str, Any]] | None]
     #: `{producer_id, variant_id, quantity}` as confirmed; None: never confirmed.
     sales: Mapped[list[dict[str, Any]] | None]
-    #: The event that first set stock aside; a request to pay follows it once only.
+    #: The event that first reserved stock; it causes one request to pay, however often it comes.
     reserved_by: Mapped[UUID | None]
     reserved_at: Mapped[datetime | None]
-    #: True once money came or the order ended, so that asking for it would be wrong.
+    #: True once the order is paid or over: no payment may be requested any more.
     settled: Mapped[bool] = mapped_column(default=False)
     #: When the order ended; None again once its contact is erased.
     contact_unused_since: Mapped[datetime | None] = mapped_column(index=True)
 
 
-class VariantCopy(Base):
+class VariantReadModel(Base):
     """Name, grade and unit of a variant, for texts."""
 
     __tablename__ = "variant_copies"
@@ -101,7 +101,7 @@ class VariantCopy(Base):
     unit: Mapped[str]
 
 
-class SiteCopy(Base):
+class SiteReadModel(Base):
     """Name of a site, for texts."""
 
     __tablename__ = "site_copies"
@@ -110,7 +110,7 @@ class SiteCopy(Base):
 
 
 class Attempt(Base):
-    """One try to hand a message to its channels; `results` says per channel what came of it."""
+    """One attempt to hand a message to its channels, with the result per channel."""
 
     __tablename__ = "attempts"
     message_id: Mapped[UUID] = mapped_column(
@@ -123,9 +123,9 @@ class Attempt(Base):
 
 
 class Message(Base):
-    """One thing one recipient is told because of one event: at most one row, whatever repeats.
+    """A message to one recipient, caused by one event: one row, however often the event comes.
 
-    The text is made from `facts` and the copies when it is needed, so it is not kept here.
+    The text is not stored: it is rendered from `facts` and the read models when it is needed.
     """
 
     __tablename__ = "messages"
@@ -134,7 +134,7 @@ class Message(Base):
     #: Key of the contact: `order:<id>` or `enterprise:<id>`.
     recipient: Mapped[str] = mapped_column(String(60))
     template: Mapped[str] = mapped_column(String(40))
-    #: Whose inbox it is in; None until orders has said who ordered.
+    #: Whose inbox it is in; None: the order's buyer is not known yet.
     person: Mapped[str | None]
     order_id: Mapped[UUID] = mapped_column(index=True)
     facts: Mapped[dict[str, Any]]
@@ -142,14 +142,14 @@ class Message(Base):
     #: Why it is in this state, as a word: `quiet_hours`, `daily_cap`, …
     reason: Mapped[str | None] = mapped_column(String(40))
     happened_at: Mapped[datetime]
-    #: When to look at it next; None once nothing is left to do.
+    #: When the sender looks at it next; None: it has ended.
     due_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
-    #: Names of the channels that took it, besides the inbox.
+    #: Names of the channels that have taken it, besides the inbox.
     taken_by: Mapped[list[str]] = mapped_column(default=list)
     sent_at: Mapped[datetime | None]
     read_at: Mapped[datetime | None]
-    #: Loaded only where it is asked for.
+    #: "raise" forbids a query a message: a query that needs the attempts loads them with it.
     tries: Mapped[list[Attempt]] = relationship(
         order_by=Attempt.number, lazy="raise", viewonly=True
     )
@@ -166,7 +166,7 @@ class Message(Base):
 class VerifiedPhone(Base):
     """A phone whose owner showed a collection code that was sent to it; erased after a year.
 
-    `digest` is the number's SHA-256: enough to know it again, and no list of numbers to read.
+    `digest` is the number's SHA-256: enough to recognise the number, and not readable as a list.
     """
 
     __tablename__ = "verified_phones"

@@ -1,4 +1,4 @@
-"""When a message may go out, to whom, and how often it is tried. Values in, values out."""
+"""When a message may be sent, to whom, and how often it is tried. Values in, values out."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "dead": frozenset(),
 }
 STATUSES = tuple(TRANSITIONS)
-#: States in which a message still has something to do.
+#: States of messages that have not ended.
 OPEN = ("queued", "sending", "retrying")
 
-#: Tries to hand a message to its channels; with the pauses below, over about 4 hours.
+#: Attempts to hand a message to its channels; with the pauses below, over about 4 hours.
 ATTEMPTS = 8
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=2)
-#: How long a sender may take with what it has claimed, before another may claim it again.
+#: How long a sender may take with a message it has claimed, before another may claim it.
 LEASE = timedelta(minutes=2)
-#: Pauses between looks for a fact that another service has yet to tell, doubling.
+#: Pauses between checks for a fact that has not arrived yet, doubling.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(minutes=10)
 
 
@@ -47,7 +47,7 @@ class IllegalTransition(Conflict):
     """Raised when a message's state does not allow the next one."""
 
 
-def become(status: str, following: str) -> str:
+def transition(status: str, following: str) -> str:
     """Return `following`, if a message in `status` may become it.
 
     Raises:
@@ -60,12 +60,12 @@ def become(status: str, following: str) -> str:
 
 @dataclass(frozen=True)
 class Template:
-    """One kind of message: who gets it because of which fact, and how long it is of use."""
+    """One kind of message: which fact causes it, who gets it, and how long it is useful."""
 
     name: str
     #: Type of the event it is about.
     fact: str
-    #: `buyer`: who ordered. `producer`: everyone whose lots are in the order.
+    #: `buyer`: of the order. `producer`: every producer whose lots are in the order.
     audience: str
     #: After this time since the fact the message is `stale`.
     useful: timedelta
@@ -79,8 +79,8 @@ class Template:
 
 _DAY = timedelta(days=1)
 
-#: Every message there is: a fact, and who is told. Conditions (cash or prepaid, the last site
-#: or one on the way) are in the handlers.
+#: Every kind of message: a fact, and who is notified of it. Conditions (cash or prepaid, the last
+#: site or one on the way) are in the handlers.
 TEMPLATES: Mapping[str, Template] = {
     template.name: template
     for template in (
@@ -141,10 +141,10 @@ TEMPLATES: Mapping[str, Template] = {
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a person asked for; the defaults are for those who asked for nothing."""
+class Preferences:
+    """What a person prefers; the defaults apply to everyone who has set nothing."""
 
-    #: None: the language given with the order or enterprise.
+    #: None: the language given with the order, or with the enterprise's contact.
     language: str | None = None
     #: Minutes after midnight in Asia/Shanghai; equal ones mean no quiet hours.
     quiet_from: int = 22 * 60
@@ -154,11 +154,11 @@ class Wishes:
     daily_cap: int | None = None
 
 
-def quiet_until(wishes: Wishes, moment: datetime) -> datetime | None:
+def quiet_until(preferences: Preferences, moment: datetime) -> datetime | None:
     """Return when the quiet hours around `moment` end, in UTC; None outside of them."""
     local = moment.astimezone(LOCAL)
     minute = local.hour * 60 + local.minute
-    start, end = wishes.quiet_from, wishes.quiet_to
+    start, end = preferences.quiet_from, preferences.quiet_to
     if start == end:
         return None
     quiet = start <= minute < end if start < end else minute >= start or minute < end
@@ -170,36 +170,36 @@ def quiet_until(wishes: Wishes, moment: datetime) -> datetime | None:
 
 @dataclass(frozen=True)
 class Limits:
-    """What keeps messages from becoming a weapon against people or a bill for the operator."""
+    """Limits against abuse: messages that harass people, or run up the operator's bill."""
 
     #: Messages per phone and day.
     daily_cap: int
-    #: The same, of a phone whose owner never showed a collection code that was sent to it.
+    #: The same, for a phone that is not verified: no collection code that it got was shown.
     unverified_cap: int
     #: Calling codes, without the plus, to which messages go.
     countries: frozenset[str]
 
 
 class Cap(NamedTuple):
-    """How many messages a phone gets today, and by which word more of them are suppressed."""
+    """How many messages a phone gets today, and the reason given when more are suppressed."""
 
     messages: int
     reason: str
 
 
-def cap_of(wishes: Wishes, limits: Limits, *, trusted: bool) -> Cap:
-    """Return the least of what the settings and the person allow."""
+def cap_of(preferences: Preferences, limits: Limits, *, trusted: bool) -> Cap:
+    """Return the smallest of the caps that the settings and the person set."""
     caps = [Cap(limits.daily_cap, "daily_cap")]
     if not trusted:
         caps.append(Cap(limits.unverified_cap, "unverified_number"))
-    if wishes.daily_cap is not None:
-        caps.append(Cap(wishes.daily_cap, WISHED_CAP))
+    if preferences.daily_cap is not None:
+        caps.append(Cap(preferences.daily_cap, WISHED_CAP))
     return min(caps, key=lambda cap: cap.messages)
 
 
-#: Why a message is suppressed that its own reader does not want.
+#: Reasons of messages that are suppressed because their reader does not want them.
 SWITCHED_OFF, WISHED_CAP = "switched_off", "wished_cap"
-#: Kinds of numbers that somebody is paid for, at the sender's cost, or that no person answers.
+#: Numbers whose owner is paid at the sender's cost, or that no person answers.
 _COSTLY = frozenset(
     (
         PhoneNumberType.PREMIUM_RATE,
@@ -212,9 +212,9 @@ _COSTLY = frozenset(
 
 
 def barred(phone: str | None, countries: Collection[str]) -> str | None:
-    """Return by which word no message goes to a number in E.164, or None.
+    """Return the reason why no message may go to a number in E.164; None: it may.
 
-    What a till took for a number, and is none, is for the channel to refuse.
+    A text that is no number passes: a till took it offline, and the channel refuses it.
     """
     if phone is None or not phone.startswith("+"):
         return None
@@ -230,24 +230,24 @@ def barred(phone: str | None, countries: Collection[str]) -> str | None:
 def within_cap(sent_today: int, cap: int, *, urgent: bool) -> bool:
     """Tell whether one more message may go to a phone today.
 
-    Urgent ones may use as much again, so that routine texts cannot use up the day of somebody
+    Urgent ones may use as much again: otherwise routine texts could use up the cap of a buyer
     who waits for a collection code.
     """
     return sent_today < cap * (2 if urgent else 1)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What becomes of a message whose turn it is: its state, and if open, when to look again."""
+class Decision:
+    """What happens to a due message: its next state and, if it stays open, when it is due again."""
 
     status: str
     due_at: datetime | None = None
     reason: str | None = None
 
 
-def judge(
+def decide(
     template: Template,
-    wishes: Wishes,
+    preferences: Preferences,
     *,
     status: str,
     happened_at: datetime,
@@ -259,38 +259,39 @@ def judge(
     bar: str | None,
     sent_today: int,
     cap: Cap,
-) -> Verdict:
-    """Say what becomes of an open message at `moment`.
+) -> Decision:
+    """Decide what happens to an open message at `moment`.
 
-    `complete` is whether everything the text needs is known; `settled` whether the order is
-    paid or over; `channels` are those that are still to be tried and not switched off; `bar` is
-    why the phone must get none, or None; `sent_today` counts what it got today, this message
-    not included.
+    `complete`: everything that the text mentions is known. `settled`: the order is paid or over.
+    `channels`: those that have not taken the message and are not switched off. `bar`: why the
+    phone must get no message, or None. `sent_today`: how many it got today, without this one.
     """
     if attempts >= ATTEMPTS:
         # The last attempt ended without a result, or it would not be open.
-        return Verdict("dead", reason="attempts_used_up")
+        return Decision("dead", reason="attempts_used_up")
     if moment - happened_at > template.useful:
-        # Nobody ever said whom it is for: that is a fault to be seen, not an old message.
-        return Verdict("stale", reason="too_late") if complete else Verdict("dead", None, "unknown")
+        # A text that is still incomplete is a fault that operators must see, not an old message.
+        return (
+            Decision("stale", reason="too_late") if complete else Decision("dead", None, "unknown")
+        )
     if settled and template.while_unpaid:
-        return Verdict("stale", reason="overtaken")
+        return Decision("stale", reason="overtaken")
     if not complete:
-        return Verdict(status, moment + _wait(moment - happened_at), "incomplete")
+        return Decision(status, moment + _wait(moment - happened_at), "incomplete")
     if not channels:
-        return Verdict("suppressed", reason=SWITCHED_OFF)
+        return Decision("suppressed", reason=SWITCHED_OFF)
     if attempts == 0 and bar is not None:
-        return Verdict("suppressed", reason=bar)
-    until = None if template.urgent else quiet_until(wishes, moment)
+        return Decision("suppressed", reason=bar)
+    until = None if template.urgent else quiet_until(preferences, moment)
     if until is not None:
-        return Verdict(status, until, "quiet_hours")
+        return Decision(status, until, "quiet_hours")
     if attempts == 0 and not within_cap(sent_today, cap.messages, urgent=template.urgent):
-        return Verdict("suppressed", reason=cap.reason)
-    return Verdict("sending", moment + LEASE)
+        return Decision("suppressed", reason=cap.reason)
+    return Decision("sending", moment + LEASE)
 
 
 def _wait(age: timedelta) -> timedelta:
-    """Return the pause before the next look: about as long as the message is old."""
+    """Return the pause before the next check: about the age of the message."""
     return max(FIRST_WAIT, min(LONGEST_WAIT, age))
 
 
@@ -301,26 +302,26 @@ def pause_after(attempts: int) -> timedelta:
 
 def after_attempt(
     attempts: int, moment: datetime, *, missing: Collection[str], hopeless: bool
-) -> Verdict:
-    """Say what becomes of a message after an attempt, given the channels that did not take it.
+) -> Decision:
+    """Decide what happens to a message after an attempt, given the channels that refused it.
 
-    `hopeless` is whether every channel that is missing will never take it.
+    `hopeless` is whether none of these channels will ever take it.
     """
     if not missing:
-        return Verdict("sent")
+        return Decision("sent")
     if hopeless:
-        return Verdict("dead", reason="refused")
+        return Decision("dead", reason="refused")
     if attempts >= ATTEMPTS:
-        return Verdict("dead", reason="attempts_used_up")
-    return Verdict("retrying", moment + pause_after(attempts))
+        return Decision("dead", reason="attempts_used_up")
+    return Decision("retrying", moment + pause_after(attempts))
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of handing a message to one channel; `reason` None means that it was taken.
+    """The result of handing a message to one channel; `reason` None: the channel took it.
 
-    `final`: the same message will never be taken, so there is no use in trying again. Reasons
-    are words of ours, never a gateway's: an answer could repeat the phone number.
+    `final`: the channel will never take this message, so it is not retried. Reasons are our own
+    words, never a gateway's: its answer could repeat the phone number.
     """
 
     reason: str | None = None

@@ -42,7 +42,7 @@ class MessageResponse(web.ResponseSchema):
         attribute="person",
         required=True,
         allow_none=True,
-        metadata={"description": "null: orders has not said yet who ordered."},
+        metadata={"description": "null: the buyer is not known yet."},
     )
     order_id = fields.UUID(required=True)
     template = fields.String(required=True, validate=validate.OneOf(tuple(TEMPLATES)))
@@ -89,7 +89,7 @@ class InboxMessageResponse(web.ResponseSchema):
 
 
 class PreferencesRequest(web.RequestSchema):
-    """What a person wishes, as a whole."""
+    """All preferences of a person."""
 
     language = fields.String(
         required=True,
@@ -117,7 +117,7 @@ class PreferencesRequest(web.RequestSchema):
 
 
 class PreferencesResponse(web.ResponseSchema):
-    """What a person wishes."""
+    """The preferences of a person."""
 
     person = fields.String(required=True)
     language = fields.String(required=True, allow_none=True)

@@ -1,4 +1,4 @@
-"""Work by the clock: send what is due, erase what is of no use. Edges: they open transactions."""
+"""Work by the clock: send due messages, erase contacts that are no longer needed."""
 
 from collections.abc import Mapping, Sequence
 from time import monotonic, time_ns
@@ -6,9 +6,11 @@ from time import monotonic, time_ns
 import phonenumbers
 
 from services.notifications import channels, use_cases
+from services.notifications.batch import NotificationsBatch
 from services.notifications.channels import Channel
 from services.notifications.rules import Limits, Result
 from services.notifications.use_cases import Outgoing
+from shared.messaging.batch import transaction
 from shared.messaging.service import Timer
 from shared.runtime import tracing
 from shared.runtime.config import Settings, read, read_integer
@@ -17,7 +19,7 @@ from shared.runtime.errors import Misconfigured
 
 #: Calling codes to which messages go: the mainland, Hong Kong, Macao, Taiwan.
 COUNTRIES = "+86 +852 +853 +886"
-#: Seconds after which a run gives the thread back; other timers wait for it.
+#: Seconds after which a run returns: other timers wait for the same thread.
 BUDGET = 5.0
 
 
@@ -43,20 +45,20 @@ def limits_of(environment: Mapping[str, str]) -> Limits:
 
 
 def run_send(database: Database, settings: Settings) -> bool:
-    """Send what is due, for a few seconds at most; return whether there may be more.
+    """Send due messages, for a few seconds at most; return whether there may be more.
 
-    Claimed in one transaction, sent outside of any, recorded in another: see
-    `services.notifications.channels` for what that promises.
+    Messages are claimed in one transaction, sent outside of any, and recorded in another;
+    `services.notifications.channels` says what that guarantees.
     """
-    ways = channels.channels_of(settings)
+    available = channels.channels_of(settings)
     limits = limits_of(settings.environment)
-    limit = min((way.at_once for way in ways), default=200)
+    limit = min((channel.at_once for channel in available), default=200)
     deadline = monotonic() + BUDGET
     while monotonic() < deadline:
-        with database.sessions.begin() as session:
+        with transaction(database, NotificationsBatch) as batch:
             outgoing, any_due = use_cases.claim_messages(
-                session,
-                channels={way.name: way.needs_phone for way in ways},
+                batch,
+                channels={channel.name: channel.needs_phone for channel in available},
                 limits=limits,
                 limit=limit,
             )
@@ -64,28 +66,30 @@ def run_send(database: Database, settings: Settings) -> bool:
             return False
         if outgoing:
             began_ns = time_ns()
-            results = hand_over(ways, outgoing)
+            results = hand_over(available, outgoing)
             for each, answers in zip(outgoing, results, strict=True):
                 trace(each, answers, began_ns)
-            with database.sessions.begin() as session:
-                use_cases.record_attempts(session, outgoing, results)
+            with transaction(database, NotificationsBatch) as batch:
+                use_cases.record_attempts(batch, outgoing, results)
     return True
 
 
-def hand_over(ways: Sequence[Channel], outgoing: Sequence[Outgoing]) -> list[dict[str, Result]]:
-    """Hand each message to the channels that have not taken it yet; say what came of it."""
+def hand_over(
+    available: Sequence[Channel], outgoing: Sequence[Outgoing]
+) -> list[dict[str, Result]]:
+    """Hand each message to the channels that have not taken it yet; return their results."""
     results: list[dict[str, Result]] = [{} for _ in outgoing]
-    for way in ways:
-        wanted = [index for index, each in enumerate(outgoing) if way.name in each.channels]
-        answers = way.send([outgoing[index] for index in wanted]) if wanted else []
+    for channel in available:
+        wanted = [index for index, each in enumerate(outgoing) if channel.name in each.channels]
+        answers = channel.send([outgoing[index] for index in wanted]) if wanted else []
         for index, answer in zip(wanted, answers, strict=True):
-            results[index][way.name] = answer
+            results[index][channel.name] = answer
     return results
 
 
 def trace(each: Outgoing, answers: Mapping[str, Result], began_ns: int) -> None:
-    """Add a span of one message's hand-over."""
-    missing = [answer.reason for answer in answers.values() if answer.reason]
+    """Export a span of one message's hand-over."""
+    failures = [answer.reason for answer in answers.values() if answer.reason]
     tracing.ended(
         "notifications",
         f"message {each.template}",
@@ -97,17 +101,17 @@ def trace(each: Outgoing, answers: Mapping[str, Result], began_ns: int) -> None:
         },
         traceparent=each.traceparent,
         began_ns=began_ns,
-        failed=missing[0] if missing else None,
+        failed=failures[0] if failures else None,
     )
 
 
 def run_erase(database: Database, settings: Settings) -> bool:
-    """Erase contacts that are of no use any more; return whether there are more."""
+    """Erase contacts that are no longer needed; return whether there are more."""
     days = read_integer(settings.environment, "FARMGATE_CONTACT_DAYS", 30, least=1)
-    with database.sessions.begin() as session:
-        use_cases.erase_tallies(session)
-        use_cases.erase_verified(session)
-        more = use_cases.erase_contacts(session, days)
+    with transaction(database, NotificationsBatch) as batch:
+        use_cases.erase_tallies(batch)
+        use_cases.erase_verified(batch)
+        more = use_cases.erase_contacts(batch, days)
     channels.file_channel(settings).erase_before(channels.days_kept(days))
     return more
 

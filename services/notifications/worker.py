@@ -1,6 +1,7 @@
 """The notifications service as its worker runs it."""
 
-from services.notifications.handlers import PREPARE, SUBSCRIPTIONS
+from services.notifications.batch import NotificationsBatch
+from services.notifications.handlers import SUBSCRIPTIONS, load
 from services.notifications.timers import TIMERS
 from services.notifications.use_cases.late import LATE
 from shared.messaging.service import Service
@@ -8,7 +9,8 @@ from shared.messaging.service import Service
 SERVICE = Service(
     name="notifications",
     subscriptions=SUBSCRIPTIONS,
-    prepare=PREPARE,
+    batch=NotificationsBatch,
+    load=load,
     timers=TIMERS,
     late=LATE,
 )

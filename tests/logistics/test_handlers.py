@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from services.logistics.batch import LogisticsBatch
-from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, Variant
+from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, VariantReadModel
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases import routes, site_tree, travelling
 from shared.events import (
@@ -339,7 +339,7 @@ def test_an_older_listing_does_not_undo_a_newer_one(
     deliver(ProductListed, **a_listing(product_id, variant_id, None), _sequence=4)
 
     with database.readers() as reader:
-        assert reader.get_one(Variant, variant_id).storage == "-18 C"
+        assert reader.get_one(VariantReadModel, variant_id).storage == "-18 C"
 
 
 def test_a_batch_with_one_bad_order_plans_all_the_others(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifications import rules
-from services.notifications.rules import TEMPLATES, Verdict, Wishes
+from services.notifications.rules import TEMPLATES, Decision, Preferences
 from shared.runtime.clock import LOCAL
 
 #: Noon and eleven at night in Asia/Shanghai.
@@ -17,10 +17,10 @@ NIGHT = datetime(2026, 8, 20, 15, 0, tzinfo=UTC)
 
 
 def a_look(**changes: Any) -> dict[str, Any]:
-    """Return what `judge` is told of a message that nothing stands in the way of."""
+    """Return what `decide` is told of a message that nothing stands in the way of."""
     return {
         "template": TEMPLATES["order_confirmed"],
-        "wishes": Wishes(),
+        "preferences": Preferences(),
         "status": "queued",
         "happened_at": NOON,
         "moment": NOON,
@@ -34,13 +34,13 @@ def a_look(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def judged(**changes: Any) -> Verdict:
+def judged(**changes: Any) -> Decision:
     look = a_look(**changes)
-    return rules.judge(look.pop("template"), look.pop("wishes"), **look)
+    return rules.decide(look.pop("template"), look.pop("preferences"), **look)
 
 
 def test_a_message_with_nothing_in_its_way_is_claimed_for_the_length_of_a_lease():
-    assert judged() == Verdict("sending", NOON + rules.LEASE)
+    assert judged() == Decision("sending", NOON + rules.LEASE)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_a_message_with_nothing_in_its_way_is_claimed_for_the_length_of_a_lease(
         ({"attempts": rules.ATTEMPTS, "status": "sending"}, "dead", "attempts_used_up"),
         ({"moment": NIGHT}, "queued", "quiet_hours"),
         ({"moment": NIGHT, "template": TEMPLATES["collection_code"]}, "sending", None),
-        ({"moment": NIGHT, "wishes": Wishes(quiet_from=0, quiet_to=0)}, "sending", None),
+        ({"moment": NIGHT, "preferences": Preferences(quiet_from=0, quiet_to=0)}, "sending", None),
     ],
 )
 def test_what_stands_in_the_way_of_a_message(changes, status, reason):
-    verdict = judged(**changes)
+    decision = judged(**changes)
 
-    assert (verdict.status, verdict.reason) == (status, reason)
+    assert (decision.status, decision.reason) == (status, reason)
 
 
 def test_an_incomplete_message_is_looked_at_less_and_less_often():
@@ -76,9 +76,9 @@ def test_an_incomplete_message_is_looked_at_less_and_less_often():
 
     pauses = []
     for age in ages:
-        verdict = judged(complete=False, happened_at=NOON - age)
-        assert verdict.due_at is not None
-        pauses.append(verdict.due_at - NOON)
+        decision = judged(complete=False, happened_at=NOON - age)
+        assert decision.due_at is not None
+        pauses.append(decision.due_at - NOON)
 
     assert pauses == [rules.FIRST_WAIT, timedelta(seconds=30), rules.LONGEST_WAIT]
 
@@ -101,9 +101,9 @@ def local(hour: int, minute: int = 0, day: int = 20) -> datetime:
     ],
 )
 def test_quiet_hours_end_at_their_time_in_shanghai(quiet, moment, until):
-    wishes = Wishes(quiet_from=quiet[0], quiet_to=quiet[1])
+    preferences = Preferences(quiet_from=quiet[0], quiet_to=quiet[1])
 
-    assert rules.quiet_until(wishes, moment) == until
+    assert rules.quiet_until(preferences, moment) == until
 
 
 @given(
@@ -114,13 +114,13 @@ def test_quiet_hours_end_at_their_time_in_shanghai(quiet, moment, until):
     ),
 )
 def test_quiet_hours_end_within_a_day_and_outside_of_themselves(start, end, moment):
-    wishes = Wishes(quiet_from=start, quiet_to=end)
+    preferences = Preferences(quiet_from=start, quiet_to=end)
 
-    until = rules.quiet_until(wishes, moment)
+    until = rules.quiet_until(preferences, moment)
 
     if until is not None:
         assert timedelta(0) < until - moment <= timedelta(days=1)
-        assert rules.quiet_until(wishes, until) is None
+        assert rules.quiet_until(preferences, until) is None
 
 
 def test_pauses_double_up_to_a_limit():
@@ -134,26 +134,26 @@ def test_pauses_double_up_to_a_limit():
 @pytest.mark.parametrize(
     ("attempts", "missing", "hopeless", "expected"),
     [
-        (1, [], True, Verdict("sent")),
-        (1, ["gateway_refused"], False, Verdict("retrying", NOON + timedelta(seconds=30))),
-        (1, ["phone_malformed"], True, Verdict("dead", reason="refused")),
-        (8, ["gateway_refused"], False, Verdict("dead", reason="attempts_used_up")),
+        (1, [], True, Decision("sent")),
+        (1, ["gateway_refused"], False, Decision("retrying", NOON + timedelta(seconds=30))),
+        (1, ["phone_malformed"], True, Decision("dead", reason="refused")),
+        (8, ["gateway_refused"], False, Decision("dead", reason="attempts_used_up")),
     ],
 )
 def test_what_follows_an_attempt(attempts, missing, hopeless, expected):
-    verdict = rules.after_attempt(attempts, NOON, missing=missing, hopeless=hopeless)
+    decision = rules.after_attempt(attempts, NOON, missing=missing, hopeless=hopeless)
 
-    assert verdict == expected
+    assert decision == expected
 
 
 @pytest.mark.parametrize("status", rules.STATUSES)
 @pytest.mark.parametrize("following", rules.STATUSES)
 def test_only_drawn_arrows_are_walked(status, following):
     if following in rules.TRANSITIONS[status]:
-        assert rules.become(status, following) == following
+        assert rules.transition(status, following) == following
     else:
         with pytest.raises(rules.IllegalTransition, match=status):
-            rules.become(status, following)
+            rules.transition(status, following)
 
 
 def test_final_states_have_no_arrow_back():

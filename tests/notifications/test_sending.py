@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import select, update
 
 from services.notifications import channels, rules
+from services.notifications.batch import NotificationsBatch
 from services.notifications.channels import TAKEN
 from services.notifications.models import (
     Attempt,
     Contact,
     Message,
-    OrderCopy,
+    OrderReadModel,
     PhoneTally,
     Preference,
 )
@@ -33,6 +34,7 @@ from shared.events import (
     ShipmentPlanned,
     StockReserved,
 )
+from shared.messaging.batch import transaction
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 
@@ -171,15 +173,15 @@ def test_a_second_channel_is_tried_again_without_repeating_the_first(
     confirmed, database, at, messages
 ):
     both = {"file": False, "apprise": True}
-    with database.sessions.begin() as session:
-        first, _ = claim_messages(session, channels=both, limits=LIMITS, limit=10)
+    with transaction(database, NotificationsBatch) as batch:
+        first, _ = claim_messages(batch, channels=both, limits=LIMITS, limit=10)
     results = [{"file": TAKEN, "apprise": Result("gateway_refused")} for _ in first]
-    with database.sessions.begin() as session:
-        record_attempts(session, first, results)
+    with transaction(database, NotificationsBatch) as batch:
+        record_attempts(batch, first, results)
     at(NOON + timedelta(minutes=1))
 
-    with database.sessions.begin() as session:
-        second, _ = claim_messages(session, channels=both, limits=LIMITS, limit=10)
+    with transaction(database, NotificationsBatch) as batch:
+        second, _ = claim_messages(batch, channels=both, limits=LIMITS, limit=10)
 
     assert {each.channels for each in first} == {("file", "apprise")}
     assert {each.channels for each in second} == {("apprise",)}
@@ -189,8 +191,8 @@ def test_a_message_whose_sender_died_is_claimed_again_when_the_lease_ends(
     confirmed, database, at, send, message_file, app_settings
 ):
     """The sender dies after handing over and before recording: the file has each message once."""
-    with database.sessions.begin() as session:
-        claimed, _ = claim_messages(session, channels={"file": False}, limits=LIMITS, limit=10)
+    with transaction(database, NotificationsBatch) as batch:
+        claimed, _ = claim_messages(batch, channels={"file": False}, limits=LIMITS, limit=10)
     channels.file_channel(app_settings).send(claimed)
 
     send()
@@ -207,14 +209,14 @@ def test_a_message_whose_sender_died_is_claimed_again_when_the_lease_ends(
 
 
 def test_a_sender_that_overran_its_lease_records_nothing(confirmed, database, at, messages):
-    with database.sessions.begin() as session:
-        late, _ = claim_messages(session, channels={"file": False}, limits=LIMITS, limit=10)
+    with transaction(database, NotificationsBatch) as batch:
+        late, _ = claim_messages(batch, channels={"file": False}, limits=LIMITS, limit=10)
     at(NOON + rules.LEASE + timedelta(seconds=1))
-    with database.sessions.begin() as session:
-        again, _ = claim_messages(session, channels={"file": False}, limits=LIMITS, limit=10)
+    with transaction(database, NotificationsBatch) as batch:
+        again, _ = claim_messages(batch, channels={"file": False}, limits=LIMITS, limit=10)
 
-    with database.sessions.begin() as session:
-        record_attempts(session, late, [{"file": TAKEN} for _ in late])
+    with transaction(database, NotificationsBatch) as batch:
+        record_attempts(batch, late, [{"file": TAKEN} for _ in late])
 
     assert [each.attempt for each in again] == [2, 2]
     assert {m.status for m in messages() if m.template != "order_placed"} == {"sending"}
@@ -443,7 +445,7 @@ def test_an_order_paid_after_it_expired_keeps_its_contact(deliver, confirmed, da
     deliver(OrderConfirmed, **confirmed.confirmed())
 
     with database.readers() as reader:
-        assert reader.scalars(select(OrderCopy)).one().contact_unused_since is None
+        assert reader.scalars(select(OrderReadModel)).one().contact_unused_since is None
 
 
 def test_run_send_stops_when_nothing_is_due(database, app_settings):

@@ -1,7 +1,7 @@
 """Logistics' copy of how goods must be stored."""
 
 from services.logistics.batch import LogisticsBatch
-from services.logistics.models import Variant
+from services.logistics.models import VariantReadModel
 from shared.events import ProductListed
 
 
@@ -11,9 +11,11 @@ def copy_variants(batch: LogisticsBatch, product: ProductListed, sequence: int) 
     `sequence` is that of the listing among the events of its product.
     """
     for listed in product.variants:
-        variant = batch.get_for_update(Variant.id, listed.variant_id)
+        variant = batch.get_for_update(VariantReadModel.id, listed.variant_id)
         if variant is None:
-            variant = Variant(id=listed.variant_id, product_id=product.product_id, listed_in=0)
-            batch.track(Variant.id, variant)
+            variant = VariantReadModel(
+                id=listed.variant_id, product_id=product.product_id, listed_in=0
+            )
+            batch.track(VariantReadModel.id, variant)
         if sequence > variant.listed_in:
             variant.storage, variant.listed_in = listed.storage, sequence

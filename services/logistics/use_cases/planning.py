@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.logistics import rules
 from services.logistics.batch import LogisticsBatch
-from services.logistics.models import Shipment, ShipmentLine, Site, Variant
+from services.logistics.models import Shipment, ShipmentLine, Site, VariantReadModel
 from services.logistics.rules import ShipmentState, Way
 from services.logistics.use_cases.contacts import erase_address, erase_contact
 from services.logistics.use_cases.recalls import recall_shipment
@@ -162,7 +162,9 @@ def promise(session: Session, site_id: UUID, variant_ids: Iterable[UUID] = ()) -
         raise SiteIsClosed(f"Site {site.code} is closed; choose another.")
     wanted = set(variant_ids)
     variants = (
-        session.scalars(select(Variant).where(Variant.id.in_(wanted))).all() if wanted else []
+        session.scalars(select(VariantReadModel).where(VariantReadModel.id.in_(wanted))).all()
+        if wanted
+        else []
     )
     unknown = wanted - {variant.id for variant in variants}
     if unknown:

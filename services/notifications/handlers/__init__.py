@@ -1,10 +1,22 @@
-"""Facts of the other services: what they change in our copies, and who is told.
+"""Facts of the other services: what they change in the read models, and who is notified.
 
-A handler queues rows and sends nothing. Facts of one order come from three services, each in
-its own order; what a message needs and is not known yet is waited for when it is sent.
+A handler queues messages and sends none. The facts of one order come from three services, each in
+its own order; a message that mentions a fact still missing waits for it before it is sent.
 """
 
-from services.notifications.handlers import orders, shipments, words
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from services.notifications import use_cases
+from services.notifications.batch import NotificationsBatch
+from services.notifications.handlers import orders, reference_data, shipments
+from services.notifications.models import (
+    Contact,
+    OrderReadModel,
+    SiteReadModel,
+    VariantReadModel,
+)
 from shared.events import (
     ApprovalRequested,
     CollectionCodeIssued,
@@ -32,41 +44,54 @@ from shared.events import (
     SiteOpened,
     StockReserved,
 )
-from shared.messaging.service import Prepare, Subscriptions
+from shared.messaging.envelope import Event
+from shared.messaging.service import Subscriptions
 
-PREPARE: Prepare = {
-    ContactGiven: words.prepare_contacts,
-    EnterpriseContactGiven: words.prepare_contacts,
-    ProductListed: words.prepare_products,
-    SiteOpened: words.prepare_sites,
-    ApprovalRequested: orders.prepare_orders,
-    OrderPlaced: orders.prepare_placed,
-    StockReserved: orders.prepare_orders,
-    OrderConfirmed: orders.prepare_orders,
-    OrderRejected: orders.prepare_orders,
-    OrderExpired: orders.prepare_orders,
-    OrderCancelled: orders.prepare_orders,
-    OrderPaid: orders.prepare_orders,
-    PaymentFailed: orders.prepare_orders,
-    PaymentRefunded: orders.prepare_orders,
-    ShipmentPlanned: orders.prepare_orders,
-    ShipmentDispatched: orders.prepare_orders,
-    ShipmentArrived: orders.prepare_orders,
-    CollectionCodeIssued: orders.prepare_orders,
-    ShipmentDelivered: orders.prepare_orders,
-    ShipmentCollected: shipments.prepare_collected,
-    ShipmentRecalled: orders.prepare_orders,
-    DeliveryFailed: orders.prepare_orders,
-    ShipmentReturned: orders.prepare_orders,
-    OrderReturned: orders.prepare_orders,
-    OrderCompleted: orders.prepare_orders,
-}
+
+def load(batch: NotificationsBatch, events: Sequence[Event[Any]]) -> None:
+    """Lock the rows that the events change, and load which messages exist, a statement a kind."""
+    contacts: set[str] = set()
+    variants: set[UUID] = set()
+    sites: set[UUID] = set()
+    order_ids: set[UUID] = set()
+    placed: set[UUID] = set()
+    collected: set[UUID] = set()
+    causes: set[UUID] = set()
+    for event in events:
+        match event.data:
+            case ContactGiven() as contact:
+                contacts.add(use_cases.order_key(contact.order_id))
+            case EnterpriseContactGiven() as contact_of_enterprise:
+                contacts.add(use_cases.enterprise_key(contact_of_enterprise.enterprise_id))
+            case ProductListed() as product:
+                variants.update(variant.variant_id for variant in product.variants)
+            case SiteOpened() as site:
+                sites.add(site.site_id)
+            case about_order:
+                order_ids.add(about_order.order_id)
+                causes.add(event.event_id)
+                if isinstance(about_order, OrderPlaced):
+                    placed.add(about_order.order_id)
+                if isinstance(about_order, ShipmentCollected) and about_order.proof == "code":
+                    collected.add(about_order.order_id)
+    batch.load_for_update(Contact.key, contacts)
+    batch.load_for_update(VariantReadModel.variant_id, variants)
+    batch.load_for_update(SiteReadModel.site_id, sites)
+    batch.load_for_update(OrderReadModel.order_id, order_ids)
+    # An order whose stock was reserved before it was known as placed: its payment is requested
+    # because of that reservation.
+    rows = [batch.get_for_update(OrderReadModel.order_id, order_id) for order_id in placed]
+    causes.update(row.reserved_by for row in rows if row is not None and row.reserved_by)
+    batch.load_messages(causes)
+    if collected:
+        use_cases.load_for_verification(batch, collected)
+
 
 SUBSCRIPTIONS: Subscriptions = {
-    ContactGiven: words.on_contact_given,
-    EnterpriseContactGiven: words.on_enterprise_contact_given,
-    ProductListed: words.on_product_listed,
-    SiteOpened: words.on_site_opened,
+    ContactGiven: reference_data.on_contact_given,
+    EnterpriseContactGiven: reference_data.on_enterprise_contact_given,
+    ProductListed: reference_data.on_product_listed,
+    SiteOpened: reference_data.on_site_opened,
     ApprovalRequested: orders.on_approval_requested,
     OrderPlaced: orders.on_order_placed,
     StockReserved: orders.on_stock_reserved,

@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything a text may mention; None: not known (yet)."""
+    """Everything that a text may mention; None: not known (yet)."""
 
     order_ref: str | None = None
     lines: Sequence[Line] | None = None
@@ -89,7 +89,7 @@ def _fill(key: str, language: str, facts: Facts) -> str:
             mark = "" if found == language else f"〔{found}〕"
             # An empty note leaves two spaces behind.
             return mark + " ".join(text.format_map(_Values(facts, found)).split())
-    # Tests see to it that zh has every key; a gap must still not stop the message.
+    # Tests check that zh has every key; a gap must still not stop the message.
     return f"〔{key}〕 {facts.order_ref or ''}".rstrip()
 
 

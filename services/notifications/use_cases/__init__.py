@@ -1,4 +1,4 @@
-"""What notifications does: keep copies, queue messages, send them, show them, forget people."""
+"""What notifications does: keep read models, queue, send and show messages, erase contacts."""
 
 from services.notifications.use_cases.claim import claim_messages
 from services.notifications.use_cases.contacts import (
@@ -8,7 +8,6 @@ from services.notifications.use_cases.contacts import (
     keep_contact,
     order_key,
 )
-from services.notifications.use_cases.copies import keep_product, keep_site, order_copy
 from services.notifications.use_cases.find import (
     list_inbox,
     list_messages,
@@ -21,43 +20,46 @@ from services.notifications.use_cases.inbox import (
     mark_read,
     shown,
 )
-from services.notifications.use_cases.outgoing import Outgoing
-from services.notifications.use_cases.preferences import read_preferences, set_preferences
-from services.notifications.use_cases.record import record_attempts
-from services.notifications.use_cases.tell import (
-    know_told,
+from services.notifications.use_cases.notify import (
+    Cause,
+    notify_buyer,
+    notify_producers,
     sales_beyond,
     sales_of,
-    tell_buyer,
-    tell_producers,
 )
+from services.notifications.use_cases.outgoing import Outgoing
+from services.notifications.use_cases.preferences import read_preferences, set_preferences
+from services.notifications.use_cases.read_models import copy_site, copy_variants, get_or_new_order
+from services.notifications.use_cases.record import record_attempts
 from services.notifications.use_cases.verified import (
     erase_verified,
-    lock_for_verification,
+    load_for_verification,
     verify_phone,
 )
 from services.notifications.use_cases.verify import compare, order_facts
 
 __all__ = [
+    "Cause",
     "InboxMessage",
     "MessageNotFound",
     "Outgoing",
     "claim_messages",
     "compare",
+    "copy_site",
+    "copy_variants",
     "enterprise_key",
     "erase_contacts",
     "erase_tallies",
     "erase_verified",
+    "get_or_new_order",
     "keep_contact",
-    "keep_product",
-    "keep_site",
-    "know_told",
     "list_inbox",
     "list_messages",
-    "lock_for_verification",
+    "load_for_verification",
     "mark_read",
     "messages_of",
-    "order_copy",
+    "notify_buyer",
+    "notify_producers",
     "order_facts",
     "order_key",
     "read_message",
@@ -67,7 +69,5 @@ __all__ = [
     "sales_of",
     "set_preferences",
     "shown",
-    "tell_buyer",
-    "tell_producers",
     "verify_phone",
 ]

@@ -1,40 +1,39 @@
-"""Decide which messages go out now, and claim them for one sender."""
+"""Decide which due messages are sent now, and claim these for one sender."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from services.notifications import texts
+from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Message, PhoneTally
 from services.notifications.rules import (
     TEMPLATES,
+    Decision,
     Limits,
-    Verdict,
     barred,
-    become,
     cap_of,
-    judge,
+    decide,
+    transition,
 )
+from services.notifications.use_cases.context import MessageContext, load_context
 from services.notifications.use_cases.outgoing import Outgoing
 from services.notifications.use_cases.verified import verified_among
-from services.notifications.use_cases.writing import Copies, load_copies
-from shared.messaging.rows import lock_rows, locked, remember
 from shared.runtime import clock
 
 
 def claim_messages(
-    session: Session, *, channels: Mapping[str, bool], limits: Limits, limit: int
+    batch: NotificationsBatch, *, channels: Mapping[str, bool], limits: Limits, limit: int
 ) -> tuple[list[Outgoing], bool]:
-    """Look at the messages whose turn it is; return those to send now, and whether any was due.
+    """Decide about the messages that are due; return those to send now, and whether any was due.
 
-    `channels` names the channels there are, and whether each needs a phone number. What is
-    returned is in state `sending` and this sender's until the lease ends; a message found in
-    that state was claimed by a sender that died, and it may have been sent.
+    `channels` maps each channel's name to whether it needs a phone number. The messages returned
+    are in state `sending` and belong to this sender until the lease ends. A due message in that
+    state was claimed by a sender that died, and may have been sent already.
     """
     moment = clock.now()
-    due = session.scalars(
+    due = batch.session.scalars(
         select(Message)
         .where(Message.due_at <= moment)
         .order_by(Message.due_at, Message.id)
@@ -43,46 +42,48 @@ def claim_messages(
     ).all()
     if not due:
         return [], False
-    copies = load_copies(session, due)
-    phones = {contact.phone for contact in copies.contacts.values() if contact.phone}
-    lock_rows(session, PhoneTally.key, [_tally_key(phone, moment) for phone in phones])
-    verified = verified_among(session, phones)
+    context = load_context(batch.session, due)
+    phones = {contact.phone for contact in context.contacts.values() if contact.phone}
+    batch.load_for_update(PhoneTally.key, [_tally_key(phone, moment) for phone in phones])
+    verified = verified_among(batch.session, phones)
     outgoing = []
     for message in due:
-        claimed = _look_at(session, message, copies, channels, limits, verified, moment)
+        claimed = _claim(batch, message, context, channels, limits, verified, moment)
         if claimed is not None:
             outgoing.append(claimed)
     return outgoing, True
 
 
-def _look_at(
-    session: Session,
+def _claim(
+    batch: NotificationsBatch,
     message: Message,
-    copies: Copies,
+    context: MessageContext,
     channels: Mapping[str, bool],
     limits: Limits,
     verified: Collection[str],
     moment: datetime,
 ) -> Outgoing | None:
     template = TEMPLATES[message.template]
-    order = copies.orders.get(message.order_id)
-    contact = copies.contacts.get(message.recipient)
-    person = message.person = copies.person(message)
-    wishes = copies.wishes(person)
+    order = context.orders.get(message.order_id)
+    contact = context.contacts.get(message.recipient)
+    person = message.person = context.person(message)
+    preferences = context.preferences(person)
     phone = contact.phone if contact else None
     left = tuple(
         name
         for name, needs_phone in channels.items()
-        if name in wishes.channels and name not in message.taken_by and (phone or not needs_phone)
+        if name in preferences.channels
+        and name not in message.taken_by
+        and (phone or not needs_phone)
     )
     text = None
-    # An enterprise that never said how to reach it still has its inbox; a buyer must have said.
+    # An enterprise without a contact still has its inbox; a buyer's contact must have arrived.
     if person is not None and (contact is not None or template.audience == "producer"):
-        text = _text_or_none(copies, message)
-    tally = _tally(session, phone, moment)
-    verdict = judge(
+        text = _text_or_none(context, message)
+    tally = _tally(batch, phone, moment)
+    decision = decide(
         template,
-        wishes,
+        preferences,
         status=message.status,
         happened_at=message.happened_at,
         moment=moment,
@@ -92,11 +93,13 @@ def _look_at(
         channels=left,
         bar=barred(phone, limits.countries),
         sent_today=tally.count if tally else 0,
-        # An operator entered a producer's number; a buyer's is only what somebody typed.
-        cap=cap_of(wishes, limits, trusted=template.audience == "producer" or phone in verified),
+        # An operator entered a producer's number; anybody may have typed a buyer's.
+        cap=cap_of(
+            preferences, limits, trusted=template.audience == "producer" or phone in verified
+        ),
     )
-    _apply(message, verdict)
-    if verdict.status != "sending" or text is None or person is None:
+    _apply(message, decision)
+    if decision.status != "sending" or text is None or person is None:
         return None
     if tally is not None and message.attempts == 0:
         tally.count += 1
@@ -114,29 +117,29 @@ def _look_at(
     )
 
 
-def _text_or_none(copies: Copies, message: Message) -> texts.Text | None:
+def _text_or_none(context: MessageContext, message: Message) -> texts.Text | None:
     try:
-        return copies.text(message)
+        return context.text(message)
     except texts.Incomplete:
         return None
 
 
-def _apply(message: Message, verdict: Verdict) -> None:
-    if verdict.status != message.status or verdict.status == "sending":
-        message.status = become(message.status, verdict.status)
-    message.due_at, message.reason = verdict.due_at, verdict.reason
+def _apply(message: Message, decision: Decision) -> None:
+    if decision.status != message.status or decision.status == "sending":
+        message.status = transition(message.status, decision.status)
+    message.due_at, message.reason = decision.due_at, decision.reason
 
 
 def _tally_key(phone: str, moment: datetime) -> str:
     return f"{moment.astimezone(clock.LOCAL).date().isoformat()}/{phone}"
 
 
-def _tally(session: Session, phone: str | None, moment: datetime) -> PhoneTally | None:
+def _tally(batch: NotificationsBatch, phone: str | None, moment: datetime) -> PhoneTally | None:
     if phone is None:
         return None
     key = _tally_key(phone, moment)
-    tally: PhoneTally | None = locked(session, PhoneTally.key, key)
+    tally: PhoneTally | None = batch.get_for_update(PhoneTally.key, key)
     if tally is None:
         tally = PhoneTally(key=key, count=0)
-        remember(session, PhoneTally.key, tally)
+        batch.track(PhoneTally.key, tally)
     return tally

@@ -1,4 +1,4 @@
-"""Keep how people can be reached, and forget it when it is of no use any more."""
+"""Keep how people can be reached, and erase it when no message needs it any more."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,11 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
 
-from services.notifications.models import Contact, OrderCopy, PhoneTally
+from services.notifications.batch import NotificationsBatch
+from services.notifications.models import Contact, OrderReadModel, PhoneTally
 from services.notifications.rules import language_of
-from shared.messaging.rows import locked, remember
 from shared.runtime import clock
 
 #: Contacts of an order that never ended are erased after this time all the same.
@@ -30,44 +29,44 @@ def enterprise_key(enterprise_id: UUID | str) -> str:
 
 
 def keep_contact(
-    session: Session, key: str, *, phone: str | None, language: str, given_at: datetime
+    batch: NotificationsBatch, key: str, *, phone: str | None, language: str, given_at: datetime
 ) -> None:
-    """Keep the newest word of how one order's buyer or one enterprise can be reached."""
+    """Keep how one order's buyer or one enterprise can be reached; the newest contact counts."""
     language = language_of(language)
-    contact: Contact | None = locked(session, Contact.key, key)
+    contact: Contact | None = batch.get_for_update(Contact.key, key)
     if contact is None:
         new = Contact(key=key, phone=phone, language=language, given_at=given_at)
-        remember(session, Contact.key, new)
+        batch.track(Contact.key, new)
     else:
         contact.phone, contact.language, contact.given_at = phone, language, given_at
 
 
-def erase_contacts(session: Session, days: int) -> bool:
+def erase_contacts(batch: NotificationsBatch, days: int) -> bool:
     """Erase contacts of orders that ended more than `days` ago; return whether there are more.
 
-    Enterprises keep theirs: they go on being told of every sale.
+    Contacts of enterprises are kept: an enterprise is notified of every sale.
     """
     moment = clock.now()
-    ended: Sequence[OrderCopy] = session.scalars(
-        select(OrderCopy)
-        .where(OrderCopy.contact_unused_since < moment - timedelta(days=days))
-        .order_by(OrderCopy.order_id)
+    ended: Sequence[OrderReadModel] = batch.session.scalars(
+        select(OrderReadModel)
+        .where(OrderReadModel.contact_unused_since < moment - timedelta(days=days))
+        .order_by(OrderReadModel.order_id)
         .limit(CHUNK)
         .with_for_update()
     ).all()
     keys = [order_key(order.order_id) for order in ended]
-    session.execute(delete(Contact).where(Contact.key.in_(keys)))
+    batch.session.execute(delete(Contact).where(Contact.key.in_(keys)))
     for order in ended:
         order.contact_unused_since = None
     stray = select(Contact.key).where(
         Contact.key.startswith("order:"), Contact.given_at < moment - LONGEST
     )
-    strays: Any = session.execute(delete(Contact).where(Contact.key.in_(stray.limit(CHUNK))))
+    strays: Any = batch.session.execute(delete(Contact).where(Contact.key.in_(stray.limit(CHUNK))))
     return len(ended) == CHUNK or strays.rowcount == CHUNK
 
 
-def erase_tallies(session: Session) -> None:
-    """Forget which phones got how many messages on days before yesterday."""
-    session.execute(
+def erase_tallies(batch: NotificationsBatch) -> None:
+    """Delete the counts of messages per phone of days before yesterday."""
+    batch.session.execute(
         delete(PhoneTally).where(PhoneTally.key < (clock.today() - timedelta(days=1)).isoformat())
     )

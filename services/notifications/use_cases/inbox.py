@@ -8,9 +8,10 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.notifications import texts
+from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Message
-from services.notifications.rules import become
-from services.notifications.use_cases.writing import load_copies
+from services.notifications.rules import transition
+from services.notifications.use_cases.context import load_context
 from shared.runtime import clock
 from shared.runtime.errors import NotFound
 
@@ -36,15 +37,15 @@ class InboxMessage:
 def shown(
     session: Session, messages: Sequence[Message], language: str | None = None
 ) -> list[InboxMessage]:
-    """Return the messages with their texts, in `language` or in the one their person wishes.
+    """Return the messages with their texts, in `language` or in the one their person prefers.
 
     A text that mentions something not known yet is shown as `…`.
     """
-    copies = load_copies(session, messages)
+    context = load_context(session, messages)
     answer = []
     for message in messages:
         try:
-            text = copies.text(message, language)
+            text = context.text(message, language)
         except texts.Incomplete:
             text = texts.Text(language or "zh", "…", "…")
         answer.append(
@@ -62,17 +63,17 @@ def shown(
     return answer
 
 
-def mark_read(session: Session, message_id: UUID, person: str) -> InboxMessage:
-    """Note that a person has read a message of theirs; the first time counts.
+def mark_read(batch: NotificationsBatch, message_id: UUID, person: str) -> InboxMessage:
+    """Record that a person has read one of their messages; the first time counts.
 
     Raises:
         MessageNotFound: it is not theirs, or does not exist.
     """
-    message = session.get(Message, message_id, with_for_update=True)
+    message = batch.session.get(Message, message_id, with_for_update=True)
     if message is None or message.person != person:
         raise MessageNotFound("There is no such message in this inbox.")
     if message.read_at is None:
         message.read_at = clock.now()
         if message.status == "sent":
-            message.status = become(message.status, "delivered")
-    return shown(session, [message])[0]
+            message.status = transition(message.status, "delivered")
+    return shown(batch.session, [message])[0]

@@ -1,6 +1,6 @@
-"""Messages that are queued and do not get out.
+"""Messages that are late: queued and not sent in time.
 
-Those that wait for the end of quiet hours are where they should be.
+A message that waits for the end of quiet hours is not late.
 """
 
 from sqlalchemy import and_, or_
@@ -11,7 +11,7 @@ from shared.runtime.late import Late
 LIMIT = ("FARMGATE_NOTIFICATIONS_LATE_SECONDS", 900)
 
 LATE = (
-    # Its turn came, and no sender looked at it.
+    # It was due, and no sender looked at it.
     Late("unsent", Message.order_id, Message.due_at, Message.due_at.is_not(None), *LIMIT),
     # Tried again and again: the channel refuses it, or a fact for its text never came.
     Late(
@@ -23,7 +23,7 @@ LATE = (
             or_(
                 Message.reason == "incomplete",
                 and_(Message.status == "retrying", Message.reason.is_distinct_from("quiet_hours")),
-                # In between it is at the channel for moments, and remains the same case.
+                # During an attempt it is in this state for moments, and is still late.
                 and_(Message.status == "sending", Message.attempts > 1),
             ),
         ),

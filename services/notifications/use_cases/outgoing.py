@@ -1,4 +1,4 @@
-"""A message on its way out."""
+"""A message that a sender has claimed."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -9,10 +9,10 @@ from services.notifications.texts import Text
 
 @dataclass(frozen=True)
 class Outgoing:
-    """One message in a sender's hands: what a channel needs to know, and nothing else."""
+    """One message as channels need it, and nothing else."""
 
     message_id: UUID
-    #: 1 for the first try; from the second on a channel may have it already.
+    #: 1 for the first attempt; from the second on a channel may have it already.
     attempt: int
     person: str
     phone: str | None
@@ -22,5 +22,5 @@ class Outgoing:
     channels: tuple[str, ...]
     #: Calendar date of its cause, in Asia/Shanghai; the same at every attempt.
     day: date
-    #: The work that queued it, where traces are exported.
+    #: Of the transaction that queued it, where traces are exported.
     traceparent: str | None = None

@@ -1,4 +1,4 @@
-"""Do notifications' own rows agree, and what does it know of each order?"""
+"""Check that notifications' own rows agree, and list what it knows of each order."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from services.notifications.models import Message, OrderCopy
+from services.notifications.models import Message, OrderReadModel
 from services.notifications.rules import OPEN
 from services.notifications.use_cases.contacts import enterprise_key, order_key
 from shared.runtime.paging import Page, page
@@ -18,23 +18,23 @@ from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, on
 AT_ONCE = 1000
 
 
-class Told(NamedTuple):
-    """That somebody was told something."""
+class Notice(NamedTuple):
+    """A kind of message and its recipient."""
 
     template: str
     recipient: str
 
 
 def compare(session: Session) -> Report:
-    """Return which messages stand wrongly, and who was not told of a confirmed order."""
+    """Return the messages in impossible states, and those that confirmed orders lack."""
     one_moment(session)
     report = Report("notifications", {"messages": _count(session), "orders": 0})
-    report.differences += _stand_wrongly(session)
+    report.differences += _wrong_states(session)
     for orders in _orders(session):
         report.checked["orders"] += len(orders)
-        told = _told(session, [order.order_id for order in orders])
+        notices = _notices(session, [order.order_id for order in orders])
         for order in orders:
-            report.differences += _untold(order, told[order.order_id])
+            report.differences += _missing(order, notices[order.order_id])
     cut = len(report.differences) - MOST_DIFFERENCES
     if cut > 0:
         del report.differences[MOST_DIFFERENCES:]
@@ -49,20 +49,20 @@ def order_facts(
 
     `state` is `confirmed`, `placed`, or `heard_of` when other facts came first.
     """
-    statement = select(OrderCopy)
+    statement = select(OrderReadModel)
     if ids:
-        statement = statement.where(OrderCopy.order_id.in_(ids))
-    found = page(session, statement, OrderCopy.order_id, limit=limit, cursor=cursor)
-    told = _told(session, [order.order_id for order in found.items])
+        statement = statement.where(OrderReadModel.order_id.in_(ids))
+    found = page(session, statement, OrderReadModel.order_id, limit=limit, cursor=cursor)
+    notices = _notices(session, [order.order_id for order in found.items])
     facts = []
     for order in found.items:
         buyer = order_key(order.order_id)
-        templates = {each.template for each in told[order.order_id] if each.recipient == buyer}
+        templates = {each.template for each in notices[order.order_id] if each.recipient == buyer}
         facts.append(Fact(order.order_id, {"state": _state(order), "told": sorted(templates)}))
     return Page(facts, found.next)
 
 
-def _state(order: OrderCopy) -> str:
+def _state(order: OrderReadModel) -> str:
     if order.sales is not None:
         return "confirmed"
     return "placed" if order.person is not None else "heard_of"
@@ -72,8 +72,8 @@ def _count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(Message)) or 0
 
 
-def _stand_wrongly(session: Session) -> list[Difference]:
-    """Return messages that wait for nothing, are over and wait, or were sent at no time."""
+def _wrong_states(session: Session) -> list[Difference]:
+    """Return open messages without a due time, ended ones with one, sent ones without a time."""
     is_open, waits = Message.status.in_(OPEN), Message.due_at.is_not(None)
     is_sent, has_time = Message.status == "sent", Message.sent_at.is_not(None)
     wrong = or_(and_(is_open, ~waits), and_(~is_open, waits), and_(is_sent, ~has_time))
@@ -93,12 +93,12 @@ def _stand_wrongly(session: Session) -> list[Difference]:
     ]
 
 
-def _orders(session: Session) -> Iterator[Sequence[OrderCopy]]:
+def _orders(session: Session) -> Iterator[Sequence[OrderReadModel]]:
     last: UUID | None = None
     while True:
-        statement = select(OrderCopy).order_by(OrderCopy.order_id).limit(AT_ONCE)
+        statement = select(OrderReadModel).order_by(OrderReadModel.order_id).limit(AT_ONCE)
         if last is not None:
-            statement = statement.where(OrderCopy.order_id > last)
+            statement = statement.where(OrderReadModel.order_id > last)
         orders = session.scalars(statement).all()
         if not orders:
             return
@@ -107,26 +107,26 @@ def _orders(session: Session) -> Iterator[Sequence[OrderCopy]]:
         session.expunge_all()
 
 
-def _told(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, set[Told]]:
-    told: dict[UUID, set[Told]] = defaultdict(set)
+def _notices(session: Session, order_ids: Sequence[UUID]) -> dict[UUID, set[Notice]]:
+    notices: dict[UUID, set[Notice]] = defaultdict(set)
     rows = session.execute(
         select(Message.order_id, Message.template, Message.recipient).where(
             Message.order_id.in_(order_ids)
         )
     )
     for order_id, template, recipient in rows:
-        told[order_id].add(Told(template, recipient))
-    return told
+        notices[order_id].add(Notice(template, recipient))
+    return notices
 
 
-def _untold(order: OrderCopy, told: set[Told]) -> list[Difference]:
-    """Return who does not know that an order was confirmed: its buyer, or a producer."""
+def _missing(order: OrderReadModel, notices: set[Notice]) -> list[Difference]:
+    """Return the messages to buyer and producers that a confirmed order should have and lacks."""
     if order.sales is None:
         return []
     producers = {enterprise_key(sale["producer_id"]) for sale in order.sales}
     wanted = {
-        Told("order_confirmed", order_key(order.order_id)),
-        *(Told("goods_sold", producer) for producer in producers),
+        Notice("order_confirmed", order_key(order.order_id)),
+        *(Notice("goods_sold", producer) for producer in producers),
     }
     return [
         Difference(
@@ -136,5 +136,5 @@ def _untold(order: OrderCopy, told: set[Told]) -> list[Difference]:
             "no such message",
             f"Order {order.order_ref} was confirmed, and {missing.recipient} was not told.",
         )
-        for missing in sorted(wanted - told)
+        for missing in sorted(wanted - notices)
     ]

@@ -1,4 +1,4 @@
-"""Load what some messages mention, in a few statements, and write their texts."""
+"""Load what messages mention, in a few statements, and render their texts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,35 +12,36 @@ from services.notifications import texts
 from services.notifications.models import (
     Contact,
     Message,
-    OrderCopy,
+    OrderReadModel,
     Preference,
-    SiteCopy,
-    VariantCopy,
+    SiteReadModel,
+    VariantReadModel,
 )
-from services.notifications.rules import Wishes, language_of
-from services.notifications.use_cases.preferences import wishes_of
+from services.notifications.rules import Preferences, language_of
+from services.notifications.use_cases.preferences import preferences_of
 
 
 @dataclass(frozen=True)
-class Copies:
-    """What was loaded, in a few statements, to write some messages."""
+class MessageContext:
+    """The rows that the texts of some messages are rendered from."""
 
-    orders: Mapping[UUID, OrderCopy]
+    orders: Mapping[UUID, OrderReadModel]
     contacts: Mapping[str, Contact]
-    preferences: Mapping[str, Preference]
-    variants: Mapping[str, VariantCopy]
-    sites: Mapping[UUID, SiteCopy]
+    #: By person.
+    preference_rows: Mapping[str, Preference]
+    variants: Mapping[str, VariantReadModel]
+    sites: Mapping[UUID, SiteReadModel]
 
     def person(self, message: Message) -> str | None:
-        """Return whose message it is; None: nobody said so yet."""
+        """Return whose message it is; None: the order's buyer is not known yet."""
         if message.person is not None:
             return message.person
         order = self.orders.get(message.order_id)
         return None if order is None else order.person
 
-    def wishes(self, person: str | None) -> Wishes:
-        """Return what a person asked for."""
-        return wishes_of(self.preferences.get(person or ""))
+    def preferences(self, person: str | None) -> Preferences:
+        """Return a person's preferences."""
+        return preferences_of(self.preference_rows.get(person or ""))
 
     def text(self, message: Message, language: str | None = None) -> texts.Text:
         """Return a message as its person reads it.
@@ -51,7 +52,7 @@ class Copies:
         person = self.person(message)
         contact = self.contacts.get(message.recipient)
         tag = language_of(
-            language, self.wishes(person).language, contact.language if contact else None
+            language, self.preferences(person).language, contact.language if contact else None
         )
         return texts.render(message.template, tag, self._facts(message))
 
@@ -90,12 +91,14 @@ class Copies:
         return found
 
 
-def load_copies(session: Session, messages: Sequence[Message]) -> Copies:
-    """Load what is needed to write `messages`, in a number of statements that does not grow."""
+def load_context(session: Session, messages: Sequence[Message]) -> MessageContext:
+    """Load what is needed to render `messages`; as many statements for many as for one."""
     order_ids = {message.order_id for message in messages}
     orders = {
         order.order_id: order
-        for order in session.scalars(select(OrderCopy).where(OrderCopy.order_id.in_(order_ids)))
+        for order in session.scalars(
+            select(OrderReadModel).where(OrderReadModel.order_id.in_(order_ids))
+        )
     }
     keys = {message.recipient for message in messages}
     contacts = session.scalars(select(Contact).where(Contact.key.in_(keys)))
@@ -105,15 +108,17 @@ def load_copies(session: Session, messages: Sequence[Message]) -> Copies:
     variant_ids = {line["variant_id"] for order in orders.values() for line in order.lines or ()}
     variant_ids |= {line[0] for message in messages for line in message.facts.get("lines", ())}
     variants = session.scalars(
-        select(VariantCopy).where(VariantCopy.variant_id.in_({UUID(each) for each in variant_ids}))
+        select(VariantReadModel).where(
+            VariantReadModel.variant_id.in_({UUID(each) for each in variant_ids})
+        )
     )
     site_ids = {order.site_id for order in orders.values() if order.site_id}
     site_ids |= {UUID(m.facts["site_id"]) for m in messages if "site_id" in m.facts}
-    sites = session.scalars(select(SiteCopy).where(SiteCopy.site_id.in_(site_ids)))
-    return Copies(
+    sites = session.scalars(select(SiteReadModel).where(SiteReadModel.site_id.in_(site_ids)))
+    return MessageContext(
         orders=orders,
         contacts={contact.key: contact for contact in contacts},
-        preferences={preference.person: preference for preference in preferences},
+        preference_rows={preference.person: preference for preference in preferences},
         variants={str(variant.variant_id): variant for variant in variants},
         sites={site.site_id: site for site in sites},
     )
