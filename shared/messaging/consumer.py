@@ -1,7 +1,8 @@
-"""From the service's queue to its handlers: what has arrived is one batch, one commit, one ack.
+"""Consume the service's queue: the messages that have arrived are one batch, one commit, one ack.
 
-Declares nothing and publishes nothing. The connection ends on any exception of the broker and
-is made anew by the supervisor; what was not acknowledged comes again, and the inbox knows it.
+The consumer declares nothing and publishes nothing. Any error of the broker ends the connection,
+and the supervisor opens a new one. The broker then delivers unacknowledged messages again, and the
+inbox drops those that took effect.
 """
 
 import socket
@@ -21,39 +22,39 @@ from shared.runtime.supervision import Stopping
 
 log = get(__name__)
 
-#: Messages handled in one transaction, and how long one waits for more of them, in seconds.
+#: Messages in one transaction at most; seconds to wait for more of them after the first.
 BATCH, WINDOW = 300, 0.040
-#: Constant: a lower prefetch later would let returned messages overtake each other.
+#: Never lowered while consuming: returned messages would overtake each other.
 PREFETCH = 400
-#: Returns on record from which a message is suspected to kill the worker.
+#: A message that came back this often is suspected to kill the worker.
 SUSPECT_RETURNS = 3
-#: Seconds spent on the connection between two suspects.
+#: Seconds in which the connection is served between two suspects.
 ALIVE = 0.001
-#: Seconds without a message after which the queue is looked at, and after which again.
+#: Seconds without a message after which the queue's depth is read, and read again.
 QUIET = 15.0
 
 
-class StandingStill(ConnectionError):
-    """The broker sends nothing though the queue has messages and this consumer has none in hand."""
+class ConsumerStalled(ConnectionError):
+    """The broker delivers nothing although the queue has messages and none is unacknowledged."""
 
 
 def consume(url: str, processor: Processor, stopping: Stopping) -> None:
-    """Handle what arrives in the service's queue until the process stops.
+    """Process the messages of the service's queue until the process stops.
 
     Raises:
-        OSError, amqp.exceptions.AMQPError: the connection failed, or stands still; start again.
-        sqlalchemy.exc.DBAPIError: the database is away; start again.
+        OSError, amqp.exceptions.AMQPError: the connection failed or stalled; start again.
+        sqlalchemy.exc.DBAPIError: the database is unavailable; start again.
     """
-    # Before a message is taken: one that goes back unhandled comes nearer to the dead queue.
+    # Before a message is taken: each return brings a message nearer to the dead-letter queue.
     with processor.limit("the database's answer"):
         processor.database.engine.connect().close()
-    # The time-outs end what waits for a broker that no longer answers, such as the last close.
+    # Without time-outs a call to a broker that no longer answers, such as close, would hang.
     timeouts = {"read_timeout": IO_TIMEOUT, "write_timeout": IO_TIMEOUT}
     with Connection(  # type: ignore[no-untyped-call]
         url, heartbeat=HEARTBEAT, connect_timeout=5, transport_options=timeouts
     ) as connection:
         arrived: list[Any] = []
-        # Where services log in by their own names, the broker vouches for who said what.
+        # Where each service has its own user, the broker vouches for the publisher.
         signed = connection.userid == processor.service.name
         name = queue_of(processor.service.name)
         channel = connection.channel()
@@ -65,13 +66,13 @@ def consume(url: str, processor: Processor, stopping: Stopping) -> None:
             no_ack=False,
             prefetch_count=PREFETCH,
         )
-        # Never cancelled, only closed with its connection: after a cancel, RabbitMQ 3.10.8 gives
-        # back what the consumer has in hand in any order, after a close in theirs.
+        # Never cancelled, only closed with its connection: RabbitMQ 3.10.8 requeues unacknowledged
+        # messages in any order after a cancel, and in their own order after a close.
         consumer.consume()  # type: ignore[no-untyped-call]
         log.info("consumer ready", service=processor.service.name)
 
         def on_unavailable(seconds: float) -> None:
-            """Keep the connection alive while nothing can be handled."""
+            """Keep the connection alive while nothing can be processed."""
             deadline = monotonic() + seconds
             while (left := deadline - monotonic()) > 0:
                 stopping.pause(0)
@@ -79,27 +80,27 @@ def consume(url: str, processor: Processor, stopping: Stopping) -> None:
                     connection.drain_events(timeout=min(left, 0.5))
             connection.heartbeat_check()
 
-        silence = _Silence(channel, name)
+        idle = _IdleWatch(channel, name)
         while not stopping.is_set():
             _gather(connection, arrived)
             if arrived:
-                silence.broken()
+                idle.reset()
             else:
-                silence.look()
+                idle.check()
             batch, arrived[:] = arrived[:BATCH], arrived[BATCH:]
             if batch:
                 _process(batch, processor, signed, on_unavailable)
                 batch[-1].ack(multiple=True)
-                silence.broken()
+                idle.reset()
 
 
-class _Silence:
-    """How long nothing has arrived, and whether that is right.
+class _IdleWatch:
+    """Detects a broker that delivers nothing although messages wait.
 
-    After a restart, RabbitMQ 3.10.8 was seen to hold a whole prefetch for unsettled that its
-    consumer had acknowledged, so that it sent no more; only a new connection ends that before
-    the broker's time-out of 30 minutes. A consumer that never got a message may be the one in
-    reserve: its silence is right.
+    After a restart, RabbitMQ 3.10.8 counted a whole prefetch of acknowledged messages as
+    unacknowledged, and delivered no more. Only a new connection ends that before the broker's
+    time-out of 30 minutes. A consumer that never got a message may be the stand-by of a single
+    active consumer, so its silence is no error.
     """
 
     def __init__(self, channel: Any, queue: str) -> None:
@@ -107,21 +108,21 @@ class _Silence:
         self._since: float | None = None
         self._waiting = False
 
-    def broken(self) -> None:
-        """Begin anew: a message has arrived, or the last one has been settled."""
+    def reset(self) -> None:
+        """Start counting again: a message has arrived, or a batch was acknowledged."""
         self._since, self._waiting = monotonic(), False
 
-    def look(self) -> None:
-        """Look at the queue when it has been silent for long.
+    def check(self) -> None:
+        """Read the queue's depth after `QUIET` seconds without a message.
 
         Raises:
-            StandingStill: twice in a row it had messages, and sent none in between.
+            ConsumerStalled: it had messages at two reads in a row, and delivered none in between.
         """
         if self._since is None or monotonic() - self._since < QUIET:
             return
         ready = self._channel.queue_declare(self._queue, passive=True).message_count
         if ready and self._waiting:
-            raise StandingStill(
+            raise ConsumerStalled(
                 f"{ready} messages wait in {self._queue}, and none has come for {2 * QUIET:.0f} s: "
                 "beginning a new connection"
             )
@@ -151,7 +152,7 @@ def _process(batch: Sequence[Any], processor: Processor, signed: bool, on_unavai
         except Unreadable as error:
             processor.park_unreadable(unreadable(message.body), str(error), on_unavailable)
     if suspect:
-        for event in events:  # slow, three commits each: the broker must not take us for dead
+        for event in events:  # three commits each: between them the heartbeat must be answered
             processor.process_suspects([event], on_unavailable)
             on_unavailable(ALIVE)
     else:
@@ -164,6 +165,6 @@ def _check_signature(event: Envelope, user: Any) -> None:
 
 
 def _returns(message: Any) -> int:
-    """Return how often the broker has had to take a message back."""
+    """Return how often the message went back to the broker."""
     count = (message.headers or {}).get("x-delivery-count", 0)
     return count if isinstance(count, int) else 0

@@ -1,11 +1,11 @@
-"""What the broker gave up, brought into the list of parked events: one place to look.
+"""Move dead letters into the list of parked events, so that operators look in one place.
 
-A message ends in the dead queue when it was returned too often. It is acknowledged there only once
-it is parked, and the inbox drops what took effect after all.
+A message that was returned too often ends in the dead-letter queue. It is acknowledged there only
+after it is parked; the inbox drops it if it has taken effect.
 
 Here the topology's reconciler (`shared.messaging.reconciler`) leaves a request: publish again,
 since a queue was lost. Its type is `REPLAY`, its body `{"since": "2026-01-02T03:04:05Z"}`.
-Only it and the broker can place anything in a dead queue.
+Only the reconciler and the broker may write to a dead-letter queue.
 """
 
 from collections.abc import Callable
@@ -25,20 +25,20 @@ from shared.runtime.supervision import Stopping
 
 log = get(__name__)
 
-#: Messages on their way to us at once.
+#: Unacknowledged messages at most.
 PREFETCH = 50
-#: Seconds to wait for a message before looking whether the process is to stop.
+#: Seconds to wait for a message before checking whether the process shall stop.
 LOOK = 1.0
-#: Seconds until it is done: it is asked for before the lost queue and its bindings are there.
-SETTLE = 10.0
+#: Seconds between request and replay: the request comes before the queue and its bindings exist.
+REPLAY_DELAY = 10.0
 
 
 def drain(url: str, processor: Processor, stopping: Stopping) -> None:
-    """Park what is in the service's dead queue, and what comes into it, until the process stops.
+    """Park the messages of the service's dead-letter queue until the process stops.
 
     Raises:
         pika.exceptions.AMQPError: the connection failed or the queue is missing; start again.
-        sqlalchemy.exc.DBAPIError: the database is away; start again.
+        sqlalchemy.exc.DBAPIError: the database is unavailable; start again.
     """
     connection = pika.BlockingConnection(parameters_of(url))
     try:
@@ -57,7 +57,7 @@ def drain(url: str, processor: Processor, stopping: Stopping) -> None:
             if method is None:
                 continue
             if (since := _asked_since(properties, body)) is not None:
-                on_unavailable(SETTLE)
+                on_unavailable(REPLAY_DELAY)
                 _publish_again(url, processor, since, lambda: connection.process_data_events(0))
             else:
                 _park(processor, body, _why(properties), on_unavailable)
@@ -78,8 +78,8 @@ def _park(processor: Processor, body: bytes, why: str, on_unavailable: OnUnavail
 
 
 def _asked_since(properties: pika.BasicProperties, body: bytes) -> datetime | None:
-    """Return since when to publish again, if a message asks for that."""
-    # What the broker gave up may call itself anything, but has a header that says so.
+    """Return since when to publish again, if the message is such a request."""
+    # A dead letter may have any type, but the broker gives it the header x-death.
     if properties.type != REPLAY or "x-death" in (properties.headers or {}):
         return None
     try:

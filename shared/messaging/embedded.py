@@ -1,13 +1,13 @@
-"""The bus of the embedded mode: outboxes to inboxes inside one process, without a broker.
+"""The embedded bus: events go from outboxes to inboxes inside one process, without a broker.
 
-Each service's relay thread hands what its outbox holds to every subscribed service, one after
-the other, and marks the rows only when all have committed. A kill at any moment means that the
-same rows are handed over again, and the inboxes drop the repeats. Handlers, inbox, parking and
-replay are the same code as behind RabbitMQ.
+Each service's relay thread passes the rows of its outbox to every subscribed service, one after
+the other, and marks the rows when all services have committed. After a kill the same rows are
+passed again, and the inboxes drop the repeats. Handlers, inbox, parking and replay are the same
+code as behind RabbitMQ.
 
-RabbitMQ counts how often a message came back; here a file beside the publisher's database lies
-there while a batch is in hand. If it is found at a start, an event of the first batch may have
-killed the process, and each one's start is noted before it is handled.
+RabbitMQ counts how often a message came back. Here a file beside the publisher's database exists
+while a batch is being processed. If it exists at the start, an event of the first batch may have
+killed the process, so each event's start is recorded before it is handled.
 """
 
 import threading
@@ -30,8 +30,8 @@ from shared.runtime.supervision import Stopping, supervise
 
 log = get(__name__)
 
-#: Seconds after which a relay looks even when nobody said that there is something.
-LOOK_ANYWAY = 1.0
+#: Seconds after which a relay reads its outbox even without a signal.
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Bus:
             )
 
     def stop(self) -> None:
-        """Let the batches in hand end, then return."""
+        """Return when the current batches have ended."""
         self.stopping.set()
         for member in self.members:
             member.database.recorded.set()
@@ -83,10 +83,10 @@ class Bus:
                     in_hand.touch()
                     try:
                         self._pass_on(publisher, store, rows, suspect)
-                    finally:  # any end but that of the process
+                    finally:  # also after an error, but not after a kill
                         in_hand.unlink(missing_ok=True)
                 else:
-                    publisher.database.recorded.wait(LOOK_ANYWAY)
+                    publisher.database.recorded.wait(POLL_SECONDS)
                 suspect = False
         finally:
             store.close()
@@ -94,10 +94,10 @@ class Bus:
     def _pass_on(
         self, publisher: Member, store: Store, rows: Sequence[Waiting], suspect: bool
     ) -> None:
-        """Hand one batch to all who listen and mark it."""
+        """Pass one batch to all subscribed services, then mark it."""
         began_ns = time_ns()
         events = [decode(row.body) for row in rows]
-        # No transaction is open here: two services delivering to each other would wait for ever.
+        # No transaction is open here: two services that deliver to each other would deadlock.
         for member in self.members:
             processor = member.processor
             wanted = [event for event in events if event.type in processor.types]
@@ -110,5 +110,5 @@ class Bus:
 
 
 def _in_hand(database: Database) -> Path:
-    """Return the file that lies beside a database while a batch of its events is in hand."""
+    """Return the file that exists while a batch of this database's events is being processed."""
     return Path(f"{make_url(database.url).database}.in-hand")

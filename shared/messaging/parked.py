@@ -1,16 +1,17 @@
-"""Events that could not take effect yet: kept in the service's own database, in order by subject.
+"""Events that could not take effect yet, kept in the service's own database in order by subject.
 
-The first event of a subject that fails is `waiting`; later ones of that subject are parked
-`behind` it, so that their order is kept, while all other subjects go on. It is tried again
-with growing pauses, and after `ATTEMPTS` it is `dead` and waits for an operator. Only the first
-of a subject ever has a time for its next try. What its publisher said before one that waits, and
-says again since the broker lost it, goes before that one: it may be just what that one lacks.
+The first event of a subject that fails is `waiting`. Later events of that subject are parked
+`behind` it, which keeps their order, while all other subjects go on. The first is retried with
+growing pauses; after `ATTEMPTS` failures it is `dead` and waits for an operator. Only the first
+event of a subject has a time for its next attempt.
+
+An event that the publisher re-sent after a broker loss is placed before later events of its
+subject: they may have failed because it was missing.
 """
 
 import random
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import Table, delete, func, select, update
@@ -23,28 +24,29 @@ from shared.runtime.clock import now
 from shared.runtime.inserts import insert
 from shared.runtime.logs import scrub
 
-#: Tries before an event is given to the operator: with the pauses below, after about 4 hours.
+#: Attempts before an event waits for an operator: with the pauses below, about 4 hours.
 ATTEMPTS = 12
-#: Starts in a row that ended with the worker's death before an event is not started again.
+#: An event is not started again after this many starts in a row that killed the worker.
 DEADLY_STARTS = 2
+#: The first and the longest pause between attempts.
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(hours=1)
 #: Characters of an error that are kept.
 ERROR_LENGTH = 2000
-#: The reason of an event during whose handling the worker died.
+#: The reason for parking an event during which the worker died.
 KILLED = "killed_worker"
 _NEXT_PLACE = select(func.coalesce(func.max(Parked.arrival), 0) + 1)
 
 
 def next_attempt(attempts: int) -> datetime:
-    """Return when to try again an event that failed `attempts` times.
+    """Return when to retry an event that failed `attempts` times.
 
-    The pause has a little chance in it: a crowd that failed together must not come back together.
+    Up to 10 % jitter spreads the retries of events that failed at the same time.
     """
     return now() + pause_after(attempts, FIRST_PAUSE, LONGEST_PAUSE) * random.uniform(1.0, 1.1)
 
 
 def firsts_of(session: Session, subjects: Iterable[str]) -> dict[str, UUID]:
-    """Return the first parked event of those `subjects` that have any: others wait behind it."""
+    """Return the first parked event of each of the `subjects` that has one."""
     places = (
         select(func.min(Parked.arrival))
         .where(Parked.subject.in_(set(subjects)))
@@ -66,8 +68,8 @@ def park(
 ) -> None:
     """Park one event; `state` is `waiting`, `behind`, `suspect` or `dead`.
 
-    Its place in the order is the last if none is given. One that is parked already keeps its own,
-    and its attempts.
+    Its place in the order is the last unless `place` is given. An event that is parked already
+    keeps its place and its attempts.
     """
     moment = now()
     to_be_tried = state in ("waiting", "suspect")
@@ -83,7 +85,7 @@ def park(
         insert(session, table)
         .values(
             event_id=event.event_id,
-            # Counted in the statement: whoever parks holds the consumer's turn.
+            # Counted in the statement: the consumer's advisory lock is held here.
             arrival=_NEXT_PLACE.scalar_subquery() if place is None else place,
             subject=event.subject,
             publisher=event.publisher,
@@ -98,16 +100,16 @@ def park(
 
 
 def wait(session: Session, event: Envelope, first: UUID) -> UUID:
-    """Park an event of a subject of which `first` is parked, at its place.
+    """Park an event whose subject has parked events, `first` being the first, at its place.
 
-    Returns the first of the subject now. It is due at once if it is this event.
+    Returns the subject's first event afterwards. If that is this event, it is due at once.
     """
-    later = _said_later(session, event)
+    later = _later_of(session, event)
     if not later:
         park(session, event, "behind", None, "behind")
         return first
     place = session.scalars(_NEXT_PLACE).one()
-    # From the last on, each to the place that the one after it has left: no two ever have the same.
+    # From the last to the first, each takes the place of its successor: places stay unique.
     for row in reversed(later):
         row.arrival, place = place, row.arrival
         if row.state != "dead":
@@ -117,36 +119,36 @@ def wait(session: Session, event: Envelope, first: UUID) -> UUID:
     return _first_of(session, event.subject) or event.event_id
 
 
-def _said_later(session: Session, event: Envelope) -> list[Parked]:
-    """Return what is parked of the same subject and publisher and comes after it, in order."""
-    said = select(Parked).where(
+def _later_of(session: Session, event: Envelope) -> list[Parked]:
+    """Return the parked events of the same subject and publisher with a higher sequence."""
+    same = select(Parked).where(
         Parked.subject == event.subject, Parked.publisher == event.publisher
     )
-    last = session.scalars(said.order_by(Parked.arrival.desc()).limit(1)).one_or_none()
-    # Nearly always: a subject's events come in their order, and wait in it.
+    last = session.scalars(same.order_by(Parked.arrival.desc()).limit(1)).one_or_none()
+    # The usual case: a subject's events arrive, and are parked, in their order.
     if last is None or decode(last.body).sequence <= event.sequence:
         return []
-    rows = session.scalars(said.order_by(Parked.arrival))
+    rows = session.scalars(same.order_by(Parked.arrival))
     return [row for row in rows if decode(row.body).sequence > event.sequence]
 
 
 def _storable(error: str) -> str:
-    """Return the text as every database takes it: no NUL, no half characters, not too long.
+    """Return the text as every database can store it: no NUL, no lone surrogate, not too long.
 
-    An error of any code may quote what it was given: no phone, card or address is kept of it.
+    An error may quote its input, so phones, cards and addresses are removed.
     """
     readable = error.encode(errors="backslashreplace").decode().replace("\0", "\\0")
     return scrub(readable)[:ERROR_LENGTH]
 
 
 def any_due(session: Session) -> bool:
-    """Return whether the pause of any parked event is over, by one look that locks nothing."""
+    """Return whether any parked event is due; locks nothing."""
     due = select(Parked.event_id).where(Parked.next_attempt_at <= now()).limit(1)
     return session.execute(due).first() is not None
 
 
 def next_due(session: Session) -> Parked | None:
-    """Return the parked event to try next, if the pause of any is over."""
+    """Return the parked event that is due first, or None."""
     return session.scalars(
         select(Parked)
         .where(Parked.next_attempt_at <= now())
@@ -156,10 +158,10 @@ def next_due(session: Session) -> Parked | None:
 
 
 def start(row: Parked) -> bool:
-    """Note that a parked event is about to be handled; return False when it must not be.
+    """Record that a parked event is about to be handled; return False when it must not be.
 
-    To be committed before the handling begins. Whoever ends the handling also ends the state
-    `suspect`; a row that still has it was being handled when the worker died.
+    The caller commits before the handler runs. The end of the handler ends the state `suspect`, so
+    a row that is still `suspect` was being handled when the worker died.
     """
     if row.state == "suspect":
         if row.reason == KILLED and row.attempts >= DEADLY_STARTS:
@@ -174,7 +176,7 @@ def start(row: Parked) -> bool:
 
 
 def fail(row: Parked, reason: str, error: str) -> None:
-    """Note how the attempt that was started ended, and when to make the next one, if at all."""
+    """Record that the attempt failed, and when the next one is due, if any."""
     row.reason, row.error = reason, _storable(error)
     if row.attempts >= ATTEMPTS:
         row.state, row.next_attempt_at = "dead", None
@@ -183,16 +185,16 @@ def fail(row: Parked, reason: str, error: str) -> None:
 
 
 def put_back(row: Parked) -> None:
-    """Take back the start of an attempt that the database cut short: it says nothing about it."""
+    """Undo the start of an attempt: the database failed, not the event."""
     row.state = "waiting"
     row.attempts -= 1
     row.next_attempt_at = next_attempt(1)
 
 
 def try_again(session: Session, reasons: Iterable[str], types: Iterable[str]) -> int:
-    """Let the parked events of these types and reasons be due, with all attempts before them.
+    """Make the parked events of these types and reasons due, with no attempt counted.
 
-    Returns how many. What waits behind another goes on waiting.
+    Returns how many. Events behind another stay behind it.
     """
     changed = session.execute(
         update(Parked)
@@ -206,29 +208,17 @@ def try_again(session: Session, reasons: Iterable[str], types: Iterable[str]) ->
     return int(changed.rowcount)  # type: ignore[attr-defined]
 
 
-class Placed(Protocol):
-    """What has a place in the order of its subject: an event, or its row here."""
+def leave(session: Session, event: Envelope | Parked) -> UUID | None:
+    """Remove a parked event that has taken effect or is discarded; the subject's next is due.
 
-    @property
-    def event_id(self) -> UUID:
-        """Which event."""
-
-    @property
-    def subject(self) -> str:
-        """Of which subject."""
-
-
-def leave(session: Session, event: Placed) -> UUID | None:
-    """Forget a parked event that is over; the next of its subject is due at once.
-
-    Returns the id of that next one.
+    Returns the id of the next event.
     """
     session.execute(delete(Parked).where(Parked.event_id == event.event_id))
     return _first_of(session, event.subject)
 
 
 def _first_of(session: Session, subject: str) -> UUID | None:
-    """Return the first event of a subject; one that waited behind another is due at once."""
+    """Return the subject's first parked event; if it waited behind another, it is due now."""
     row = session.scalars(
         select(Parked).where(Parked.subject == subject).order_by(Parked.arrival).limit(1)
     ).one_or_none()

@@ -143,7 +143,7 @@ def test_what_nobody_listens_to_gets_its_position(sender: Database, receiver: Da
 def test_a_bus_delivers_what_is_recorded_while_it_runs_without_waiting_for_its_next_look(
     sender: Database, receiver: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "LOOK_ANYWAY", 60.0)
+    monkeypatch.setattr(embedded, "POLL_SECONDS", 60.0)
     orders = Service("orders", {})
     bus = embedded.Bus(
         [

@@ -501,7 +501,7 @@ def test_a_consumer_to_which_the_broker_sends_no_more_begins_a_new_connection(
         wait_until(lambda: len(probe.effects(receiver)) == 25, 20, "all took effect, once")
         wait_until(lambda: depth(vhost, "notifications.events") == 0, 20, "nothing is left")
 
-    assert [type(failure) for failure in failures] == [consumer.StandingStill]
+    assert [type(failure) for failure in failures] == [consumer.ConsumerStalled]
     assert "messages wait in notifications.events" in str(failures[0])
 
 
