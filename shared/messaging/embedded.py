@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 from shared.messaging.envelope import decode
 from shared.messaging.processing import Processor
 from shared.messaging.service import Service
-from shared.messaging.store import BATCH, Store, Waiting, note_published
+from shared.messaging.store import BATCH, Store, Waiting, trace_published
 from shared.runtime import metrics
 from shared.runtime.database import Database
 from shared.runtime.logs import get
@@ -105,7 +105,7 @@ class Bus:
             if wanted:
                 process(wanted, self.stopping.pause)
         store.mark(rows)
-        note_published(publisher.service.name, rows, began_ns)
+        trace_published(publisher.service.name, rows, began_ns)
         metrics.count_events(publisher.service.name, {"published": len(rows)})
 
 

@@ -1,8 +1,8 @@
-"""From the outbox to the broker: pipelined publishes, each row marked only once it is confirmed.
+"""Publish the outbox to the broker, pipelined; a row is marked only after its confirm.
 
-A confirm means that every bound queue has the event on disk. A row that is refused or returned
-stops the relay at that row, since marking around it would put a subject's events into the feed
-in the wrong order. After any failure the same ids are published again; inboxes drop repeats.
+A confirm means that every bound queue has the event on disk. The relay stops at a row that is
+refused or returned: to mark later rows would put a subject's events into the feed in the wrong
+order. After any failure the same events are published again, and the inboxes drop the repeats.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from shared.messaging.broker import parameters_of
 from shared.messaging.envelope import CONTENT_TYPE, contract_of
-from shared.messaging.store import BATCH, Store, Waiting, note_published
+from shared.messaging.store import BATCH, Store, Waiting, trace_published
 from shared.messaging.topology import EXCHANGE
 from shared.runtime.database import Database
 from shared.runtime.logs import get
@@ -28,28 +28,28 @@ from shared.runtime.watchdog import Limit, unlimited
 
 log = get(__name__)
 
-#: Seconds between looks at an outbox that held no full batch, and at one that stays empty: a look
-#: is three round trips, and an idle system makes nothing else.
+#: Seconds between reads of an outbox that held less than a full batch, and of one that stays empty:
+#: a read is three round trips, the main cost of an idle system.
 POLL, IDLE_POLL = 0.025, 0.1
-#: Seconds between looks for the lock while another relay holds it.
+#: Seconds between attempts to get the lock while another relay holds it.
 STAND_BY = 1.0
-#: Seconds a batch may wait for its confirms. A quorum queue that is just starting may never
-#: confirm what it was sent; published again, it is either new or dropped by the inboxes.
+#: Seconds a batch may wait for its confirms. A quorum queue that is starting may never confirm a
+#: message; published again, the message is either new or dropped by the inbox.
 CONFIRMS_WITHIN = 20.0
-#: Seconds a stopping process still waits for confirms.
+#: Seconds for which a stopping process waits for confirms.
 LAST_CONFIRMS = 2.0
-#: Seconds between looks at the two above.
+#: Seconds between checks of the two limits above.
 WATCH = 0.5
-#: AMQP's reply to a publish to an exchange that is not there.
+#: AMQP's reply to a publish to an exchange that does not exist.
 NOT_FOUND = 404
 
 
 class Unconfirmed(RuntimeError):
-    """Raised when the broker took a batch and did not confirm it in time."""
+    """Raised when the broker did not confirm a batch in time."""
 
 
 class Refused(RuntimeError):
-    """Raised when the broker has no place for an event, or a queue would not take it."""
+    """Raised when no queue is bound for an event, or a queue refused it."""
 
 
 def _is_feed_only(type_: str) -> bool:
@@ -58,13 +58,13 @@ def _is_feed_only(type_: str) -> bool:
 
 
 class Source(Protocol):
-    """Where a session takes events from and says which ones every bound queue has on disk."""
+    """The rows that a session publishes: the outbox, or a part of its history."""
 
     def waiting(self, limit: int = BATCH) -> list[Waiting]:
-        """Return up to `limit` events that were not marked yet, in their order."""
+        """Return up to `limit` unmarked events, in their order."""
 
     def mark(self, rows: Sequence[Waiting]) -> None:
-        """Note that these, the first ones of what `waiting` last gave, were confirmed."""
+        """Mark `rows` as confirmed: the first ones of the last result of `waiting`."""
 
 
 class Relay:
@@ -77,27 +77,27 @@ class Relay:
         url: str,
         stopping: Stopping,
         counted: Callable[[int], None] = lambda count: None,
-        told_blocked: Callable[[bool], None] = lambda blocked: None,
+        on_blocked: Callable[[bool], None] = lambda blocked: None,
         limit: Limit = unlimited,
     ) -> None:
         self.service, self.database, self.url = service, database, url
         self.stopping = stopping
         self.counted = counted
-        self.told_blocked = told_blocked
+        self.on_blocked = on_blocked
         self.limit = limit
-        #: True while the broker's memory or disk alarm holds our publishes back.
+        #: True while the broker's memory or disk alarm blocks publishers.
         self.blocked = False
 
     def set_blocked(self, blocked: bool) -> None:
-        """Note that the broker's alarm began or ended."""
+        """Record that the broker's alarm began or ended."""
         self.blocked = blocked
-        self.told_blocked(blocked)
+        self.on_blocked(blocked)
 
     def run(self) -> None:
         """Publish until the process stops.
 
         Raises:
-            Refused, pika.exceptions.AMQPError, sqlalchemy.exc.DBAPIError: try again later.
+            Refused, pika.exceptions.AMQPError, sqlalchemy.exc.DBAPIError: retry later.
         """
         with self.limit("the outbox's answer"):
             store = Store(self.database)
@@ -114,11 +114,11 @@ class Relay:
             return store.try_lock()
 
     def publish(self, source: Source) -> None:
-        """Publish what `source` gives until the process stops, over one connection.
+        """Publish the rows of `source` until the process stops, over one connection.
 
         Raises:
-            Refused, Unconfirmed, pika.exceptions.AMQPError: try again later.
-            Exception: what `source` raised.
+            Refused, Unconfirmed, pika.exceptions.AMQPError: retry later.
+            Exception: any error of `source`.
         """
         try:
             error = _Session(self, source).run()
@@ -133,7 +133,7 @@ class Relay:
 
 
 class _Session:
-    """What one connection of a relay knows: delivery tags restart at 1 with each channel."""
+    """One connection of a relay: delivery tags restart at 1 with each channel."""
 
     def __init__(self, relay: Relay, source: Source) -> None:
         self.relay, self.source = relay, source
@@ -147,8 +147,8 @@ class _Session:
         self.pause = POLL
         self.sent_at, self.sent_at_ns = 0.0, 0
         self.asked_to_stop_at: float | None = None
-        # No time-out while the broker's alarm blocks it: heartbeats tell a dead broker, and a new
-        # connection would be blocked as well.
+        # No time-out while the broker's alarm blocks publishers: a new connection would be blocked,
+        # too, and heartbeats detect a dead broker.
         parameters = parameters_of(relay.url)
         self.connection = pika.SelectConnection(
             parameters,
@@ -158,7 +158,7 @@ class _Session:
         )
 
     def run(self) -> BaseException | None:
-        """Run until the connection ends; return why, None when we were asked to stop."""
+        """Run until the connection ends; return its error, None when the process stops."""
         self._watch()
         try:
             self.connection.ioloop.start()
@@ -167,7 +167,7 @@ class _Session:
         return self.error
 
     def _guard(self, step: Callable[..., None]) -> Callable[..., None]:
-        """Wrap a callback: an exception in it closes the connection instead of the loop alone."""
+        """Wrap a callback: an exception in it closes the connection and ends the loop."""
 
         def guarded(*arguments: Any) -> None:
             try:
@@ -182,10 +182,10 @@ class _Session:
         if self.stopped:
             return
         self.error, self.stopped = error, True
-        log.info("relay leaves its connection", error=repr(error))
+        log.info("relay closes its connection", error=repr(error))
         if self.connection.is_open:
             self.connection.close()
-            # A broker in trouble may never answer that it closed.
+            # A failing broker may never answer the close.
             self.connection.ioloop.call_later(LAST_CONFIRMS, self.connection.ioloop.stop)
         elif not self.connection.is_closing:
             self.connection.ioloop.stop()
@@ -201,7 +201,7 @@ class _Session:
         self.connection.channel(on_open_callback=self._guard(self._opened))
 
     def _watch(self) -> None:
-        """End a session that waits for what may never come."""
+        """End a session whose confirms do not come, or whose process stops."""
         if self.stopped:
             return
         moment = monotonic()
@@ -215,7 +215,7 @@ class _Session:
 
     def _set_blocked(self, blocked: bool) -> None:
         self.relay.set_blocked(blocked)
-        self.sent_at = monotonic()  # the wait for confirms begins anew
+        self.sent_at = monotonic()  # the time limit for confirms starts again
         log.warning("relay blocked by the broker's alarm" if blocked else "relay unblocked")
 
     def _opened(self, channel: pika.channel.Channel) -> None:
@@ -257,14 +257,14 @@ class _Session:
             message_id=str(row.event_id),
             type=row.type,
             app_id=self.relay.service,
-            # The broker refuses a false one, so that a consumer can trust whose event it is.
+            # The broker refuses another user's name, so a consumer can trust the publisher.
             user_id=self.connection.params.credentials.username,
             content_type=CONTENT_TYPE,
             headers={"traceparent": row.traceparent or new_traceparent()},
         )
 
     def _confirmed(self, frame: Any) -> None:
-        # A return arrives before the confirm of the same message.
+        # The broker sends a return before the confirm of the same message.
         last, many = frame.method.delivery_tag, frame.method.multiple
         tags = list(takewhile(lambda tag: tag <= last, self.pending)) if many else [last]
         for tag in tags:
@@ -277,7 +277,7 @@ class _Session:
     def _mark(self) -> None:
         good = list(takewhile(lambda row: str(row.event_id) not in self.refused, self.rows))
         self.source.mark(good)
-        note_published(self.relay.service, good, self.sent_at_ns)
+        trace_published(self.relay.service, good, self.sent_at_ns)
         self.relay.counted(len(good))
         if len(good) < len(self.rows):
             row = self.rows[len(good)]
@@ -290,5 +290,5 @@ class _Session:
         elif len(self.rows) == BATCH:
             self._pump()
         else:
-            # Not at once: a few rows at a time cost as much as a few hundred.
+            # Not at once: a batch of a few rows costs as much as one of a few hundred.
             self.connection.ioloop.call_later(POLL, self._guard(self._pump))

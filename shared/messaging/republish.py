@@ -1,12 +1,12 @@
-"""Publish the outbox's history again, after the broker's data were lost.
+"""Publish the outbox's history again, after the broker lost its data.
 
-What was confirmed once may be gone with the broker's disk, and its receivers never saw it. The
-outbox keeps it for as long as the settings say (`outbox_days`), and the inboxes keep ids for at
-least as long, so that the same ids may be published again: what took effect is dropped, what was
-lost takes effect. Positions, moments and the feed stay as they are.
+Confirmed events can be lost with the broker's disk before their receivers got them. The outbox
+keeps events for `outbox_days`, and the inboxes keep ids at least as long. So the same ids can be
+published again: an inbox drops the events that took effect, and lost ones take effect now.
+Positions, times and the feed stay as they are.
 
 One publisher's events arrive in the order of their positions. But an event that was published
-after the loss may take effect before an older one of its subject that was lost.
+after the loss may take effect before an older, lost one of its subject.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from shared.messaging.tables import Outbox
 from shared.runtime.database import Database
 from shared.runtime.supervision import Stopping
 
-#: Types that go to no queue: whoever wants them reads the feed, which lost nothing.
+#: Types that go to no queue: their readers use the feed, which loses nothing.
 _FEED_ONLY = tuple(contract.routing_key for contract in EVENTS if contract.feed_only)
 
 
@@ -32,12 +32,12 @@ def republish(
     since: datetime,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Publish again what `service` published from `since` on; return how many events.
+    """Publish again the events that `service` published from `since` on; return how many.
 
-    The relay's own session does it, so that properties, confirms and refusals are the same. It
-    may run beside the relay, and be repeated: only the inboxes change, and only by what they
-    lack. What the relay publishes meanwhile is not published again. `progress` is told how many
-    events of how many are confirmed, first of none.
+    It uses the relay's session, so properties, confirms and refusals are the same. It may run
+    beside the relay, and may be repeated: an event that took effect changes nothing. Events that
+    the relay publishes meanwhile are not published again. `progress(confirmed, total)` is called
+    before the first event and after each page.
 
     Raises:
         Refused: the broker has no exchange, no queue for an event, or a queue that takes it.
@@ -54,9 +54,9 @@ def republish(
 
 
 class _History:
-    """Events that have a position, page by page; sets `stopping` after the last one.
+    """Published events, page by page; sets `stopping` after the last page.
 
-    Each page is one short transaction, so that none is open while the broker is waited for.
+    Each page is one short transaction: none is open while the session waits for the broker.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class _History:
         ends = select(func.count(), func.min(position), func.max(position)).where(*self._wanted)
         with database.readers() as session:
             self.total, first, last = session.execute(ends).one()
-        #: The last position that was confirmed, and the last one that is published again.
+        #: The last confirmed position, and the last position to publish again.
         self._after, self._last = (first or 0) - 1, last or 0
         self._page: list[int] = []
         progress(0, self.total)
@@ -101,7 +101,7 @@ class _History:
         return [Waiting(row.id, row.event_id, row.type, row.body, row.traceparent) for row in rows]
 
     def mark(self, rows: Sequence[Waiting]) -> None:
-        """Go on after these; the outbox stays as it is."""
+        """Continue after `rows`; the outbox stays as it is."""
         if rows:
             self._after = self._page[len(rows) - 1]
             self.done += len(rows)

@@ -1,8 +1,8 @@
-"""What a relay reads and marks: events without a position, oldest first.
+"""The relay's access to the outbox: read events without a position, oldest first, and mark them.
 
-Positions are handed out in the order of the rows, by one writer, so that a reader who follows
-them can skip nothing. On PostgreSQL one connection holds the relay's lock, reads and marks:
-whoever has lost the lock has lost the connection, and cannot mark.
+One writer assigns positions in the order of the rows, so a reader that follows positions skips
+nothing. On PostgreSQL one connection holds the relay's lock, reads and marks: a relay that loses
+the lock has lost the connection, and cannot mark.
 """
 
 import json
@@ -23,11 +23,11 @@ from shared.runtime.tables import UtcDateTime
 
 #: Rows read, published and marked at once.
 BATCH = 500
-#: Publishes of one batch that become spans. Usual batches are smaller; in a flood a span for each
-#: would cost as much as publishing it.
+#: Spans of one batch at most. Usual batches are smaller; under full load a span per event would
+#: cost as much as its publishing.
 TRACED = 50
-#: Seconds without a word after which the relay's session, and its lock, end: its process was
-#: stopped, or its machine. Longer than it waits for the broker's confirms.
+#: Seconds of silence after which the server ends the relay's session and its lock: the process or
+#: its machine was stopped. Longer than the relay waits for confirms.
 SILENT_SECONDS = 30
 
 _WAITING = text(
@@ -47,7 +47,7 @@ _MARK_ON_POSTGRESQL = text(
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One event that every bound queue has yet to take."""
+    """One event that is not confirmed by the broker yet."""
 
     id: int
     event_id: UUID
@@ -56,10 +56,11 @@ class Waiting:
     traceparent: str | None
 
 
-def note_published(service: str, rows: Sequence[Waiting], began_ns: int) -> None:
-    """Add a span per event that was published, if somebody traces; `began_ns`: `time.time_ns()`.
+def trace_published(service: str, rows: Sequence[Waiting], began_ns: int) -> None:
+    """Add a span for each published event, if traces are exported.
 
-    One for each, not one for the batch: who looks at a trace sees when its event got out.
+    `began_ns` is from `time.time_ns()`. One span per event, not per batch: a trace shows when its
+    own event was published.
     """
     if not tracing.exporting():
         return
@@ -74,12 +75,12 @@ def note_published(service: str, rows: Sequence[Waiting], began_ns: int) -> None
         )
 
 
-class LostTurn(RuntimeError):
-    """Raised when rows were marked by somebody else: there are two relays; this one must stop."""
+class LockLost(RuntimeError):
+    """Raised when another relay marked some of the rows: this one must stop."""
 
 
 class Store:
-    """The relay's way to the outbox; `close` gives the lock back."""
+    """The relay's connection to the outbox; `close` releases the lock."""
 
     def __init__(self, database: Database) -> None:
         self._sqlite = database.is_sqlite
@@ -94,16 +95,16 @@ class Store:
                     max_overflow=0,
                     hide_parameters=True,
                     connect_args=postgres_arguments(
-                        # Below the broker's heartbeat: this runs inside the relay's I/O loop.
+                        # Below the broker's heartbeat, since it runs in the relay's I/O loop.
                         "statement_timeout=10000",
-                        # A relay that was stopped in the middle must not keep the next one out.
+                        # A relay that was stopped in a transaction must not block the next one.
                         "idle_in_transaction_session_timeout=10000",
                         f"idle_session_timeout={SILENT_SECONDS * 1000}",
                     ),
                 )
                 stack.callback(engine.dispose)
                 self._writer = self._reader = stack.enter_context(engine.connect())
-                # Back in the pool it would still hold the lock.
+                # In the pool the connection would still hold the lock.
                 stack.callback(_invalidate, self._writer)
             with self._writer.begin():
                 self._writer.execute(
@@ -115,7 +116,7 @@ class Store:
             self._open = stack.pop_all()
 
     def try_lock(self) -> bool:
-        """Become the one active relay of this service; False: another one is."""
+        """Become the service's active relay; return False while another one is."""
         if self._sqlite:
             return True  # the embedded mode has one process, see farmgate's lock file
         with self._writer.begin():
@@ -134,7 +135,7 @@ class Store:
         """Give the rows the next positions, in their order, in one transaction.
 
         Raises:
-            LostTurn: somebody else marked one of them; nothing was changed.
+            LockLost: another relay marked one of them; nothing is changed.
         """
         if not rows:
             return
@@ -150,10 +151,10 @@ class Store:
                 },
             ).rowcount
             if marked != len(rows):
-                raise LostTurn(f"{len(rows) - marked} of {len(rows)} events were marked before")
+                raise LockLost(f"{len(rows) - marked} of {len(rows)} events were marked before")
 
     def close(self) -> None:
-        """Give the connection, and with it the lock, back."""
+        """Close the connection, which releases the lock."""
         with suppress(DBAPIError):
             self._open.close()
 

@@ -1,7 +1,7 @@
-"""Work by the clock: a service's own timers, and the upkeep that every service needs.
+"""Timers: those of a service, and those that every service needs for its messaging tables.
 
 One thread runs them all, in one worker of the service at a time. A timer is an edge: it opens
-its own short transactions, and may be killed anywhere and run twice.
+its own short transactions, may be killed at any point, and may run twice.
 """
 
 import heapq
@@ -29,17 +29,17 @@ log = get(__name__)
 
 #: Rows deleted in one transaction.
 CHUNK = 5000
-#: How long an answer to a POST is kept, to be given again.
+#: How long the stored answer to a POST is kept.
 ANSWERS_KEPT = timedelta(hours=24)
-#: Seconds between looks for the lock while another worker holds it.
+#: Seconds between attempts to get the lock while another worker holds it.
 STAND_BY = 1.0
-#: Seconds without a word after which the lock is given to another worker: more than one timer
-#: takes, since nobody asks for the lock meanwhile.
+#: Seconds of silence after which the server ends the session and its lock. More than a timer
+#: takes, since the session is silent while one runs.
 SILENT_SECONDS = 660
 
 
 def upkeep(processor: Processor) -> Sequence[Timer]:
-    """Return the timers every service has: retries of parked events, and pruning."""
+    """Return the timers of every service: retry parked events, and prune."""
     return (
         Timer("retry_parked", 1.0, lambda database, settings: processor.retry_parked()),
         Timer("prune", 3600.0, prune),
@@ -47,10 +47,10 @@ def upkeep(processor: Processor) -> Sequence[Timer]:
 
 
 def prune(database: Database, settings: Settings) -> bool:
-    """Delete what is older than its keeping time; return whether there is more.
+    """Delete rows that are older than their retention; return whether there are more.
 
-    Published events go after `outbox_days` (they are the feed), inbox rows after `inbox_days`
-    (they must outlive every copy of their event), answers after their day.
+    Published events are kept for `outbox_days`, since they are the feed; inbox rows for
+    `inbox_days`, since they must outlive every copy of their event; answers for 24 hours.
     """
     moment = now()
     published_before = moment - timedelta(days=settings.outbox_days)
@@ -75,7 +75,7 @@ def prune(database: Database, settings: Settings) -> bool:
 
 
 def prune_answers(session: Session, before: datetime) -> int:
-    """Forget up to `CHUNK` answers to POSTs given before a moment; return how many."""
+    """Delete up to `CHUNK` stored answers from before a moment; return how many."""
     names = tuple_(IdempotencyKey.client, IdempotencyKey.key)
     old = (
         select(IdempotencyKey.client, IdempotencyKey.key)
@@ -98,12 +98,12 @@ def run_timers(
     stopping: Stopping,
     limit: Limit = unlimited,
 ) -> None:
-    """Run the timers when they are due, until stopped, as the only worker that does.
+    """Run the timers when they are due, until stopped, as the only worker of the service.
 
-    A timer that fails is logged and comes again at its next time; the others are not kept
-    waiting. When the database goes away, the lock is lost, and the loop ends with the error.
+    A timer that fails is logged and runs again at its next time; the others run on time. When the
+    database becomes unavailable, the lock is lost, and the loop ends with the error.
     """
-    with _alone(database, stopping) as still_alone:
+    with _timers_lock(database, stopping) as check_lock:
         queue = [(monotonic(), index) for index, _ in enumerate(timers)]
         heapq.heapify(queue)
         while not stopping.is_set():
@@ -113,7 +113,7 @@ def run_timers(
                 stopping.pause(min(wait, STAND_BY))
                 continue
             with limit("the timers' lock"):
-                still_alone()
+                check_lock()
             timer = timers[index]
             with limit(f"timer {timer.name}"):
                 more = _run_one(timer, database, settings)
@@ -121,11 +121,11 @@ def run_timers(
 
 
 @contextmanager
-def _alone(database: Database, stopping: Stopping) -> Iterator[Callable[[], None]]:
-    """Wait to be the only one that runs this service's timers; the value asks whether we still are.
+def _timers_lock(database: Database, stopping: Stopping) -> Iterator[Callable[[], None]]:
+    """Wait for the lock of this service's timers; yields a function that checks it.
 
-    A lock lives as long as its connection; asking raises when that is gone. The embedded mode
-    has one process, so there nobody else is.
+    The lock lives as long as its connection; the check raises when that is gone. The embedded mode
+    has one process and needs no lock.
     """
     if database.is_sqlite:
         yield lambda: None
@@ -133,7 +133,7 @@ def _alone(database: Database, stopping: Stopping) -> Iterator[Callable[[], None
     arguments = postgres_arguments(
         "statement_timeout=10000", f"idle_session_timeout={SILENT_SECONDS * 1000}"
     )
-    # No pool: what is closed is closed, and the lock with it.
+    # No pool, since closing the connection must release the lock.
     engine = create_engine(database.url, poolclass=NullPool, connect_args=arguments)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         lock = text("SELECT pg_try_advisory_lock(hashtext('timers'))")

@@ -67,7 +67,7 @@ def run(service: Service, settings: Settings) -> None:
         url,
         stopping,
         counted=lambda count: metrics.count_events(service.name, {"published": count}),
-        told_blocked=partial(metrics.set_relay_blocked, service.name),
+        on_blocked=partial(metrics.set_relay_blocked, service.name),
         limit=watchdog.limit,
     )
     run_all_timers = partial(

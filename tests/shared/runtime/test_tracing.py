@@ -14,7 +14,7 @@ from sqlalchemy import select
 from shared.events import OrderPaid
 from shared.messaging.envelope import Envelope, decode, encode, fact_of
 from shared.messaging.processing import Processor
-from shared.messaging.store import BATCH, TRACED, Waiting, note_published
+from shared.messaging.store import BATCH, TRACED, Waiting, trace_published
 from shared.messaging.tables import Outbox
 from shared.runtime import clock, tracing
 from shared.runtime.database import Database
@@ -205,7 +205,7 @@ def test_each_published_event_is_a_span_if_its_trace_is_kept(
     ]
     began = time_ns()
 
-    note_published("orders", rows, began)
+    trace_published("orders", rows, began)
 
     name = "publish orders.order_paid.v1"
     span = one(receiver.wait(named(name), SECONDS, "the published event's span"), name)
@@ -217,8 +217,8 @@ def test_each_published_event_is_a_span_if_its_trace_is_kept(
 def test_a_flood_of_publishes_is_traced_in_part(told: list[str], receiver: Receiver) -> None:
     rows = [Waiting(number, new_id(), "a.b.v1", b"", PARENT) for number in range(BATCH)]
 
-    note_published("orders", rows, time_ns())
-    note_published("orders", [Waiting(0, new_id(), "last.b.v1", b"", PARENT)], time_ns())
+    trace_published("orders", rows, time_ns())
+    trace_published("orders", [Waiting(0, new_id(), "last.b.v1", b"", PARENT)], time_ns())
 
     spans = receiver.wait(named("publish last.b.v1"), SECONDS, "the last publish's span")
     assert len(spans) == TRACED + 1
