@@ -1,8 +1,8 @@
-"""What an operator does about parked events: look, let one be tried again, mend it, or give it up.
+"""Operators' actions on parked events: show, replay, edit, discard.
 
-Each deed is noted with who, when and why, in the transaction that does it. Nothing is handled
-here: what is to be tried again is due at once, and the worker's retry timer takes it, as if its
-pause were over, so that order, inbox and the guard against killers are the same.
+Each action is recorded with actor, time and reason, in its own transaction. Nothing is handled
+here: a replayed event becomes due at once, and the worker's retry timer handles it like any other,
+so that order, inbox and the guard against killers are the same.
 """
 
 import json
@@ -41,43 +41,43 @@ log = get(__name__)
 
 #: States of a subject's first event in which it is not being handled.
 AT_REST = ("waiting", "dead")
-#: The reason of bytes that are no event: nothing can ever handle them.
+#: The reason for parking bytes that are no event; no retry can help.
 UNREADABLE = "unreadable"
-#: Groups that are listed; more errors than that are one fault with a number in its text.
+#: Groups in a list at most. More groups are usually one error with a changing number in its text.
 MOST_GROUPS = 200
-#: Objects inside objects, deeper than any contract has them.
+#: Levels of nested objects that are compared; no contract has as many.
 DEEPEST = 16
-#: What is shown in place of a value that may be personal.
+#: Shown instead of a value that may be personal.
 HIDDEN, HIDDEN_CHANGE = "…", "… (changed)"
 
 
 class ParkedEventNotFound(NotFound):
-    """Raised when no such event is parked; it may have been handled meanwhile."""
+    """Raised when the event is not parked; it may have taken effect meanwhile."""
 
 
 class WaitsBehindAnother(Conflict):
-    """Raised when an event is to be tried before an older one of its subject."""
+    """Raised when an event would be replayed before an older one of its subject."""
 
 
 class BeingHandled(Conflict):
-    """Raised when the worker has the event in hand, or died with it and will try again."""
+    """Raised while the worker handles the event, or will retry it after it died."""
 
 
 class NoEvent(Conflict):
-    """Raised when what is parked cannot be read as an event, so that no retry can help."""
+    """Raised when the parked bytes are no event, so that no retry can help."""
 
 
 class UnknownContract(Conflict):
-    """Raised when an event is to be edited whose contract this version does not know."""
+    """Raised when this version does not know the contract of the event to edit."""
 
 
 class EditRefused(Unprocessable):
-    """Raised when edited data are not what the contract allows; `errors` says which and why."""
+    """Raised when the contract does not allow the edited data; `errors` says where and why."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Parked events that failed alike."""
+    """Parked events with the same reason, type and error."""
 
     reason: str
     type: str
@@ -87,8 +87,8 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A parked event, and what is kept from view and from taking effect."""
+class ParkedDetail:
+    """A parked event, its payload without personal data, and how many events wait behind it."""
 
     event: Parked
     payload: Mapping[str, Any] | None
@@ -101,14 +101,14 @@ def matching(
     type: str | None = None,
     subject: str | None = None,
 ) -> Select[Parked]:
-    """Return the selection of those parked events that have all the given values."""
+    """Return the query for the parked events that have all the given values."""
     wanted = {"reason": reason, "state": state, "type": type, "subject": subject}
     given = {name: value for name, value in wanted.items() if value is not None}
     return select(Parked).filter_by(**given)
 
 
 def groups(session: Session) -> list[Group]:
-    """Return what is parked by error, the oldest first; what waits behind another is left out."""
+    """Return the parked events grouped by error, the oldest first, without those behind another."""
     oldest = func.min(Parked.first_failed_at)
     rows = session.execute(
         select(Parked.reason, Parked.type, Parked.error, func.count(), oldest)
@@ -120,8 +120,8 @@ def groups(session: Session) -> list[Group]:
     return [Group(*row) for row in rows]
 
 
-def show(session: Session, event_id: UUID) -> Shown:
-    """Return a parked event with its payload, personal data left out, and what waits behind it.
+def show(session: Session, event_id: UUID) -> ParkedDetail:
+    """Return a parked event with its payload, without personal data.
 
     Raises:
         ParkedEventNotFound: it is not parked.
@@ -134,16 +134,16 @@ def show(session: Session, event_id: UUID) -> Shown:
         .select_from(Parked)
         .where(Parked.subject == row.subject, Parked.arrival > row.arrival)
     )
-    return Shown(row, _payload(row), behind or 0)
+    return ParkedDetail(row, _payload(row), behind or 0)
 
 
 def replay(session: Session, event_id: UUID, actor: str, why: str | None) -> Parked:
-    """Let a parked event be tried again at once, with all its attempts before it.
+    """Make a parked event due at once, with no attempt counted.
 
     Raises:
         ParkedEventNotFound: it is not parked.
-        WaitsBehindAnother: an older one of its subject must be settled first.
-        BeingHandled: the worker has it in hand.
+        WaitsBehindAnother: an older event of its subject comes first.
+        BeingHandled: the worker handles it just now.
         NoEvent: it cannot be read.
     """
     row = _take(session, event_id)
@@ -165,9 +165,9 @@ def replay_all(
     reason: str | None = None,
     type: str | None = None,
 ) -> int:
-    """Let all that failed and are first of their subjects be tried again; return how many.
+    """Make the first parked event of each subject due at once; return how many.
 
-    `reason` and `type` restrict it to those that failed alike. What waits behind follows.
+    `reason` and `type` select events that failed alike. Events behind them follow.
     """
     advisory_lock(session, "consumer")
     firsts = select(func.min(Parked.arrival)).group_by(Parked.subject)
@@ -190,17 +190,17 @@ def edit(
     data: Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Parked:
-    """Give a parked event other data, here only, and let it be tried again in its place.
+    """Replace a parked event's data, in this service only, and make it due in its place.
 
-    `data` replaces all; `changes` are values by path, such as `lines.0.quantity`. If older ones of
-    its subject are parked, it is tried after them. A copy of the event as it was published, which
-    the broker may still bring, is known and dropped.
+    `data` replaces everything; `changes` are values by path, such as `lines.0.quantity`. If older
+    events of its subject are parked, it follows them. The inbox drops a copy of the published event
+    that the broker delivers later.
 
     Raises:
         ParkedEventNotFound: it is not parked.
-        BeingHandled: the worker has it in hand.
+        BeingHandled: the worker handles it just now.
         NoEvent: it cannot be read.
-        UnknownContract: its type is not known here, so that nothing could be checked.
+        UnknownContract: this version does not know its type, so the data cannot be checked.
         EditRefused: the contract does not allow these data; nothing is changed.
     """
     row = _take(session, event_id)
@@ -223,13 +223,13 @@ def edit(
 
 
 def discard(session: Session, event_id: UUID, actor: str, why: str) -> Parked:
-    """Give a parked event up for good: it never takes effect, and what waits behind it goes on.
+    """Discard a parked event: it never takes effect, and the events behind it go on.
 
-    A copy that the broker may still bring is known and dropped.
+    The inbox drops a copy that the broker delivers later.
 
     Raises:
         ParkedEventNotFound: it is not parked.
-        BeingHandled: the worker has it in hand.
+        BeingHandled: the worker handles it just now.
     """
     row = _take(session, event_id)
     if session.get(Inbox, row.event_id) is None:
@@ -260,12 +260,12 @@ def _read(row: Parked) -> Envelope:
         if row.reason != UNREADABLE:
             return decode(row.body)
     except Unreadable:
-        pass  # a stricter version than the one that parked it
+        pass  # an older, less strict version parked it
     raise NoEvent("These bytes are no event of ours; look at them, then discard them.")
 
 
 def _known(row: Parked) -> Envelope:
-    """Return the event by which a copy is known, also if only an older version could read it."""
+    """Return the event for the inbox, also if only an older version could read its bytes."""
     try:
         return decode(row.body)
     except Unreadable:
@@ -283,7 +283,7 @@ def _let_try(row: Parked) -> None:
 
 
 def _changed(event: Envelope, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of the data with the value at each path replaced, or added to an object."""
+    """Return a copy of the data with the value at each path replaced or added."""
     changed: dict[str, Any] = json.loads(event.body)["data"]
     for path, value in changes.items():
         *above, last = path.split(".")
@@ -301,10 +301,10 @@ def _changed(event: Envelope, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _edited(event: Envelope, contract: type[Fact], data: Mapping[str, Any]) -> Envelope:
-    """Return the event with other data, as the contract allows them.
+    """Return the event with other data that its contract allows.
 
     Raises:
-        EditRefused: a field is missing, wrong, unknown and new, or makes it another subject's.
+        EditRefused: a field is missing, wrong, new and unknown, or changes the subject.
     """
     try:
         edited = with_data(event, data)
@@ -315,7 +315,7 @@ def _edited(event: Envelope, contract: type[Fact], data: Mapping[str, Any]) -> E
         raise _refused(_mistakes(contract, data) or {error.field: [error.why]}) from error
     if subject_of(loaded) != event.subject:
         raise _refused({contract.subject: [f"It must stay that of {event.subject}."]})
-    # What a newer publisher sent may stay; a new name that nobody reads is a slip.
+    # Unknown fields of a newer publisher may stay; a new unknown field is a typing error.
     unread = _names(edited.data) - _names(msgspec.to_builtins(loaded)) - _names(event.data)
     if unread:
         raise _refused({name: ["Unknown field."] for name in sorted(unread)})
@@ -341,7 +341,7 @@ def _refused(errors: Mapping[Any, Any]) -> EditRefused:
 
 
 def _names(value: Any, above: str = "", deepest: int = DEEPEST) -> set[str]:
-    """Return the paths of all names inside a JSON value; members of a list count as one."""
+    """Return the paths of all names in a JSON value; all members of a list share one path."""
     names: set[str] = set()
     if isinstance(value, Mapping) and deepest:
         for name, inner in value.items():
@@ -397,11 +397,11 @@ def _without_personal(
     data: Mapping[str, Any],
     before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return an event's data; only the names of its fields when it may hold personal data.
+    """Return an event's data with the values hidden that may be personal.
 
-    What is hidden and differs from `before` is marked.
+    A hidden value that differs from `before` is marked as changed.
     """
-    # A field that the contract does not know may hold anything.
+    # Fields that the contract does not know may hold personal data.
     shown = contract.__struct_fields__ if contract is not None and contract.public else ()
     return dict(data) | {
         name: HIDDEN if before is None or _same(name, before, data) else HIDDEN_CHANGE

@@ -1,4 +1,4 @@
-"""The tables of events: recorded, published, handled, parked; every service has them."""
+"""The messaging tables that every service has: outbox, relay state, inbox, parked events."""
 
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from shared.runtime.tables import Serial, SharedBase
 
 
 class Outbox(SharedBase):
-    """One event, written with its change; `position` is set once every queue has taken it."""
+    """One event, committed with its change; `position` is set when the broker confirmed it."""
 
     __tablename__ = "outbox"
     id: Mapped[int] = mapped_column(Serial, primary_key=True, autoincrement=True)
@@ -52,7 +52,7 @@ class Outbox(SharedBase):
 
 
 class RelayState(SharedBase):
-    """The one row that hands out positions; `epoch` rises when a restored backup forgot some."""
+    """One row: the last position. `epoch` rises when a restored backup lost positions."""
 
     __tablename__ = "relay_state"
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
@@ -75,11 +75,11 @@ class Inbox(SharedBase):
 
 
 class Parked(SharedBase):
-    """An event that could not take effect yet, or waits behind one of its subject that could not.
+    """An event that could not take effect yet, or waits behind such an event of its subject.
 
-    `state`: `waiting` is tried again at `next_attempt_at`; `behind` follows the first of its
-    subject; `suspect` is being handled, or was when the worker died; `dead` needs an operator.
-    `attempts` counts starts; `arrival` is its place in the order.
+    `state`: `waiting` is retried at `next_attempt_at`; `behind` follows the first of its subject;
+    `suspect` is being handled, or was when the worker died; `dead` needs an operator. `attempts`
+    counts starts; `arrival` is the place in the order.
     """
 
     __tablename__ = "parked_events"
@@ -93,7 +93,7 @@ class Parked(SharedBase):
     error: Mapped[str | None]
     attempts: Mapped[int]
     first_failed_at: Mapped[datetime]
-    #: Null for those that are not tried: `behind` and `dead`.
+    #: Null for `behind` and `dead`, which are not retried.
     next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)
     state: Mapped[str] = mapped_column(String(10))
     __table_args__ = (
@@ -102,7 +102,7 @@ class Parked(SharedBase):
 
 
 class ParkedAction(SharedBase):
-    """What an operator did about a parked event: who, when, what, and why; never changed."""
+    """An operator's action on a parked event: who, when, what, why. Never updated."""
 
     __tablename__ = "parked_actions"
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -110,14 +110,14 @@ class ParkedAction(SharedBase):
     type: Mapped[str]
     subject: Mapped[str]
     action: Mapped[str] = mapped_column(String(10))
-    #: Of the event when it was done.
+    #: The event's reason, error and attempts at that time.
     reason: Mapped[str] = mapped_column(String(40))
     error: Mapped[str | None]
     attempts: Mapped[int]
     actor: Mapped[str] = mapped_column(String(255))
     why: Mapped[str | None]
     done_at: Mapped[datetime]
-    #: Of an edit: the event's data, without what may be personal.
+    #: For an edit: the event's data before and after, without personal values.
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     after: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     __table_args__ = (CheckConstraint("action IN ('replay', 'discard', 'edit')", name="action"),)

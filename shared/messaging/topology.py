@@ -1,8 +1,8 @@
-"""Exchange, queues and bindings: the only place with AMQP words besides relay and consumer.
+"""Exchange, queues and bindings, declared from the services' `SUBSCRIPTIONS`.
 
-Declared by one command from the services' own `SUBSCRIPTIONS`, never by a service: services
-connect with users that may not configure anything. Arguments of a queue cannot be changed
-later, so they are the same for every version. Reasons: docs/architecture.md, "Topology".
+One command declares them, never a service: services connect with users that may not configure
+anything. A queue's arguments cannot be changed later, so every version uses the same. Reasons:
+docs/architecture.md, "Topology".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,22 +17,22 @@ from shared.events import BY_TYPE, EVENTS, Fact
 
 EXCHANGE = "events"
 STREAM = "orders.log"
-#: What the name of a dead queue has more than that of its queue.
+#: The suffix of a dead-letter queue's name.
 DEAD = ".dead"
-#: The type of a message in a dead queue that asks its service to publish again.
+#: The type of a message in a dead-letter queue that requests a replay of the service's outbox.
 REPLAY = "farmgate.replay"
-#: AMQP's reply about a thing that is not there, and what its text says of one that is, but whose
-#: process does not run: RabbitMQ 3.10.8 answers so for ever about a stream that it was killed
-#: right after declaring.
+#: AMQP's reply for a queue that does not exist, and the words in its text for one that exists but
+#: whose process is down. RabbitMQ 3.10.8 gives the second for ever for a stream if it was killed
+#: right after the declaration.
 NOT_FOUND, DOWN = 404, "home node"
-#: Where an operator finds what to type then.
+#: Where an operator finds the repair.
 DOWN_HELP = "docs/operations.md, under: A queue that stands still, a stream that is down"
-#: Returns of one message to the queue before the broker gives it to the dead queue.
+#: Deliveries of one message before the broker moves it to the dead-letter queue.
 DELIVERY_LIMIT = 20
 
 _DEAD_ARGUMENTS: dict[str, Any] = {
     "x-queue-type": "quorum",
-    # Explicit and huge: newer brokers would else drop what an operator looked at 20 times.
+    # Explicit, since newer brokers would drop a message that an operator looked at 20 times.
     "x-delivery-limit": 1_000_000,
 }
 _STREAM_ARGUMENTS: dict[str, Any] = {
@@ -41,26 +41,26 @@ _STREAM_ARGUMENTS: dict[str, Any] = {
     "x-max-length-bytes": 5_000_000_000,
     "x-stream-max-segment-size-bytes": 50_000_000,
 }
-#: What the names of integrators' queues begin with.
+#: The prefix of integrators' queues.
 INTEGRATOR = "integrator."
-#: What an integrator gets who asks for nothing less.
+#: An integrator's event types by default.
 ALL_ORDER_EVENTS = ("orders.*",)
-#: Bytes that may wait for an integrator, some 100,000 events; then the oldest go.
+#: Bytes in an integrator's queue at most, some 100,000 events; then the oldest are dropped.
 INTEGRATOR_BYTES = 104_857_600
 #: How long an event waits for an integrator: 7 days, in milliseconds.
 INTEGRATOR_TTL = 604_800_000
 
 
 class Subscriber(Protocol):
-    """What the topology must know of a service. A `Service` knows more, and needs a database."""
+    """The part of a `Service` that the topology needs."""
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The service's name."""
 
     @property
     def subscriptions(self) -> Mapping[type[Fact], Any]:
-        """The events that it gets."""
+        """The events that it listens to."""
 
 
 def queue_of(service: str) -> str:
@@ -69,7 +69,7 @@ def queue_of(service: str) -> str:
 
 
 def dead_queue_of(service: str) -> str:
-    """Return the name of the queue that keeps what a service's queue gave up."""
+    """Return the name of a service's dead-letter queue."""
     return f"{queue_of(service)}{DEAD}"
 
 
@@ -82,13 +82,13 @@ def queue_arguments(service: str) -> dict[str, Any]:
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": dead_queue_of(service),
         "x-dead-letter-strategy": "at-least-once",
-        # At-least-once dead lettering needs it; no length limit, so it never rejects.
+        # Required by at-least-once dead lettering. Without a length limit it never rejects.
         "x-overflow": "reject-publish",
     }
 
 
 def order_events() -> frozenset[str]:
-    """Return the types that leave the house: public events about orders, and no others."""
+    """Return the types that integrators can get: public events of orders."""
     return frozenset(
         contract.routing_key
         for contract in EVENTS
@@ -98,11 +98,11 @@ def order_events() -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Integrator:
-    """Somebody outside who gets public order events in a queue of their own."""
+    """A partner system that gets public order events in a queue of its own."""
 
     name: str
-    #: Of which types, with `*` and `?` as in the names of files. Kept instead of the types, so
-    #: that who asked for all gets those of later versions, too.
+    #: Patterns of event types, with `*` and `?` as in file names. Types of later versions that
+    #: match are delivered, too.
     patterns: tuple[str, ...] = ALL_ORDER_EVENTS
     max_bytes: int = INTEGRATOR_BYTES
 
@@ -113,7 +113,7 @@ class Integrator:
 
     @property
     def types(self) -> frozenset[str]:
-        """The event types that it gets; an internal one is never among them."""
+        """The event types that it gets, never internal ones."""
         return frozenset(
             type_
             for type_ in order_events()
@@ -125,12 +125,12 @@ class Integrator:
         """The queue's arguments."""
         return {
             "x-queue-type": "quorum",
-            # A full queue that rejects would keep the relay's confirm from everybody.
+            # A full queue that rejects would withhold the relay's confirms for all services.
             "x-overflow": "drop-head",
             "x-max-length-bytes": self.max_bytes,
             "x-message-ttl": INTEGRATOR_TTL,
-            # Explicit, so that what comes back keeps its place; and huge, since a subscriber
-            # that crashes 20 times in a row must not lose what it had in hand.
+            # Explicit, so that a returned message keeps its place; high, so that a subscriber that
+            # crashes 20 times in a row loses no message.
             "x-delivery-limit": 1_000_000,
         }
 
@@ -144,7 +144,7 @@ class Topology:
 
 
 def topology_of(services: Sequence[Subscriber]) -> Topology:
-    """Return the topology that the services' subscriptions call for."""
+    """Return the topology for the services' subscriptions."""
     bindings = {
         queue_of(service.name): frozenset(c.routing_key for c in service.subscriptions)
         for service in services
@@ -160,11 +160,11 @@ def declare(
     *,
     prune: bool = False,
 ) -> list[str]:
-    """Declare everything at the broker; with `prune`, remove bindings nobody asks for any more.
+    """Declare everything at the broker; with `prune`, remove bindings that no service needs.
 
     New bindings are added before a deployment and old ones pruned after it, so that no version
-    misses an event. Queues of integrators that are not named are left as they are. Returns what
-    was declared and removed, one line each.
+    misses an event. Queues of other integrators are left as they are. Returns one line for each
+    thing that was declared or removed.
 
     Raises:
         pika.exceptions.AMQPError: the broker refused or cannot be reached.
@@ -184,7 +184,7 @@ def declare(
 def declare_on(
     channel: BlockingChannel, services: Sequence[Subscriber], *, prune: bool = False
 ) -> list[str]:
-    """Do what `declare` does, on a channel that is open; a stream that is down closes it."""
+    """Declare everything on an open channel; a stream that is down closes the channel."""
     channel.exchange_declare(EXCHANGE, "topic", durable=True)
     done = [f"exchange {EXCHANGE}"]
     for service in services:
@@ -196,7 +196,7 @@ def declare_on(
     streamed = bindings.pop(STREAM)
     for queue, types in bindings.items():
         done += _bind(channel, queue, types, prune)
-    # Last: a stream that is down cannot be declared, and the services need none.
+    # Last, since a stream that is down closes the channel, and no service needs the stream.
     try:
         channel.queue_declare(STREAM, durable=True, arguments=_STREAM_ARGUMENTS)
     except pika.exceptions.ChannelClosedByBroker as error:
@@ -216,7 +216,7 @@ def declare_integrator(
 
 
 def declare_dead_queue(channel: BlockingChannel, service: str) -> None:
-    """Declare the queue for what a service's queue gives up."""
+    """Declare a service's dead-letter queue."""
     channel.queue_declare(dead_queue_of(service), durable=True, arguments=_DEAD_ARGUMENTS)
 
 
@@ -245,12 +245,12 @@ class QueueInfo:
 def look(
     connection: pika.BlockingConnection, services: Sequence[Subscriber]
 ) -> dict[str, QueueInfo | None]:
-    """Return what the broker has of all that is declared, None for what it lacks.
+    """Return the state of each declared exchange and queue, None for one that is missing.
 
-    `messages` are those that no consumer has in hand. AMQP shows no bindings.
+    `messages` counts those that are not delivered. AMQP shows no bindings.
 
     Raises:
-        pika.exceptions.AMQPError: the broker refused or is away.
+        pika.exceptions.AMQPError: the broker refused or is unavailable.
     """
     names = [queue_of(service.name) for service in services]
     names += [dead_queue_of(service.name) for service in services] + [STREAM]
@@ -258,10 +258,10 @@ def look(
 
 
 def look_for(connection: pika.BlockingConnection, name: str) -> QueueInfo | None:
-    """Return what the broker has of one queue or of the exchange, None when it lacks it.
+    """Return the state of one queue or of the exchange, None if it is missing.
 
     Raises:
-        pika.exceptions.AMQPError: the broker refused or is away.
+        pika.exceptions.AMQPError: the broker refused or is unavailable.
     """
     channel = connection.channel()
     try:
@@ -284,7 +284,7 @@ def _is_down(error: pika.exceptions.ChannelClosedByBroker) -> bool:
 
 
 def missing(url: str, services: Sequence[Subscriber]) -> list[str]:
-    """Return the names of declared things that the broker does not have (bindings unseen)."""
+    """Return the names of missing exchanges and queues; bindings are not checked."""
     connection = pika.BlockingConnection(pika.URLParameters(url))
     try:
         return [name for name, seen in look(connection, services).items() if seen is None]
@@ -293,7 +293,7 @@ def missing(url: str, services: Sequence[Subscriber]) -> list[str]:
 
 
 def purge(url: str, services: Sequence[Subscriber]) -> None:
-    """Drop what waits in the services' queues; a queue that is not there holds nothing.
+    """Purge the services' queues; a missing queue is skipped.
 
     Raises:
         pika.exceptions.AMQPError: the broker refused or cannot be reached.
@@ -311,7 +311,7 @@ def purge(url: str, services: Sequence[Subscriber]) -> None:
 
 
 def permissions(service: str) -> dict[str, str]:
-    """Return the broker rights of a service's user, as regular expressions.
+    """Return the permissions of a service's user, as regular expressions.
 
     `topic_write` is the topic permission on the exchange; a user without that row could publish
     any key.

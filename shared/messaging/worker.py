@@ -19,17 +19,17 @@ from shared.runtime.watchdog import Watchdog, seconds_of
 
 log = logs.get(__name__)
 
-#: Seconds the threads have to end together; what a process manager allows is mostly 10.
+#: Seconds in which all threads must end; process managers usually allow 10.
 LAST_SECONDS = 8.0
-#: Seconds a transaction waits for a lock before it is begun anew. The broker takes a consumer
-#: that is silent for a minute for dead.
+#: Seconds a transaction waits for a lock before it is retried. The broker closes the connection of
+#: a consumer that misses its heartbeats for a minute.
 LOCK_SECONDS = 10
 #: Seconds one run of a timer may take: it may send many messages, or delete many rows.
 TIMER_SECONDS = 600
 
 
 def run(service: Service, settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; the batch in hand commits first, if it can within seconds.
+    """Run until SIGTERM or SIGINT; the current batch commits first if it can within seconds.
 
     Raises:
         Misconfigured: there is no broker, the database is SQLite, or the port for metrics is taken.
@@ -47,8 +47,8 @@ def run(service: Service, settings: Settings) -> None:
         raise Misconfigured(
             "A worker needs PostgreSQL: SQLite has no locks that several processes could share."
         )
-    # Waited for instead of handled: a handler that sets an event can meet the main thread inside
-    # the same event and wait for itself. Before any thread, so that all inherit it.
+    # sigwait instead of a signal handler: a handler that sets an event deadlocks if it interrupts
+    # the main thread inside the same event. Blocked before any thread starts: all inherit it.
     signals = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     _expose_metrics(settings)
@@ -89,8 +89,8 @@ def run(service: Service, settings: Settings) -> None:
     stopping.set()
     deadline = monotonic() + LAST_SECONDS
     for thread in threads:
-        # One that still waits for a server that is away ends with the process; whatever it has
-        # not committed or acknowledged comes again.
+        # A thread that still waits for an unavailable server ends with the process; messages that
+        # it did not acknowledge are delivered again.
         thread.join(max(0.0, deadline - monotonic()))
     database.close()
 

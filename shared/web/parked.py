@@ -170,7 +170,7 @@ def blueprint_of(service: str) -> Blueprint:
     @blp.get("/<uuid:event_id>")
     @scope("operate")
     @blp.response(200, ShownResponse)
-    def show_parked(event_id: UUID) -> repairs.Shown:
+    def show_parked(event_id: UUID) -> repairs.ParkedDetail:
         """Show a parked event, its payload without personal data, and what waits behind it."""
         with reading() as session:
             return repairs.show(session, event_id)
