@@ -1,4 +1,8 @@
-"""Pauses between attempts, for all that try again: in a loop, or at the moment that a row names."""
+"""Pauses between attempts, for all that try again: in a loop, or at the moment that a row names.
+
+tenacity would repeat one call and count its attempts: a row counts them over processes, and a loop
+that ran well for a while begins anew, so each has its own loop and only the pause in common.
+"""
 
 from datetime import timedelta
 from typing import TypeVar

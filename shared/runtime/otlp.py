@@ -96,11 +96,10 @@ class _Sender(OTLPSpanExporter):
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         super().__init__()
-        self._warn, self._lost = warn, 0
-        # The SDK logs each failure, with the receiver's address, and each full queue.
+        self._warn, self._lost, self._told_full = warn, 0, False
+        # The SDK logs each failure, with the receiver's address, and again and again a full queue.
         logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
-        queue = logging.getLogger("opentelemetry.sdk._shared_internal")
-        queue.addFilter(lambda record: not self._lost)
+        logging.getLogger("opentelemetry.sdk._shared_internal").addFilter(self._is_news)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send one batch; a batch that fails is gone."""
@@ -116,3 +115,8 @@ class _Sender(OTLPSpanExporter):
             self._warn(f"traces are taken again, after {self._lost} spans or more were lost")
             self._lost = 0
         return result
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Let the SDK say once that its queue is full, and not at all while batches are lost."""
+        first, self._told_full = not self._told_full, True
+        return first and not self._lost

@@ -1,4 +1,8 @@
-"""Lists in pages: a cursor says where to go on, so that rows that come or go shift nothing."""
+"""Lists in pages: a cursor says where to go on, so that rows that come or go shift nothing.
+
+flask-smorest counts pages, which shift, and sqlakeyset's bookmarks are bound to no list: here the
+cursor of another list, or a changed one, is refused.
+"""
 
 import base64
 import hashlib

@@ -1,9 +1,11 @@
-"""Work that hangs: told with the place where it stands, and ended with its process.
+"""Ends a process whose work hangs, and logs where that work stands.
 
-A thread cannot be ended from outside, and one that waits for ever is no failure that supervision
-could see. So the process ends, and whoever started it starts it again. The event that was being
-handled comes back, and one that does so again and again is a suspect (see
-`shared.messaging.processing`).
+A thread cannot be ended from outside, and supervision sees failures, not endless waiting. So the
+process ends, and whoever started it starts it again. The event that was being handled comes back;
+one that hangs again and again is a suspect (see `shared.messaging.processing`).
+
+faulthandler has one timer per process and knows no work by name, so it only stands behind: it ends
+a process whose interpreter never lets this thread run.
 """
 
 import faulthandler
@@ -92,7 +94,7 @@ class Watchdog:
         """Watch until the process stops, or end it."""
         try:
             while not stopping.is_set():
-                # Needs no turn of the interpreter: a search for a pattern may keep it for hours.
+                # Needs no turn of the interpreter: one search for a pattern may take it for hours.
                 faulthandler.dump_traceback_later(self.seconds + GRACE, exit=True)
                 self._look()
                 stopping.wait(LOOK)
