@@ -249,8 +249,8 @@ CODE_TRIES = 5
 def code_digest(code: str, salt: bytes) -> bytes:
     """Return what is stored of a collection code: SHA-256 over its salt and digits.
 
-    It keeps codes out of sight in dumps and queries. It cannot withstand a search by whoever
-    has the database (there are only a million codes); the limit of tries protects the counter.
+    It hides codes in dumps and query results. It does not withstand a search by somebody who has
+    the database, since there are only a million codes; at the counter the limit of tries does.
     """
     return hashlib.sha256(salt + code.encode()).digest()
 

@@ -75,7 +75,7 @@ def get_message(message_id: UUID) -> Message:
 def list_inbox(query: dict[str, Any]) -> Page[use_cases.InboxMessage]:
     """List one's own messages, newest first.
 
-    The token's subject says whose: a buyer's id, or `enterprise:<id>` for a producer.
+    The person is the token's subject: a buyer's id, or `enterprise:<id>` for a producer.
     """
     with reading() as session:
         return use_cases.list_inbox(session, _own_person(), **query)

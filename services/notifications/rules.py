@@ -17,9 +17,8 @@ DEFAULT_LANGUAGE = "zh"
 #: Channels that reach a person outside of Farmgate; the inbox is always on.
 CHANNELS = ("file", "apprise")
 
-#: Source: domain.md section 3, the message machine. `queued → dead` is a message that could
-#: never be completed, because nobody said whom it is for; `sending → sending` is claimed again
-#: after its sender died.
+#: Source: domain.md section 3, the message machine. `queued → dead`: its recipient never became
+#: known. `sending → sending`: its sender died, and another sender claimed it.
 TRANSITIONS: Mapping[str, frozenset[str]] = {
     "queued": frozenset({"sending", "sent", "suppressed", "stale", "dead"}),
     "sending": frozenset({"sending", "sent", "retrying", "suppressed", "stale", "dead"}),

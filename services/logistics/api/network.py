@@ -156,7 +156,7 @@ def end_route(route_id: UUID) -> None:
 @blp.response(200, schemas.PromiseResponse)
 @blp.alt_response(409, "CONFLICT")
 def promise(query: dict[str, Any]) -> planning.Promise:
-    """Tell on which day goods ordered now would reach a site.
+    """Show on which day goods ordered now would reach a site.
 
     The day is a calendar date in Asia/Shanghai. Goods that must stay cold are promised only
     where every leg of a way is cold; else the answer is 422. A site that is closed is a 409.

@@ -1,4 +1,4 @@
-"""What a station's till is told of the parcels at its site."""
+"""The answer to a station's till: the parcels at its site."""
 
 from marshmallow import fields, validate
 
@@ -6,7 +6,7 @@ from shared.web import ResponseSchema
 
 
 class ParcelResponse(ResponseSchema):
-    """A parcel that waits for its buyer, and what a till needs to check the code by itself."""
+    """A parcel that waits for its buyer, with what a till needs to check the code while cut off."""
 
     shipment_id = fields.UUID(required=True)
     shipment_ref = fields.String(required=True)
@@ -27,7 +27,7 @@ class ParcelResponse(ResponseSchema):
 
 
 class StoppedParcelResponse(ResponseSchema):
-    """A parcel that must not be handed out, since lots of its goods are held or recalled."""
+    """A parcel that must not be handed over, since it carries a held or recalled lot."""
 
     shipment_id = fields.UUID(required=True)
     shipment_ref = fields.String(required=True)
@@ -43,7 +43,7 @@ class StoppedParcelResponse(ResponseSchema):
 
 
 class ParcelsResponse(ResponseSchema):
-    """The parcels at the till's site, newest first: to hand out, and to keep back."""
+    """The parcels at the till's site, newest first: to hand over, and to keep back."""
 
     items = fields.List(fields.Nested(ParcelResponse), required=True)
     stopped = fields.List(fields.Nested(StoppedParcelResponse), required=True)

@@ -23,7 +23,7 @@ class NotArrived(Conflict):
 
 
 class WrongCode(Unprocessable):
-    """Says that a collection code is not the one issued, and how many tries are left."""
+    """A refusal: the code is not the one issued; names the number of tries left."""
 
 
 class CodeLocked(Conflict):

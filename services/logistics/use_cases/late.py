@@ -1,4 +1,4 @@
-"""Shipments that do not go on in the time expected of them."""
+"""Shipments that are late, by what they wait for."""
 
 from sqlalchemy import and_, text
 
@@ -8,12 +8,12 @@ from shared.runtime.clock import LOCAL
 from shared.runtime.late import Late
 
 DAY = 86_400
-#: In the words of the index.
+#: Worded like the partial index `ix_shipments_open`, so that the database uses it.
 OPEN = text("ended_at IS NULL")
 ON_ITS_WAY = and_(OPEN, Shipment.state == ShipmentState.HANDED_OVER)
 
 LATE = (
-    # Planned or packed, and never gave its goods to the road.
+    # Planned or packed, and not dispatched.
     Late(
         "undispatched",
         Shipment.order_id,
@@ -22,7 +22,7 @@ LATE = (
         "FARMGATE_LOGISTICS_LATE_DISPATCH_SECONDS",
         2 * DAY,
     ),
-    # Not at its site, and the promised day is over for longer than the limit.
+    # Not at its site, and the limit has passed since the promised day.
     Late(
         "unarrived",
         Shipment.order_id,
@@ -32,7 +32,7 @@ LATE = (
         DAY,
         overdue=lambda before: Shipment.promised_on < before.astimezone(LOCAL).date(),
     ),
-    # At its site, and neither brought nor fetched.
+    # At its site, and neither delivered nor collected.
     Late(
         "untaken",
         Shipment.order_id,

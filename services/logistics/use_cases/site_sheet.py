@@ -76,7 +76,7 @@ def _check_new(
 
 
 def _changes(row: Row, site: Site | None) -> dict[str, Any]:
-    """Return what a row says of a site, where that is another value than now."""
+    """Return the values in a row that differ from those of the site."""
     facts: dict[str, Any] = {name: row.cells[name] for name in _FACTS if name in row.cells}
     names = {} if site is None else dict(site.names)
     names |= {key: row.cells[name] for name, key in _NAMES.items() if name in row.cells}
@@ -111,7 +111,7 @@ def _write(
 
 
 def export_sites(session: Session) -> Iterator[tuple[Any, ...]]:
-    """Give the open sites as `import_sites` takes them, each parent before its children."""
+    """Return the open sites as `import_sites` takes them, each parent before its children."""
     parent = aliased(Site)
     sites = session.execute(
         select(Site, parent.code)

@@ -27,15 +27,15 @@ MOST_PARCELS = 500
 
 
 class UnplannedShipment(NotFound):
-    """Says that a till handed over a parcel that logistics never planned."""
+    """A refusal: a till handed over a parcel that logistics never planned."""
 
 
 class AtAnotherSite(Conflict):
-    """Says that a till handed over a parcel of another site."""
+    """A refusal: a till handed over a parcel of another site."""
 
 
 class CollectedBefore(Conflict):
-    """Says that a till handed over a parcel that was collected before."""
+    """A refusal: a till handed over a parcel that was collected before."""
 
 
 def apply_hand_over(batch: LogisticsBatch, parcel: ParcelHandedOver) -> None:

@@ -74,7 +74,7 @@ def on_shipment_collected(batch: NotificationsBatch, event: Event[ShipmentCollec
 def on_shipment_recalled(batch: NotificationsBatch, event: Event[ShipmentRecalled]) -> None:
     """Warn the buyer who has the goods.
 
-    What becomes of goods that no buyer has yet is told because of the facts that follow.
+    If no buyer has the goods yet, the facts that follow cause the messages.
     """
     if event.data.where == "with_buyer":
         order = get_or_new_order(batch, event.data.order_id)

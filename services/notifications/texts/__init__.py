@@ -94,7 +94,7 @@ def _fill(key: str, language: str, facts: Facts) -> str:
 
 
 class _Values(Mapping[str, str]):
-    """What the placeholders of a text stand for, written the way of one language."""
+    """The values of a text's placeholders, formatted for one language."""
 
     def __init__(self, facts: Facts, language: str) -> None:
         self._facts = facts

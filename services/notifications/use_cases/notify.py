@@ -34,7 +34,7 @@ def notify_buyer(
 ) -> None:
     """Queue a message to the buyer of an order; its text mentions `facts`.
 
-    If nobody has said yet who the buyer is, the sender looks it up again.
+    If the buyer is not known yet, the sender looks up later who it is.
     """
     recipient = order_key(order.order_id)
     _queue(batch, cause, order.order_id, template, recipient, order.person, facts)
