@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from jsonschema_rs import validator_for
 
 from services.orders.rules import cash, journal, prices, takings
+from services.orders.rules.entries import MOST_NUMBER
 from services.orders.rules.prices import Price
 from services.orders.rules.takings import BeyondSale, Taken
 from services.orders.rules.till import (
-    MOST_NUMBER,
     MOST_RAW,
     NO_NAME,
     EntryKind,
     EntryStatus,
-    read_entry,
+    parse_entry,
 )
 from services.orders.schemas.entries import ENTRIES, SALE_EXAMPLE
 from shared.runtime.validity import in_force
@@ -95,7 +95,7 @@ OWN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", OWN)
 def test_a_good_entry_of_each_kind_is_read(kind: str) -> None:
-    entry = read_entry(an_entry(kind))
+    entry = parse_entry(an_entry(kind))
 
     assert (entry.problem, entry.number, entry.kind, entry.clerk) == (None, 17, kind, "卓嘎")
     assert entry.device_time == datetime(2026, 11, 25, 8, 30, 0, 123_000, tzinfo=UTC)
@@ -104,7 +104,7 @@ def test_a_good_entry_of_each_kind_is_read(kind: str) -> None:
 @pytest.mark.parametrize("kind", OWN)
 def test_the_document_shows_each_kind_as_it_is_read(kind: str) -> None:
     assert validator_for(ENTRIES[kind]).is_valid(an_entry(kind))
-    assert read_entry(SALE_EXAMPLE).problem is None
+    assert parse_entry(SALE_EXAMPLE).problem is None
 
 
 #: What a till in disorder might write where something else belongs.
@@ -148,7 +148,7 @@ def disordered(draw: st.DrawFn) -> dict[str, Any]:
 def test_an_entry_in_disorder_is_read_or_kept_as_unreadable(raw: dict[str, Any]) -> None:
     before = copy.deepcopy(raw)
 
-    entry = read_entry(raw)
+    entry = parse_entry(raw)
 
     assert raw == before
     if entry.problem is None and not entry.flags:
@@ -161,21 +161,21 @@ def test_an_entry_in_disorder_is_read_or_kept_as_unreadable(raw: dict[str, Any])
 
 @given(st.recursive(ODD, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_anything_that_is_json_is_read(raw: Any) -> None:
-    entry = read_entry(raw)
+    entry = parse_entry(raw)
 
     assert entry.problem is not None
 
 
 @pytest.mark.parametrize("number", [0, -1, True, 1.5, "1", None, [1], MOST_NUMBER + 1])
 def test_what_has_no_usable_number_cannot_be_kept(number: Any) -> None:
-    assert read_entry(an_entry("sale", number=number)).number is None
+    assert parse_entry(an_entry("sale", number=number)).number is None
 
 
 @pytest.mark.parametrize(
     ("kind", "changes", "says"),
     [
         ("sale", {"lines": OWN["sale"]["lines"][:1] * 2}, "same line_no"),
-        ("sale", {"lines": []}, "list of 1 to 50"),
+        ("sale", {"lines": []}, "lines: Expected `array` of length >= 1"),
         ("sale", {"shift": 18}, "shift"),
         ("void", {"of": 17}, "of must be"),
         ("return", {"refund_fen": 6801}, "not the sum"),
@@ -183,11 +183,11 @@ def test_what_has_no_usable_number_cannot_be_kept(number: Any) -> None:
         ("shift_close", {"shift": 17}, "opening"),
         ("sale", {"kind": "gift"}, "kind must be one of"),
         ("sale", {"kind": ["sale"]}, "kind must be one of"),
-        ("sale", {"colour": "red"}, "Unknown: colour"),
+        ("sale", {"colour": "red"}, "unknown field `colour`"),
     ],
 )
 def test_an_entry_that_cannot_be_says_why(kind: str, changes: dict[str, Any], says: str) -> None:
-    problem = read_entry(an_entry(kind, **changes)).problem
+    problem = parse_entry(an_entry(kind, **changes)).problem
 
     assert problem is not None
     assert says in problem
@@ -213,7 +213,7 @@ def an_order(**contact: Any) -> dict[str, Any]:
 def test_whatever_a_clerk_is_called_the_entry_is_read(
     kind: str, typed: Any, clerk: str, flags: list[str]
 ) -> None:
-    entry = read_entry(an_entry(kind, clerk=typed))
+    entry = parse_entry(an_entry(kind, clerk=typed))
 
     assert (entry.problem, entry.clerk, entry.flags) == (None, clerk, flags)
     assert "\\ud800" not in json.dumps(entry.body)
@@ -250,7 +250,7 @@ def test_whatever_a_clerk_is_called_the_entry_is_read(
 def test_a_flaw_in_a_label_is_flagged_and_the_entry_is_read(
     raw: dict[str, Any], flags: list[str], passing: dict[str, Any]
 ) -> None:
-    entry = read_entry(raw)
+    entry = parse_entry(raw)
 
     assert (entry.problem, entry.flags) == (None, flags)
     assert entry.passing | passing == entry.passing
@@ -269,7 +269,7 @@ def test_a_flaw_in_a_label_is_flagged_and_the_entry_is_read(
     ],
 )
 def test_a_clock_that_shows_no_moment_is_flagged_and_the_sale_stands(shown: Any) -> None:
-    entry = read_entry(an_entry("sale", device_time=shown))
+    entry = parse_entry(an_entry("sale", device_time=shown))
 
     assert (entry.problem, entry.device_time, entry.flags) == (None, None, ["clock_off"])
 
@@ -279,7 +279,7 @@ def test_a_label_that_is_missing_is_flagged_and_the_entry_is_read() -> None:
     del sale["clerk"], sale["device_time"]
     del order["order"]["contact"]["phone"]
 
-    unnamed, unreached = read_entry(sale), read_entry(order)
+    unnamed, unreached = parse_entry(sale), parse_entry(order)
 
     assert (unnamed.problem, unnamed.flags) == (None, ["clock_off", "clerk_unclear"])
     assert (unnamed.clerk, unnamed.device_time) == (NO_NAME, None)
@@ -287,7 +287,9 @@ def test_a_label_that_is_missing_is_flagged_and_the_entry_is_read() -> None:
 
 
 def test_labels_of_any_size_are_kept_within_bounds() -> None:
-    entry = read_entry(an_entry("hand_over", difference_reason="x" * 2 * MOST_RAW, clerk=["y"] * 9))
+    entry = parse_entry(
+        an_entry("hand_over", difference_reason="x" * 2 * MOST_RAW, clerk=["y"] * 9)
+    )
 
     assert (entry.problem, entry.flags) == (None, ["clerk_unclear", "words_unclear"])
     assert len(json.dumps(entry.body)) < MOST_RAW
@@ -297,12 +299,12 @@ def test_what_concerns_a_buyer_is_neither_kept_nor_part_of_the_content() -> None
     order, other = an_entry("order"), an_entry("order")
     other["order"]["contact"]["phone"] = "139 0013 9000"
 
-    entry = read_entry(order)
+    entry = parse_entry(order)
 
     assert "contact" not in json.dumps(entry.body)
     assert entry.passing == CONTACT | {"phone": "+8613800138000"}
-    assert read_entry(other).digest == entry.digest
-    parcel = read_entry(an_entry("hand_over", received_by="扎西"))
+    assert parse_entry(other).digest == entry.digest
+    parcel = parse_entry(an_entry("hand_over", received_by="扎西"))
     assert not parcel.body.keys() & {"code", "received_by"}
     assert parcel.passing == {
         "code": "123456",
@@ -315,8 +317,8 @@ def test_the_content_does_not_depend_on_the_order_of_its_fields() -> None:
     sale = an_entry("sale")
     turned = dict(reversed(sale.items()))
 
-    assert read_entry(sale).digest == read_entry(turned).digest
-    assert read_entry(sale).digest != read_entry(an_entry("sale", clerk="x")).digest
+    assert parse_entry(sale).digest == parse_entry(turned).digest
+    assert parse_entry(sale).digest != parse_entry(an_entry("sale", clerk="x")).digest
 
 
 def test_an_unreadable_entry_of_any_size_and_depth_is_kept_within_bounds() -> None:
@@ -324,8 +326,8 @@ def test_an_unreadable_entry_of_any_size_and_depth_is_kept_within_bounds() -> No
     for _ in range(900):
         deep = {"x": deep}
 
-    large = read_entry(an_entry("sale", note="x" * 2 * MOST_RAW))
-    nested = read_entry(an_entry("sale") | {"lines": deep})
+    large = parse_entry(an_entry("sale", note="x" * 2 * MOST_RAW))
+    nested = parse_entry(an_entry("sale") | {"lines": deep})
 
     assert list(large.body) == ["dropped"]
     assert nested.problem is not None

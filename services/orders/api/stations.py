@@ -6,7 +6,7 @@ from uuid import UUID
 from services.orders.api.orders import limits
 from services.orders.batch import EntryNotFound, OrdersBatch
 from services.orders.models import Journal, TillEntry
-from services.orders.rules.till import read_entry
+from services.orders.rules.till import parse_entry
 from services.orders.schemas import stations as schemas
 from services.orders.schemas.till import UploadedEntriesResponse
 from services.orders.use_cases import entries, stations
@@ -71,10 +71,10 @@ def import_entries(import_in: dict[str, Any]) -> dict[str, Any]:
 
     As if the till had sent it, whatever its key may still do. May be repeated.
     """
-    read = [read_entry(raw) for raw in import_in["entries"]]
+    parsed = [parse_entry(raw) for raw in import_in["entries"]]
     with transaction(OrdersBatch) as batch:
         device = stations.device_of_epoch(batch.session, import_in["device_id"], import_in["epoch"])
-        answers = upload(batch, device, read, limits(settings().environment))
+        answers = upload(batch, device, parsed, limits(settings().environment))
     return {
         "device_id": device.device_id,
         "epoch": device.epoch,

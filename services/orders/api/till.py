@@ -4,7 +4,7 @@ from typing import Any
 
 from services.orders.api.orders import limits
 from services.orders.batch import OrdersBatch
-from services.orders.rules.till import read_entry
+from services.orders.rules.till import parse_entry
 from services.orders.schemas import till as schemas
 from services.orders.use_cases import stations
 from services.orders.use_cases.upload import upload
@@ -31,7 +31,7 @@ def upload_entries(upload_in: dict[str, Any]) -> dict[str, Any]:
     disputed and stops none of the others.
     """
     device = devices.device_of(caller())
-    entries = [read_entry(raw) for raw in upload_in["entries"]]
+    entries = [parse_entry(raw) for raw in upload_in["entries"]]
     with transaction(OrdersBatch) as batch:
         answers = upload(batch, device, entries, limits(settings().environment))
     return {

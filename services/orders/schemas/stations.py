@@ -5,7 +5,8 @@ from typing import Any
 from marshmallow import fields, validate
 
 from services.orders.rules import prices
-from services.orders.rules.till import MOST_NUMBER, EntryKind, EntryStatus
+from services.orders.rules.entries import MOST_NUMBER
+from services.orders.rules.till import EntryKind, EntryStatus
 from services.orders.schemas.entries import ANY_ENTRY, SALE_EXAMPLE
 from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Flag, Parts, Text

@@ -9,18 +9,18 @@ from sqlalchemy.orm import Session
 
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order, Shift, TillEntry
+from services.orders.rules.entries import MOST_CLERK
 from services.orders.rules.limits import Limits
 from services.orders.rules.till import (
     BEYOND_SALE,
     CLERK_UNCLEAR,
     CONTACT_UNCLEAR,
-    MOST_CLERK,
     PHONE_UNCLEAR,
     UNREADABLE,
     EntryStatus,
-    Read,
+    ParsedEntry,
     merged,
-    read_entry,
+    parse_entry,
     words,
 )
 from services.orders.use_cases import cash, place
@@ -65,11 +65,11 @@ def correct(
     """
     entry = lock_entry_and_journal(batch, sale_id)
     if entry.reason == UNREADABLE:
-        _let_count(batch, entry, _read(entry, changes), limits)
+        _let_count(batch, entry, _parse(entry, changes), limits)
     elif changes.keys() == {"clerk"} and CLERK_UNCLEAR in entry.flags:
         _rename(batch.session, entry, changes["clerk"])
     elif changes.keys() == {"order"} and _UNREACHED & {*entry.flags}:
-        _give_contact(batch, entry, _read(entry, changes))
+        _give_contact(batch, entry, _parse(entry, changes))
     else:
         raise _nothing(entry)
     entry.resolution, entry.resolved_by, entry.note = CORRECTED, by, note
@@ -77,12 +77,12 @@ def correct(
     return entry
 
 
-def _read(entry: TillEntry, changes: Mapping[str, Any]) -> Read:
-    read = read_entry(merged(entry.body, changes))
-    if read.problem is not None or read.number != entry.number:
-        why = read.problem or "number is its name, and cannot change."
+def _parse(entry: TillEntry, changes: Mapping[str, Any]) -> ParsedEntry:
+    parsed = parse_entry(merged(entry.body, changes))
+    if parsed.problem is not None or parsed.number != entry.number:
+        why = parsed.problem or "number is its name, and cannot change."
         raise StillUnreadable(f"With these changes entry {entry.id} cannot be read: {why}")
-    return read
+    return parsed
 
 
 def _nothing(entry: TillEntry) -> NothingToCorrect:
@@ -93,13 +93,13 @@ def _nothing(entry: TillEntry) -> NothingToCorrect:
     )
 
 
-def _let_count(batch: OrdersBatch, entry: TillEntry, read: Read, limits: Limits) -> None:
-    entry.sent, entry.body = entry.body, read.body
-    entry.kind, entry.flags = read.kind, read.flags
-    entry.clerk, entry.shift, entry.device_time = read.clerk, read.shift, read.device_time
-    if read.of is not None:
-        entry.of_entry_id = entry_id(entry.device_id, entry.epoch, read.of)
-    entry.voided, entry.total_fen, entry.payment = read.voided, read.total_fen, read.payment
+def _let_count(batch: OrdersBatch, entry: TillEntry, parsed: ParsedEntry, limits: Limits) -> None:
+    entry.sent, entry.body = entry.body, parsed.body
+    entry.kind, entry.flags = parsed.kind, parsed.flags
+    entry.clerk, entry.shift, entry.device_time = parsed.clerk, parsed.shift, parsed.device_time
+    if parsed.of is not None:
+        entry.of_entry_id = entry_id(entry.device_id, entry.epoch, parsed.of)
+    entry.voided, entry.total_fen, entry.payment = parsed.voided, parsed.total_fen, parsed.payment
     entry.status, entry.reason, entry.detail = EntryStatus.ACCEPTED, None, None
     for taking in batch.session.scalars(
         select(TillEntry).where(
@@ -110,7 +110,7 @@ def _let_count(batch: OrdersBatch, entry: TillEntry, read: Read, limits: Limits)
     ):
         taking.status, taking.reason, taking.detail = EntryStatus.WAITING, None, None
     device = Device(entry.device_id, entry.epoch, entry.site_id, entry.device_code)
-    Intake(batch, device, limits).let_count([(entry, read)])
+    Intake(batch, device, limits).let_count([(entry, parsed)])
 
 
 def _rename(session: Session, entry: TillEntry, typed: Any) -> None:
@@ -144,11 +144,11 @@ def _rename(session: Session, entry: TillEntry, typed: Any) -> None:
         each.flags = [flag for flag in each.flags if flag != CLERK_UNCLEAR]
 
 
-def _give_contact(batch: OrdersBatch, entry: TillEntry, read: Read) -> None:
+def _give_contact(batch: OrdersBatch, entry: TillEntry, parsed: ParsedEntry) -> None:
     order: Order | None = batch.get_for_update(Order.id, entry.id)
-    if order is None or entry.body["order"] != read.body["order"]:
+    if order is None or entry.body["order"] != parsed.body["order"]:
         raise _nothing(entry)
-    if _UNREACHED & {*read.flags}:
+    if _UNREACHED & {*parsed.flags}:
         raise StillUnreadable("Nobody is reached by this contact either: give it whole and right.")
-    place.give_contact(batch, order, read.passing)
+    place.give_contact(batch, order, parsed.passing)
     entry.flags = [flag for flag in entry.flags if flag not in _UNREACHED]

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from services.orders.models import CashEntry, Journal, Shift, TillEntry
 from services.orders.rules import journal as runs
+from services.orders.rules.entries import MOST_NOTE
 from services.orders.rules.till import (
     CLOCK_OFF,
-    MOST_NOTE,
     EntryKind,
     EntryStatus,
     went_backwards,

@@ -8,7 +8,7 @@ stored as disputed, and shown to an operator.
 The number of statements does not grow with the number of sales in an upload.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
@@ -18,17 +18,22 @@ from sqlalchemy import select
 from services.orders.batch import OrdersBatch
 from services.orders.models import Journal, TillEntry
 from services.orders.rules import journal as runs
+from services.orders.rules.entries import (
+    HandOverEntry,
+    OrderEntry,
+    ReturnEntry,
+    SaleEntry,
+    TillOrder,
+    VoidEntry,
+)
 from services.orders.rules.limits import Limits
 from services.orders.rules.till import (
     CLOCK_OFF,
     CLOCK_TOLERANCE,
     OTHER_CONTENT,
-    SELLING,
-    TAKING,
     UNREADABLE,
-    EntryKind,
     EntryStatus,
-    Read,
+    ParsedEntry,
 )
 from services.orders.use_cases import approve, cash, place, shifts, station_prices, takings
 from services.orders.use_cases.entries import dispute, lock_journal, record_station_sale
@@ -60,7 +65,7 @@ def journal_id(device_id: UUID, epoch: int) -> UUID:
 
 
 def upload(
-    batch: OrdersBatch, device: Device, entries: Sequence[Read], limits: Limits
+    batch: OrdersBatch, device: Device, entries: Sequence[ParsedEntry], limits: Limits
 ) -> list[Answer]:
     """Take in entries of a device's journal, and return one answer for each, in their order.
 
@@ -86,9 +91,9 @@ class Intake:
         self.journal = self._journal()
         #: Entries by number and digest: columns of stored ones, and rows of this upload.
         self.known: dict[int, dict[str, Any]] = {}
-        self.new: list[tuple[TillEntry, Read]] = []
+        self.new: list[tuple[TillEntry, ParsedEntry]] = []
 
-    def take_in(self, entries: Sequence[Read]) -> list[Answer]:
+    def take_in(self, entries: Sequence[ParsedEntry]) -> list[Answer]:
         """Store entries and let them count; returns the answer to each."""
         self._look_up({entry.number for entry in entries if entry.number is not None})
         found = [self._find_or_add(entry) for entry in entries]
@@ -100,13 +105,13 @@ class Intake:
             for index, (entry, what) in enumerate(zip(entries, found, strict=True))
         ]
 
-    def let_count(self, entries: Sequence[tuple[TillEntry, Read]]) -> None:
+    def let_count(self, entries: Sequence[tuple[TillEntry, ParsedEntry]]) -> None:
         """Let entries, new or corrected, have their effect in goods, shifts and cash."""
         rows = [row for row, _ in entries]
         self._flag_clocks(rows)
-        sales = [row for row, e in entries if e.kind == EntryKind.SALE and e.problem is None]
+        sales = [row for row, entry in entries if isinstance(entry.content, SaleEntry)]
         station_prices.flag(self.session, sales)
-        orders = [e for _, e in entries if e.kind == EntryKind.ORDER and e.problem is None]
+        orders = [entry for _, entry in entries if isinstance(entry.content, OrderEntry)]
         approve.lock_limits(self.batch, [entry.passing["phone"] for entry in orders])
         for row, entry in entries:
             self._let_count(row, entry)
@@ -148,7 +153,7 @@ class Intake:
         for row in self.session.execute(statement):
             self.known.setdefault(row.number, {})[row.digest] = row
 
-    def _find_or_add(self, entry: Read) -> tuple[Any, bool]:
+    def _find_or_add(self, entry: ParsedEntry) -> tuple[Any, bool]:
         """Return the row with the entry's name and content, and whether it was known before."""
         if entry.number is None:
             return None, False
@@ -160,7 +165,7 @@ class Intake:
         self.new.append((row, entry))
         return row, False
 
-    def _row(self, entry: Read, copy: int) -> TillEntry:
+    def _row(self, entry: ParsedEntry, copy: int) -> TillEntry:
         device, number = self.device, entry.number or 0
         name = f"{device.epoch}/{number}/{entry.digest}"
         return TillEntry(
@@ -207,52 +212,56 @@ class Intake:
             if (ahead or behind) and CLOCK_OFF not in row.flags:
                 row.flags = [*row.flags, CLOCK_OFF]
 
-    def _let_count(self, row: TillEntry, entry: Read) -> None:
-        """Let an entry that has just come have its effect, unless others must come before it."""
-        if entry.problem is not None:
-            dispute(self.batch, row, UNREADABLE, entry.problem)
-        elif row.copy > 1:
+    def _let_count(self, row: TillEntry, entry: ParsedEntry) -> None:
+        """Let a new entry take effect, unless earlier entries must come before it."""
+        if row.copy > 1 and entry.problem is None:
             detail = f"Number {row.number} came before with other content."
             dispute(self.batch, row, OTHER_CONTENT, detail)
-        elif row.kind in TAKING:
-            row.status = EntryStatus.WAITING
-        elif row.kind in SELLING:
-            record_station_sale(self.batch, row)
-        elif row.kind == EntryKind.HAND_OVER:
-            self._hand_over(row, entry)
-        elif row.kind == EntryKind.ORDER:
-            self._place_order(row, entry)
+            return
+        match entry.content:
+            case None:
+                dispute(self.batch, row, UNREADABLE, entry.problem)
+            case SaleEntry():
+                record_station_sale(self.batch, row)
+            case VoidEntry() | ReturnEntry():
+                row.status = EntryStatus.WAITING
+            case HandOverEntry():
+                self._hand_over(row, entry.content, entry.passing)
+            case OrderEntry():
+                self._place_order(row, entry.content.order, entry.passing)
 
-    def _hand_over(self, row: TillEntry, entry: Read) -> None:
-        assert row.total_fen is not None
+    def _hand_over(
+        self, row: TillEntry, content: HandOverEntry, passing: Mapping[str, Any]
+    ) -> None:
         self.batch.record(
             row,
             ParcelHandedOver(
                 entry_id=row.id,
-                shipment_id=UUID(row.body["shipment_id"]),
+                shipment_id=UUID(content.shipment_id),
                 site_id=row.site_id,
                 device_code=row.device_code,
-                code=entry.passing["code"],
-                received_by=entry.passing["received_by"],
-                collected_fen=row.total_fen,
-                difference_reason=entry.passing["difference_reason"],
+                code=passing["code"],
+                received_by=passing["received_by"],
+                collected_fen=content.collected_fen,
+                difference_reason=passing["difference_reason"],
                 device_time=Moment.of(row.device_time or row.received_at),
             ),
         )
 
-    def _place_order(self, row: TillEntry, entry: Read) -> None:
-        order = row.body["order"]
-        lines = [line | {"variant_id": UUID(line["variant_id"])} for line in order["lines"]]
+    def _place_order(self, row: TillEntry, order: TillOrder, contact: Mapping[str, Any]) -> None:
         try:
             place.place_order(
                 self.batch,
                 order_id=row.id,
                 channel="station",
-                payment_method=order["payment_method"],
+                payment_method=order.payment_method,
                 site_id=row.site_id,
-                collect=order["collect"],
-                lines=lines,
-                contact=entry.passing,
+                collect=order.collect,
+                lines=[
+                    {"variant_id": UUID(line.variant_id), "quantity": line.quantity}
+                    for line in order.lines
+                ],
+                contact=contact,
                 buyer_id=None,
                 placed_by=f"device/{row.device_id}",
                 limits=self.limits,
@@ -263,7 +272,7 @@ class Intake:
             dispute(self.batch, row, slug_of(type(error).__name__), error.detail)
 
 
-def _answer(index: int, entry: Read, row: Any, known_before: bool) -> Answer:
+def _answer(index: int, entry: ParsedEntry, row: Any, known_before: bool) -> Answer:
     if row is None:
         return Answer(index, None, REFUSED, "no_number", entry.problem)
     if known_before:

@@ -109,7 +109,7 @@ def test_a_shift_an_order_and_a_parcel_that_nobody_could_read_take_effect(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"shift": 1}, "Unknown: colour"),
+        ({"shift": 1}, "unknown field `colour`"),
         ({"colour": None, "number": 2}, "number"),
         ({"colour": None, "total_fen": "136"}, "total_fen"),
     ],
