@@ -101,7 +101,7 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.PlacedOrder, dict[str, 
             **order_in,
             placed_by=caller().subject,
             limits=limits(settings().environment),
-            # An operator's have no limit of their own, and are approved rather than refused.
+            # An operator has no allowance; orders beyond a buyer's wait instead of being refused.
             for_others=caller().may(callers.OWN_BUYERS) and not caller().may(callers.ANY_BUYER),
             refuse_beyond=not caller().may(callers.ANY_BUYER),
         )

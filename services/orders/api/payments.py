@@ -1,4 +1,4 @@
-"""The route by which the payment provider tells of payments, signed as Standard Webhooks."""
+"""The route by which the payment provider reports payments, signed as Standard Webhooks."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -43,7 +43,7 @@ SECURITY_SCHEME = {
 
 
 class PaymentsNotConfigured(Unavailable):
-    """Raised when no secret is set by which a provider's callback could be checked."""
+    """Raised when no secret is set, so a provider's callback cannot be checked."""
 
 
 class InvalidSignature(Unauthorized):

@@ -15,7 +15,7 @@ blp = Blueprint(
     "till",
     __name__,
     url_prefix="/api/orders/v1/till",
-    description="What a station's till says it did, and what became of it.",
+    description="Entries of a station's till, and what became of them.",
 )
 
 

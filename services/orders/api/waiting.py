@@ -1,6 +1,6 @@
 """`Prefer: wait=N`: answer a placement with the decided order, if it is decided soon enough.
 
-Source: RFC 7240, section 4.3. It is a preference: who cannot be served it gets the 202.
+Source: RFC 7240, section 4.3. It is a preference: a client that cannot be served gets the 202.
 """
 
 import json
@@ -24,8 +24,8 @@ LONGEST_WAIT = 30
 LOOK = 0.05
 _WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,4})"?\s*(?=[;,]|$)', re.IGNORECASE)
 
-# Each waiting client holds a thread. More of them than this, and a worker that is away would
-# leave no thread for those who do not want to wait.
+# Each waiting client holds a thread. While the worker is down, more of them than this would leave
+# no thread for other requests.
 _seats = threading.BoundedSemaphore(6)
 
 
@@ -38,7 +38,7 @@ def preferred_wait(header: str | None) -> int:
 def decided_if_preferred(view: Callable[..., Any]) -> Callable[..., Any]:
     """Let a placement's 202 become a 200 with the decided order, if the client prefers to wait.
 
-    Outside of the transaction: it begins to wait when the order is committed.
+    Goes outside of the transaction: the wait begins when the order is committed.
     """
 
     @wraps(view)
@@ -49,7 +49,7 @@ def decided_if_preferred(view: Callable[..., Any]) -> Callable[..., Any]:
             return answer
         try:
             placed = json.loads(answer.get_data())
-            # Who waits for an operator waits too long for any client.
+            # An operator takes longer than any client waits.
             if placed["awaits_approval"]:
                 return answer
             order = _decided(UUID(placed["order_id"]), seconds)

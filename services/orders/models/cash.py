@@ -11,7 +11,7 @@ from services.orders.rules.cash import CAUSES
 
 
 class Custody(Base):
-    """What one clerk of a site has taken, given back and handed on, and so must hold."""
+    """The cash that one clerk of a site must hold: taken, minus refunded, remitted, written off."""
 
     __tablename__ = "custodies"
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -20,9 +20,9 @@ class Custody(Base):
     collected_fen: Mapped[int]
     refunded_fen: Mapped[int]
     remitted_fen: Mapped[int]
-    #: Missing at a count, or given up by an operator; below 0: more was there than should be.
+    #: Missing at a count, or written off by an operator; below 0: there was more than expected.
     written_off_fen: Mapped[int]
-    #: Below 0 while the sales it was taken for have not been uploaded.
+    #: Below 0 while sales whose cash was remitted are not uploaded yet.
     held_fen: Mapped[int]
     __table_args__ = (
         UniqueConstraint("site_id", "clerk"),

@@ -31,10 +31,10 @@ from services.orders.rules.order_status import (
 )
 from shared.events import CHANNELS, PAYMENT_METHODS, UNITS, Channel, PaymentMethod
 
-#: Orders that another service has yet to answer; written out in the query as well, because an
-#: index for some rows serves only those who ask in the same words.
+#: Orders that wait for catalog or logistics. The queries use the same text: a database uses a
+#: partial index only for a condition that equals the index's own.
 UNPLANNED = text("(state = 'placed' OR (state = 'confirmed' AND shipment_id IS NULL))")
-#: Orders that hold stock and for which nothing is paid: see `phone_digest`.
+#: Orders that hold stock and are unpaid: see `phone_digest`.
 OPEN = text("phone_digest IS NOT NULL")
 #: Cancelled orders whose parcel logistics has yet to stop.
 UNSTOPPED = text("state = 'cancelled' AND fulfilment_state IN ('planned', 'packed')")
@@ -43,11 +43,11 @@ UNSTOPPED = text("state = 'cancelled' AND fulfilment_state IN ('planned', 'packe
 class Order(Base):
     """What one buyer ordered at once, and its status.
 
-    Names, phones and addresses are not here: they went on with `contact_given`.
+    Names, phones and addresses are not stored here: `contact_given` carries them on.
     """
 
     __tablename__ = "orders"
-    #: Of an order taken at a till, the id of the till's entry, which is not by time.
+    #: An order from a till has the id of the till's entry, which does not grow with time.
     id: Mapped[UUID] = mapped_column(primary_key=True)
     #: Grows with each order that comes, so that lists have an order.
     arrival: Mapped[UUID] = mapped_column(index=True, unique=True)
@@ -60,7 +60,7 @@ class Order(Base):
     #: True: the buyer comes to the site. False: the site brings it to the address.
     collect: Mapped[bool] = mapped_column(Boolean)
     masked_phone: Mapped[str] = mapped_column(String(20))
-    #: By it the open orders of one telephone are counted; None once the order is not open.
+    #: Open orders of one telephone are counted by it; None once the order is not open.
     phone_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     #: Why it needs an operator's approval, as a code; None: it needs none.
     approval_reason: Mapped[str | None] = mapped_column(String(40))
@@ -90,7 +90,7 @@ class Order(Base):
     shipment_ref: Mapped[str | None] = mapped_column(String(20))
     promised_on: Mapped[date | None]
     placed_at: Mapped[datetime] = mapped_column(index=True)
-    #: When catalog had answered: reserved, confirmed or rejected.
+    #: When catalog answered: reserved, confirmed or rejected.
     decided_at: Mapped[datetime | None]
     changed_at: Mapped[datetime]
     version: Mapped[int] = mapped_column(default=0)
@@ -110,7 +110,7 @@ class Order(Base):
             name="expires",
         ),
         CheckConstraint("state != 'expired' OR payment_method = 'prepaid'", name="expired"),
-        # Each filter alone finds its rows in the order of the lists.
+        # For each filter alone, rows are found in the order of the lists.
         Index("ix_orders_state_arrival", "state", "arrival"),
         Index("ix_orders_channel_arrival", "channel", "arrival"),
         Index("ix_orders_buyer_id_arrival", "buyer_id", "arrival"),
@@ -169,7 +169,7 @@ class Order(Base):
         )
 
 
-#: `Order.awaits_approval` in the database's words.
+#: `Order.awaits_approval` as a condition of a query.
 WAITING_FOR_APPROVAL = and_(
     Order.state == OrderState.PLACED,
     Order.approval_reason.is_not(None),
@@ -188,7 +188,7 @@ class OrderLine(Base):
     price_fen: Mapped[int]
     price_unit: Mapped[int]
     line_total_fen: Mapped[int]
-    #: What was set aside for it, lot by lot, as `stock_reserved` said.
+    #: The lots taken for it, from `stock_reserved`.
     lots: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
 
     order: Mapped[Order] = relationship(back_populates="lines")
@@ -200,7 +200,7 @@ class OrderLine(Base):
 
 
 class Payment(Base):
-    """One attempt to pay that a provider told of, by the provider's own name for it."""
+    """One attempt to pay that a provider reported, named by the provider's reference."""
 
     __tablename__ = "payments"
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -21,7 +21,7 @@ from services.orders.models.base import Base, one_of
 from services.orders.rules.till import CLOCK_OFF, UNREADABLE, EntryKind, EntryStatus
 from shared.events import COUNTER_PAYMENTS, CounterPayment
 
-#: Of an entry that is flagged, in the words of the index of them.
+#: Condition of flagged entries, in the same text as their partial index.
 FLAGGED = text("CAST(flags AS TEXT) NOT IN ('[]', 'null')")
 _OPEN = "status IN ('waiting', 'disputed', 'settled', 'acknowledged')"
 
@@ -54,7 +54,7 @@ class TillEntry(Base):
     """
 
     __tablename__ = "till_entries"
-    #: Made from the name; of a second copy from name and digest.
+    #: Made from the name; that of a second copy from name and digest.
     id: Mapped[UUID] = mapped_column(primary_key=True)
     #: Grows with each entry that comes, so that lists have an order.
     arrival: Mapped[UUID] = mapped_column(unique=True)
@@ -71,7 +71,7 @@ class TillEntry(Base):
     detail: Mapped[str | None]
     #: How a dispute ended: covered, lost, voided, cash_booked, noted, corrected.
     resolution: Mapped[str | None] = mapped_column(String(20))
-    #: Who acknowledged or corrected it, and what they said.
+    #: Who acknowledged or corrected it, and that person's note.
     resolved_by: Mapped[str | None] = mapped_column(String(255))
     note: Mapped[str | None]
     #: What is odd about it and no reason to dispute it, as codes.
@@ -113,7 +113,7 @@ class TillEntry(Base):
         CheckConstraint("status != 'disputed' OR reason IS NOT NULL", name="disputed"),
         Index("ix_till_entries_site_id_arrival", "site_id", "arrival"),
         Index("ix_till_entries_device_id_arrival", "device_id", "arrival"),
-        # Few are not simply accepted, and these are asked for all the time.
+        # Few entries are not accepted, and tills and operators ask for these often.
         Index(
             "ix_till_entries_open",
             "device_id",
@@ -145,7 +145,7 @@ class TillEntry(Base):
 
     @property
     def happened_at(self) -> datetime:
-        """When it was, as far as anybody knows: when it came, if the device's clock was off."""
+        """By the device's clock; when the entry came, if that clock was off."""
         if self.device_time is None or CLOCK_OFF in self.flags:
             return self.received_at
         return self.device_time
@@ -170,7 +170,7 @@ class TakenBack(Base):
     taken: Mapped[int]
     taken_fen: Mapped[int]
 
-    #: So that a sale that has just come is inserted before what was taken back of it.
+    #: Lets the flush insert a new sale before what was taken back of it.
     sale: Mapped[TillEntry] = relationship()
 
     __table_args__ = (

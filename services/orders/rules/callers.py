@@ -1,8 +1,8 @@
-"""For whom and over which channel a caller may order. The token says it, never the body.
+"""For whom and over which channel a caller may order. The token decides, never the body.
 
-Most callers order for themselves. Who holds `ANY_BUYER` orders for anybody, and who holds
-`OWN_BUYERS` (a marketplace, a shop, a clerk) for guests and for buyers of its own, whose ids
-begin with the caller's own: so one caller's "dolma" is never another's.
+Most callers order for themselves. A token with `ANY_BUYER` orders for anybody. A token with
+`OWN_BUYERS` (a marketplace, a shop, a clerk) orders for guests and for its own buyers, whose ids
+begin with the caller's id: one caller's "dolma" is never another's.
 """
 
 import re

@@ -46,7 +46,7 @@ def custody_id(site_id: UUID, clerk: str) -> UUID:
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to three known names that `name` may be a slip of, the nearest first."""
+    """Return up to three known names that are like `name`, the nearest first."""
     # One letter of two differs in names such as 卓嘎, which is a half of them.
     return get_close_matches(name, known, n=3, cutoff=0.5)
 
@@ -63,10 +63,10 @@ def custody_fen(
 ) -> int:
     """Return the cash that an entry brings into custody (above 0) or takes out of it.
 
-    What a disputed sale or hand-over took was taken nevertheless. What a disputed void or
-    return gave back counts only once an operator has looked at it and `booked` it. A sale that
-    was voided before it was sent, and its void, move no cash together, unless the money went
-    back in another way than it came: then the void tells what is in the drawer.
+    The cash of a disputed sale or hand-over was taken, so it counts. The refund of a disputed void
+    or return counts only once an operator has `booked` it. A sale that was voided before its
+    upload, and its void, move no cash together, unless the refund was paid in another way than
+    the sale: then the void alone moves the cash.
     """
     if voided and kind == EntryKind.VOID and PAYMENT_DIFFERS in flags and total_fen:
         return -total_fen if payment == "cash" else total_fen

@@ -1,4 +1,4 @@
-"""Which numbers of a journal have come: a hole means "not uploaded yet", and is shown."""
+"""Which numbers of a journal have come; a hole is a number that is not uploaded yet."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ def receive(
     left: list[Hole] = []
     new = position = 0
     for first, last in holes:
-        # Numbers below the hole had come before.
+        # Skip the numbers below the hole: they came before.
         position = bisect_left(wanted, first, position)
         begins = first
         while position < len(wanted) and wanted[position] <= last:

@@ -1,20 +1,20 @@
 """How much unpaid stock one buyer, one telephone or one caller may have set aside.
 
-Counted are open orders: those for which nothing has been paid and whose goods are, or are about
-to be, set aside; by whichever method they are to be paid. So nobody hoards a rare lot for nothing.
+Open orders count: nothing has been paid for them, and their goods are, or are about to be, set
+aside. The payment method does not matter. The limits keep a buyer from hoarding a rare lot.
 """
 
 from dataclasses import dataclass
 
 #: Why an order waits for an operator's approval, as a code.
 OPEN_ORDERS, OPEN_VALUE = "open_orders", "open_value"
-#: The same: so many orders of others have the telephone that a known buyer gave.
+#: The same, of an order whose known buyer gave a telephone that has too many orders of others.
 OTHERS_ORDERS = "others_orders"
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """How many open orders one of them may have at once, and what these may cost together."""
+    """How many open orders a buyer, telephone or caller may have, and their highest sum."""
 
     orders: int
     fen: int
@@ -24,7 +24,7 @@ class Allowance:
 class Limits:
     """What orders may hold before anything is paid."""
 
-    #: For how long a prepaid order's goods wait for the money.
+    #: How long a prepaid order's goods are held for the payment.
     hold_seconds: int
     #: Of one buyer, and of one telephone.
     buyer: Allowance
@@ -41,7 +41,7 @@ class Open:
 
 
 def exceeded(has: Open, total_fen: int, allowance: Allowance) -> str | None:
-    """Return by what code a new order over `total_fen` goes beyond an allowance, if it does."""
+    """Return the code of what a new order over `total_fen` exceeds; None: it is within bounds."""
     if has.orders >= allowance.orders:
         return OPEN_ORDERS
     if has.fen + total_fen > allowance.fen:

@@ -1,6 +1,6 @@
-"""Where an order stands, and what may happen to it next; its goods and its money kept apart.
+"""The status of an order, and what may happen to it next; goods and money are kept apart.
 
-Every function takes a status and returns the next one, or refuses with the state named.
+Every function takes a status and returns the next one, or raises an error that names the state.
 Nothing here reads a database or the clock. Source: reference states of an order and of its
 payment; those that nothing leads to yet (drafts, partial shipments, remittances) are left out.
 """
@@ -19,7 +19,7 @@ PREPAID: PaymentMethod = "prepaid"
 class OrderState(StrEnum):
     """What was promised to the buyer, and what became of the promise."""
 
-    #: Asked for, perhaps once more; catalog has not answered yet.
+    #: Catalog was asked for the stock, perhaps once more, and has not answered yet.
     PLACED = "placed"
     #: Its goods are set aside; a prepaid order waits here for its money.
     RESERVED = "reserved"
@@ -102,8 +102,8 @@ PAYMENT_NEXT: Mapping[PaymentState, tuple[PaymentState, ...]] = {
 class FulfilmentState(StrEnum):
     """What logistics last said of the order's shipment.
 
-    A copy, kept as it came: a cancelled order whose shipment is `delivered` shows that the
-    goods were faster than the word.
+    A cancelled order may have a shipment that is `delivered`: the buyer had the goods before the
+    cancellation reached them.
     """
 
     PLANNED = "planned"
@@ -125,7 +125,7 @@ class WrongPaymentState(Conflict):
 
 
 class HoldStillRuns(Conflict):
-    """Raised when an order shall expire before its time."""
+    """Raised when an order is to expire before its time is over."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class OrderStatus:
     refunded_fen: int = 0
     #: Set exactly while the order is reserved and waits for money.
     expires_at: datetime | None = None
-    #: Once the buyer has the goods: money kept minus the total; not 0 is for an operator.
+    #: Money kept minus the total, once the buyer has the goods. An operator decides unless it is 0.
     difference_fen: int | None = None
 
     @property
@@ -151,7 +151,7 @@ class OrderStatus:
 
     @property
     def due_fen(self) -> int:
-        """What is still to be taken from the buyer on hand-over."""
+        """The cash that the buyer still owes on hand-over."""
         return self.total_fen if self.payment_state == PaymentState.COD_DUE else 0
 
     @property
@@ -180,7 +180,7 @@ _UNPAID = frozenset((PaymentState.PENDING, PaymentState.FAILED, PaymentState.COD
 
 
 def placed(order_ref: str, payment_method: PaymentMethod, total_fen: int) -> OrderStatus:
-    """Return the status of a new order. A prepaid order over 0 fen has nothing to wait for."""
+    """Return the status of a new order. A prepaid order of 0 fen counts as paid."""
     if payment_method != PREPAID:
         payment_state = PaymentState.COD_DUE
     else:
@@ -194,8 +194,8 @@ def placed(order_ref: str, payment_method: PaymentMethod, total_fen: int) -> Ord
 def reserve(status: OrderStatus, hold_until: datetime) -> OrderStatus:
     """Note that the goods are set aside; confirm unless money must come first.
 
-    Cash orders and those paid already never wait, so they never expire. The answer for an
-    order cancelled in the meantime changes nothing: catalog hears of the cancellation too.
+    Cash orders and orders that are paid never wait, so they never expire. If the order was
+    cancelled in the meantime, this changes nothing: catalog releases its stock by event.
 
     Raises:
         WrongOrderState: it did not wait for the answer.
@@ -234,7 +234,7 @@ def reinstate(status: OrderStatus) -> OrderStatus:
 
 
 def refund_cause(status: OrderStatus, amount_fen: int) -> str | None:
-    """Return why a payment that comes now would go back at once, or None: it counts."""
+    """Return why a payment that comes now would be refunded at once; None: it counts."""
     if status.payment_method != PREPAID:
         return "not_prepaid"
     if status.payment_state in (PaymentState.PAID, PaymentState.REFUNDED):
@@ -247,7 +247,7 @@ def refund_cause(status: OrderStatus, amount_fen: int) -> str | None:
 
 
 def pay(status: OrderStatus, amount_fen: int) -> OrderStatus:
-    """Receive a payment. Never refused, since the money is there: what cannot count goes back.
+    """Receive a payment. It is never refused, but refunded at once if it cannot count.
 
     The full amount confirms a reserved order, and lets an expired one ask for its stock again.
     """
@@ -276,7 +276,7 @@ def fail_payment(status: OrderStatus) -> OrderStatus:
 
 
 def expire(status: OrderStatus, now: datetime) -> OrderStatus:
-    """Give up an order that was not paid in time.
+    """Expire an order that was not paid in time.
 
     Raises:
         WrongOrderState: it is not reserved.
@@ -288,7 +288,7 @@ def expire(status: OrderStatus, now: datetime) -> OrderStatus:
     return _close_payment(expired)
 
 
-# --- Second thoughts, and the way of the goods ----------------------------------------------------
+# --- Cancellation, and the way of the goods -------------------------------------------------------
 
 
 def cancel(status: OrderStatus) -> OrderStatus:
@@ -327,8 +327,8 @@ def ship(status: OrderStatus) -> OrderStatus:
 def hand_over(status: OrderStatus, to: OrderState, collected_fen: int) -> OrderStatus:
     """Note that the buyer has the goods (`to` delivered or collected) and what cash was taken.
 
-    The order completes also when another amount was taken than was due: whoever handed over
-    gave the reason, and `difference_fen` shows it. A cancelled order stays cancelled; its cash
+    The order completes also when another amount was taken than was due: the carrier or clerk gave
+    the reason, and `difference_fen` shows the amount. A cancelled order stays cancelled; its cash
     counts, since the buyer keeps the goods.
 
     Raises:
@@ -395,7 +395,7 @@ def _transition_payment(status: OrderStatus, to: PaymentState) -> OrderStatus:
 
 
 def _close_payment(status: OrderStatus) -> OrderStatus:
-    """Give back what was kept; stop asking for what was never paid."""
+    """Refund what was paid; void what was never paid."""
     if status.payment_state == PaymentState.PAID:
         refunded = replace(status, refunded_fen=status.paid_fen)
         return _transition_payment(refunded, PaymentState.REFUNDED)

@@ -9,18 +9,18 @@ LANGUAGES = ("zh", "bo", "en")
 def masked(phone: str) -> str:
     """Return an E.164 number with all but its beginning and its last two digits hidden.
 
-    Enough for a clerk to tell two buyers apart, too little to call either. Of what a till took
-    for a number, and is none, only the last two characters are shown.
+    A clerk can tell two buyers apart by it, and can call neither. Of a text that is no number,
+    only the last two characters are shown.
     """
     begins = phone[:6] if phone.startswith("+") and len(phone) > 8 else ""
     return f"{begins}{'*' * (len(phone) - len(begins) - 2)}{phone[-2:]}"
 
 
 def phone_digest(phone: str) -> bytes:
-    """Return by what orders of one telephone are counted while they are open: its SHA-256.
+    """Return the SHA-256 of a telephone number, by which its open orders are counted.
 
-    It hides the number from a reader and not from who tries them all: it is erased with the
-    last need for it.
+    A reader cannot see the number, but can find it by trying all numbers. So the digest is erased
+    when the order is no longer open.
     """
     return hashlib.sha256(phone.encode()).digest()
 
@@ -31,5 +31,5 @@ def new_guest_secret() -> str:
 
 
 def secret_digest(secret: str) -> bytes:
-    """Return what is stored of a guest's secret: its SHA-256; a random secret needs no salt."""
+    """Return the SHA-256 of a guest's secret, which is stored; a random secret needs no salt."""
     return hashlib.sha256(secret.encode()).digest()

@@ -1,7 +1,7 @@
 """What a void or a return may take back of a sale: at most what that sale sold, once.
 
-Entries that take from one sale are judged in the order of their numbers, and only when every
-entry between the sale and them is here, so that uploads in any order end the same.
+Voids and returns of one sale are judged in the order of their numbers, and only when every entry
+between the sale and them has come, so the result does not depend on the order of uploads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class BeyondSale(ValueError):
-    """Raised when more would be taken back than the sale sold, or has left; says why."""
+    """Raised when more would be taken back than is left of the sale; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ _DEEPEST = 12
 
 
 class EntryKind(StrEnum):
-    """What a till does. UNKNOWN: an unreadable entry did not even say that."""
+    """What a till did. UNKNOWN: an unreadable entry names no kind that exists."""
 
     SALE = "sale"
     VOID = "void"
@@ -69,7 +69,7 @@ class EntryKind(StrEnum):
 
 
 class EntryStatus(StrEnum):
-    """What became of an entry. WAITING: for entries before it, which have not come yet."""
+    """What became of an entry. WAITING: earlier entries of its journal have not come yet."""
 
     ACCEPTED = "accepted"
     WAITING = "waiting"
@@ -78,13 +78,13 @@ class EntryStatus(StrEnum):
     ACKNOWLEDGED = "acknowledged"
 
 
-#: What is odd about an entry and no reason to dispute it; an operator looks at it.
+#: Flags: what is odd about an entry and no reason to dispute it. An operator looks at it.
 CLERK_UNCLEAR, WORDS_UNCLEAR, CONTACT_UNCLEAR = "clerk_unclear", "words_unclear", "contact_unclear"
 PHONE_UNCLEAR, CODE_UNCLEAR, CLOCK_OFF = "phone_unclear", "code_unclear", "clock_off"
 PAYMENT_DIFFERS = "payment_differs"
 #: How far a device's clock may be off before its entries are flagged.
 CLOCK_TOLERANCE = timedelta(hours=1)
-#: Why orders itself disputes an entry; other reasons are catalog's and logistics' words.
+#: Why orders itself disputes an entry; catalog and logistics publish other reasons.
 UNREADABLE, OTHER_CONTENT, BEYOND_SALE = "unreadable", "other_content", "beyond_sale"
 #: Kinds that take back what a sale sold, and all that move goods over the counter.
 TAKING = (EntryKind.VOID, EntryKind.RETURN)
@@ -268,14 +268,14 @@ def _contact(entry: ParsedEntry, contact: Contact) -> dict[str, Any]:
 
 
 def went_backwards(before: datetime | None, after: datetime | None) -> bool:
-    """Tell whether a clock shows an earlier time for what came later in its journal."""
+    """Tell whether a clock shows an earlier time for a later entry of its journal."""
     return before is not None and after is not None and after < before - CLOCK_TOLERANCE
 
 
 def words(value: Any, longest: int) -> str | None:
-    """Return what somebody typed as it is kept: normalised, cut to `longest`; None: nothing."""
+    """Return what a person typed, normalised and cut to `longest` characters; None: nothing."""
     text = normalised(value) if isinstance(value, str) else ""
-    # Once more: what is cut off may leave a space or a joiner at the end.
+    # Normalised once more: the cut may leave a space or a joiner at the end.
     return (text if len(text) <= longest else normalised(text[:longest])) or None
 
 
@@ -293,7 +293,7 @@ def _plain(entry: ParsedEntry, value: Any, longest: int) -> str | None:
 
 
 def _code(entry: ParsedEntry, value: Any) -> str | None:
-    """Return a collection code as its six figures; what is none proves nothing."""
+    """Return a collection code as its six figures; None: it is none."""
     figures = re.sub("[ -]", "", unicodedata.normalize("NFKC", words(value, 40) or ""))
     if _CODE.fullmatch(figures):
         return figures

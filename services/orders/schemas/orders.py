@@ -28,7 +28,7 @@ def _buyer_id(**options: Any) -> fields.String:
 
 
 def _code(**options: Any) -> fields.String:
-    # Published with the fact, so free text, which would sooner or later name a person, is no use.
+    # A code, since it is published: free text would sooner or later name a person.
     says = "A code of up to 40 small letters, digits and _, such as changed_mind."
     return matching("[a-z][a-z0-9_]{0,39}", says, **options)
 
@@ -51,7 +51,7 @@ class PlaceLineRequest(RequestSchema):
 
 
 class ContactRequest(RequestSchema):
-    """How to reach the buyer. It is passed on to those who deliver and write, and not kept."""
+    """How to reach the buyer. It is passed on to those who deliver and write, and not stored."""
 
     name = Text(100, required=True)
     phone = Text(40, required=True)
@@ -67,7 +67,7 @@ class ContactRequest(RequestSchema):
 
 
 class PlaceOrderRequest(RequestSchema):
-    """An order. Without a buyer it is a guest's, who reads it by the secret answered once."""
+    """An order. Without `buyer_id` it is a guest's, who reads it by the secret in the answer."""
 
     channel = _one_of(
         CHANNELS,
@@ -90,7 +90,7 @@ class PlaceOrderRequest(RequestSchema):
         validate=validate.Length(1, prices.MOST_LINES),
     )
     contact = fields.Nested(ContactRequest, required=True)
-    #: Whose it is follows from the token too: see `rules.callers`.
+    #: The token decides, too: see `rules.callers`.
     buyer_id = _buyer_id(load_default=None, allow_none=True)
 
     @validates_schema
@@ -142,7 +142,7 @@ class CancelOrderRequest(RequestSchema):
 
 
 class PaymentCallbackRequest(RequestSchema):
-    """What the payment provider says of one attempt to pay."""
+    """One attempt to pay, as the payment provider reports it."""
 
     payment_ref = matching(
         "[A-Za-z0-9._:-]{1,100}",

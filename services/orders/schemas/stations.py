@@ -25,7 +25,7 @@ def _epoch(**options: Any) -> fields.Integer:
     return fields.Integer(validate=validate.Range(1, MOST_NUMBER), **options)
 
 
-# --- What tills said they did -------------------------------------------------------------------
+# --- Entries of tills ---------------------------------------------------------------------------
 
 
 class ListStationSalesRequest(PageRequest):
@@ -61,7 +61,7 @@ IMPORT_EXAMPLE = {
 
 
 class AcknowledgeEntryRequest(RequestSchema):
-    """What an operator says of a dispute."""
+    """How an operator decides a dispute."""
 
     note = Text(500, required=True)
     book_cash = Flag(
@@ -159,7 +159,7 @@ class StationSaleResponse(ResponseSchema):
 
 
 class StationSaleDetailResponse(StationSaleResponse):
-    """An entry of a till's journal with all that was said, but for what concerns a buyer."""
+    """An entry of a till's journal with its whole content, but for what concerns a buyer."""
 
     body = fields.Dict(keys=fields.String(), required=True)
     sent = fields.Dict(
@@ -171,7 +171,7 @@ class StationSaleDetailResponse(StationSaleResponse):
 
 
 class TillDeviceResponse(ResponseSchema):
-    """What has come of one epoch of a device."""
+    """How much of the journal of one epoch of a device has come."""
 
     device_id = fields.UUID(required=True, attribute="journal.device_id")
     device_code = fields.String(required=True, attribute="journal.device_code")
@@ -203,7 +203,7 @@ class ListCustodyRequest(PageRequest):
 
 
 class CustodyResponse(ResponseSchema):
-    """What one clerk of a site took, gave back and handed on, and so must hold."""
+    """The cash that one clerk of a site took, refunded and remitted, and so must hold."""
 
     site_id = fields.UUID(required=True)
     clerk = fields.String(required=True)
@@ -227,7 +227,7 @@ class ListShiftsRequest(PageRequest):
 
 
 class ShiftResponse(ResponseSchema):
-    """A shift, and what its drawer should hold as far as its entries have come."""
+    """A shift, and what its drawer should hold by the entries that have come."""
 
     shift_id = fields.UUID(required=True, attribute="shift.id")
     device_id = fields.UUID(required=True, attribute="shift.device_id")
@@ -273,7 +273,7 @@ def _accept_shortage() -> fields.Boolean:
 
 
 class RemitCashRequest(RequestSchema):
-    """Cash that a clerk handed on to the centre, counted twice."""
+    """Cash that a clerk handed on to the centre, counted by both."""
 
     site_id = fields.UUID(required=True)
     clerk = Text(60, required=True)

@@ -18,7 +18,7 @@ from shared.runtime.locks import advisory_lock
 #: withdrew it.
 NOT_APPROVED, WITHDRAWN = "not_approved", "withdrawn"
 
-#: An order that waits for approval holds no goods yet, so it adds no value; it adds to the number.
+#: An order that waits for approval holds no goods yet: it counts as one, with a value of 0.
 _HELD_FEN = case((WAITING_FOR_APPROVAL, 0), else_=Order.total_fen)
 
 
@@ -42,10 +42,10 @@ def lock_limits(batch: OrdersBatch, phones: Iterable[str], buyer_id: str | None 
 def approval_needed(
     batch: OrdersBatch, order: Order, limits: Limits, *, for_others: bool
 ) -> str | None:
-    """Return why a new order needs an operator's approval, or None.
+    """Return why a new order needs an operator's approval; None: it needs none.
 
     `for_others` is whether its caller's own allowance counts, too. A caller's orders are counted
-    without a lock, on which a busy shop's orders would queue: two at once may both pass.
+    without a lock, since a busy shop's orders would queue on it: two at once may both pass.
     """
     session = batch.session
     # Orders of the same upload are not counted before they are written.
@@ -55,7 +55,7 @@ def approval_needed(
             OPEN,
             or_(
                 Order.phone_digest == order.phone_digest,
-                # Of a guest this would be every other guest.
+                # A guest has no id; comparing it would find every other guest.
                 *([Order.buyer_id == order.buyer_id] if order.buyer_id else []),
             ),
         )
@@ -77,7 +77,7 @@ def approval_needed(
             )
         ).one()
         reasons.append(exceeded(Open(count, int(fen)), order.total_fen, limits.caller))
-    # Too many orders weigh more than their value: paying one of them does not help.
+    # The number of orders goes before their value, since it may refuse the order.
     return OPEN_ORDERS if OPEN_ORDERS in reasons else next(filter(None, reasons), None)
 
 

@@ -1,4 +1,4 @@
-"""Keep count of the cash that stations' clerks hold: taken, given back, handed on, written off."""
+"""Book the cash in the custody of stations' clerks: taken, refunded, remitted, written off."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,7 +82,7 @@ def remit(
 ) -> Remittance:
     """Book that a clerk handed `sent_fen` on to the centre, which counted `counted_fen`.
 
-    What the counts differ by is written off, with its reason; all that was sent leaves custody.
+    All that was sent leaves custody; the difference of the counts is written off, with its reason.
     With `accept_shortage` the custody may hold less, or not exist: its sales come later.
 
     Raises:
@@ -128,7 +128,7 @@ def write_off(
     accept_shortage: bool,
     by: str,
 ) -> CashEntry:
-    """Give up cash that a clerk should hold and does not; below 0: there is more than should be.
+    """Write off cash that a clerk should hold and does not; below 0: there is more than expected.
 
     With `accept_shortage` the custody may hold less, or not exist: its sales come later.
 
@@ -169,13 +169,13 @@ def hand_to(session: Session, entries: Sequence[TillEntry], clerk: str) -> None:
 
 
 def _check_site(session: Session, site_id: UUID) -> None:
-    # Also of a closed site: its cash is still there.
+    # A closed site is accepted: its clerks may still hold cash.
     if session.get(SiteReadModel, site_id) is None:
         raise UnknownSite(f"There is no site {site_id}; choose one of GET /api/logistics/v1/sites.")
 
 
 def _check_held(session: Session, site_id: UUID, clerk: str, amount_fen: int) -> None:
-    # Locked, since two remittances at once could otherwise both find the same cash.
+    # Locked: two remittances at once could otherwise both take the same cash.
     held_fen = session.scalar(
         select(Custody.held_fen)
         .where(Custody.id == cash.custody_id(site_id, clerk))

@@ -1,7 +1,7 @@
-"""Orders that wait too long for somebody else's next step.
+"""Orders that wait too long for another service or for an operator.
 
-What waits for a buyer or for a parcel on its way is not late here: the one has its own time,
-the other is logistics' to watch.
+An order that waits for its buyer is not late here, since it expires. Logistics watches the parcels
+that are on their way.
 """
 
 from sqlalchemy import and_, not_
@@ -11,7 +11,7 @@ from services.orders.models.orders import UNPLANNED, UNSTOPPED, WAITING_FOR_APPR
 from services.orders.rules.order_status import OrderState
 from shared.runtime.late import Late
 
-#: Seconds for what takes moments when all services run.
+#: The setting, and its seconds, for steps that take moments when all services run.
 LIMIT = ("FARMGATE_ORDERS_LATE_SECONDS", 300)
 
 LATE = (
@@ -23,9 +23,9 @@ LATE = (
         and_(UNPLANNED, Order.state == OrderState.PLACED, not_(WAITING_FOR_APPROVAL)),
         *LIMIT,
     ),
-    # Its time to be paid is over, and our own timer did not end it.
+    # Its time to be paid is over, and the timer did not expire it.
     Late("unexpired", Order.id, Order.expires_at, Order.expires_at.is_not(None), *LIMIT),
-    # It stands, paid or to be paid in cash, and logistics told of no shipment.
+    # It is confirmed, and logistics published no shipment.
     Late(
         "unplanned",
         Order.id,
@@ -33,7 +33,7 @@ LATE = (
         and_(UNPLANNED, Order.state == OrderState.CONFIRMED),
         *LIMIT,
     ),
-    # It was cancelled, and logistics did not say that its parcel is stopped.
+    # It was cancelled, and logistics did not publish that its parcel is stopped.
     Late("unstopped", Order.id, Order.changed_at, and_(UNSTOPPED), *LIMIT),
     # It goes beyond the limits, and no operator approved or declined it.
     Late(

@@ -19,7 +19,7 @@ def record_contact(batch: OrdersBatch, order: Order, contact: Mapping[str, Any])
             buyer_id=order.buyer_id,
             name=contact["name"],
             phone=contact["phone"],
-            # Who collects needs no address, so nobody else gets to know it.
+            # A buyer who collects needs no address, so it is not passed on.
             address=None if order.collect else contact["address"],
             language=contact["language"],
         ),

@@ -24,12 +24,12 @@ _KINDS = (EntryKind.SHIFT_OPEN, EntryKind.SHIFT_CLOSE)
 
 @dataclass(frozen=True)
 class Balance:
-    """A shift, and what its drawer should hold as far as its entries have come."""
+    """A shift, and what its drawer should hold by the entries that have come."""
 
     shift: Shift
     #: Cash taken minus cash given back.
     moved_fen: int
-    #: Entries of the shift that have not come; of an open one, up to the highest that has.
+    #: Entries of the shift that have not come; of an open shift, below the highest that has come.
     missing: int
 
     @property

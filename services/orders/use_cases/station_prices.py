@@ -1,4 +1,4 @@
-"""Compare what stations charged with orders' own price list; a difference is marked, no more."""
+"""Compare what stations charged with orders' own price list, and flag the differences."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ CHANNEL = "station"
 
 
 def flag(session: Session, sales: Sequence[TillEntry]) -> None:
-    """Mark new sales whose prices or sums are others than they should be, in one statement.
+    """Flag new sales whose prices or sums differ from the list, in one statement.
 
-    Then `expected_fen` is what the sale would have cost by the list of its device's time; it
-    stays empty when the list had no price for a line.
+    `expected_fen` of such a sale is its total by the list at the time of its device; None: the
+    list had no price for a line.
     """
     if not sales:
         return
@@ -61,7 +61,8 @@ def _lists(session: Session, sales: Sequence[TillEntry]) -> dict[str, list[Price
     moments = [sale.happened_at for sale in sales]
     earlier = aliased(PriceReadModel)
     first, last = min(moments), max(moments)
-    # Nothing that began before a price that covers all the moments can hold at one of them.
+    # A price is in force throughout if it begins before the first sale and ends after the last.
+    # Prices that began before it are in force at none of the sales.
     covering = (
         select(func.max(earlier.valid_from))
         .where(

@@ -106,7 +106,7 @@ def _judge_one(
     for line in back:
         _take_back(batch.session, sale, rows, line)
     entry.status = EntryStatus.ACCEPTED
-    # The void of a sale that was never sent undoes what never counted.
+    # The sale was voided before its upload and never counted, so its void does not count either.
     entry.voided, entry.taken = sale.voided, back
     record_station_sale(batch, entry)
 

@@ -1,4 +1,4 @@
-"""Do orders' own rows agree with each other, and what do they hold of each order and sale?"""
+"""Compare orders' own rows with each other, and list what they hold of each order and sale."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ NAMED = 10
 
 
 def compare(session: Session) -> Report:
-    """Return what does not agree in orders' rows; reads them all, at one moment."""
+    """Return the differences between orders' rows; reads them all, at one moment."""
     one_moment(session)
     report = Report("orders", {})
     checks = (
@@ -151,7 +151,7 @@ def _journals(session: Session, report: Report) -> Iterable[Difference]:
 
 
 def _taken_back(session: Session, report: Report) -> Iterable[Difference]:
-    told: defaultdict[tuple[UUID, int], Taken] = defaultdict(Taken)
+    by_entries: defaultdict[tuple[UUID, int], Taken] = defaultdict(Taken)
     takings = select(TillEntry.of_entry_id, TillEntry.taken).where(
         TillEntry.of_entry_id.is_not(None), TillEntry.kind.in_(TAKING)
     )
@@ -159,15 +159,15 @@ def _taken_back(session: Session, report: Report) -> Iterable[Difference]:
         for line in lines or ():
             assert sale_id is not None
             name = (sale_id, line["line_no"])
-            before = told[name]
-            told[name] = Taken(
+            before = by_entries[name]
+            by_entries[name] = Taken(
                 before.quantity + line["quantity"], before.fen + line["line_total_fen"]
             )
     statement = select(TakenBack, TillEntry).join(TillEntry, TillEntry.id == TakenBack.sale_id)
     for row, sale in session.execute(statement):
         report.checked["taken_back"] = report.checked.get("taken_back", 0) + 1
         noted = Taken(row.taken, row.taken_fen)
-        expected = told.pop((row.sale_id, row.line_no), Taken())
+        expected = by_entries.pop((row.sale_id, row.line_no), Taken())
         sold = next(
             (
                 Taken(line["quantity"], line["line_total_fen"])
@@ -179,7 +179,7 @@ def _taken_back(session: Session, report: Report) -> Iterable[Difference]:
         of = Taken(row.sold, row.sold_fen)
         if noted != expected or of != sold or row.taken > row.sold:
             yield _taken_difference(row.sale_id, row.line_no, (expected, sold), (noted, of))
-    for (sale_id, line_no), expected in told.items():
+    for (sale_id, line_no), expected in by_entries.items():
         yield _taken_difference(sale_id, line_no, (expected, None), (Taken(), None))
 
 
@@ -196,7 +196,7 @@ def _taken_difference(
         _shown_taken(expected),
         _shown_taken(noted),
         f"By its voids and returns {_shown_taken(expected)} came back of line {line_no} of sale "
-        f"{sale_id}; noted are {_shown_taken(noted)}.",
+        f"{sale_id}; its row says {_shown_taken(noted)}.",
     )
 
 
@@ -227,7 +227,7 @@ def _disputed(session: Session) -> Iterable[Difference]:
 
 
 def _custody_fen() -> ColumnElement[int]:
-    """Return `rules.cash.custody_fen` in the database's words."""
+    """Return `rules.cash.custody_fen` as an expression of a query."""
     booked = or_(TillEntry.status == EntryStatus.ACCEPTED, TillEntry.resolution == CASH_BOOKED)
     total_fen = func.coalesce(TillEntry.total_fen, 0)
     differs = cast(TillEntry.flags, Text).contains(f'"{PAYMENT_DIFFERS}"')
@@ -283,7 +283,7 @@ def _cash_of_entries(session: Session) -> Iterable[Difference]:
             f"{row.expected} fen of {row.clerk} at site {row.site_id}",
             f"{row.booked} fen of {row.holder} at site {row.held_at}",
             f"Entry {row.number} of device {row.device_code} moved {row.expected} fen of cash of "
-            f"{row.clerk}; booked are {row.booked} fen of {row.holder}.",
+            f"{row.clerk}; its cash entry has {row.booked} fen of {row.holder}.",
         )
 
 
@@ -292,15 +292,15 @@ def _custodies(session: Session, report: Report) -> Iterable[Difference]:
     summed = select(*key, CashEntry.cause, func.sum(CashEntry.amount_fen), func.count()).group_by(
         *key, CashEntry.cause
     )
-    told: defaultdict[tuple[UUID, str], Change] = defaultdict(Change)
+    by_entries: defaultdict[tuple[UUID, str], Change] = defaultdict(Change)
     report.checked["cash_entries"] = 0
     for site_id, clerk, cause, amount_fen, count in session.execute(summed):
-        told[site_id, clerk].add(cause, int(amount_fen))
+        by_entries[site_id, clerk].add(cause, int(amount_fen))
         report.checked["cash_entries"] += count
     custodies = session.scalars(select(Custody).order_by(Custody.id)).all()
     report.checked["custodies"] = len(custodies)
     for custody in custodies:
-        expected = told.pop((custody.site_id, custody.clerk), Change())
+        expected = by_entries.pop((custody.site_id, custody.clerk), Change())
         noted = Change(
             custody.collected_fen,
             custody.refunded_fen,
@@ -309,7 +309,7 @@ def _custodies(session: Session, report: Report) -> Iterable[Difference]:
         )
         if noted != expected or custody.held_fen != expected.held_fen:
             yield _custody_difference(custody.site_id, custody.clerk, expected, noted)
-    for (site_id, clerk), expected in told.items():
+    for (site_id, clerk), expected in by_entries.items():
         yield _custody_difference(site_id, clerk, expected, Change())
 
 
@@ -319,8 +319,8 @@ def _custody_difference(site_id: UUID, clerk: str, expected: Change, noted: Chan
         {"site_id": site_id, "clerk": clerk},
         _shown(expected),
         _shown(noted),
-        f"By the cash entries {clerk} holds {expected.held_fen} fen at site {site_id}; noted are "
-        f"{noted.held_fen} fen.",
+        f"By the cash entries {clerk} holds {expected.held_fen} fen at site {site_id}; the custody "
+        f"has {noted.held_fen} fen.",
     )
 
 
@@ -345,7 +345,7 @@ def _difference(
 def order_facts(
     session: Session, ids: Sequence[UUID], *, limit: int, cursor: str | None = None
 ) -> Page[Fact]:
-    """Return what orders holds of orders: the state, and how much was set aside of each lot."""
+    """Return the state of each order, and how much of each lot was set aside for it."""
     statement = select(Order)
     if ids:
         statement = statement.where(Order.id.in_(ids))
@@ -354,7 +354,7 @@ def order_facts(
         Fact(
             order.id,
             {
-                "state": _told_state(order),
+                "state": _state_to_compare(order),
                 "lots": by_lot(
                     [
                         (UUID(lot["lot_id"]), lot["quantity"])
@@ -369,8 +369,8 @@ def order_facts(
     return Page(facts, found.next)
 
 
-def _told_state(order: Order) -> str:
-    """Return an order's state; of one that never asked for stock, what it waits or ended for."""
+def _state_to_compare(order: Order) -> str:
+    """Return an order's state; without a request for stock, what it waits or ended for."""
     if order.awaits_approval:
         return "awaiting_approval"
     if order.state == OrderState.REJECTED and order.approval_reason and not order.approved_by:
@@ -381,7 +381,7 @@ def _told_state(order: Order) -> str:
 def sale_facts(
     session: Session, ids: Sequence[UUID], *, limit: int, cursor: str | None = None
 ) -> Page[Fact]:
-    """Return what orders holds of station sales, voids and returns, and of which lots they are."""
+    """Return the station sales, voids and returns, and the quantity of each lot in them."""
     statement = select(TillEntry).where(TillEntry.kind.in_(SELLING))
     if ids:
         statement = statement.where(TillEntry.id.in_(ids))
