@@ -1,19 +1,16 @@
 """A device of a station, as the three services that it calls know it: by its key.
 
-Catalog enrols devices and says by `device_key_given` what each epoch's key may do; orders and
-logistics keep that saying. The key's claims tell a route whose request it answers.
+Catalog enrols devices and records in `device_key_given` what each epoch's key may do; see
+`shared.messaging.device_keys`. The claims of the key name the device to the routes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.runtime import api_keys
 from shared.runtime.callers import Caller
 from shared.runtime.errors import Forbidden
 from shared.runtime.ids import made_at
@@ -71,22 +68,3 @@ def enrolled_at(session: Session, device: Device) -> datetime | None:
     subject = subject_of(device.device_id, device.epoch)
     key_id = session.scalar(select(ApiKey.id).where(ApiKey.subject == subject).limit(1))
     return None if key_id is None else made_at(key_id)
-
-
-def note_device_key(session: Session, data: Mapping[str, Any], sequence: int) -> None:
-    """Keep what a `device_key_given` says."""
-    device_id, epoch = data["device_id"], data["epoch"]
-    api_keys.apply_key(
-        session,
-        data["key_id"],
-        subject=subject_of(device_id, epoch),
-        digest=data["digest"],
-        scopes=data["scopes"],
-        claims={
-            "device_id": str(device_id),
-            "epoch": str(epoch),
-            "site_id": str(data["site_id"]),
-            "device_code": data["device_code"],
-        },
-        sequence=sequence,
-    )

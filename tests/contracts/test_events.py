@@ -145,7 +145,7 @@ def test_handlers_are_named_for_their_facts() -> None:
             assert handler.__name__ == f"on_{said_of(contract)}"
 
 
-@pytest.mark.parametrize("service", [s for s in SERVICES if s.load], ids=lambda s: s.name)
+@pytest.mark.parametrize("service", SERVICES, ids=lambda s: s.name)
 def test_a_handler_is_annotated_with_its_services_batch_and_the_event_it_is_subscribed_to(
     service: Service,
 ) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from msgspec.structs import asdict
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
@@ -18,9 +17,9 @@ from services.catalog.models import Device, DeviceEpoch, Enrolment
 from services.catalog.rules import DeviceStatus, new_code, plain_code
 from services.catalog.use_cases.locations import open_location_of
 from shared.events import DeviceKeyGiven
+from shared.messaging.device_keys import apply_device_key
 from shared.runtime import clock
 from shared.runtime.api_keys import digest_of
-from shared.runtime.devices import note_device_key
 from shared.runtime.errors import Conflict, NotFound
 from shared.runtime.locks import advisory_lock
 
@@ -143,7 +142,7 @@ def give_key(
         scopes=epoch.scopes,
     )
     batch.record(device, given)
-    note_device_key(batch.session, asdict(given), device.version)
+    apply_device_key(batch.session, given, device.version)
 
 
 def locked_device(batch: CatalogBatch, device_id: UUID) -> Device:
