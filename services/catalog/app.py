@@ -2,7 +2,8 @@
 
 from flask import Flask
 
-from services.catalog.api import BLUEPRINTS, till
+from services.catalog.api import BLUEPRINTS
+from services.catalog.api.stations import till
 from shared import web
 from shared.runtime.config import Settings
 

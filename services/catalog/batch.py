@@ -29,9 +29,9 @@ class CatalogBatch(Batch):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        #: By order: what it has set aside; see `use_cases.reservation_lines`.
+        #: By order: what it has set aside; see `use_cases.stock.reservation_lines`.
         self.reserved: dict[UUID, list[ReservedLot]] = {}
-        #: By variant: the levels it can be sold from, in picking order; see `use_cases.picking`.
+        #: By variant: the levels it can be sold from, in picking order; see `use_cases.stock.picking`.
         self.pickable: dict[UUID, list[StockLevel]] = {}
         #: The same as an order at one site may take them: by variant and site.
         self.pickable_at: dict[tuple[UUID, UUID | None], list[StockLevel]] = {}

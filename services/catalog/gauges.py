@@ -4,7 +4,7 @@ from prometheus_client import Gauge
 from sqlalchemy import func, select
 
 from services.catalog.models import Allotment, Location, Variant
-from services.catalog.rules.allotments import AllotmentStatus
+from services.catalog.rules.stations.allotments import AllotmentStatus
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from services.catalog.batch import CatalogBatch
 from services.catalog.models import Location
-from services.catalog.use_cases import bookings, locations, reservations, reserve, station_sales
+from services.catalog.use_cases.stations import recorded_sales, station_sales
+from services.catalog.use_cases.stock import locations, reservations, reserve
 from shared.events import (
     Fact,
     OrderCancelled,
@@ -50,7 +51,7 @@ def load(batch: CatalogBatch, events: Sequence[Event[Any]]) -> None:
     station_sales.load_for_sales(
         batch, [fact for fact in facts if isinstance(fact, StationSaleRecorded)]
     )
-    bookings.load_sales(
+    recorded_sales.load_sales(
         batch, [fact.sale_id for fact in facts if isinstance(fact, StationSaleDisputed)]
     )
 

@@ -7,7 +7,12 @@ from uuid import UUID
 from services.catalog.batch import CatalogBatch
 from services.catalog.gauges import add_up_allotments
 from services.catalog.rules import SALES_DAYS
-from services.catalog.use_cases import daily, giving_back, proposals, standing
+from services.catalog.use_cases.stations import (
+    allotment_returns,
+    daily_sales,
+    return_proposals,
+    standing_rule_grants,
+)
 from shared.messaging.batch import transaction
 from shared.messaging.service import Timer
 from shared.runtime import clock
@@ -22,15 +27,15 @@ SOLD_OUT_FOR = timedelta(days=14)
 def apply_standing_rules(database: Database, settings: Settings) -> None:
     """Grant what standing rules are missing."""
     with database.readers() as session:
-        variant_ids = standing.short_variants(session)
-    _for_each(database, variant_ids, standing.apply_rules)
+        variant_ids = standing_rule_grants.short_variants(session)
+    _for_each(database, variant_ids, standing_rule_grants.apply_rules)
 
 
 def propose_returns(database: Database, settings: Settings) -> None:
     """Ask back what stations will not sell in time."""
     with database.readers() as session:
-        variant_ids = proposals.perishing_variants(session)
-    _for_each(database, variant_ids, proposals.propose_returns)
+        variant_ids = return_proposals.perishing_variants(session)
+    _for_each(database, variant_ids, return_proposals.propose_returns)
 
 
 def tidy(database: Database, settings: Settings) -> bool:
@@ -39,10 +44,10 @@ def tidy(database: Database, settings: Settings) -> bool:
     What was sold on days that no rule looks at any more is forgotten.
     """
     with transaction(database, CatalogBatch) as batch:
-        daily.delete_days(batch, clock.today() - 2 * timedelta(days=SALES_DAYS))
+        daily_sales.delete_days(batch, clock.today() - 2 * timedelta(days=SALES_DAYS))
     with transaction(database, CatalogBatch) as batch:
-        closed = giving_back.close_sold_out(batch, clock.now() - SOLD_OUT_FOR)
-    return closed == giving_back.CLOSED_AT_ONCE
+        closed = allotment_returns.close_sold_out(batch, clock.now() - SOLD_OUT_FOR)
+    return closed == allotment_returns.CLOSED_AT_ONCE
 
 
 def _for_each(

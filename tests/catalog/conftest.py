@@ -15,7 +15,8 @@ from sqlalchemy import select
 from services.catalog.app import create_app
 from services.catalog.batch import CatalogBatch
 from services.catalog.models import StockLevel
-from services.catalog.use_cases import books, enterprises, lots, products, stock
+from services.catalog.use_cases.goods import enterprises, products
+from services.catalog.use_cases.stock import levels, lots, reconciliation
 from services.catalog.worker import SERVICE
 from shared.events import (
     Fact,
@@ -135,7 +136,7 @@ class Shop:
                 lots.inspect_lot(batch, lot.id)
                 lots.release_lot(batch, lot.id, "clerk")
             if quantity:
-                stock.receive_stock(batch, lot.id, at or self.centre, quantity, "clerk")
+                levels.receive_stock(batch, lot.id, at or self.centre, quantity, "clerk")
             return lot.id
 
     def place(self, *quantities: int, **changes: Any) -> UUID:
@@ -481,11 +482,11 @@ def quota(look: Callable[..., Any]) -> Callable[..., tuple[int, int, int, int, i
 
 
 @pytest.fixture
-def balanced(database: Database) -> Callable[[], list[books.Difference]]:
+def balanced(database: Database) -> Callable[[], list[reconciliation.Difference]]:
     """Ask for the differences in the books."""
 
-    def ask() -> list[books.Difference]:
+    def ask() -> list[reconciliation.Difference]:
         with database.readers() as reader:
-            return books.balance_books(reader).differences
+            return reconciliation.balance_books(reader).differences
 
     return ask

@@ -100,7 +100,7 @@ def test_what_dashboards_ask_of_a_process_is_what_it_tells(deployment: Deploymen
         deployment.demo(5)
         asked |= {"farmgate_orders_of_a_day"}
     # Of allotted stock catalog tells once a till has asked for some, and none has here; see
-    # tests/catalog/test_gauges.py.
+    # tests/catalog/stations/test_gauges.py.
 
     def missing() -> set[str]:
         told = requests.get(f"http://{deployment.address(process)}:8000/metrics", timeout=10)

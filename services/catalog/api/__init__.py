@@ -1,23 +1,15 @@
 """Catalog's routes, by subject."""
 
-from services.catalog.api import (
-    allotments,
-    devices,
-    enterprises,
-    lots,
-    products,
-    spreadsheets,
-    stock,
-    till,
-    tracing,
-    verify,
-)
+from services.catalog.api import spreadsheets, tracing, verify
+from services.catalog.api.goods import enterprises, products
+from services.catalog.api.stations import allotments, devices, till
+from services.catalog.api.stock import levels, lots
 
 BLUEPRINTS = [
     enterprises.blp,
     products.blp,
     lots.blp,
-    stock.blp,
+    levels.blp,
     devices.blp,
     allotments.blp,
     till.blp,

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from services.catalog.use_cases import inquiries
+from services.catalog.use_cases.stock import reservation_inquiries
 from shared.web import Blueprint, reading, scope
 from shared.web.trace import TraceRequest, TraceResponse, facts
 
@@ -25,7 +25,7 @@ def trace(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
     with reading() as session:
         return {
             "service": "catalog",
-            "state": inquiries.state_of_order(session, order_id),
-            "waiting_for": inquiries.waiting_for(session, order_id),
+            "state": reservation_inquiries.state_of_order(session, order_id),
+            "waiting_for": reservation_inquiries.waiting_for(session, order_id),
             **facts(session, subjects),
         }

@@ -3,7 +3,13 @@
 Values in, values out. Quantities are integers in the variant's unit (grams or pieces).
 """
 
-from services.catalog.rules.allotments import (
+from services.catalog.rules.goods.gtins import has_right_check_digit
+from services.catalog.rules.goods.prices import (
+    Term,
+    check_span,
+    schedule,
+)
+from services.catalog.rules.stations.allotments import (
     RUNNING,
     AllotmentNotEmpty,
     AllotmentStatus,
@@ -16,55 +22,13 @@ from services.catalog.rules.allotments import (
     lease_of,
     outranks,
 )
-from services.catalog.rules.counts import (
-    ACCOUNTED,
-    OutdatedCount,
-    Since,
-    check_book,
-    correction_by_book,
-    correction_by_moment,
-)
-from services.catalog.rules.devices import (
+from services.catalog.rules.stations.devices import (
     CODE_LETTERS,
     DeviceStatus,
     new_code,
     plain_code,
 )
-from services.catalog.rules.gtins import has_right_check_digit
-from services.catalog.rules.lots import (
-    ImpossibleDates,
-    LotStatus,
-    NoBestBefore,
-    WrongLotState,
-    best_before_of,
-    check_dates,
-    check_keeping,
-    free_bucket,
-    keeps,
-    last_sale_day,
-    lot_step,
-    picking_key,
-)
-from services.catalog.rules.prices import (
-    Term,
-    check_span,
-    schedule,
-)
-from services.catalog.rules.reservations import (
-    BUCKET_OF,
-    MOST_LOTS,
-    Line,
-    ReservationStatus,
-    ReservedLot,
-    Shelved,
-    ShelvedT,
-    Short,
-    Take,
-    WrongReservationState,
-    plan,
-    reservation_step,
-)
-from services.catalog.rules.standing import (
+from services.catalog.rules.stations.standing_rules import (
     RETURN_DAYS,
     SALES_DAYS,
     Grant,
@@ -75,7 +39,7 @@ from services.catalog.rules.standing import (
     rate_of,
     share,
 )
-from services.catalog.rules.station_sales import (
+from services.catalog.rules.stations.station_sales import (
     BEYOND_GRANT,
     NO_ALLOTMENT,
     BeyondSale,
@@ -89,7 +53,15 @@ from services.catalog.rules.station_sales import (
     reduced,
     sale_moves,
 )
-from services.catalog.rules.stock import (
+from services.catalog.rules.stock.counts import (
+    ACCOUNTED,
+    OutdatedCount,
+    Since,
+    check_book,
+    correction_by_book,
+    correction_by_moment,
+)
+from services.catalog.rules.stock.ledger import (
     ADJUSTMENT_REASONS,
     LOSS_REASONS,
     Account,
@@ -97,6 +69,34 @@ from services.catalog.rules.stock import (
     Reason,
     is_balanced,
     on_hand,
+)
+from services.catalog.rules.stock.lots import (
+    ImpossibleDates,
+    LotStatus,
+    NoBestBefore,
+    WrongLotState,
+    best_before_of,
+    check_dates,
+    check_keeping,
+    free_bucket,
+    keeps,
+    last_sale_day,
+    lot_step,
+    picking_key,
+)
+from services.catalog.rules.stock.reservations import (
+    BUCKET_OF,
+    MOST_LOTS,
+    Line,
+    ReservationStatus,
+    ReservedLot,
+    Shelved,
+    ShelvedT,
+    Short,
+    Take,
+    WrongReservationState,
+    plan,
+    reservation_step,
 )
 
 __all__ = [

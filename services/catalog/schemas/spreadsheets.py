@@ -5,13 +5,17 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from services.catalog.rules import LotStatus
-from services.catalog.schemas.enterprises import (
+from services.catalog.schemas.goods.enterprises import (
     LANGUAGES,
     ContactRequest,
     RegisterEnterpriseRequest,
 )
-from services.catalog.schemas.products import ListProductRequest, SetPriceRequest, VariantRequest
-from services.catalog.schemas.stock import RecordLotRequest
+from services.catalog.schemas.goods.products import (
+    ListProductRequest,
+    SetPriceRequest,
+    VariantRequest,
+)
+from services.catalog.schemas.stock.lots import RecordLotRequest
 from services.catalog.schemas.values import MOST_QUANTITY, NamesRequest, code, whole
 from shared.events import CHANNELS
 from shared.runtime.schemas import Moment

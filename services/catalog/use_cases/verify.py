@@ -27,7 +27,7 @@ from services.catalog.rules import (
     Sold,
     sale_moves,
 )
-from services.catalog.use_cases import books
+from services.catalog.use_cases.stock import reconciliation
 from shared.runtime.paging import Page, page
 from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
 
@@ -69,7 +69,7 @@ def compare(session: Session) -> Report:
 
 
 def _of_books(session: Session) -> Iterator[Difference]:
-    for found in books.balance_books(session).differences:
+    for found in reconciliation.balance_books(session).differences:
         ids = {"lot_code": found.lot_code, "location_code": found.location_code}
         what = f"Lot {found.lot_code} at {found.location_code}"
         if found.allotment_id is not None:

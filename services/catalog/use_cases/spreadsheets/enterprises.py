@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.catalog.batch import CatalogBatch
 from services.catalog.models import Enterprise
-from services.catalog.use_cases.enterprises import record_contact
+from services.catalog.use_cases.goods.enterprises import record_contact
 from shared.runtime.ids import new_id
 from shared.runtime.locks import advisory_lock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet

@@ -18,9 +18,9 @@ from services.catalog.rules import (
     check_dates,
     check_keeping,
 )
-from services.catalog.use_cases.enterprises import PRODUCING
-from services.catalog.use_cases.ledger import lock_lots
-from services.catalog.use_cases.lots import inspect_lot, release_lot
+from services.catalog.use_cases.goods.enterprises import PRODUCING
+from services.catalog.use_cases.stock.ledger import lock_lots
+from services.catalog.use_cases.stock.lots import inspect_lot, release_lot
 from shared.runtime import clock
 from shared.runtime.ids import new_id
 from shared.runtime.locks import advisory_lock

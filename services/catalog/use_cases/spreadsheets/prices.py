@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from services.catalog.batch import CatalogBatch
 from services.catalog.models import Price, Variant
 from services.catalog.rules import ImpossibleDates, check_span
-from services.catalog.use_cases.prices import price_about, put_price, says
+from services.catalog.use_cases.goods.prices import price_about, put_price, says
 from shared.runtime import clock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
 

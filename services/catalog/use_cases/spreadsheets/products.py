@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from services.catalog.batch import CatalogBatch
 from services.catalog.models import Lot, Product, Variant
-from services.catalog.use_cases.products import PRODUCT_FACTS, VARIANT_FACTS, record_listed
+from services.catalog.use_cases.goods.products import PRODUCT_FACTS, VARIANT_FACTS, record_listed
 from shared.runtime.ids import new_id
 from shared.runtime.locks import advisory_lock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet

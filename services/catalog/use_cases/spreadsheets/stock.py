@@ -21,9 +21,9 @@ from services.catalog.rules import (
     correction_by_moment,
     free_bucket,
 )
-from services.catalog.use_cases.ledger import level_at, lock_lots, locked_lot
 from services.catalog.use_cases.spreadsheets.lots import ids_by_code
-from services.catalog.use_cases.stock import correct, take_in
+from services.catalog.use_cases.stock.ledger import level_at, lock_lots, locked_lot
+from services.catalog.use_cases.stock.levels import correct, take_in
 from shared.runtime import clock
 from shared.runtime.ids import made_at
 from shared.runtime.locks import advisory_lock

@@ -1,0 +1,1 @@
+"""Routes for enterprises, products and prices."""

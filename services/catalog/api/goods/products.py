@@ -1,0 +1,90 @@
+"""Routes for products, their variants and prices."""
+
+from typing import Any
+from uuid import UUID
+
+from services.catalog.batch import CatalogBatch
+from services.catalog.models import Price, Product
+from services.catalog.schemas.goods import products as schemas
+from services.catalog.use_cases.goods import prices, products
+from shared.events import CHANNELS
+from shared.runtime.paging import Page, page, page_of
+from shared.web import Blueprint, idempotent, public, reading, scope, transaction
+
+blp = Blueprint(
+    "products",
+    __name__,
+    url_prefix="/api/catalog/v1",
+    description="Products, the grades and packs they are sold in, and their prices.",
+)
+
+
+@blp.post("/products")
+@scope("catalog:write")
+@idempotent
+@blp.arguments(schemas.ListProductRequest, example=schemas.PRODUCT_EXAMPLE)
+@blp.response(201, schemas.ProductResponse)
+def list_product(product_in: dict[str, Any]) -> Product:
+    """Put a product with its variants on sale.
+
+    A product that exists with equal content is answered as it is; import products as CSV to
+    change one.
+    """
+    with transaction(CatalogBatch) as batch:
+        return products.list_product(batch, **product_in)
+
+
+@blp.get("/products")
+@public
+@blp.arguments(schemas.ListProductsRequest, location="query")
+@blp.response(200, page_of(schemas.ProductResponse))
+def list_products(query: dict[str, Any]) -> Page:
+    """List products, in the order in which they were put on sale."""
+    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        return page(session, products.select_products(**query), Product.id, **place)
+
+
+@blp.get("/products/<uuid:product_id>")
+@public
+@blp.response(200, schemas.ProductResponse)
+def show_product(product_id: UUID) -> Product:
+    """Show a product with its variants."""
+    with reading() as session:
+        return products.get_product(session, product_id)
+
+
+@blp.post("/products/<uuid:product_id>/withdraw")
+@scope("catalog:write")
+@idempotent
+@blp.response(200, schemas.ProductResponse)
+def withdraw_product(product_id: UUID) -> Product:
+    """Take a product off the list.
+
+    Orders that were placed before are delivered.
+    """
+    with transaction(CatalogBatch) as batch:
+        return products.withdraw_product(batch, product_id)
+
+
+@blp.put(f"/variants/<uuid:variant_id>/prices/<any({', '.join(CHANNELS)}):channel>")
+@scope("catalog:write")
+@blp.arguments(schemas.SetPriceRequest, example=schemas.PRICE_EXAMPLE)
+@blp.response(200, schemas.PriceResponse)
+def set_price(price_in: dict[str, Any], variant_id: UUID, channel: str) -> Price:
+    """Set what a variant costs in one channel, from now or from `valid_from` on.
+
+    Of the prices that have begun and not ended, the last to begin holds: a price with
+    `valid_to` holds until then, and the one before it holds again afterwards.
+    """
+    with transaction(CatalogBatch) as batch:
+        return prices.set_price(batch, variant_id, channel, **price_in)
+
+
+@blp.get("/variants/<uuid:variant_id>/prices")
+@public
+@blp.response(200, schemas.PricesResponse)
+def list_prices(variant_id: UUID) -> dict[str, Any]:
+    """List all prices of a variant by channel and beginning, past ones too."""
+    with reading() as session:
+        return {"items": prices.prices_of(session, variant_id)}

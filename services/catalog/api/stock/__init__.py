@@ -1,0 +1,1 @@
+"""Routes for lots, stock and reservations."""

@@ -1,0 +1,111 @@
+"""Routes for stock: what comes, what is counted, what is moved, and how much there is."""
+
+from typing import Any
+from uuid import UUID
+
+from services.catalog.batch import CatalogBatch
+from services.catalog.models import Reservation, StockLevel, StockMovement
+from services.catalog.schemas.stock import levels as schemas
+from services.catalog.schemas.stock import reservations as reservation_schemas
+from services.catalog.use_cases.stock import levels, reconciliation, reservation_inquiries
+from shared.runtime.paging import Page, page, page_of
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+
+blp = Blueprint(
+    "stock",
+    __name__,
+    url_prefix="/api/catalog/v1",
+    description="The stock ledger, its balances, and what is set aside for orders.",
+)
+
+
+@blp.post("/stock/receipts")
+@scope("stock:write")
+@idempotent
+@blp.arguments(schemas.ReceiveStockRequest)
+@blp.response(201, schemas.LevelResponse)
+@blp.alt_response(404, "NOT_FOUND")
+def receive_stock(receipt_in: dict[str, Any]) -> StockLevel:
+    """Take goods of a lot into stock at a location.
+
+    They are `available` when their lot is released, `held` until then.
+    """
+    with transaction(CatalogBatch) as batch:
+        return levels.receive_stock(batch, actor=caller().subject, **receipt_in)
+
+
+@blp.post("/stock/adjustments")
+@scope("stock:write")
+@idempotent
+@blp.arguments(schemas.AdjustStockRequest)
+@blp.response(201, schemas.LevelResponse)
+@blp.alt_response(404, "NOT_FOUND")
+def adjust_stock(adjustment_in: dict[str, Any]) -> StockLevel:
+    """Correct how much of a lot lies at a location.
+
+    Only what nobody has a claim on can be taken away; with less than that the answer is 409
+    and says how much is free.
+    """
+    with transaction(CatalogBatch) as batch:
+        return levels.adjust_stock(batch, actor=caller().subject, **adjustment_in)
+
+
+@blp.post("/stock/moves")
+@scope("stock:write")
+@idempotent
+@blp.arguments(schemas.MoveStockRequest)
+@blp.response(201, schemas.MovedResponse)
+@blp.alt_response(404, "NOT_FOUND")
+def move_stock(move_in: dict[str, Any]) -> dict[str, Any]:
+    """Move free stock of a lot from one location to another.
+
+    What is set aside for orders stays where it was promised from.
+    """
+    with transaction(CatalogBatch) as batch:
+        return {"items": levels.move_stock(batch, actor=caller().subject, **move_in)}
+
+
+@blp.get("/stock")
+@scope("stock:read")
+@blp.arguments(schemas.ListLevelsRequest, location="query")
+@blp.response(200, page_of(schemas.LevelResponse))
+def list_levels(query: dict[str, Any]) -> Page:
+    """List how much of each lot lies where, and how much of it is free."""
+    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        return page(session, levels.select_levels(**query), StockLevel.id, **place)
+
+
+@blp.get("/stock/movements")
+@scope("stock:read")
+@blp.arguments(schemas.ListMovementsRequest, location="query")
+@blp.response(200, page_of(schemas.MovementResponse))
+def list_movements(query: dict[str, Any]) -> Page:
+    """List the ledger, newest first."""
+    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        return page(
+            session, levels.select_movements(**query), StockMovement.id, descending=True, **place
+        )
+
+
+@blp.get("/stock/summary")
+@scope("stock:read")
+@blp.response(200, schemas.BooksResponse)
+def summarise_stock() -> reconciliation.Books:
+    """Show per variant what came, what went and what is there, and whether it adds up.
+
+    All balances are rebuilt from the ledger and compared with those that are kept, with the
+    open reservations and with the allotments; each difference is named.
+    """
+    with reading() as session:
+        return reconciliation.balance_books(session)
+
+
+@blp.get("/reservations/<uuid:order_id>")
+@scope("stock:read")
+@blp.response(200, reservation_schemas.ReservationResponse)
+def show_reservation(order_id: UUID) -> Reservation:
+    """Show what was set aside for an order, lot by lot, and what became of it."""
+    with reading() as session:
+        return reservation_inquiries.get_reservation(session, order_id)

@@ -1,0 +1,140 @@
+"""Routes for lots, and for the locations where they lie."""
+
+from typing import Any
+from uuid import UUID
+
+from services.catalog.batch import CatalogBatch
+from services.catalog.models import Location, Lot
+from services.catalog.schemas.stock import lots as schemas
+from services.catalog.use_cases.stock import locations, lot_tracing, lots
+from shared.runtime.paging import Page, PageRequest, page, page_of
+from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+
+blp = Blueprint(
+    "lots",
+    __name__,
+    url_prefix="/api/catalog/v1",
+    description="Lots: what one producer harvested on one day, and whether it may be sold.",
+)
+
+
+@blp.post("/lots")
+@scope("stock:write")
+@idempotent
+@blp.arguments(schemas.RecordLotRequest, example=schemas.LOT_EXAMPLE)
+@blp.response(201, schemas.LotResponse)
+def record_lot(lot_in: dict[str, Any]) -> Lot:
+    """Record a lot.
+
+    Without `best_before` the product's shelf life counts from the harvest. A lot that exists
+    with equal content is answered as it is. It is sold after inspection and release.
+    """
+    with transaction(CatalogBatch) as batch:
+        return lots.record_lot(batch, **lot_in)
+
+
+@blp.get("/lots")
+@scope("stock:read")
+@blp.arguments(schemas.ListLotsRequest, location="query")
+@blp.response(200, page_of(schemas.LotResponse))
+def list_lots(query: dict[str, Any]) -> Page:
+    """List lots, newest first."""
+    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        return page(session, lots.select_lots(**query), Lot.id, descending=True, **place)
+
+
+@blp.get("/lots/<uuid:lot_id>")
+@scope("stock:read")
+@blp.response(200, schemas.LotResponse)
+def show_lot(lot_id: UUID) -> Lot:
+    """Show a lot."""
+    with reading() as session:
+        return lots.get_lot(session, lot_id)
+
+
+@blp.post("/lots/<uuid:lot_id>/inspect")
+@scope("stock:write")
+@idempotent
+@blp.response(200, schemas.LotResponse)
+def inspect_lot(lot_id: UUID) -> Lot:
+    """Note that a lot passed inspection."""
+    with transaction(CatalogBatch) as batch:
+        return lots.inspect_lot(batch, lot_id)
+
+
+@blp.post("/lots/<uuid:lot_id>/release")
+@scope("stock:write")
+@idempotent
+@blp.response(200, schemas.LotResponse)
+def release_lot(lot_id: UUID) -> Lot:
+    """Let a lot be sold, after inspection or again after a hold."""
+    with transaction(CatalogBatch) as batch:
+        return lots.release_lot(batch, lot_id, actor=caller().subject)
+
+
+@blp.post("/lots/<uuid:lot_id>/hold")
+@scope("stock:write")
+@idempotent
+@blp.arguments(schemas.StopLotRequest)
+@blp.response(200, schemas.LotResponse)
+def hold_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
+    """Stop selling a lot at all locations until it is released again.
+
+    What orders have reserved stays with them and waits: no parcel with goods of the lot is
+    packed, dispatched or handed over until then.
+    """
+    with transaction(CatalogBatch) as batch:
+        return lots.hold_lot(batch, lot_id, actor=caller().subject, **stop_in)
+
+
+@blp.post("/lots/<uuid:lot_id>/recall")
+@scope("stock:write")
+@idempotent
+@blp.arguments(schemas.StopLotRequest)
+@blp.response(200, schemas.LotResponse)
+def recall_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
+    """Stop selling a lot for good.
+
+    Orders that have reserved it and have not left get other lots, or are rejected and refunded.
+    Parcels on their way come back, and their goods are not for sale.
+    """
+    with transaction(CatalogBatch) as batch:
+        return lots.recall_lot(batch, lot_id, actor=caller().subject, **stop_in)
+
+
+@blp.get("/lots/<uuid:lot_id>/orders")
+@scope("stock:read")
+@blp.arguments(PageRequest, location="query")
+@blp.response(200, page_of(schemas.OrderOfLotResponse))
+def list_orders_of_lot(query: dict[str, Any], lot_id: UUID) -> Page:
+    """List the orders that have, or ever had, a part of a lot.
+
+    One that has nothing of it any more got other lots, or ended before its goods left.
+    """
+    with reading() as session:
+        return lot_tracing.orders_of_lot(session, lot_id, **query)
+
+
+@blp.get("/lots/<uuid:lot_id>/station-sales")
+@scope("stock:read")
+@blp.arguments(PageRequest, location="query")
+@blp.response(200, page_of(schemas.SaleOfLotResponse))
+def list_station_sales_of_lot(query: dict[str, Any], lot_id: UUID) -> Page:
+    """List the sales over counters, voids and returns of a lot, also those that are disputed.
+
+    Nobody knows who bought there.
+    """
+    with reading() as session:
+        return lot_tracing.sales_of_lot(session, lot_id, **query)
+
+
+@blp.get("/locations")
+@scope("stock:read")
+@blp.arguments(schemas.ListLocationsRequest, location="query")
+@blp.response(200, page_of(schemas.LocationResponse))
+def list_locations(query: dict[str, Any]) -> Page:
+    """List the locations where stock may lie: logistics' sites."""
+    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    with reading() as session:
+        return page(session, locations.select_locations(**query), Location.id, **place)

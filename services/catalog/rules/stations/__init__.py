@@ -1,0 +1,1 @@
+"""Rules for devices, allotments and what stations sell."""

@@ -1,0 +1,207 @@
+"""What is granted by standing rules, and what is asked back before it spoils.
+
+A rule keeps so much of a variant at a site while the centre has some. Perishable lots are
+granted only as far as the site sells them in time, by what it sold lately.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from fractions import Fraction
+from heapq import heapify, heappop, heapreplace
+from typing import Generic
+from uuid import UUID
+
+from services.catalog.rules.stock.reservations import ShelvedT
+
+#: Days over which a site's sales are averaged.
+SALES_DAYS = 14
+#: So many days before its last sale day a lot's rest is asked back, as far as it will not sell.
+RETURN_DAYS = 2
+#: A site is served in so many steps at least, so that sites that wait together are served
+#: together; and no more, so that a million packs take no million steps.
+_STEPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What a site sells of a variant: `quantity` in `days`, at least one."""
+
+    quantity: int
+    days: int
+
+    def until(self, day: date, today: date) -> int:
+        """Return what it sells from today to `day`, both included."""
+        return self.quantity * max(0, (day - today).days + 1) // self.days
+
+
+def rate_of(sold: int, first_granted_on: date | None, today: date) -> Rate | None:
+    """Return a site's rate by what it sold in the last `SALES_DAYS`; None: there is no history.
+
+    A site that has had the variant for fewer days is judged by those. One that sold nothing is
+    only judged when it had `SALES_DAYS` to do so. More may have come back than was sold.
+    """
+    if first_granted_on is None:
+        return None
+    days = min(SALES_DAYS, max(0, (today - first_granted_on).days) + 1)
+    if sold <= 0 and days < SALES_DAYS:
+        return None
+    return Rate(max(0, sold), days)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A site where so much of a variant is to be kept, and what its devices have."""
+
+    site_id: UUID
+    keep: int
+    rate: Rate | None
+    #: What may still be sold there: last sale day (None: it does not spoil) and quantity.
+    stock: Sequence[tuple[date | None, int]] = ()
+    #: Lots that it gets no more of by rule: it gave them back, or must not sell them.
+    refused: frozenset[UUID] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Generic[ShelvedT]):
+    """What a site is granted from one lot at one location."""
+
+    site_id: UUID
+    shelved: ShelvedT
+    quantity: int
+
+
+@dataclass(slots=True)
+class _Site:
+    need: Need
+    pack: int
+    today: date
+    left: int = 0
+    step: int = 1
+    stock: list[tuple[date | None, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stock = list(self.need.stock)
+        self.left = (self.need.keep - self._there()) // self.pack
+        self.step = max(1, self.left // _STEPS)
+
+    def _there(self) -> int:
+        return sum(quantity for _, quantity in self.stock)
+
+    def cover(self) -> tuple[bool, Fraction]:
+        """Return how many days what is there will last; last come sites that sell nothing."""
+        rate, there = self.need.rate, self._there()
+        if rate is None:  # no history: as if `keep` sold in the usual span
+            return False, Fraction(there * SALES_DAYS, self.need.keep)
+        if rate.quantity == 0:
+            return True, Fraction(there)
+        return False, Fraction(there * rate.days, rate.quantity)
+
+    def room(self, sell_by: date | None) -> int:
+        """Return how many more packs of a lot it sells by that day, and still all the others."""
+        if sell_by is None:
+            return self.left
+        later = [day for day, _ in self.stock if day is not None and day > sell_by]
+        room = min(self._sells(day) - self._sold_by(day) for day in [sell_by, *later])
+        return max(0, room) // self.pack
+
+    def _sells(self, day: date) -> int:
+        rate = self.need.rate
+        # One pack may always be tried: a site that has nothing cannot show that it sells.
+        return self.need.keep if rate is None else max(self.pack, rate.until(day, self.today))
+
+    def _sold_by(self, day: date) -> int:
+        return sum(quantity for by, quantity in self.stock if by is not None and by <= day)
+
+
+def share(
+    needs: Iterable[Need],
+    shelves: Mapping[UUID, Sequence[ShelvedT]],
+    lot_of: Mapping[int, tuple[UUID, date | None]],
+    pack: int,
+    today: date,
+) -> list[Grant[ShelvedT]]:
+    """Tell what each site is granted, in whole packs, so that its `keep` is there.
+
+    `shelves` has per site what it may be granted from, in the order of picking; sites may share
+    it. `lot_of` tells of each (by its `id()`) the lot and its last sale day. The site whose
+    stock lasts least is served next, step by step. No lot is granted beyond what the site sells
+    of it in time; where there is no history, `keep` is assumed to sell.
+    """
+    sites = [_Site(need, pack, today) for need in needs]
+    queue = [(site.cover(), site.need.site_id, site) for site in sites if site.left > 0]
+    heapify(queue)
+    free: dict[int, int] = {}
+    granted: dict[tuple[UUID, int], Grant[ShelvedT]] = {}
+    while queue:
+        _, site_id, site = queue[0]
+        found = _next(site, shelves.get(site_id, ()), lot_of, free)
+        if found is None:
+            heappop(queue)
+            continue
+        shelved, packs = found
+        quantity = packs * pack
+        free[id(shelved)] -= packs
+        site.left -= packs
+        site.stock.append((lot_of[id(shelved)][1], quantity))
+        before = granted.get((site_id, id(shelved)))
+        granted[site_id, id(shelved)] = Grant(
+            site_id, shelved, quantity + (before.quantity if before is not None else 0)
+        )
+        if site.left:
+            heapreplace(queue, (site.cover(), site_id, site))
+        else:
+            heappop(queue)
+    return list(granted.values())
+
+
+def _next(
+    site: _Site,
+    shelf: Sequence[ShelvedT],
+    lot_of: Mapping[int, tuple[UUID, date | None]],
+    free: dict[int, int],
+) -> tuple[ShelvedT, int] | None:
+    """Return from what a site takes next, and how many packs; None: there is nothing for it."""
+    for shelved in shelf:
+        lot_id, sell_by = lot_of[id(shelved)]
+        there = free.setdefault(id(shelved), shelved.available // site.pack)
+        if there <= 0 or lot_id in site.need.refused:
+            continue
+        packs = min(there, site.step, site.left, site.room(sell_by))
+        if packs > 0:
+            return shelved, packs
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Perishing:
+    """What is left of a perishable lot's allotment, and its last sale day."""
+
+    allotment_id: UUID
+    sell_by: date
+    remaining: int
+
+
+def asked_back(held: Iterable[Perishing], rate: Rate | None, today: date) -> dict[UUID, int]:
+    """Return how much of each allotment at a site should come back before it spoils.
+
+    On its last sale day and after it: all of it. From `RETURN_DAYS` before: what the site will
+    not sell by then, when it sells first what expires first. Earlier: nothing. Without a
+    history nothing is known to be too much.
+    """
+    wanted: dict[UUID, int] = {}
+    promised = 0
+    for each in sorted(held, key=lambda h: (h.sell_by, str(h.allotment_id))):
+        if rate is None:
+            sold = each.remaining
+        else:
+            sold = min(each.remaining, max(0, rate.until(each.sell_by, today) - promised))
+        promised += sold
+        days_left = (each.sell_by - today).days
+        if days_left <= 0:
+            wanted[each.allotment_id] = each.remaining
+        elif days_left <= RETURN_DAYS:
+            wanted[each.allotment_id] = each.remaining - sold
+        else:
+            wanted[each.allotment_id] = 0
+    return wanted

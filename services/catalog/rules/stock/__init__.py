@@ -1,0 +1,1 @@
+"""Rules for lots, the ledger and reservations."""

@@ -1,0 +1,144 @@
+"""What becomes of the stock that an order asked for, and which lots it takes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from uuid import UUID
+
+from services.catalog.rules.stock.ledger import Bucket
+from shared.runtime.errors import Conflict
+
+
+class ReservationStatus(StrEnum):
+    """What became of the stock that an order asked for."""
+
+    REFUSED = "refused"
+    HELD = "held"
+    COMMITTED = "committed"
+    CONSUMED = "consumed"
+    RELEASED = "released"
+    RETURNED = "returned"
+
+
+class WrongReservationState(Conflict):
+    """Raised when a fact does not fit the reservation's state: something was lost or doubled."""
+
+
+#: A reservation whose lines still stand in these states has its goods in this bucket.
+BUCKET_OF: Mapping[ReservationStatus, Bucket] = {
+    ReservationStatus.HELD: Bucket.RESERVED,
+    ReservationStatus.COMMITTED: Bucket.COMMITTED,
+}
+
+_RESERVATION_STEPS: Mapping[ReservationStatus, frozenset[ReservationStatus]] = {
+    # Money that came late asks once more.
+    ReservationStatus.REFUSED: frozenset({ReservationStatus.HELD, ReservationStatus.REFUSED}),
+    ReservationStatus.RELEASED: frozenset({ReservationStatus.HELD, ReservationStatus.REFUSED}),
+    # Logistics may be quicker than orders: goods can leave before `order_confirmed` is heard.
+    ReservationStatus.HELD: frozenset(
+        {ReservationStatus.COMMITTED, ReservationStatus.RELEASED, ReservationStatus.CONSUMED}
+    ),
+    ReservationStatus.COMMITTED: frozenset(
+        {ReservationStatus.CONSUMED, ReservationStatus.RELEASED}
+    ),
+    ReservationStatus.CONSUMED: frozenset({ReservationStatus.RETURNED}),
+    ReservationStatus.RETURNED: frozenset(),
+}
+
+
+def reservation_step(
+    present: ReservationStatus | str, wanted: ReservationStatus
+) -> ReservationStatus:
+    """Return `wanted` if a reservation may go there from `present`.
+
+    Raises:
+        WrongReservationState: the step is not drawn.
+    """
+    if wanted not in _RESERVATION_STEPS[ReservationStatus(present)]:
+        raise WrongReservationState(f"The reservation is {present} and cannot become {wanted}.")
+    return wanted
+
+
+#: An order takes from no more lots than this in all: its events must stay below the size limit
+#: (262,144 bytes; a lot in an event needs up to 220).
+MOST_LOTS = 1000
+
+
+class Shelved(Protocol):
+    """One lot at one location, with an integer `available`."""
+
+    available: Any
+
+
+ShelvedT = TypeVar("ShelvedT", bound=Shelved)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of an order, as catalog needs to know it."""
+
+    line_no: int
+    variant_id: UUID
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Take(Generic[ShelvedT]):
+    """What one line takes from one lot at one location."""
+
+    line: Line
+    shelved: ShelvedT
+    quantity: int
+
+
+class ReservedLot(NamedTuple):
+    """What one line of an order has set aside of one lot at one location."""
+
+    line_no: int
+    variant_id: UUID
+    lot_id: UUID
+    location_id: UUID
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A line that cannot be covered, and what there was for it."""
+
+    line: Line
+    available: int
+
+
+def plan(
+    lines: Iterable[Line],
+    shelves: Mapping[UUID, Sequence[ShelvedT]],
+    most: int = MOST_LOTS,
+) -> tuple[list[Take[ShelvedT]], list[Short]]:
+    """Tell what each line takes, lot by lot, in the order of its variant's shelf.
+
+    `shelves` has per variant the lots in the order of picking (see `picking_key`). An order has
+    all its lines or none: when any line is short, nothing is taken and the shortfalls are
+    returned. Lines on one variant share what there is; together they never take more. With more
+    than `most` lots in all, what lies beyond counts as not there.
+    """
+    taken: list[Take[ShelvedT]] = []
+    shortfalls: list[Short] = []
+    used: dict[int, int] = {}
+    for line in lines:
+        missing = line.quantity
+        for shelved in shelves.get(line.variant_id, ()):
+            left = shelved.available - used.get(id(shelved), 0)
+            if left <= 0:
+                continue
+            if len(taken) == most:
+                break
+            quantity = min(left, missing)
+            used[id(shelved)] = used.get(id(shelved), 0) + quantity
+            taken.append(Take(line, shelved, quantity))
+            missing -= quantity
+            if not missing:
+                break
+        if missing:
+            shortfalls.append(Short(line, line.quantity - missing))
+    return ([], shortfalls) if shortfalls else (taken, [])

@@ -1,0 +1,1 @@
+"""Requests and answers about enterprises, products and prices."""

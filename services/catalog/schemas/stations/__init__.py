@@ -1,0 +1,1 @@
+"""Requests and answers about devices, allotments and tills."""

@@ -1,0 +1,47 @@
+"""Requests and answers about sales that their devices had no right to make."""
+
+from marshmallow import fields, validate
+
+from shared.runtime.paging import PageRequest
+from shared.runtime.schemas import Text
+from shared.web import RequestSchema, ResponseSchema
+
+
+class ListOverdraftsRequest(PageRequest):
+    """Which overdrafts to show."""
+
+    is_open = fields.Boolean(data_key="open")
+    device_id = fields.UUID()
+
+
+class OverdraftLineResponse(ResponseSchema):
+    """What is not covered of one line of a sale, or was when it was decided."""
+
+    line_no = fields.Integer(required=True)
+    variant_id = fields.UUID(required=True)
+    lot_id = fields.UUID(required=True)
+    quantity = fields.Integer(required=True)
+
+
+class OverdraftResponse(ResponseSchema):
+    """A sale that its device had no right to make, and what covers it."""
+
+    sale_id = fields.UUID(required=True)
+    device_id = fields.UUID(required=True)
+    epoch = fields.Integer(required=True)
+    number = fields.Integer(required=True)
+    site_id = fields.UUID(required=True)
+    reason = fields.String(required=True)
+    status = fields.String(required=True)
+    lines = fields.List(fields.Nested(OverdraftLineResponse), required=True)
+    opened_at = fields.AwareDateTime(required=True)
+    changed_at = fields.AwareDateTime(required=True)
+    settled_by = fields.String(required=True, allow_none=True)
+    settled_reason = fields.String(required=True, allow_none=True)
+
+
+class SettleOverdraftRequest(RequestSchema):
+    """What covers a sale: stock, or nothing but the loss; and why that was decided."""
+
+    resolution = fields.String(required=True, validate=validate.OneOf(("cover", "lose")))
+    reason = Text(500, required=True)

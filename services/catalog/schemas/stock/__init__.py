@@ -1,0 +1,1 @@
+"""Requests and answers about lots, stock and reservations."""

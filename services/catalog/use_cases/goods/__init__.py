@@ -1,0 +1,1 @@
+"""What is sold, who brings it, and what it costs."""

@@ -1,0 +1,135 @@
+"""What devices may sell while cut off: found, locked, told, ended.
+
+Locks are always taken in this order: lots, then devices, then allotments, each in the order of
+their ids. Whoever holds a lot's lock knows all its allotments, since a grant needs it too; a
+stop of a lot begins there, which is why devices cannot come first. `sold` alone changes without
+the device's lock.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select
+
+from services.catalog.batch import AllotmentKey, CatalogBatch
+from services.catalog.models import Allotment, Device, Lot
+from services.catalog.rules import AllotmentStatus, allotment_step
+from services.catalog.use_cases.stations.devices import locked_device
+from services.catalog.use_cases.stock.ledger import lock_lots, locked_lot
+from shared.runtime import clock
+from shared.runtime.errors import NotFound
+
+
+class AllotmentNotFound(NotFound):
+    """Raised when no allotment has this id, or it is not the asker's."""
+
+
+def lock_allotments(batch: CatalogBatch, *which: Any) -> Sequence[Allotment]:
+    """Lock and load the allotments that fulfil the conditions, in the order of their ids.
+
+    Their lots are locked before; their devices, unless only `sold` is to change.
+    """
+    rows = batch.session.scalars(
+        select(Allotment)
+        .where(*which)
+        .order_by(Allotment.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    for row in rows:
+        track_allotment(batch, row)
+    return rows
+
+
+def track_allotment(batch: CatalogBatch, allotment: Allotment) -> None:
+    """Let `allotment_of` find a new or locked allotment without a statement."""
+    batch.allotments[allotment.device_id, allotment.epoch, allotment.lot_id] = allotment
+
+
+def lock_by_key(batch: CatalogBatch, keys: Iterable[AllotmentKey]) -> None:
+    """Lock the allotments with these keys in one statement; one without a row is missing then."""
+    wanted = {key for key in keys if key not in batch.allotments}
+    if not wanted:
+        return
+    batch.allotments.update(dict.fromkeys(wanted))
+    device_ids, lot_ids = {key[0] for key in wanted}, {key[2] for key in wanted}
+    lock_allotments(batch, Allotment.device_id.in_(device_ids), Allotment.lot_id.in_(lot_ids))
+
+
+def allotment_of(
+    batch: CatalogBatch, device_id: UUID, epoch: int, lot_id: UUID
+) -> Allotment | None:
+    """Return what an epoch of a device was ever granted of a lot, locked; None: nothing."""
+    lock_by_key(batch, [(device_id, epoch, lot_id)])
+    return batch.allotments[device_id, epoch, lot_id]
+
+
+def lock_for_allotments(batch: CatalogBatch, allotment_ids: Iterable[UUID]) -> None:
+    """Lock these allotments with their lots and devices, in a fixed number of statements."""
+    wanted = Allotment.id.in_(list(allotment_ids))
+    found = batch.session.execute(select(Allotment.lot_id, Allotment.device_id).where(wanted)).all()
+    lock_lots(batch, {row.lot_id for row in found})
+    batch.load_for_update(Device.id, {row.device_id for row in found})
+    lock_allotments(batch, wanted)
+
+
+def locked_allotment(batch: CatalogBatch, allotment_id: UUID) -> tuple[Lot, Device, Allotment]:
+    """Return an allotment with its lot and its device, all locked.
+
+    Raises:
+        AllotmentNotFound: there is none with this id.
+    """
+    found = batch.session.execute(
+        select(Allotment.lot_id, Allotment.device_id).where(Allotment.id == allotment_id)
+    ).one_or_none()
+    if found is None:
+        raise AllotmentNotFound(f"There is no allotment {allotment_id}.")
+    lot = locked_lot(batch, found.lot_id)
+    device = locked_device(batch, found.device_id)
+    (allotment,) = lock_allotments(batch, Allotment.id == allotment_id)
+    return lot, device, allotment
+
+
+def select_allotments(
+    device_id: UUID | None = None,
+    lot_id: UUID | None = None,
+    site_id: UUID | None = None,
+    status: str | None = None,
+) -> Select[Allotment]:
+    """Return the query for allotments, narrowed by what is given."""
+    statement = select(Allotment)
+    if device_id is not None:
+        statement = statement.where(Allotment.device_id == device_id)
+    if lot_id is not None:
+        statement = statement.where(Allotment.lot_id == lot_id)
+    if site_id is not None:
+        statement = statement.where(Allotment.site_id == site_id)
+    if status is not None:
+        statement = statement.where(Allotment.status == status)
+    return statement
+
+
+def announce(device: Device, allotment: Allotment) -> None:
+    """Note that a device must hear of a change of its allotment; both are locked."""
+    device.revision += 1
+    allotment.revision = device.revision
+    allotment.changed_at = clock.now()
+
+
+def transition(allotment: Allotment, status: AllotmentStatus) -> None:
+    """Bring a locked allotment to a state.
+
+    Raises:
+        WrongAllotmentState: the step is not drawn.
+    """
+    allotment.status = allotment_step(allotment.status, status).value
+
+
+def end(device: Device, allotment: Allotment) -> None:
+    """Close a locked allotment of which nothing is left, unless it is closed."""
+    if allotment.status == AllotmentStatus.CLOSED:
+        return
+    transition(allotment, AllotmentStatus.CLOSED)
+    allotment.reason, allotment.proposed_return = None, 0
+    announce(device, allotment)

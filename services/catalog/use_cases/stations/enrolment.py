@@ -1,0 +1,116 @@
+"""A machine shows a one-time code and becomes a device of a station."""
+
+import hmac
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.catalog.batch import CatalogBatch
+from services.catalog.models import Device, DeviceEpoch, Enrolment
+from services.catalog.rules import DeviceStatus, plain_code
+from services.catalog.use_cases.stations.devices import epoch_of, give_key, locked_device
+from shared.runtime import clock
+from shared.runtime.api_keys import digest_of
+from shared.runtime.devices import PRESENT_SCOPES, REPLACED_SCOPES
+from shared.runtime.errors import Conflict, NotFound
+from shared.runtime.ids import new_id
+
+
+class UnknownEnrolmentCode(NotFound):
+    """Raised when nobody was given this code."""
+
+
+class EnrolmentCodeUsed(Conflict):
+    """Raised when another machine has used the code."""
+
+
+class EnrolmentCodeExpired(Conflict):
+    """Raised when the code is too old, or a newer one took its place."""
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A device, and the epoch that the machine which asked stands for."""
+
+    device: Device
+    epoch: int
+    key_id: UUID
+
+
+def check_code(session: Session, code: str) -> None:
+    """Refuse a code that nobody was given; needs no lock, so strangers hold up nobody.
+
+    Raises:
+        UnknownEnrolmentCode: nobody was given this code.
+    """
+    _find(session, code)
+
+
+def _find(session: Session, code: str) -> tuple[UUID, UUID]:
+    """Return the ids of the enrolment that a code is for, and of its device.
+
+    Raises:
+        UnknownEnrolmentCode: nobody was given this code.
+    """
+    found = session.execute(
+        select(Enrolment.id, Enrolment.device_id).where(
+            Enrolment.digest == digest_of(plain_code(code))
+        )
+    ).one_or_none()
+    if found is None:
+        raise UnknownEnrolmentCode("Nobody was given this code; compare it letter by letter.")
+    return found.id, found.device_id
+
+
+def enrol(batch: CatalogBatch, code: str, secret: str) -> Enrolled:
+    """Let a machine stand for the device for which the code was made.
+
+    The machine made the secret of its key itself. The same code with the same secret is
+    answered as the first time, so that a lost answer costs nothing. Of the machine that stood
+    there before only late uploads are taken; what it holds stays frozen until it is counted.
+
+    Raises:
+        UnknownEnrolmentCode: nobody was given this code.
+        EnrolmentCodeUsed: with another secret.
+        EnrolmentCodeExpired: it is over a day old, or a newer one took its place.
+    """
+    enrolment_id, device_id = _find(batch.session, code)
+    device = locked_device(batch, device_id)
+    # Read under the device's lock: two machines may show one code at the same time.
+    enrolment: Enrolment | None = batch.get_for_update(Enrolment.id, enrolment_id)
+    assert enrolment is not None
+    if enrolment.key_id is not None:
+        epoch = next(each for each in device.epochs if each.key_id == enrolment.key_id)
+        if not hmac.compare_digest(epoch.digest, digest_of(secret)):
+            raise EnrolmentCodeUsed("Another machine has used this code; ask for a new one.")
+        return Enrolled(device, epoch.epoch, epoch.key_id)
+    moment = clock.now()
+    if enrolment.ended_at is not None or enrolment.expires_at <= moment:
+        raise EnrolmentCodeExpired("This code counts no more; ask an operator for a new one.")
+    _replace_present(batch, device)
+    device.epoch += 1
+    device.status = DeviceStatus.ACTIVE.value
+    epoch = DeviceEpoch(
+        key_id=new_id(),
+        device_id=device.id,
+        epoch=device.epoch,
+        digest=digest_of(secret),
+        scopes=[],
+        enrolled_at=moment,
+    )
+    batch.session.add(epoch)
+    batch.session.flush()
+    enrolment.key_id, enrolment.used_at = epoch.key_id, moment
+    give_key(batch, device, epoch, PRESENT_SCOPES)
+    return Enrolled(device, epoch.epoch, epoch.key_id)
+
+
+def _replace_present(batch: CatalogBatch, device: Device) -> None:
+    present = epoch_of(device, device.epoch)
+    if present is None:
+        return
+    present.superseded_at = clock.now()
+    if present.scopes:  # else it was revoked, and stays so
+        give_key(batch, device, present, REPLACED_SCOPES)

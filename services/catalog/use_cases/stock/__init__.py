@@ -1,0 +1,1 @@
+"""Where stock lies, what moves it, and what orders have set aside."""

@@ -1,0 +1,226 @@
+"""Record lots, and let them be sold, held or recalled."""
+
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from services.catalog.batch import CatalogBatch
+from services.catalog.models import Enterprise, Lot, Product, Variant
+from services.catalog.rules import (
+    Bucket,
+    LotStatus,
+    Reason,
+    Stop,
+    best_before_of,
+    check_dates,
+    check_keeping,
+    free_bucket,
+    lot_step,
+)
+from services.catalog.use_cases.goods.enterprises import PRODUCING
+from services.catalog.use_cases.stations import allotment_suspensions
+from services.catalog.use_cases.stock.ledger import LotNotFound, locked_lot, move
+from services.catalog.use_cases.stock.locations import existing_location
+from shared.events import LotHeld, LotRecalled, LotReleased
+from shared.runtime import clock
+from shared.runtime.errors import Conflict, Unprocessable
+from shared.runtime.locks import advisory_lock
+
+
+class LotCodeTaken(Conflict):
+    """Raised when the code belongs to a lot that was described otherwise."""
+
+
+class UnknownVariant(Unprocessable):
+    """Raised when a variant is named that is not in the catalogue."""
+
+
+class UnknownProducer(Unprocessable):
+    """Raised when the producer is not registered, or registered as something else."""
+
+
+def record_lot(
+    batch: CatalogBatch,
+    code: str,
+    variant_id: UUID,
+    producer_id: UUID,
+    harvest_date: date,
+    best_before: date | None = None,
+    origin_site_id: UUID | None = None,
+) -> Lot:
+    """Record what a producer harvested; the same once more returns the lot that is there.
+
+    Without `best_before` the product's shelf life counts from the harvest. The lot can be
+    received at once, and sold after inspection and release.
+
+    Raises:
+        LotCodeTaken: the code is taken by a lot that differs.
+        UnknownVariant, UnknownProducer, UnknownLocation: one of the ids leads nowhere.
+        ImpossibleDates: the dates contradict each other or the calendar.
+        NoBestBefore: the product is perishable and no date follows from anything.
+    """
+    advisory_lock(batch.session, "lots")
+    keeping = batch.session.execute(
+        select(Product.shelf_life_days, Product.perishable)
+        .join(Variant, Variant.product_id == Product.id)
+        .where(Variant.id == variant_id)
+    ).one_or_none()
+    if keeping is None:
+        raise UnknownVariant(f"No variant {variant_id} is in the catalogue.")
+    producer = batch.session.get(Enterprise, producer_id)
+    if producer is None or not PRODUCING.intersection(producer.roles):
+        raise UnknownProducer(f"{producer_id} is not registered as a producer.")
+    if origin_site_id is not None:
+        existing_location(batch.session, origin_site_id)
+    known = batch.session.scalars(select(Lot).where(Lot.code == code)).one_or_none()
+    if best_before is None:
+        # As it was recorded: the product's shelf life may have changed since.
+        best_before = (
+            best_before_of(harvest_date, keeping.shelf_life_days)
+            if known is None
+            else known.best_before
+        )
+    check_dates(harvest_date, best_before, clock.today())
+    facts = {
+        "variant_id": variant_id,
+        "producer_id": producer_id,
+        "harvest_date": harvest_date,
+        "best_before": best_before,
+        "origin_site_id": origin_site_id,
+    }
+    if known is not None:
+        if any(getattr(known, name) != value for name, value in facts.items()):
+            raise LotCodeTaken(
+                f"Code {code} belongs to a lot that differs; choose another code.",
+                lot_id=str(known.id),
+            )
+        return known
+    check_keeping(keeping.perishable, best_before)
+    lot = Lot(code=code, levels=[], **facts)
+    batch.session.add(lot)
+    batch.session.flush()
+    return lot
+
+
+def inspect_lot(batch: CatalogBatch, lot_id: UUID) -> Lot:
+    """Note that a lot passed inspection; repeating it changes nothing.
+
+    Raises:
+        LotNotFound: there is none with this id.
+        WrongLotState: it is past that.
+    """
+    lot = locked_lot(batch, lot_id)
+    lot.status = lot_step(LotStatus(lot.status), LotStatus.INSPECTED).value
+    return lot
+
+
+def release_lot(batch: CatalogBatch, lot_id: UUID, actor: str) -> Lot:
+    """Let a lot be sold: after inspection, or again after a hold. Repeating it changes nothing.
+
+    What the hold had stopped at devices goes on; what an operator had suspended there does not.
+
+    Raises:
+        LotNotFound: there is none with this id.
+        WrongLotState: it is not inspected yet, or recalled.
+    """
+    lot = locked_lot(batch, lot_id)
+    held = lot.status == LotStatus.HELD
+    if _transition(batch, lot, LotStatus.RELEASED, None, actor):
+        if held:
+            allotment_suspensions.resume_lot(batch, lot, actor)
+        batch.record(
+            lot,
+            LotReleased(
+                lot_id=lot.id,
+                lot_code=lot.code,
+                variant_id=lot.variant_id,
+                producer_id=lot.producer_id,
+                best_before=lot.best_before,
+            ),
+        )
+    return lot
+
+
+def hold_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lot:
+    """Stop selling a lot, at all locations, until it is released again.
+
+    What orders have reserved stays with them and waits: logistics lets no parcel go on that
+    carries it. Devices that hold it stop at their next contact. Repeating it changes nothing.
+
+    Raises:
+        LotNotFound: there is none with this id.
+        WrongLotState: it was not on sale.
+    """
+    lot = locked_lot(batch, lot_id)
+    if _transition(batch, lot, LotStatus.HELD, reason, actor):
+        allotment_suspensions.stop_lot(batch, lot, Stop.LOT_HELD, actor, reason)
+        batch.record(lot, LotHeld(lot_id=lot.id, reason=reason))
+    return lot
+
+
+def recall_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lot:
+    """Stop selling a lot for good. Repeating it changes nothing.
+
+    Free stock is stopped, and devices that hold it stop at their next contact. What orders have
+    reserved stays set aside until they ask for other stock (`reserve_again`): only orders and
+    logistics know what has left. Goods that come back are not for sale.
+
+    Raises:
+        LotNotFound: there is none with this id.
+        WrongLotState: it was never on sale.
+    """
+    lot = locked_lot(batch, lot_id)
+    if _transition(batch, lot, LotStatus.RECALLED, reason, actor):
+        allotment_suspensions.stop_lot(batch, lot, Stop.LOT_RECALLED, actor, reason)
+        batch.record(lot, LotRecalled(lot_id=lot.id, reason=reason))
+    return lot
+
+
+def _transition(
+    batch: CatalogBatch, lot: Lot, status: LotStatus, reason: str | None, actor: str
+) -> bool:
+    """Bring a locked lot to `status`, its free stock with it; False: it is there already."""
+    if lot.status == lot_step(LotStatus(lot.status), status):
+        return False
+    before, after = free_bucket(lot.status), free_bucket(status)
+    lot.status, lot.status_reason = status.value, reason
+    if before != after:
+        why = Reason.RELEASED if after is Bucket.AVAILABLE else Reason.HELD
+        for level in lot.levels:
+            quantity = getattr(level, before)
+            if quantity:
+                move(batch, level, before, after, quantity, why, actor=actor)
+    return True
+
+
+def get_lot(session: Session, lot_id: UUID) -> Lot:
+    """Return a lot.
+
+    Raises:
+        LotNotFound: there is none with this id.
+    """
+    lot = session.get(Lot, lot_id)
+    if lot is None:
+        raise LotNotFound(f"There is no lot {lot_id}.")
+    return lot
+
+
+def select_lots(
+    code: str | None = None,
+    variant_id: UUID | None = None,
+    producer_id: UUID | None = None,
+    status: str | None = None,
+) -> Select[Lot]:
+    """Return the query for lots, narrowed by what is given."""
+    statement = select(Lot)
+    if code is not None:
+        statement = statement.where(Lot.code == code)
+    if variant_id is not None:
+        statement = statement.where(Lot.variant_id == variant_id)
+    if producer_id is not None:
+        statement = statement.where(Lot.producer_id == producer_id)
+    if status is not None:
+        statement = statement.where(Lot.status == status)
+    return statement

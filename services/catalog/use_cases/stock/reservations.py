@@ -1,0 +1,256 @@
+"""Set stock aside for orders, and follow the goods until they are gone, free again, or back.
+
+All of it is decided under the locks of the lots concerned, in one transaction per batch of
+events. A reservation has all lines of its order or none.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from services.catalog.batch import CatalogBatch
+from services.catalog.models import (
+    Reservation,
+    StockLevel,
+)
+from services.catalog.rules import (
+    BUCKET_OF,
+    Account,
+    Bucket,
+    LotStatus,
+    Reason,
+    ReservationStatus,
+    WrongReservationState,
+    free_bucket,
+    reservation_step,
+)
+from services.catalog.use_cases.stock.ledger import level_at, lock_lots, locked_lot, move
+from services.catalog.use_cases.stock.picking import forget_pickable
+from services.catalog.use_cases.stock.reservation_lines import load_reserved, reserved_for
+from shared.events import ShippedLine, StockReleased
+from shared.runtime import clock
+from shared.runtime.errors import Conflict
+
+#: Who moves stock when events do.
+ORDERS, LOGISTICS = "orders", "logistics"
+
+
+class UnknownReservation(Conflict):
+    """Raised when a fact is about an order that never asked for stock here, or has not yet."""
+
+
+def load_for_orders(batch: CatalogBatch, order_ids: Iterable[UUID]) -> None:
+    """Lock the reservations of these orders and the lots they have set aside."""
+    wanted = list(order_ids)
+    batch.load_for_update(Reservation.order_id, wanted)
+    load_reserved(batch, wanted)
+    lots = {line.lot_id for order_id in wanted for line in reserved_for(batch, order_id)}
+    lock_lots(batch, lots)
+
+
+# --- What becomes of it ----------------------------------------------------------------------
+
+
+def commit_stock(batch: CatalogBatch, order_id: UUID) -> None:
+    """Give what was reserved to an order that stands; from now on it does not expire.
+
+    Logistics may have been quicker: then the goods have left already, or were set free because
+    the order was cancelled, and nothing is left to do.
+
+    Raises:
+        UnknownReservation: the order never asked for stock.
+        WrongReservationState: nothing is reserved for it, so it must not be delivered.
+    """
+    reservation = locked_reservation(batch, order_id)
+    past = (ReservationStatus.COMMITTED, ReservationStatus.CONSUMED, ReservationStatus.RETURNED)
+    cancelled = ReservationStatus.RELEASED, "cancelled"
+    if reservation.status in past or (reservation.status, reservation.reason) == cancelled:
+        return
+    _step(reservation, ReservationStatus.COMMITTED)
+    for level, quantity in _levels_of(batch, reservation):
+        move(
+            batch,
+            level,
+            Bucket.RESERVED,
+            Bucket.COMMITTED,
+            quantity,
+            Reason.COMMITTED,
+            actor=ORDERS,
+            order_id=order_id,
+        )
+
+
+def give_up_stock(batch: CatalogBatch, order_id: UUID, reason: str) -> None:
+    """Free what an order held that was cancelled or has expired.
+
+    Committed goods may be on a lorry: they stay committed until logistics says where they are
+    (`release_stopped` or `consume_stock`).
+
+    Raises:
+        UnknownReservation: the order never asked for stock.
+        WrongReservationState: committed goods do not expire.
+    """
+    reservation = locked_reservation(batch, order_id)
+    if reservation.status == ReservationStatus.HELD:
+        _release(batch, reservation, reason, ORDERS)
+    elif reservation.status == ReservationStatus.COMMITTED:
+        if reason != "cancelled":
+            raise WrongReservationState(f"Committed stock of order {order_id} cannot be {reason}.")
+        reservation.reason = reason
+
+
+def release_stopped(batch: CatalogBatch, order_id: UUID) -> None:
+    """Free the goods of a shipment that was stopped before they left.
+
+    Nothing is left to do when they are free already, or when a recall had taken them and no
+    other lots were found.
+
+    Raises:
+        UnknownReservation: the order never asked for stock.
+        WrongReservationState: the goods had left.
+    """
+    reservation = locked_reservation(batch, order_id)
+    if reservation.status not in (ReservationStatus.RELEASED, ReservationStatus.REFUSED):
+        _release(batch, reservation, "cancelled", LOGISTICS)
+
+
+def release_recalled(batch: CatalogBatch, reservation: Reservation) -> None:
+    """Free what is set aside under a locked reservation, if a lot of it is recalled."""
+    lots = (locked_lot(batch, line.lot_id) for line in reserved_for(batch, reservation.order_id))
+    if reservation.status in BUCKET_OF and any(lot.status == LotStatus.RECALLED for lot in lots):
+        _release(batch, reservation, "recalled", ORDERS)
+
+
+def consume_stock(batch: CatalogBatch, order_id: UUID, shipped: Sequence[ShippedLine]) -> None:
+    """Take the goods of an order out of stock: they left, lot by lot, as `shipped` says.
+
+    They are taken from whichever bucket holds them, since logistics may be heard before orders.
+
+    Raises:
+        UnknownReservation: the order never asked for stock, or has not yet.
+        WrongReservationState: its stock is not set aside.
+        ShippedOtherwise: other lots or quantities left than were set aside.
+    """
+    reservation = locked_reservation(batch, order_id)
+    if reservation.status == ReservationStatus.CONSUMED:
+        return
+    _check_shipped(batch, reservation, shipped)
+    bucket = BUCKET_OF.get(ReservationStatus(reservation.status), Bucket.COMMITTED)
+    _step(reservation, ReservationStatus.CONSUMED)
+    for level, quantity in _levels_of(batch, reservation):
+        move(
+            batch,
+            level,
+            bucket,
+            Account.CONSUMED,
+            quantity,
+            Reason.CONSUMED,
+            actor=LOGISTICS,
+            order_id=order_id,
+        )
+
+
+def take_back(
+    batch: CatalogBatch, order_id: UUID, shipped: Sequence[ShippedLine], restock: bool
+) -> None:
+    """Book goods that came back undelivered: on sale again, or written off.
+
+    They go back to the pile they came from, and on sale only while their lot may be sold.
+
+    Raises:
+        UnknownReservation: the order never asked for stock.
+        WrongReservationState: its goods had not left.
+        ShippedOtherwise: other lots or quantities came back than had left.
+    """
+    reservation = locked_reservation(batch, order_id)
+    if reservation.status == ReservationStatus.RETURNED:
+        return
+    _check_shipped(batch, reservation, shipped)
+    _step(reservation, ReservationStatus.RETURNED)
+    for level, quantity in _levels_of(batch, reservation):
+        bucket = free_bucket(level.lot.status) if restock else Bucket.HELD
+        move(
+            batch,
+            level,
+            Account.RESTOCKED,
+            bucket,
+            quantity,
+            Reason.RESTOCKED,
+            actor=LOGISTICS,
+            order_id=order_id,
+        )
+        if restock:
+            forget_pickable(batch, level.lot.variant_id)
+            continue
+        move(
+            batch,
+            level,
+            bucket,
+            Account.LOST,
+            quantity,
+            Reason.WRITTEN_OFF,
+            actor=LOGISTICS,
+            order_id=order_id,
+        )
+
+
+class ShippedOtherwise(Conflict):
+    """Raised when logistics ships or returns other lots or quantities than were set aside."""
+
+
+def _check_shipped(
+    batch: CatalogBatch, reservation: Reservation, shipped: Sequence[ShippedLine]
+) -> None:
+    moved: defaultdict[tuple[UUID, UUID], int] = defaultdict(int)
+    for line in reserved_for(batch, reservation.order_id):
+        moved[line.lot_id, line.location_id] += line.quantity
+    for line_in in shipped:
+        for lot in line_in.lots:
+            moved[lot.lot_id, lot.location_id] -= lot.quantity
+    if any(moved.values()):
+        raise ShippedOtherwise(
+            f"Shipped for order {reservation.order_id} is not what was set aside for it."
+        )
+
+
+def _release(batch: CatalogBatch, reservation: Reservation, reason: str, actor: str) -> None:
+    bucket = BUCKET_OF.get(ReservationStatus(reservation.status), Bucket.RESERVED)
+    _step(reservation, ReservationStatus.RELEASED)
+    reservation.reason = reason
+    for level, quantity in _levels_of(batch, reservation):
+        move(
+            batch,
+            level,
+            bucket,
+            free_bucket(level.lot.status),
+            quantity,
+            Reason.RELEASED,
+            actor=actor,
+            order_id=reservation.order_id,
+        )
+    batch.record(reservation, StockReleased(order_id=reservation.order_id, reason=reason))
+
+
+def _step(reservation: Reservation, status: ReservationStatus) -> None:
+    reservation.status = reservation_step(reservation.status, status).value
+    reservation.changed_at = clock.now()
+
+
+def locked_reservation(batch: CatalogBatch, order_id: UUID) -> Reservation:
+    """Return an order's reservation with its lines, locked until the transaction ends.
+
+    Raises:
+        UnknownReservation: the order never asked for stock.
+    """
+    load_for_orders(batch, (order_id,))
+    reservation: Reservation | None = batch.get_for_update(Reservation.order_id, order_id)
+    if reservation is None:
+        raise UnknownReservation(f"No stock was asked for by order {order_id}.")
+    return reservation
+
+
+def _levels_of(batch: CatalogBatch, reservation: Reservation) -> list[tuple[StockLevel, int]]:
+    return [
+        (level_at(locked_lot(batch, line.lot_id), line.location_id), line.quantity)
+        for line in reserved_for(batch, reservation.order_id)
+    ]

@@ -1,0 +1,168 @@
+"""Set stock aside for an order: all of its lines, or none."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from services.catalog.batch import CatalogBatch
+from services.catalog.models import Reservation, StockLevel
+from services.catalog.rules import (
+    Bucket,
+    Line,
+    Reason,
+    ReservationStatus,
+    ReservedLot,
+    Short,
+    Take,
+    plan,
+    reservation_step,
+)
+from services.catalog.use_cases.stock.ledger import move
+from services.catalog.use_cases.stock.picking import load_pickable, pickable_levels
+from services.catalog.use_cases.stock.reservation_lines import add_reserved, replace_reserved
+from services.catalog.use_cases.stock.reservations import (
+    ORDERS,
+    locked_reservation,
+    release_recalled,
+)
+from shared.events import (
+    OrderPlaced,
+    OrderReinstated,
+    PlacedLine,
+    ReservedLine,
+    Shortfall,
+    StockRefused,
+    StockReserved,
+    TakenLot,
+)
+from shared.runtime import clock
+
+
+def load_for_placement(
+    batch: CatalogBatch, orders: Sequence[OrderPlaced | OrderReinstated]
+) -> None:
+    """Lock what these orders need: their reservations, and the lots they may take from."""
+    batch.load_for_update(Reservation.order_id, (order.order_id for order in orders))
+    load_pickable(batch, {line.variant_id for order in orders for line in order.lines})
+
+
+def reserve_stock(batch: CatalogBatch, order: OrderPlaced) -> None:
+    """Reserve all lines of a new order, or none of them, and publish which.
+
+    An order that has asked before changes nothing.
+    """
+    if batch.get_for_update(Reservation.order_id, order.order_id) is not None:
+        return
+    taken, shortfalls = _plan(batch, order.channel, order.site_id, order.lines)
+    reservation = Reservation(
+        order_id=order.order_id,
+        channel=order.channel,
+        site_id=order.site_id,
+        status=_status(shortfalls).value,
+        reason=None,
+        changed_at=clock.now(),
+        version=0,
+    )
+    batch.track(Reservation.order_id, reservation)
+    add_reserved(batch, order.order_id, _reserved_lots(taken))
+    _answer(batch, reservation, taken, shortfalls)
+
+
+def reserve_again(batch: CatalogBatch, order: OrderReinstated) -> None:
+    """Ask once more for the stock of an order that is paid late, or of which a lot is recalled.
+
+    After a recall all that the order had set aside is freed first; what is not recalled of it may
+    be taken again.
+
+    Raises:
+        UnknownReservation: the order never asked before.
+        WrongReservationState: its stock is set aside, or gone.
+    """
+    reservation = locked_reservation(batch, order.order_id)
+    release_recalled(batch, reservation)
+    reservation_step(reservation.status, ReservationStatus.HELD)
+    taken, shortfalls = _plan(batch, reservation.channel, reservation.site_id, order.lines)
+    replace_reserved(batch, order.order_id, _reserved_lots(taken))
+    reservation.status, reservation.reason = _status(shortfalls).value, None
+    reservation.changed_at = clock.now()
+    _answer(batch, reservation, taken, shortfalls)
+
+
+def _status(shortfalls: Sequence[Short]) -> ReservationStatus:
+    return ReservationStatus.REFUSED if shortfalls else ReservationStatus.HELD
+
+
+def _plan(
+    batch: CatalogBatch, channel: str, site_id: UUID, lines: Iterable[PlacedLine]
+) -> tuple[list[Take[StockLevel]], list[Short]]:
+    wanted = [Line(line.line_no, line.variant_id, line.quantity) for line in lines]
+    variant_ids = {line.variant_id for line in wanted}
+    load_pickable(batch, variant_ids)
+    station = site_id if channel == "station" else None
+    return plan(wanted, {each: pickable_levels(batch, each, station) for each in variant_ids})
+
+
+def _reserved_lots(taken: Iterable[Take[StockLevel]]) -> list[ReservedLot]:
+    return [
+        ReservedLot(
+            take.line.line_no,
+            take.line.variant_id,
+            take.shelved.lot_id,
+            take.shelved.location_id,
+            take.quantity,
+        )
+        for take in taken
+    ]
+
+
+def _answer(
+    batch: CatalogBatch,
+    reservation: Reservation,
+    taken: Sequence[Take[StockLevel]],
+    shortfalls: Sequence[Short],
+) -> None:
+    """Move what was taken and publish it, or publish what was short."""
+    order_id = reservation.order_id
+    if shortfalls:
+        short = [
+            Shortfall(
+                line_no=each.line.line_no,
+                variant_id=each.line.variant_id,
+                requested=each.line.quantity,
+                available=each.available,
+            )
+            for each in shortfalls
+        ]
+        batch.record(reservation, StockRefused(order_id=order_id, shortfalls=short))
+        return
+    for take in taken:
+        move(
+            batch,
+            take.shelved,
+            Bucket.AVAILABLE,
+            Bucket.RESERVED,
+            take.quantity,
+            Reason.RESERVED,
+            actor=ORDERS,
+            order_id=order_id,
+        )
+    batch.record(reservation, StockReserved(order_id=order_id, lines=_reserved_lines(taken)))
+
+
+def _reserved_lines(taken: Iterable[Take[StockLevel]]) -> list[ReservedLine]:
+    lines: dict[int, ReservedLine] = {}
+    for take in taken:
+        line = lines.setdefault(
+            take.line.line_no,
+            ReservedLine(line_no=take.line.line_no, variant_id=take.line.variant_id, lots=[]),
+        )
+        lot = take.shelved.lot
+        line.lots.append(
+            TakenLot(
+                lot_id=lot.id,
+                lot_code=lot.code,
+                location_id=take.shelved.location_id,
+                producer_id=lot.producer_id,
+                quantity=take.quantity,
+            )
+        )
+    return list(lines.values())
