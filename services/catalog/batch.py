@@ -31,7 +31,7 @@ class CatalogBatch(Batch):
         super().__init__(session)
         #: By order: what it has set aside; see `use_cases.stock.reservation_lines`.
         self.reserved: dict[UUID, list[ReservedLot]] = {}
-        #: By variant: the levels it can be sold from, in picking order; see `use_cases.stock.picking`.
+        #: By variant: its levels that can be sold, in picking order; see `use_cases.stock.picking`.
         self.pickable: dict[UUID, list[StockLevel]] = {}
         #: The same as an order at one site may take them: by variant and site.
         self.pickable_at: dict[tuple[UUID, UUID | None], list[StockLevel]] = {}
@@ -43,7 +43,7 @@ class CatalogBatch(Batch):
         self.station_sales: dict[UUID, RecordedSale | None] = {}
         #: The voids and returns of a sale, by the id of the sale.
         self.undone: dict[UUID, list[RecordedSale]] = {}
-        #: By site, variant and day: what the days' sums change by.
+        #: By site, variant and day: the quantity to add to the day's sum, in grams or pieces.
         self.sold: dict[tuple[UUID, UUID, date], int] = {}
         self._appended: dict[Table, list[dict[str, Any]]] = {}
 
@@ -77,7 +77,7 @@ class CatalogBatch(Batch):
             ),
             [
                 {"site_id": site_id, "variant_id": variant_id, "day": day, "quantity": quantity}
-                # In one order: two transactions that add to the same days could deadlock.
+                # Sorted: two transactions that add to the same days could otherwise deadlock.
                 for (site_id, variant_id, day), quantity in sorted(sold.items(), key=str)
             ],
         )

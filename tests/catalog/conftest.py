@@ -482,11 +482,11 @@ def quota(look: Callable[..., Any]) -> Callable[..., tuple[int, int, int, int, i
 
 
 @pytest.fixture
-def balanced(database: Database) -> Callable[[], list[reconciliation.Difference]]:
+def balanced(database: Database) -> Callable[[], list[reconciliation.BalanceDifference]]:
     """Ask for the differences in the books."""
 
-    def ask() -> list[reconciliation.Difference]:
+    def ask() -> list[reconciliation.BalanceDifference]:
         with database.readers() as reader:
-            return reconciliation.balance_books(reader).differences
+            return reconciliation.reconcile(reader).differences
 
     return ask

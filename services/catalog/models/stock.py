@@ -145,7 +145,7 @@ class Reservation(Base):
     reason: Mapped[str | None] = mapped_column(String(12))
     changed_at: Mapped[datetime]
     version: Mapped[int] = mapped_column(default=0)
-    #: To be shown only; `use_cases.held` writes them.
+    #: To be shown only; `use_cases.stock.reservation_lines` writes them.
     lines: Mapped[list["ReservationLine"]] = relationship(
         viewonly=True, lazy="raise_on_sql", order_by="ReservationLine.line_no"
     )

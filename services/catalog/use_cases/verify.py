@@ -1,4 +1,4 @@
-"""Do catalog's own rows agree, and what does it hold of each order and each station sale?"""
+"""Compare catalog's rows with each other, and list what other services' rows are compared with."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID
@@ -47,7 +47,7 @@ Lots = dict[str, int]
 
 
 def compare(session: Session) -> Report:
-    """Return what does not agree in catalog's rows; reads them all, at one moment.
+    """Return the differences between catalog's rows; reads them all, at one moment.
 
     A sale that is not covered yet is a difference: its quantity is in no balance.
     """
@@ -69,7 +69,7 @@ def compare(session: Session) -> Report:
 
 
 def _of_books(session: Session) -> Iterator[Difference]:
-    for found in reconciliation.balance_books(session).differences:
+    for found in reconciliation.reconcile(session).differences:
         ids = {"lot_code": found.lot_code, "location_code": found.location_code}
         what = f"Lot {found.lot_code} at {found.location_code}"
         if found.allotment_id is not None:
@@ -250,7 +250,7 @@ def _moved_lots(
 
 #: A reservation in these states holds its lots, or handed them out.
 _HOLDING = (
-    ReservationStatus.HELD,
+    ReservationStatus.RESERVED,
     ReservationStatus.COMMITTED,
     ReservationStatus.CONSUMED,
     ReservationStatus.RETURNED,

@@ -29,7 +29,7 @@ def on(days: int) -> date:
 
 
 @dataclass(eq=False)
-class Shelved:
+class Pickable:
     """Some of a lot at a place."""
 
     name: str
@@ -38,7 +38,7 @@ class Shelved:
 
 
 def granted(
-    needs: list[Need], shelved: list[Shelved], own: dict[UUID, list[Shelved]] | None = None
+    needs: list[Need], shelved: list[Pickable], own: dict[UUID, list[Pickable]] | None = None
 ) -> dict[tuple[UUID, str], int]:
     """Return what each site is granted of what; all share `shelved`, after what is their own."""
     shelves = {need.site_id: [*(own or {}).get(need.site_id, ()), *shelved] for need in needs}
@@ -47,7 +47,7 @@ def granted(
         for n, each in enumerate({id(s): s for shelf in shelves.values() for s in shelf}.values())
     }
     grants = share(needs, shelves, lots, PACK, TODAY)
-    found = {(each.site_id, each.shelved.name): each.quantity for each in grants}
+    found = {(each.site_id, each.source.name): each.quantity for each in grants}
     assert len(found) == len(grants)
     return found
 
@@ -111,27 +111,27 @@ def test_what_is_missing_is_granted_in_whole_packs_while_the_centre_has_some(
 ) -> None:
     need = Need(ONE, keep, None, [(None, there)])
 
-    found = granted([need], [Shelved("centre", central)])
+    found = granted([need], [Pickable("centre", central)])
 
     assert sum(found.values()) == quantity
 
 
 def test_the_shelf_is_taken_in_its_order() -> None:
-    own = {ONE: [Shelved("own", 25)]}
+    own = {ONE: [Pickable("own", 25)]}
 
-    found = granted([Need(ONE, 100, None)], [Shelved("first", 30), Shelved("then", 90)], own)
+    found = granted([Need(ONE, 100, None)], [Pickable("first", 30), Pickable("then", 90)], own)
 
     assert found == {(ONE, "own"): 20, (ONE, "first"): 30, (ONE, "then"): 50}
 
 
 def test_a_site_does_not_get_another_ones_own_stock() -> None:
-    own = {ONE: [Shelved("own", 100)]}
+    own = {ONE: [Pickable("own", 100)]}
 
     assert granted([Need(TWO, 100, None)], [], own) == {}
 
 
 def test_a_first_grant_is_not_held_back_by_a_missing_history() -> None:
-    found = granted([Need(ONE, 100, None)], [Shelved("fresh", 500, on(2))])
+    found = granted([Need(ONE, 100, None)], [Pickable("fresh", 500, on(2))])
 
     assert found == {(ONE, "fresh"): 100}
 
@@ -139,7 +139,7 @@ def test_a_first_grant_is_not_held_back_by_a_missing_history() -> None:
 def test_a_perishable_lot_is_granted_only_as_far_as_it_sells_in_time() -> None:
     need = Need(ONE, 1000, Rate(140, 14))  # ten a day
 
-    found = granted([need], [Shelved("old", 900, on(2)), Shelved("young", 900, on(9))])
+    found = granted([need], [Pickable("old", 900, on(2)), Pickable("young", 900, on(9))])
 
     # Today and two days more: thirty of the old. By the tenth day a hundred in all.
     assert found == {(ONE, "old"): 30, (ONE, "young"): 70}
@@ -148,14 +148,14 @@ def test_a_perishable_lot_is_granted_only_as_far_as_it_sells_in_time() -> None:
 def test_what_is_there_is_sold_first() -> None:
     need = Need(ONE, 1000, Rate(140, 14), [(on(1), 20), (on(9), 60)])
 
-    found = granted([need], [Shelved("old", 900, on(2)), Shelved("dry", 50)])
+    found = granted([need], [Pickable("old", 900, on(2)), Pickable("dry", 50)])
 
     # Ten more of the old are sold by its day, and the sixty still by theirs.
     assert found == {(ONE, "old"): 10, (ONE, "dry"): 50}
 
 
 def test_a_site_that_sold_nothing_may_try_one_pack() -> None:
-    shelf = [Shelved("fresh", 500, on(2))]
+    shelf = [Pickable("fresh", 500, on(2))]
 
     assert granted([Need(ONE, 100, Rate(0, 14))], shelf) == {(ONE, "fresh"): 10}
     assert granted([Need(ONE, 100, Rate(0, 14), [(on(1), 10)])], shelf) == {}
@@ -164,14 +164,14 @@ def test_a_site_that_sold_nothing_may_try_one_pack() -> None:
 def test_what_was_given_back_is_not_granted_again() -> None:
     need = Need(ONE, 100, None, refused=frozenset({UUID(int=0)}))
 
-    assert granted([need], [Shelved("back", 500), Shelved("other", 30)]) == {(ONE, "other"): 30}
+    assert granted([need], [Pickable("back", 500), Pickable("other", 30)]) == {(ONE, "other"): 30}
 
 
 def test_the_site_with_the_least_cover_is_served_first() -> None:
     slow = Need(ONE, 100, Rate(14, 14), [(None, 20)])  # twenty days
     quick = Need(TWO, 100, Rate(140, 14), [(None, 50)])  # five days
 
-    found = granted([slow, quick], [Shelved("rest", 30)])
+    found = granted([slow, quick], [Pickable("rest", 30)])
 
     assert found == {(TWO, "rest"): 30}
 
@@ -179,7 +179,7 @@ def test_the_site_with_the_least_cover_is_served_first() -> None:
 def test_sites_that_lack_the_same_share_what_there_is() -> None:
     needs = [Need(ONE, 80, None), Need(TWO, 80, None)]
 
-    found = granted(needs, [Shelved("rest", 60)])
+    found = granted(needs, [Pickable("rest", 60)])
 
     assert found == {(ONE, "rest"): 30, (TWO, "rest"): 30}
 
@@ -187,7 +187,7 @@ def test_sites_that_lack_the_same_share_what_there_is() -> None:
 def test_a_million_packs_take_no_million_steps() -> None:
     needs = [Need(UUID(int=n), 10_000_000_000, None) for n in range(1, 30)]
 
-    found = granted(needs, [Shelved("centre", 10**12)])
+    found = granted(needs, [Pickable("centre", 10**12)])
 
     assert set(found.values()) == {10_000_000_000}
 
@@ -213,7 +213,7 @@ def test_standing_rules_never_grant_too_much(
     wishes: list[tuple[int, Rate | None, list[tuple[int | None, int]]]],
 ) -> None:
     shelf = [
-        Shelved(str(n), quantity, None if days is None else on(days))
+        Pickable(str(n), quantity, None if days is None else on(days))
         for n, (quantity, days) in enumerate(lots)
     ]
     needs = [
@@ -250,7 +250,7 @@ def test_with_enough_that_keeps_every_site_gets_all_it_lacks(
         for keep, rate, stock in wishes
     ]
 
-    found = granted(needs, [Shelved("dry", 10**9)])
+    found = granted(needs, [Pickable("dry", 10**9)])
 
     for need in needs:
         lacking = need.keep - sum(quantity for _, quantity in need.stock)
@@ -316,7 +316,7 @@ def test_what_a_rule_has_just_granted_is_not_asked_back_at_once(
     days: int, keep: int, rate: Rate
 ) -> None:
     need = Need(ONE, keep, rate)
-    found = granted([need], [Shelved("lot", 10**6, on(days))])
+    found = granted([need], [Pickable("lot", 10**6, on(days))])
 
     quantity = sum(found.values())
     wanted = asked_back([Perishing(X, on(days), quantity)], rate, TODAY)

@@ -135,7 +135,7 @@ def test_an_honest_till_is_never_disputed_and_the_books_balance_after_every_step
 def check_lot(database: Database, variant: UUID) -> None:
     """Check that the books balance, and that no more of the variant went than came."""
     with database.readers() as reader:
-        found = reconciliation.balance_books(reader)
+        found = reconciliation.reconcile(reader)
         assert found.differences == []
         (sums,) = [each for each in found.variants if each.variant_id == variant]
     assert sums.balanced

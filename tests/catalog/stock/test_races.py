@@ -52,9 +52,9 @@ def count_of(database: Database, status: str) -> int:
         return reader.scalar(statement.where(Reservation.status == status)) or 0
 
 
-def differences(database: Database) -> list[reconciliation.Difference]:
+def differences(database: Database) -> list[reconciliation.BalanceDifference]:
     with database.readers() as reader:
-        return reconciliation.balance_books(reader).differences
+        return reconciliation.reconcile(reader).differences
 
 
 # --- Buyers at once --------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def test_a_balance_without_its_movement_is_named(shop: Any, database: Database) 
         )
 
     with database.readers() as reader:
-        found = reconciliation.balance_books(reader)
+        found = reconciliation.reconcile(reader)
 
     assert [
         (d.lot_code, d.location_code, d.bucket, d.balance, d.against, d.expected)

@@ -48,7 +48,7 @@ def status_of(database: Database, order_id: Any) -> str | None:
 
 def assert_balanced(database: Database) -> None:
     with database.readers() as reader:
-        assert reconciliation.balance_books(reader).differences == []
+        assert reconciliation.reconcile(reader).differences == []
 
 
 @pytest.mark.parametrize("confirmed", [False, True])

@@ -42,7 +42,7 @@ def status_of(database: Database, order_id: UUID) -> str | None:
 
 def assert_balanced(database: Database) -> None:
     with database.readers() as reader:
-        assert reconciliation.balance_books(reader).differences == []
+        assert reconciliation.reconcile(reader).differences == []
 
 
 def test_a_confirmed_order_has_its_stock_committed(shop: Any, database: Database) -> None:
@@ -216,7 +216,7 @@ def test_goods_that_come_back_spoiled_are_written_off(
 
     assert shop.level(lot) == {"available": 60}
     with database.readers() as reader:
-        (variant,) = reconciliation.balance_books(reader).variants
+        (variant,) = reconciliation.reconcile(reader).variants
     assert variant.balanced
     assert (variant.flows["restocked"], variant.flows["lost"]) == (40, 40)
 
@@ -363,7 +363,7 @@ def test_the_books_balance_whatever_is_heard_in_whatever_order(
 
     assert_balanced(database)
     with database.readers() as reader:
-        (variant,) = reconciliation.balance_books(reader).variants
+        (variant,) = reconciliation.reconcile(reader).variants
     assert variant.balanced
     assert variant.flows["consumed"] <= variant.flows["received"]
 

@@ -33,7 +33,7 @@ def status_of(database: Database, order_id: UUID) -> str | None:
 
 def assert_balanced(database: Database) -> None:
     with database.readers() as reader:
-        assert reconciliation.balance_books(reader).differences == []
+        assert reconciliation.reconcile(reader).differences == []
 
 
 # --- An order asks for stock ----------------------------------------------------------------

@@ -50,7 +50,7 @@ def a_line(quantity: int, line_no: int = 1, variant: int = 0) -> Line:
 
 def takes(lines: list[Line], shelf: list[OnShelf]) -> list[tuple[int, str, int]]:
     taken, _ = plan(lines, {VARIANTS[0]: shelf})
-    return [(take.line.line_no, take.shelved.name, take.quantity) for take in taken]
+    return [(take.line.line_no, take.source.name, take.quantity) for take in taken]
 
 
 # --- Which lots an order takes --------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_a_plan_never_takes_more_from_a_lot_than_is_there(
 
     for variant, shelf in shelves.items():
         for shelved in shelf:
-            here = [take for take in taken if take.shelved is shelved]
+            here = [take for take in taken if take.source is shelved]
             assert sum(take.quantity for take in here) <= shelved.available
             assert all(take.line.variant_id == variant for take in here)
 
@@ -179,7 +179,7 @@ def test_a_plan_skips_no_lot_that_has_something_left(
 
     for variant in {take.line.variant_id for take in taken}:
         used = [
-            sum(take.quantity for take in taken if take.shelved is shelved)
+            sum(take.quantity for take in taken if take.source is shelved)
             for shelved in shelves[variant]
         ]
         left = [s.available - u for s, u in zip(shelves[variant], used, strict=True)]
@@ -247,7 +247,7 @@ def test_a_lot_takes_the_steps_that_are_drawn_and_no_other(
 
 @pytest.mark.parametrize("status", LotStatus)
 def test_goods_are_free_to_sell_only_while_their_lot_is_released(status: LotStatus) -> None:
-    expected = Bucket.AVAILABLE if status is LotStatus.RELEASED else Bucket.HELD
+    expected = Bucket.AVAILABLE if status is LotStatus.RELEASED else Bucket.QUARANTINED
 
     assert free_bucket(status) is expected
 
@@ -261,7 +261,7 @@ def test_returned_goods_end_their_reservation(wanted: ReservationStatus) -> None
 @pytest.mark.parametrize("present", ["committed", "consumed", "returned"])
 def test_stock_that_is_promised_or_gone_is_not_reserved_again(present: str) -> None:
     with pytest.raises(WrongReservationState, match=f"The reservation is {present}"):
-        reservation_step(present, ReservationStatus.HELD)
+        reservation_step(present, ReservationStatus.RESERVED)
 
 
 def test_refused_stock_cannot_be_committed() -> None:

@@ -77,7 +77,7 @@ def list_allotments(query: dict[str, Any]) -> Page:
 @blp.arguments(schemas.ReturnAllottedRequest)
 @blp.response(200, schemas.AllotmentResponse)
 def return_allotted(return_in: dict[str, Any], allotment_id: UUID) -> dict[str, Any]:
-    """Book goods of an allotment that were counted back: they are for everybody again."""
+    """Return goods of an allotment, counted by an operator, to the free stock."""
     with transaction(CatalogBatch) as batch:
         return _shown(
             batch.session,
@@ -91,7 +91,7 @@ def return_allotted(return_in: dict[str, Any], allotment_id: UUID) -> dict[str, 
 @blp.arguments(schemas.SuspendAllotmentRequest)
 @blp.response(200, schemas.AllotmentResponse)
 def suspend_allotment(suspension_in: dict[str, Any], allotment_id: UUID) -> dict[str, Any]:
-    """Let a device sell nothing more of an allotment, from its next contact on."""
+    """Suspend an allotment: its device sells nothing more of it from its next contact on."""
     with transaction(CatalogBatch) as batch:
         return _shown(
             batch.session,
@@ -106,7 +106,7 @@ def suspend_allotment(suspension_in: dict[str, Any], allotment_id: UUID) -> dict
 @idempotent
 @blp.response(200, schemas.AllotmentResponse)
 def resume_allotment(allotment_id: UUID) -> dict[str, Any]:
-    """Let a device sell again from a suspended allotment, from its next contact on."""
+    """Resume a suspended allotment: its device sells again from its next contact on."""
     with transaction(CatalogBatch) as batch:
         return _shown(
             batch.session, allotment_suspensions.resume(batch, allotment_id, actor=caller().subject)
@@ -188,9 +188,9 @@ def list_standing_rules(query: dict[str, Any]) -> Page:
 @scope("stations:operate")
 @blp.response(204)
 def drop_standing_rule(site_id: UUID, variant_id: UUID) -> None:
-    """Keep nothing of a variant at a site by rule; what is there stays.
+    """Remove the rule for a variant at a site; allotments there stay.
 
-    Where there is no such rule nothing changes.
+    If there is no such rule, nothing changes.
     """
     with transaction(CatalogBatch) as batch:
         standing_rules.drop_rule(batch, site_id, variant_id)

@@ -1,4 +1,4 @@
-"""Routes for the devices of stations, and for sales that they had no right to make."""
+"""Routes for the devices of stations, and for overdrafts: sales beyond what was granted."""
 
 from typing import Any
 from uuid import UUID
@@ -38,8 +38,8 @@ def _invited(session: Any, invitation: devices.Invitation) -> dict[str, Any]:
 def register_device(device_in: dict[str, Any]) -> dict[str, Any]:
     """Register a device at a site.
 
-    The answer has a code that a machine shows to become it (`POST /till/enrol`): once, within
-    24 hours. It is shown only here.
+    The answer has the code with which a machine enrols (`POST /till/enrol`): once, within 24
+    hours. Only this answer shows it.
     """
     with transaction(CatalogBatch) as batch:
         return _invited(
@@ -52,10 +52,10 @@ def register_device(device_in: dict[str, Any]) -> dict[str, Any]:
 @idempotent
 @blp.response(200, schemas.InvitedDeviceResponse)
 def invite_again(device_id: UUID) -> dict[str, Any]:
-    """Make a new code for a device, for instance to replace its machine.
+    """Make a new enrolment code for a device, for instance to replace its machine.
 
-    Codes that were not used die. The machine that stands there goes on until the new code is
-    used; then only its late uploads are taken, and what it held waits for a return or a count.
+    Unused codes end. The present machine keeps its key until the new code is used. Then it may only
+    upload what it sold before, and its allotments wait for a return or a count.
     """
     with transaction(CatalogBatch) as batch:
         return _invited(batch.session, devices.invite_again(batch, device_id, caller().subject))
@@ -67,9 +67,9 @@ def invite_again(device_id: UUID) -> dict[str, Any]:
 @blp.arguments(schemas.RevokeDeviceRequest)
 @blp.response(200, schemas.DeviceResponse)
 def revoke_device(revocation_in: dict[str, Any], device_id: UUID) -> dict[str, Any]:
-    """Let no machine speak for a device any more, of whatever epoch.
+    """Revoke the keys of all machines of a device.
 
-    What it holds stays out of reach until it is returned or counted.
+    Its allotments stay out of reach until they are returned or counted.
     """
     with transaction(CatalogBatch) as batch:
         device = devices.revoke_device(batch, device_id, actor=caller().subject, **revocation_in)
@@ -82,7 +82,7 @@ def revoke_device(revocation_in: dict[str, Any], device_id: UUID) -> dict[str, A
 @blp.arguments(schemas.ListDevicesRequest, location="query")
 @blp.response(200, page_of(schemas.DeviceResponse))
 def list_devices(query: dict[str, Any]) -> Page:
-    """List devices: when each was last heard of, and what it has not heard of."""
+    """List devices: the last contact of each, and the changes that it was not told of yet."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
         chosen = within(devices.select_devices(**query), Device.site_id, caller().sites)
@@ -94,7 +94,7 @@ def list_devices(query: dict[str, Any]) -> Page:
 @scope("stations:read", by_site=True)
 @blp.response(200, schemas.DeviceDetailResponse)
 def show_device(device_id: UUID) -> dict[str, Any]:
-    """Show a device with all machines that stood for it and what it was granted."""
+    """Show a device with all machines that were enrolled for it, and its allotments."""
     with reading() as session:
         shown = inquiries.describe_device(session, device_id)
         check_within(
@@ -108,7 +108,7 @@ def show_device(device_id: UUID) -> dict[str, Any]:
 @blp.arguments(overdraft_schemas.ListOverdraftsRequest, location="query")
 @blp.response(200, page_of(overdraft_schemas.OverdraftResponse))
 def list_overdrafts(query: dict[str, Any]) -> Page:
-    """List sales that their devices had no right to make, newest first."""
+    """List overdrafts, sales beyond what their devices were granted, newest first."""
     place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
     with reading() as session:
         return page(
@@ -126,10 +126,10 @@ def list_overdrafts(query: dict[str, Any]) -> Page:
 @blp.arguments(overdraft_schemas.SettleOverdraftRequest)
 @blp.response(200, overdraft_schemas.OverdraftResponse)
 def settle_overdraft(decision_in: dict[str, Any], sale_id: UUID) -> Overdraft:
-    """Decide what covers a sale that its device had no right to make.
+    """Settle an overdraft: decide what covers the sale.
 
-    `cover` takes what the device has left of the lot, then what is free at its site, then at a
-    centre, and is refused with 409 when that is not enough. `lose` moves no stock.
+    `cover` takes free stock at the device's site, then at an open centre, and is refused with 409
+    if that is not enough. `lose` moves no stock.
     """
     with transaction(CatalogBatch) as batch:
         return overdrafts.settle(batch, sale_id, actor=caller().subject, **decision_in)

@@ -38,7 +38,7 @@ def lease_seconds(environment: Mapping[str, str]) -> int:
 @blp.alt_response(404, "NOT_FOUND")
 @blp.alt_response(422, "UNPROCESSABLE_ENTITY")
 def enrol(enrolment_in: dict[str, Any]) -> dict[str, Any]:
-    """Become a device, by the one-time code that an operator gave.
+    """Enrol for a device, with the one-time code that an operator gave.
 
     The till makes the secret of its key itself, keeps it, and calls with the bearer token
     `fgk_<key_id without dashes>_<secret>` from then on. Asking again with the same code and the
@@ -58,7 +58,7 @@ def enrol(enrolment_in: dict[str, Any]) -> dict[str, Any]:
 @blp.alt_response(404, "NOT_FOUND")
 @blp.alt_response(422, "UNPROCESSABLE_ENTITY")
 def make_contact(contact_in: dict[str, Any]) -> dict[str, Any]:
-    """Say how the till is, and hear what it may sell and until when.
+    """Report the till's state, and learn what it may sell and until when.
 
     `revision` grows with every change of what it may sell; send the one you have kept as
     `seen_revision`, so that operators see who has not heard of a recall.
@@ -66,7 +66,7 @@ def make_contact(contact_in: dict[str, Any]) -> dict[str, Any]:
     device = devices.device_of(caller())
     seconds = lease_seconds(settings().environment)
     with transaction(CatalogBatch) as batch:
-        heard = contact.contact(batch, device, contact.Said(**contact_in), seconds)
+        heard = contact.contact(batch, device, contact.DeviceReport(**contact_in), seconds)
         return vars(heard) | {"itself": heard}
 
 

@@ -92,14 +92,14 @@ def list_movements(query: dict[str, Any]) -> Page:
 @blp.get("/stock/summary")
 @scope("stock:read")
 @blp.response(200, schemas.BooksResponse)
-def summarise_stock() -> reconciliation.Books:
+def summarise_stock() -> reconciliation.Reconciliation:
     """Show per variant what came, what went and what is there, and whether it adds up.
 
     All balances are rebuilt from the ledger and compared with those that are kept, with the
     open reservations and with the allotments; each difference is named.
     """
     with reading() as session:
-        return reconciliation.balance_books(session)
+        return reconciliation.reconcile(session)
 
 
 @blp.get("/reservations/<uuid:order_id>")

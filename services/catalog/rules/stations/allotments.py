@@ -16,9 +16,9 @@ from shared.runtime.errors import Conflict
 
 
 class AllotmentStatus(StrEnum):
-    """How an allotment stands.
+    """The status of an allotment.
 
-    `granted` becomes `active` when the device has asked since the last grant. `returning`: its
+    `granted` becomes `active` at the device's next contact. `returning`: its
     last sale day is over, and what is left comes back. `suspended`: the device must stop.
     `closed`: nothing is left of it; a later grant of the lot to the device opens it again.
     """
@@ -30,7 +30,7 @@ class AllotmentStatus(StrEnum):
     CLOSED = "closed"
 
 
-#: Those from which a device may sell as soon as it has heard of them.
+#: In these a device may sell, from the contact on that told it of the allotment.
 RUNNING = (AllotmentStatus.GRANTED, AllotmentStatus.ACTIVE)
 
 
@@ -47,11 +47,11 @@ class WrongAllotmentState(Conflict):
 
 
 class BeyondRemaining(Conflict):
-    """Raised when more is to be taken from an allotment than it has left."""
+    """Raised when more would be taken from an allotment than it has left."""
 
 
 class AllotmentNotEmpty(Conflict):
-    """Raised when an allotment is to be closed of which something is left."""
+    """Raised when an allotment would be closed that has something left."""
 
 
 _STEPS: Mapping[AllotmentStatus, frozenset[AllotmentStatus]] = {
@@ -72,7 +72,7 @@ _STEPS: Mapping[AllotmentStatus, frozenset[AllotmentStatus]] = {
         }
     ),
     AllotmentStatus.RETURNING: frozenset({AllotmentStatus.SUSPENDED, AllotmentStatus.CLOSED}),
-    # Resumed, a device must hear of it before it sells: as if granted anew.
+    # Like a new grant: the device must learn that it is resumed before it sells.
     AllotmentStatus.SUSPENDED: frozenset({AllotmentStatus.GRANTED, AllotmentStatus.CLOSED}),
     AllotmentStatus.CLOSED: frozenset({AllotmentStatus.GRANTED}),
 }
@@ -82,7 +82,7 @@ def allotment_step(present: AllotmentStatus | str, wanted: AllotmentStatus) -> A
     """Return `wanted` if an allotment may go there from `present`, or is there already.
 
     Raises:
-        WrongAllotmentState: the step is not drawn; the message says which ones are.
+        WrongAllotmentState: there is no such step; the message lists those there are.
     """
     status = AllotmentStatus(present)
     if wanted != status and wanted not in _STEPS[status]:
@@ -98,10 +98,10 @@ _RANKS = (Stop.LOT_HELD, Stop.OPERATOR, Stop.LOT_RECALLED)
 
 
 def outranks(stop: Stop, present: Stop | str | None) -> bool:
-    """Tell whether `stop` takes the place of the reason for which something is stopped already.
+    """Tell whether `stop` replaces the present reason of a suspension.
 
-    A recall is for good, so it replaces all others. An operator's word replaces a hold, and not
-    the other way round: with the end of the hold it would end, too.
+    A recall is final, so it replaces all others. An operator's suspension replaces that of a hold.
+    A hold does not replace an operator's: it would end with the hold.
     """
     return present is None or _RANKS.index(stop) > _RANKS.index(Stop(present))
 

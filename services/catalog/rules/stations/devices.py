@@ -6,16 +6,16 @@ from enum import StrEnum
 
 from shared.runtime.ids import ALPHABET
 
-#: Letters of a code: 31^10 are 8e14, of which a handful live for a day each.
+#: Letters of a code: of 31^10 (8e14) codes only a few are valid at a time, for a day each.
 CODE_LETTERS = 10
 
 
 class DeviceStatus(StrEnum):
-    """Whether a machine stands for the device."""
+    """Whether a device has a machine."""
 
     NEW = "new"
     ACTIVE = "active"
-    #: Its keys count no more; a new machine can still be enrolled in its place.
+    #: Its keys are revoked; a new machine can still be enrolled.
     REVOKED = "revoked"
 
 
@@ -26,5 +26,5 @@ def new_code() -> str:
 
 
 def plain_code(written: str) -> str:
-    """Return a code as it counts: in capitals, of any width, without dashes and spaces."""
+    """Return the normal form of a code: capitals, without dashes and spaces (NFKC)."""
     return "".join(unicodedata.normalize("NFKC", written).split()).replace("-", "").upper()

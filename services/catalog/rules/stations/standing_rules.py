@@ -1,7 +1,7 @@
-"""What is granted by standing rules, and what is asked back before it spoils.
+"""What standing rules grant to sites, and what is asked back before it spoils.
 
-A rule keeps so much of a variant at a site while the centre has some. Perishable lots are
-granted only as far as the site sells them in time, by what it sold lately.
+A rule keeps a quantity of a variant at a site while the centre has stock. Perishable lots are
+granted only as far as the site sells them in time, at the rate of its last sales.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +12,14 @@ from heapq import heapify, heappop, heapreplace
 from typing import Generic
 from uuid import UUID
 
-from services.catalog.rules.stock.reservations import ShelvedT
+from services.catalog.rules.stock.reservations import PickableT
 
 #: Days over which a site's sales are averaged.
 SALES_DAYS = 14
-#: So many days before its last sale day a lot's rest is asked back, as far as it will not sell.
+#: Days before a lot's last sale day from which on the part that will not sell is asked back.
 RETURN_DAYS = 2
-#: A site is served in so many steps at least, so that sites that wait together are served
-#: together; and no more, so that a million packs take no million steps.
+#: Steps in which a site is served: more than one, so that sites share what is scarce; few, so
+#: that a million packs do not take a million steps.
 _STEPS = 8
 
 
@@ -51,23 +51,23 @@ def rate_of(sold: int, first_granted_on: date | None, today: date) -> Rate | Non
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A site where so much of a variant is to be kept, and what its devices have."""
+    """A site that should have `keep` of a variant, and what its devices have."""
 
     site_id: UUID
     keep: int
     rate: Rate | None
     #: What may still be sold there: last sale day (None: it does not spoil) and quantity.
     stock: Sequence[tuple[date | None, int]] = ()
-    #: Lots that it gets no more of by rule: it gave them back, or must not sell them.
+    #: Lots of which the rule grants no more: the site gave them back, or must not sell them.
     refused: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Grant(Generic[ShelvedT]):
+class Grant(Generic[PickableT]):
     """What a site is granted from one lot at one location."""
 
     site_id: UUID
-    shelved: ShelvedT
+    source: PickableT
     quantity: int
 
 
@@ -116,14 +116,14 @@ class _Site:
 
 def share(
     needs: Iterable[Need],
-    shelves: Mapping[UUID, Sequence[ShelvedT]],
+    pickable: Mapping[UUID, Sequence[PickableT]],
     lot_of: Mapping[int, tuple[UUID, date | None]],
     pack: int,
     today: date,
-) -> list[Grant[ShelvedT]]:
+) -> list[Grant[PickableT]]:
     """Tell what each site is granted, in whole packs, so that its `keep` is there.
 
-    `shelves` has per site what it may be granted from, in the order of picking; sites may share
+    `pickable` has per site what it may be granted from, in the order of picking; sites may share
     it. `lot_of` tells of each (by its `id()`) the lot and its last sale day. The site whose
     stock lasts least is served next, step by step. No lot is granted beyond what the site sells
     of it in time; where there is no history, `keep` is assumed to sell.
@@ -132,21 +132,21 @@ def share(
     queue = [(site.cover(), site.need.site_id, site) for site in sites if site.left > 0]
     heapify(queue)
     free: dict[int, int] = {}
-    granted: dict[tuple[UUID, int], Grant[ShelvedT]] = {}
+    granted: dict[tuple[UUID, int], Grant[PickableT]] = {}
     while queue:
         _, site_id, site = queue[0]
-        found = _next(site, shelves.get(site_id, ()), lot_of, free)
+        found = _next(site, pickable.get(site_id, ()), lot_of, free)
         if found is None:
             heappop(queue)
             continue
-        shelved, packs = found
+        source, packs = found
         quantity = packs * pack
-        free[id(shelved)] -= packs
+        free[id(source)] -= packs
         site.left -= packs
-        site.stock.append((lot_of[id(shelved)][1], quantity))
-        before = granted.get((site_id, id(shelved)))
-        granted[site_id, id(shelved)] = Grant(
-            site_id, shelved, quantity + (before.quantity if before is not None else 0)
+        site.stock.append((lot_of[id(source)][1], quantity))
+        before = granted.get((site_id, id(source)))
+        granted[site_id, id(source)] = Grant(
+            site_id, source, quantity + (before.quantity if before is not None else 0)
         )
         if site.left:
             heapreplace(queue, (site.cover(), site_id, site))
@@ -157,19 +157,19 @@ def share(
 
 def _next(
     site: _Site,
-    shelf: Sequence[ShelvedT],
+    sources: Sequence[PickableT],
     lot_of: Mapping[int, tuple[UUID, date | None]],
     free: dict[int, int],
-) -> tuple[ShelvedT, int] | None:
+) -> tuple[PickableT, int] | None:
     """Return from what a site takes next, and how many packs; None: there is nothing for it."""
-    for shelved in shelf:
-        lot_id, sell_by = lot_of[id(shelved)]
-        there = free.setdefault(id(shelved), shelved.available // site.pack)
+    for source in sources:
+        lot_id, sell_by = lot_of[id(source)]
+        there = free.setdefault(id(source), source.available // site.pack)
         if there <= 0 or lot_id in site.need.refused:
             continue
         packs = min(there, site.step, site.left, site.room(sell_by))
         if packs > 0:
-            return shelved, packs
+            return source, packs
     return None
 
 
@@ -185,9 +185,9 @@ class Perishing:
 def asked_back(held: Iterable[Perishing], rate: Rate | None, today: date) -> dict[UUID, int]:
     """Return how much of each allotment at a site should come back before it spoils.
 
-    On its last sale day and after it: all of it. From `RETURN_DAYS` before: what the site will
-    not sell by then, when it sells first what expires first. Earlier: nothing. Without a
-    history nothing is known to be too much.
+    On the last sale day and later that is all of it; from `RETURN_DAYS` before, what the site will
+    not sell by then if it sells first what expires first; earlier, nothing. Without a history the
+    site is assumed to sell everything.
     """
     wanted: dict[UUID, int] = {}
     promised = 0

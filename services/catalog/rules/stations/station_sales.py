@@ -13,9 +13,9 @@ from shared.runtime.errors import Conflict
 
 
 class SaleStatus(StrEnum):
-    """What became of a sale, void or return when it was heard of.
+    """What catalog decided when it recorded a sale, void or return.
 
-    `reduced`: it undid (part of) a sale that was never booked, so it moved nothing either.
+    `reduced`: it undid (part of) a sale that was never booked, so it moved no stock either.
     """
 
     BOOKED = "booked"
@@ -25,7 +25,7 @@ class SaleStatus(StrEnum):
 
 
 class OverdraftStatus(StrEnum):
-    """What covers a sale that its device had no right to make."""
+    """What covers an overdraft: a sale beyond what its device was granted."""
 
     OPEN = "open"
     COVERED = "covered"
@@ -115,10 +115,10 @@ def overdrawn(lines: Iterable[Sold], remaining: Mapping[UUID, int]) -> list[tupl
 
 
 def check_back(sale: Iterable[Sold], before: Iterable[Sold], back: Sequence[Sold]) -> None:
-    """Refuse goods that come back and were not sold by `sale`, or came back `before`.
+    """Refuse goods that come back but were not sold by `sale`, or have come back `before`.
 
     Raises:
-        BeyondSale: a line is unknown, of another lot, or more than is out.
+        BeyondSale: a line is unknown, of another lot, or of more than is still out.
     """
     out: defaultdict[tuple[int, UUID], int] = defaultdict(int)
     for line in sale:
@@ -147,5 +147,5 @@ def reduced(lines: Iterable[Sold], back: Iterable[Sold]) -> list[Sold]:
 
 
 def sale_moves(status: SaleStatus | str, overdraft: OverdraftStatus | str | None) -> bool:
-    """Tell whether a sale, void or return has moved stock; `overdraft` is what became of one."""
+    """Tell whether a sale, void or return has moved stock; `overdraft` is its status, if any."""
     return status == SaleStatus.BOOKED or overdraft == OverdraftStatus.COVERED

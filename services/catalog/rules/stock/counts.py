@@ -1,4 +1,4 @@
-"""What a count of stock means for the books, which may have moved since."""
+"""By how much a count changes a balance that may have moved since the count."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ ACCOUNTED = frozenset({Reason.CONSUMED, Reason.RESTOCKED})
 
 
 class OutdatedCount(Conflict):
-    """Raised when it is not certain what a count means for the books of now; count again."""
+    """Raised when the balance moved since a count, which is uncertain then; count again."""
 
 
 @dataclass(frozen=True)
 class Since:
-    """What changed what lies there since a moment: net of what is accounted, and other reasons."""
+    """What changed a balance since a moment: the net of accounted movements, and other reasons."""
 
     moved: int = 0
     unclear: Collection[str] = ()
@@ -29,10 +29,10 @@ class Since:
 
 
 def check_book(present: int, book: int | None) -> None:
-    """Refuse a count that was taken against books which have moved since.
+    """Refuse a count if the balance has moved since it was taken.
 
     Raises:
-        OutdatedCount: the books said something else when it was taken.
+        OutdatedCount: the balance was another when it was taken.
     """
     if book not in (None, present):
         raise OutdatedCount(

@@ -7,15 +7,15 @@ from enum import StrEnum
 class Bucket(StrEnum):
     """Where a quantity of a lot at a location stands; on hand is the sum of all six.
 
-    `available` is free to sell, and only released lots have any. `held` is what may not be
-    sold: goods of a lot that is not released.
+    `available` is free to sell, and only released lots have any. `QUARANTINED`
+    (stored and shown as `held`) is what may not be sold: goods of a lot that is not released.
     """
 
     AVAILABLE = "available"
     RESERVED = "reserved"
     COMMITTED = "committed"
     ALLOTTED = "allotted"
-    HELD = "held"
+    QUARANTINED = "held"
     DAMAGED = "damaged"
 
 
@@ -43,7 +43,7 @@ class Reason(StrEnum):
     ALLOTMENT_RETURNED = "allotment_returned"
     SHIPPED = "shipped"
     ARRIVED = "arrived"
-    HELD = "held"
+    QUARANTINED = "held"
     COUNTED = "counted"
     ADJUSTED = "adjusted"
     SHRUNK = "shrunk"

@@ -36,7 +36,7 @@ def lot_step(present: LotStatus, wanted: LotStatus) -> LotStatus:
     """Return `wanted` if a lot may go there from `present`, or is there already.
 
     Raises:
-        WrongLotState: the step is not drawn; the message says which ones are.
+        WrongLotState: there is no such step; the message lists those there are.
     """
     if wanted != present and wanted not in _LOT_STEPS[present]:
         allowed = ", ".join(sorted(_LOT_STEPS[present])) or "nothing else"
@@ -49,7 +49,7 @@ def lot_step(present: LotStatus, wanted: LotStatus) -> LotStatus:
 
 def free_bucket(status: LotStatus | str) -> Bucket:
     """Return where goods of a lot go when nobody has a claim on them."""
-    return Bucket.AVAILABLE if status == LotStatus.RELEASED else Bucket.HELD
+    return Bucket.AVAILABLE if status == LotStatus.RELEASED else Bucket.QUARANTINED
 
 
 def picking_key(best_before: date | None, harvest_date: date, code: str) -> tuple[date, date, str]:

@@ -1,4 +1,4 @@
-"""What becomes of the stock that an order asked for, and which lots it takes."""
+"""The states of a reservation, and the plan of which lots an order takes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,13 @@ from shared.runtime.errors import Conflict
 
 
 class ReservationStatus(StrEnum):
-    """What became of the stock that an order asked for."""
+    """What became of the stock that an order asked for.
+
+    `RESERVED` is stored and shown as `held`.
+    """
 
     REFUSED = "refused"
-    HELD = "held"
+    RESERVED = "held"
     COMMITTED = "committed"
     CONSUMED = "consumed"
     RELEASED = "released"
@@ -22,21 +25,21 @@ class ReservationStatus(StrEnum):
 
 
 class WrongReservationState(Conflict):
-    """Raised when a fact does not fit the reservation's state: something was lost or doubled."""
+    """Raised when an event does not fit the reservation's state: one was lost or came twice."""
 
 
-#: A reservation whose lines still stand in these states has its goods in this bucket.
+#: The bucket in which a reservation in one of these states has its goods.
 BUCKET_OF: Mapping[ReservationStatus, Bucket] = {
-    ReservationStatus.HELD: Bucket.RESERVED,
+    ReservationStatus.RESERVED: Bucket.RESERVED,
     ReservationStatus.COMMITTED: Bucket.COMMITTED,
 }
 
 _RESERVATION_STEPS: Mapping[ReservationStatus, frozenset[ReservationStatus]] = {
     # Money that came late asks once more.
-    ReservationStatus.REFUSED: frozenset({ReservationStatus.HELD, ReservationStatus.REFUSED}),
-    ReservationStatus.RELEASED: frozenset({ReservationStatus.HELD, ReservationStatus.REFUSED}),
+    ReservationStatus.REFUSED: frozenset({ReservationStatus.RESERVED, ReservationStatus.REFUSED}),
+    ReservationStatus.RELEASED: frozenset({ReservationStatus.RESERVED, ReservationStatus.REFUSED}),
     # Logistics may be quicker than orders: goods can leave before `order_confirmed` is heard.
-    ReservationStatus.HELD: frozenset(
+    ReservationStatus.RESERVED: frozenset(
         {ReservationStatus.COMMITTED, ReservationStatus.RELEASED, ReservationStatus.CONSUMED}
     ),
     ReservationStatus.COMMITTED: frozenset(
@@ -53,7 +56,7 @@ def reservation_step(
     """Return `wanted` if a reservation may go there from `present`.
 
     Raises:
-        WrongReservationState: the step is not drawn.
+        WrongReservationState: there is no such step.
     """
     if wanted not in _RESERVATION_STEPS[ReservationStatus(present)]:
         raise WrongReservationState(f"The reservation is {present} and cannot become {wanted}.")
@@ -65,13 +68,13 @@ def reservation_step(
 MOST_LOTS = 1000
 
 
-class Shelved(Protocol):
+class Pickable(Protocol):
     """One lot at one location, with an integer `available`."""
 
     available: Any
 
 
-ShelvedT = TypeVar("ShelvedT", bound=Shelved)
+PickableT = TypeVar("PickableT", bound=Pickable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,11 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Take(Generic[ShelvedT]):
+class Take(Generic[PickableT]):
     """What one line takes from one lot at one location."""
 
     line: Line
-    shelved: ShelvedT
+    source: PickableT
     quantity: int
 
 
@@ -104,7 +107,7 @@ class ReservedLot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """A line that cannot be covered, and what there was for it."""
+    """A line that cannot be covered, and how much is available for it."""
 
     line: Line
     available: int
@@ -112,30 +115,30 @@ class Short:
 
 def plan(
     lines: Iterable[Line],
-    shelves: Mapping[UUID, Sequence[ShelvedT]],
+    pickable: Mapping[UUID, Sequence[PickableT]],
     most: int = MOST_LOTS,
-) -> tuple[list[Take[ShelvedT]], list[Short]]:
-    """Tell what each line takes, lot by lot, in the order of its variant's shelf.
+) -> tuple[list[Take[PickableT]], list[Short]]:
+    """Tell what each line takes, lot by lot, in the order of picking.
 
-    `shelves` has per variant the lots in the order of picking (see `picking_key`). An order has
+    `pickable` has per variant the lots in the order of picking (see `picking_key`). An order has
     all its lines or none: when any line is short, nothing is taken and the shortfalls are
     returned. Lines on one variant share what there is; together they never take more. With more
     than `most` lots in all, what lies beyond counts as not there.
     """
-    taken: list[Take[ShelvedT]] = []
+    taken: list[Take[PickableT]] = []
     shortfalls: list[Short] = []
     used: dict[int, int] = {}
     for line in lines:
         missing = line.quantity
-        for shelved in shelves.get(line.variant_id, ()):
-            left = shelved.available - used.get(id(shelved), 0)
+        for source in pickable.get(line.variant_id, ()):
+            left = source.available - used.get(id(source), 0)
             if left <= 0:
                 continue
             if len(taken) == most:
                 break
             quantity = min(left, missing)
-            used[id(shelved)] = used.get(id(shelved), 0) + quantity
-            taken.append(Take(line, shelved, quantity))
+            used[id(source)] = used.get(id(source), 0) + quantity
+            taken.append(Take(line, source, quantity))
             missing -= quantity
             if not missing:
                 break

@@ -1,4 +1,4 @@
-"""Register those who bring lots: farmers, cooperatives, companies."""
+"""Register enterprises: farmers, cooperatives and companies that bring lots."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -24,7 +24,7 @@ class EnterpriseNotFound(NotFound):
 
 
 class EnterpriseCodeTaken(Conflict):
-    """Raised when the code belongs to an enterprise that was described otherwise."""
+    """Raised when the code belongs to an enterprise with other data."""
 
 
 class ImpossibleMembership(Unprocessable):
@@ -32,7 +32,7 @@ class ImpossibleMembership(Unprocessable):
 
 
 class MembershipOverlaps(Conflict):
-    """Raised when an enterprise is a member already in that time."""
+    """Raised when a producer is a member already in that time."""
 
 
 def register_enterprise(
@@ -44,9 +44,9 @@ def register_enterprise(
     licence_no: str | None = None,
     contact: Mapping[str, Any] | None = None,
 ) -> Enterprise:
-    """Register an enterprise; the same once more returns the one that is there.
+    """Register an enterprise; the same data again returns the existing one.
 
-    How to reach it (`contact`: phone, language) goes out as an internal event and is not kept.
+    Its `contact` (phone, language) is published in an internal event and not stored.
 
     Raises:
         EnterpriseCodeTaken: the code is taken by another.
@@ -77,7 +77,7 @@ def register_enterprise(
 def give_contact(
     batch: CatalogBatch, enterprise_id: UUID, language: str, phone: str | None = None
 ) -> Enterprise:
-    """Say anew how to reach an enterprise; catalog passes it on and keeps nothing of it.
+    """Publish a new contact of an enterprise; catalog does not store it.
 
     Raises:
         EnterpriseNotFound: there is none with this id.
@@ -90,7 +90,7 @@ def give_contact(
 def record_contact(
     batch: CatalogBatch, enterprise: Enterprise, language: str, phone: str | None = None
 ) -> None:
-    """Pass on how to reach an enterprise; its row must be new or locked."""
+    """Publish the contact of an enterprise, whose row is new or locked."""
     batch.record(
         enterprise,
         EnterpriseContactGiven(
@@ -110,16 +110,16 @@ def add_member(
     valid_from: date,
     valid_to: date | None = None,
 ) -> Membership:
-    """Let a producer share in what a cooperative earns; the same once more changes nothing.
+    """Make a producer a member of a cooperative; the same data again changes nothing.
 
-    `share_bp` is in basis points of what the cooperative splits.
+    `share_bp` is the member's share, in basis points, of what the cooperative splits.
 
     Raises:
         EnterpriseNotFound: there is no enterprise with one of the ids.
-        ImpossibleMembership: the one is no cooperative, the other no producer, or both are one.
-        MembershipOverlaps: it is a member already in that time.
+        ImpossibleMembership: the first is no cooperative, the second no producer, or both are one.
+        MembershipOverlaps: the producer is a member already in that time.
     """
-    # Ordered by the cooperative's row: two requests for one member cannot both find no overlap.
+    # Under the cooperative's lock: of two requests for one member only one finds no overlap.
     cooperative = _locked_enterprise(batch, enterprise_id)
     member = batch.session.get(Enterprise, member_id)
     if member is None:

@@ -1,4 +1,4 @@
-"""What a station's till shows: all that is listed, with its price at the counter."""
+"""The price list of a station's till: all listed variants, with their prices at the counter."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -19,8 +19,8 @@ def counter_prices(
 ) -> list[dict[str, Any]]:
     """Return every listed variant with what it costs over the counter from now on.
 
-    `prices` is empty while no price is set. What is `held` is there too when it is withdrawn,
-    but without a price: it can be given back and not sold. In the order of their codes.
+    `prices` is empty while no price is set. Withdrawn variants that the till has (`held`) are there
+    without a price: they can be given back but not sold. In the order of the products' codes.
     """
     terms: dict[Any, list[Term]] = {}
     for price in session.execute(

@@ -1,4 +1,4 @@
-"""Say what a variant costs, per channel and over time."""
+"""Set what a variant costs, per channel and over time."""
 
 from bisect import insort
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ def set_price(
 ) -> Price:
     """Set what `price_unit` grams or pieces cost in one channel, from `valid_from` (now) on.
 
-    Of the prices that have begun and not ended the last to begin holds; so after a dated price
-    the one before it holds again. Setting what holds already changes nothing.
+    Of the prices that have begun and not ended, the last to begin holds. So when a price with an
+    end is over, the one before it holds again. Setting the price that holds changes nothing.
 
     Raises:
         VariantNotFound: there is none with this id.
@@ -90,7 +90,7 @@ def price_about(
 
 
 def says(price: Price, terms: Mapping[str, Any]) -> bool:
-    """Tell whether a price is as the terms say."""
+    """Tell whether a price has these terms."""
     return all(getattr(price, name) == value for name, value in terms.items())
 
 

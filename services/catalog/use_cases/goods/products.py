@@ -1,4 +1,4 @@
-"""List what is sold, in which grades and packs, and take it off the list again."""
+"""List products with their grades and packs, and withdraw them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ class ProductNotFound(NotFound):
 
 
 class ProductCodeTaken(Conflict):
-    """Raised when the code belongs to a product that was described otherwise."""
+    """Raised when the code belongs to a product with other data."""
 
 
 class SkuTaken(Conflict):
@@ -33,7 +33,7 @@ class SkuTaken(Conflict):
 def list_product(
     batch: CatalogBatch, code: str, variants: Sequence[Mapping[str, Any]], **facts: Any
 ) -> Product:
-    """Put a product with its variants on sale; the same once more returns the one that is there.
+    """List a product with its variants; the same data again returns the existing one.
 
     Raises:
         ProductCodeTaken: the code is taken by a product that differs.
@@ -98,7 +98,7 @@ def record_listed(batch: CatalogBatch, product: Product) -> None:
 
 
 def withdraw_product(batch: CatalogBatch, product_id: UUID) -> Product:
-    """Take a product off the list; orders placed before are delivered.
+    """Withdraw a product from sale; orders that were placed before are delivered.
 
     Raises:
         ProductNotFound: there is none with this id.

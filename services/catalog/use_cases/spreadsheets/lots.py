@@ -45,8 +45,7 @@ def import_lots(batch: CatalogBatch, sheet: Sheet, actor: str, dry_run: bool) ->
     advisory_lock(batch.session, "lots")
     lots = _lots(batch.session, [row.cells["lot"] for row in rows])
     if lots and not dry_run:
-        # Many lots are locked here, and by the consumer in another order: taking turns with it
-        # costs less than a deadlock.
+        # The consumer locks lots in another order: to wait for it costs less than a deadlock.
         advisory_lock(batch.session, "consumer")
         lock_lots(batch, [lot.id for lot in lots.values()])
     facts = _Facts(batch.session, rows)

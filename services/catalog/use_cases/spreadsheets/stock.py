@@ -37,16 +37,15 @@ def import_stock(batch: CatalogBatch, sheet: Sheet, actor: str, dry_run: bool) -
 
     `on_hand` counts everything that lies there, also what is promised. Where a lot never lay
     before, the goods are received; elsewhere the difference to the books is adjusted with
-    reason `counted`. A count names what it was taken against: the moment (`counted_at`), from
-    which later movements are accounted for, or what the books said (`book`, `book_at`). What is
-    promised cannot be counted away.
+    reason `counted`. A count names its reference: the moment (`counted_at`), after which movements
+    are accounted for, or the balance that was exported (`book`, `book_at`). A count cannot take
+    away what is promised.
 
     Raises:
         ImportRefused: a row is wrong; nothing was written.
     """
     rows, outcome = sheet.rows, sheet.outcome(dry_run)
-    # Many lots are locked here, and by the consumer in another order: taking turns with it
-    # costs less than a deadlock.
+    # The consumer locks lots in another order: to wait for it costs less than a deadlock.
     advisory_lock(batch.session, "consumer")
     lot_ids = ids_by_code(batch.session, Lot.code, [row.cells["lot"] for row in rows])
     lock_lots(batch, lot_ids.values())
@@ -126,7 +125,7 @@ def _since(movements: list[StockMovement], row: Row) -> Since:
 def _happened_at(movement: StockMovement) -> datetime:
     """Return when the event was recorded that a movement follows from.
 
-    The movement itself may be much later: catalog's worker may have been away.
+    The movement itself may be much later: catalog's worker may have been down.
     """
     try:
         cause = UUID(movement.cause)

@@ -1,4 +1,4 @@
-"""Grant devices what they may sell: stock goes out of everybody else's reach at once."""
+"""Grant devices stock to sell: at once, nobody else can reach it."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -49,7 +49,7 @@ def grant_lot(
 
     Raises:
         DeviceNotFound, LotNotFound: there is none with this id.
-        DeviceNotActive: no machine stands for the device.
+        DeviceNotActive: the device has no machine.
         WrongLotState: the lot must not be sold, or not any more.
         WrongAllotmentState: an operator has suspended the device's allotment of the lot.
         LocationClosed: the device's site is closed.
@@ -80,7 +80,7 @@ def grant_variant(
 
     Raises:
         DeviceNotFound, VariantNotFound: there is none with this id.
-        DeviceNotActive: no machine stands for the device.
+        DeviceNotActive: the device has no machine.
         LocationClosed: the device's site is closed.
         OutOfStock: less is free. Nothing is granted in part.
     """
@@ -94,10 +94,10 @@ def grant_variant(
 
 
 def _receiving(batch: CatalogBatch, device_id: UUID) -> Device:
-    """Return a device, locked, that may be granted something.
+    """Lock a device that may receive a grant, and return it.
 
     Raises:
-        DeviceNotActive: no machine stands for it.
+        DeviceNotActive: it has no machine.
         LocationClosed: its site is closed.
     """
     device = locked_device(batch, device_id)
@@ -157,7 +157,7 @@ def _grant(
         )
     granted: dict[UUID, Allotment] = {}
     for take in taken:
-        allotment = give(batch, device, take.shelved, take.quantity, actor)
+        allotment = give(batch, device, take.source, take.quantity, actor)
         granted[allotment.id] = allotment
     return list(granted.values())
 
@@ -218,7 +218,7 @@ def allot(
 
     Raises:
         OutOfStock: less is free there.
-        WrongAllotmentState: it is suspended, or comes back.
+        WrongAllotmentState: it is suspended or returning.
     """
     _check_not_stopped(allotment)
     allotment.status = allotment_step(allotment.status, AllotmentStatus.GRANTED).value

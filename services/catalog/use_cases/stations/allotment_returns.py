@@ -1,4 +1,7 @@
-"""Take back what devices hold: returned, counted, closed. A time-out alone takes nothing back."""
+"""End allotments: goods are returned or counted, then the allotment is closed.
+
+No time-out takes goods back: only a return or a count does.
+"""
 
 from datetime import datetime
 from uuid import UUID
@@ -43,10 +46,10 @@ def take_back(
     actor: str,
     to_location_id: UUID | None = None,
 ) -> Allotment:
-    """Book goods of an allotment that an operator counted back: for everybody again.
+    """Return goods of an allotment, counted by an operator, to the free stock.
 
     They lie at the device's site, or are moved on at once. Goods of a lot that must not be sold
-    are held there.
+    are quarantined.
 
     Raises:
         AllotmentNotFound: there is none with this id.
@@ -104,11 +107,11 @@ def write_off(
     actor: str,
     book: int | None = None,
 ) -> Allotment:
-    """Close an allotment after a count: what is there is free again, the rest is lost.
+    """Close an allotment after a count: the counted goods are free again, the rest is lost.
 
-    This is the only way to get back what a lost or broken device held. Who counted, and why,
-    is kept. `book` is what should have been left when it was counted: a sale that is uploaded
-    after the count would come back otherwise.
+    This is the only way to free the goods of a lost or broken device. The count is stored with its
+    actor and reason. `book` is what should have been left when it was counted: if a sale is
+    uploaded in between, the count is refused, else its goods would be freed although they are sold.
 
     Raises:
         AllotmentNotFound: there is none with this id.
@@ -174,9 +177,9 @@ def close(batch: CatalogBatch, allotment_id: UUID, actor: str) -> Allotment:
 
 
 def close_sold_out(batch: CatalogBatch, before: datetime) -> int:
-    """Close allotments of which nothing is left since `before`; return how many, if any.
+    """Close allotments that were sold out before `before`; return how many, at most a batch.
 
-    They would otherwise be told to their devices for ever.
+    Each contact would otherwise send them to their devices for ever.
     """
     which = (
         Allotment.remaining == 0,
@@ -204,7 +207,7 @@ def _move_out(
     reason: Reason,
     actor: str,
 ) -> None:
-    """Book what leaves a locked allotment: the row's quota, and the movement it explains."""
+    """Change the quota of a locked allotment, and record the movement that explains it."""
     allotment.quota = quota
     allotment.changed_at = clock.now()
     level = level_at(lot, allotment.site_id)

@@ -1,4 +1,4 @@
-"""Stop devices from selling what they hold, and let them go on: at their next contact."""
+"""Suspend and resume allotments; a device learns of it at its next contact."""
 
 from uuid import UUID
 
@@ -24,9 +24,9 @@ from services.catalog.use_cases.stations.devices import locked_device
 
 
 def suspend(batch: CatalogBatch, allotment_id: UUID, reason: str, actor: str) -> Allotment:
-    """Let a device sell nothing more of an allotment, from its next contact on.
+    """Suspend an allotment: its device sells nothing more of it from its next contact on.
 
-    Repeating it changes nothing. What a hold has stopped stays so after the hold, too.
+    Repeating it changes nothing. The suspension lasts when a hold of the lot ends.
 
     Raises:
         AllotmentNotFound: there is none with this id.
@@ -38,7 +38,7 @@ def suspend(batch: CatalogBatch, allotment_id: UUID, reason: str, actor: str) ->
 
 
 def resume(batch: CatalogBatch, allotment_id: UUID, actor: str) -> Allotment:
-    """Let a device sell again from a suspended allotment. Repeating it changes nothing.
+    """Resume a suspended allotment. Repeating it changes nothing.
 
     Raises:
         AllotmentNotFound: there is none with this id.
@@ -58,13 +58,13 @@ def resume(batch: CatalogBatch, allotment_id: UUID, actor: str) -> Allotment:
 
 
 def stop_lot(batch: CatalogBatch, lot: Lot, stop: Stop, actor: str, reason: str) -> None:
-    """Suspend all allotments of a locked lot; each device must hear of it."""
+    """Suspend all allotments of a locked lot, and tell their devices."""
     for device, allotment in _of_lot(batch, lot):
         _stop(device, allotment, stop, actor, reason)
 
 
 def resume_lot(batch: CatalogBatch, lot: Lot, actor: str) -> None:
-    """Let the allotments of a locked lot go on that its hold had stopped; no others."""
+    """Resume the allotments of a locked lot that its hold had suspended, and no others."""
     for device, allotment in _of_lot(batch, lot):
         if allotment.reason == Stop.LOT_HELD:
             _go_on(device, allotment, actor)

@@ -1,9 +1,9 @@
-"""What devices may sell while cut off: found, locked, told, ended.
+"""What devices may sell while cut off: allotments are found, locked and changed here.
 
 Locks are always taken in this order: lots, then devices, then allotments, each in the order of
-their ids. Whoever holds a lot's lock knows all its allotments, since a grant needs it too; a
-stop of a lot begins there, which is why devices cannot come first. `sold` alone changes without
-the device's lock.
+their ids. A grant needs the lot's lock, so the holder of that lock sees all allotments of the lot.
+Devices cannot be locked first, because a hold or a recall begins with the lot. Only `sold` changes
+without the device's lock.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,13 +22,13 @@ from shared.runtime.errors import NotFound
 
 
 class AllotmentNotFound(NotFound):
-    """Raised when no allotment has this id, or it is not the asker's."""
+    """Raised when no allotment has this id, or it belongs to another device."""
 
 
 def lock_allotments(batch: CatalogBatch, *which: Any) -> Sequence[Allotment]:
     """Lock and load the allotments that fulfil the conditions, in the order of their ids.
 
-    Their lots are locked before; their devices, unless only `sold` is to change.
+    The caller has locked their lots, and their devices unless only `sold` will change.
     """
     rows = batch.session.scalars(
         select(Allotment)
@@ -48,7 +48,10 @@ def track_allotment(batch: CatalogBatch, allotment: Allotment) -> None:
 
 
 def lock_by_key(batch: CatalogBatch, keys: Iterable[AllotmentKey]) -> None:
-    """Lock the allotments with these keys in one statement; one without a row is missing then."""
+    """Lock the allotments with these keys in one statement.
+
+    A key without a row is known as missing afterwards.
+    """
     wanted = {key for key in keys if key not in batch.allotments}
     if not wanted:
         return
@@ -111,17 +114,20 @@ def select_allotments(
 
 
 def announce(device: Device, allotment: Allotment) -> None:
-    """Note that a device must hear of a change of its allotment; both are locked."""
+    """Give a change of an allotment the device's next revision, so that its machine is told.
+
+    Device and allotment are locked.
+    """
     device.revision += 1
     allotment.revision = device.revision
     allotment.changed_at = clock.now()
 
 
 def transition(allotment: Allotment, status: AllotmentStatus) -> None:
-    """Bring a locked allotment to a state.
+    """Change the status of a locked allotment.
 
     Raises:
-        WrongAllotmentState: the step is not drawn.
+        WrongAllotmentState: there is no step from its status to the new one.
     """
     allotment.status = allotment_step(allotment.status, status).value
 

@@ -1,4 +1,4 @@
-"""A device asks what it may sell and until when, and says how it is."""
+"""A device reports its state, and learns what it may sell and until when."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ from shared.runtime.errors import Forbidden
 
 
 class DeviceReplaced(Forbidden):
-    """Raised when another machine stands for the device now, or none does any more."""
+    """Raised when the machine was replaced by another, or its device was revoked."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a device says of itself; `device_time` is its own clock, which may be wrong."""
+class DeviceReport:
+    """What a device reports of itself; `device_time` is its own clock, which may be wrong."""
 
     seen_revision: int
     unsynced: int
@@ -44,7 +44,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Contact:
-    """What a device hears: until when it may sell, of what how much, and at which prices."""
+    """The answer to a device: what it may sell, until when, and at which prices."""
 
     server_time: datetime
     device: Device
@@ -57,14 +57,16 @@ class Contact:
     variants: list[dict[str, Any]]
 
 
-def contact(batch: CatalogBatch, caller: keys.Device, said: Said, lease_seconds: int) -> Contact:
-    """Note what a device says and tell it what it may sell; its lease begins anew.
+def contact(
+    batch: CatalogBatch, caller: keys.Device, said: DeviceReport, lease_seconds: int
+) -> Contact:
+    """Store what a device reports, renew its lease, and return what it may sell.
 
-    What was granted becomes active by this. Only what is open, and of the epoch that asks, is
-    told. What it sold, and what it holds, is not changed by anything it says here.
+    Its granted allotments become active. The answer has the open allotments of its own epoch. No
+    report changes what it sold or has left.
 
     Raises:
-        DeviceReplaced: another machine stands for the device now, or none does any more.
+        DeviceReplaced: the machine was replaced by another, or its device was revoked.
     """
     moment = clock.now()
     device = locked_device(batch, caller.device_id)
@@ -73,7 +75,7 @@ def contact(batch: CatalogBatch, caller: keys.Device, said: Said, lease_seconds:
         raise DeviceReplaced("Another machine stands for this device now, or it was revoked.")
     epoch.last_contact_at = moment
     epoch.lease_until = moment + timedelta(seconds=lease_seconds)
-    # Not the highest ever said: a machine restored from a backup has forgotten.
+    # Not the highest ever reported: a machine restored from a backup has an older state.
     epoch.seen_revision = min(said.seen_revision, device.revision)
     epoch.unsynced = said.unsynced
     epoch.oldest_unsynced_at = said.oldest_unsynced_at

@@ -1,7 +1,7 @@
-"""Register a station's devices, let machines stand for them, and take that away again.
+"""Register the devices of stations, invite machines to enrol for them, and revoke them.
 
-A device is a place at a counter. Each machine that is enrolled for it begins a new epoch, with
-a key of its own; see `enrolling` for the machine's side.
+A device is a place at a counter. Each machine that enrols for it begins a new epoch, with a key of
+its own; see `enrolment` for the machine's side.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from shared.runtime.api_keys import digest_of
 from shared.runtime.errors import Conflict, NotFound
 from shared.runtime.locks import advisory_lock
 
-#: How long a code can be used.
+#: How long an enrolment code can be used.
 CODE_LIVES = timedelta(hours=24)
 
 
@@ -32,12 +32,12 @@ class DeviceNotFound(NotFound):
 
 
 class DeviceNotActive(Conflict):
-    """Raised when no machine stands for a device: none was enrolled, or it was revoked."""
+    """Raised when a device has no machine: none was enrolled, or the device was revoked."""
 
 
 @dataclass(frozen=True)
 class Invitation:
-    """A device and the code that a machine shows to become it; the code is not kept."""
+    """A device, and the code with which a machine enrols for it; the code is not stored."""
 
     device: Device
     enrolment_code: str
@@ -69,9 +69,9 @@ def _free_code(session: Session, site_code: str, number: int) -> str:
 
 
 def invite_again(batch: CatalogBatch, device_id: UUID, actor: str) -> Invitation:
-    """Make a new code, for a machine that takes the place of the one that is there.
+    """Make a new enrolment code, for a machine that replaces the present one.
 
-    Codes that were not used die. The machine that is there goes on until the code is used.
+    Unused codes end. The present machine keeps its key until the new code is used.
 
     Raises:
         DeviceNotFound: there is none with this id.
@@ -104,9 +104,9 @@ def _end_codes(session: Session, device_id: UUID) -> None:
 
 
 def revoke_device(batch: CatalogBatch, device_id: UUID, reason: str | None, actor: str) -> Device:
-    """Let no machine speak for a device any more, of whatever epoch. Repeating changes nothing.
+    """Revoke the keys of all machines of a device. Repeating it changes nothing.
 
-    What it holds stays allotted until it is counted: it may still be sold over the counter.
+    Its allotments stay until they are counted: the goods may still be sold over the counter.
 
     Raises:
         DeviceNotFound: there is none with this id.
@@ -127,9 +127,9 @@ def revoke_device(batch: CatalogBatch, device_id: UUID, reason: str | None, acto
 def give_key(
     batch: CatalogBatch, device: Device, epoch: DeviceEpoch, scopes: Iterable[str]
 ) -> None:
-    """Let the key of one epoch of a locked device do this and nothing else, here and elsewhere.
+    """Give the key of one epoch of a locked device these scopes and no others.
 
-    Here it counts from this transaction on; the other services hear of it by event.
+    In catalog they hold from this transaction on; the other services learn of them by event.
     """
     epoch.scopes = list(scopes)
     given = DeviceKeyGiven(

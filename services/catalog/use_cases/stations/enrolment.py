@@ -1,4 +1,4 @@
-"""A machine shows a one-time code and becomes a device of a station."""
+"""A machine enrols for a device of a station, with a one-time code."""
 
 import hmac
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from shared.runtime.ids import new_id
 
 
 class UnknownEnrolmentCode(NotFound):
-    """Raised when nobody was given this code."""
+    """Raised when no enrolment has this code."""
 
 
 class EnrolmentCodeUsed(Conflict):
@@ -27,12 +27,12 @@ class EnrolmentCodeUsed(Conflict):
 
 
 class EnrolmentCodeExpired(Conflict):
-    """Raised when the code is too old, or a newer one took its place."""
+    """Raised when the code is too old, or was replaced by a newer one."""
 
 
 @dataclass(frozen=True)
 class Enrolled:
-    """A device, and the epoch that the machine which asked stands for."""
+    """A device, and the epoch of the machine that enrolled."""
 
     device: Device
     epoch: int
@@ -40,10 +40,10 @@ class Enrolled:
 
 
 def check_code(session: Session, code: str) -> None:
-    """Refuse a code that nobody was given; needs no lock, so strangers hold up nobody.
+    """Refuse an unknown code, without a lock: a stranger who guesses codes blocks no device.
 
     Raises:
-        UnknownEnrolmentCode: nobody was given this code.
+        UnknownEnrolmentCode: no enrolment has this code.
     """
     _find(session, code)
 
@@ -52,7 +52,7 @@ def _find(session: Session, code: str) -> tuple[UUID, UUID]:
     """Return the ids of the enrolment that a code is for, and of its device.
 
     Raises:
-        UnknownEnrolmentCode: nobody was given this code.
+        UnknownEnrolmentCode: no enrolment has this code.
     """
     found = session.execute(
         select(Enrolment.id, Enrolment.device_id).where(
@@ -65,20 +65,20 @@ def _find(session: Session, code: str) -> tuple[UUID, UUID]:
 
 
 def enrol(batch: CatalogBatch, code: str, secret: str) -> Enrolled:
-    """Let a machine stand for the device for which the code was made.
+    """Enrol a machine for the device for which the code was made.
 
-    The machine made the secret of its key itself. The same code with the same secret is
-    answered as the first time, so that a lost answer costs nothing. Of the machine that stood
-    there before only late uploads are taken; what it holds stays frozen until it is counted.
+    The machine made the secret of its key itself. The same code with the same secret gets the same
+    answer, so a machine that lost the answer asks again. The machine that is replaced may only
+    upload what it sold before; its allotments stay until they are counted.
 
     Raises:
-        UnknownEnrolmentCode: nobody was given this code.
-        EnrolmentCodeUsed: with another secret.
-        EnrolmentCodeExpired: it is over a day old, or a newer one took its place.
+        UnknownEnrolmentCode: no enrolment has this code.
+        EnrolmentCodeUsed: another machine has used the code.
+        EnrolmentCodeExpired: it is over a day old, or was replaced by a newer one.
     """
     enrolment_id, device_id = _find(batch.session, code)
     device = locked_device(batch, device_id)
-    # Read under the device's lock: two machines may show one code at the same time.
+    # Read under the device's lock: two machines may send one code at the same time.
     enrolment: Enrolment | None = batch.get_for_update(Enrolment.id, enrolment_id)
     assert enrolment is not None
     if enrolment.key_id is not None:
@@ -112,5 +112,5 @@ def _replace_present(batch: CatalogBatch, device: Device) -> None:
     if present is None:
         return
     present.superseded_at = clock.now()
-    if present.scopes:  # else it was revoked, and stays so
+    if present.scopes:  # a revoked key stays revoked
         give_key(batch, device, present, REPLACED_SCOPES)

@@ -1,4 +1,4 @@
-"""What an operator sees of devices and of what they hold."""
+"""What an operator sees of devices and their allotments."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from shared.runtime import clock
 CLOSED_SHOWN = 100
 #: Counts that are shown with a device, the last ones.
 COUNTS_SHOWN = 100
-#: What the machine that stands for a device last said.
+#: What the present machine of a device last reported.
 _SAID = (
     "last_contact_at",
     "lease_until",
@@ -32,7 +32,7 @@ _SAID = (
 
 
 def describe_devices(session: Session, devices: Sequence[Device]) -> list[dict[str, Any]]:
-    """Return what is shown of devices: what they last said, and what they have not heard of."""
+    """Return what is shown of devices: their last reports, and the changes not yet told to them."""
     ids = [device.id for device in devices]
     overdrafts = count_open(session, ids)
     unheard: dict[UUID, list[UUID]] = {}
@@ -46,8 +46,7 @@ def describe_devices(session: Session, devices: Sequence[Device]) -> list[dict[s
         .where(
             Allotment.device_id.in_(ids),
             Allotment.revision > DeviceEpoch.seen_revision,
-            # A machine that was replaced hears of nothing any more; what it held and is over
-            # by now concerns nobody.
+            # A replaced machine makes no contact any more, so its closed allotments are left out.
             or_(
                 Allotment.epoch == Device.epoch,
                 Allotment.status != AllotmentStatus.CLOSED.value,
@@ -86,8 +85,9 @@ def describe_devices(session: Session, devices: Sequence[Device]) -> list[dict[s
 
 
 def describe_device(session: Session, device_id: UUID) -> dict[str, Any]:
-    """Return all that is shown of one device, with its epochs and what it was granted: all that
-    is open, and of the rest what changed last.
+    """Return all that is shown of one device, with its epochs and allotments.
+
+    Of the closed allotments only those that changed last are there.
 
     Raises:
         DeviceNotFound: there is none with this id.
@@ -118,7 +118,7 @@ def describe_device(session: Session, device_id: UUID) -> dict[str, Any]:
 
 
 def describe_allotments(session: Session, allotments: Iterable[Allotment]) -> list[dict[str, Any]]:
-    """Return what is shown of allotments, each with its lease and whether its device has heard."""
+    """Return what is shown of allotments: each has its lease, and whether its device was told."""
     rows = list(allotments)
     lots = {
         row.id: row
@@ -173,7 +173,7 @@ def describe_allotments(session: Session, allotments: Iterable[Allotment]) -> li
 
 
 def devices_with_lot(session: Session, lot_id: UUID) -> list[dict[str, Any]]:
-    """Return which devices hold a lot, and whether they have heard of its last change.
+    """Return the devices with an open allotment of a lot, and whether its last change was told.
 
     Raises:
         LotNotFound: there is none with this id.

@@ -1,4 +1,4 @@
-"""Decide what covers sales that their devices had no right to make."""
+"""Decide what covers overdrafts: sales beyond what their devices were granted."""
 
 from typing import Any
 from uuid import UUID
@@ -23,26 +23,26 @@ from shared.runtime.errors import Conflict, NotFound
 
 
 class OverdraftNotFound(NotFound):
-    """Raised when no sale with this id is, or was, uncovered."""
+    """Raised when no overdraft has this sale id."""
 
 
 class OverdraftDecided(Conflict):
-    """Raised when it is decided already what covers a sale."""
+    """Raised when an overdraft is settled already."""
 
 
 def settle(
     batch: CatalogBatch, sale_id: UUID, resolution: str, reason: str, actor: str
 ) -> Overdraft:
-    """Cover a sale from stock, or book that nothing does.
+    """Settle an overdraft: cover the sale from stock, or record that nothing covers it.
 
-    `cover` takes, line by line, what is free at the device's site, then at an open centre; never
-    what is allotted, even to the device itself: it may have sold that, too, and not have said so
-    yet, and an honest sale would be disputed. What a count finds is free first. `lose` moves no
-    stock: what was sold was never in the books, or is written off already.
+    `cover` takes, line by line, free stock at the device's site, then at an open centre. It never
+    takes allotted stock, not even of the device itself: the device may have sold it and not
+    uploaded that sale yet, which would then be disputed. Goods that a count finds must be counted
+    first. `lose` moves no stock: the goods were never in the books, or are written off already.
 
     Raises:
-        OverdraftNotFound: no such sale is uncovered.
-        OverdraftDecided: it is decided already.
+        OverdraftNotFound: there is none for this sale.
+        OverdraftDecided: it is settled already.
         OutOfStock: there is not enough to cover it. Nothing is covered in part.
     """
     found = batch.session.scalar(select(Overdraft.lines).where(Overdraft.sale_id == sale_id))
@@ -101,7 +101,7 @@ def _free_levels(batch: CatalogBatch, overdraft: Overdraft, line: Sold) -> list[
 def select_overdrafts(
     is_open: bool | None = None, device_id: UUID | None = None
 ) -> Select[Overdraft]:
-    """Return the query for uncovered sales, also those decided unless `is_open` is given."""
+    """Return the query for overdrafts; without `is_open` both open and settled ones."""
     statement = select(Overdraft)
     if is_open is not None:
         open_ones = Overdraft.status == OverdraftStatus.OPEN.value
@@ -112,7 +112,7 @@ def select_overdrafts(
 
 
 def count_open(session: Session, device_ids: Any) -> dict[UUID, int]:
-    """Return how many uncovered sales each of these devices has, if any."""
+    """Return the number of open overdrafts of each of these devices that has any."""
     rows = session.execute(
         select(Overdraft.device_id, func.count())
         .where(Overdraft.status == OverdraftStatus.OPEN.value, Overdraft.device_id.in_(device_ids))

@@ -1,4 +1,4 @@
-"""Ask back in time what stations will not sell before it spoils."""
+"""Propose in time that stations return what they will not sell before it spoils."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ _RUNNING = [status.value for status in RUNNING]
 
 
 def perishing_variants(session: Session) -> Sequence[UUID]:
-    """Return the variants of which something at a station comes near its last sale day.
+    """Return the variants of which a lot at a station comes near its last sale day.
 
-    Only a look, without locks: it may name one too many.
+    It reads without locks, so it may return one too many.
     """
-    # `min_life_days` cannot be added to a date alike on both databases.
+    # SQLite and PostgreSQL add days to a date in different ways.
     rows = session.execute(
         select(Allotment.variant_id, Variant.min_life_days, Lot.best_before)
         .distinct()
@@ -54,10 +54,10 @@ def perishing_variants(session: Session) -> Sequence[UUID]:
 
 
 def propose_returns(batch: CatalogBatch, variant_id: UUID) -> int:
-    """Note what should come back of a variant's allotments; return how many were changed.
+    """Propose returns of a variant's allotments; return how many allotments were changed.
 
-    A device must hear of it when more is asked for, and when a lot's last sale day is over:
-    then its allotment is `returning`, and nothing of it may be sold.
+    Its device is told when more is asked back, and when the lot's last sale day is over: then the
+    allotment is `returning`, and nothing of it may be sold.
     """
     variant = batch.session.get_one(Variant, variant_id)
     which = (

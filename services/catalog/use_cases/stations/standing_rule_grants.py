@@ -1,4 +1,4 @@
-"""Grant by standing rules what is missing at sites, while the centre has some."""
+"""Grant sites what they lack by their standing rules, while the centre has stock."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,15 +36,15 @@ from services.catalog.use_cases.stations.devices import epoch_of
 from services.catalog.use_cases.stock.picking import load_pickable, pickable_levels
 from shared.runtime import clock
 
-#: Who grants.
+#: The actor of these grants.
 ACTOR = "standing-rule"
 _RUNNING = [status.value for status in RUNNING]
 
 
 def short_variants(session: Session) -> Sequence[UUID]:
-    """Return the variants of which a site may be missing a pack that could be granted.
+    """Return the variants of which a site may lack a pack that could be granted.
 
-    Only a look, without locks: most times nothing is missing.
+    It reads without locks, since most times no site lacks anything.
     """
     there = (
         select(
@@ -82,10 +82,10 @@ def short_variants(session: Session) -> Sequence[UUID]:
 
 
 def apply_rules(batch: CatalogBatch, variant_id: UUID) -> int:
-    """Grant what the standing rules of a variant are missing; return in how many grants.
+    """Grant what sites lack of a variant by their rules; return the number of grants.
 
-    A site's device with the least left gets it. A device whose lease is over, or that never
-    called, gets nothing: what it holds might stay out of reach for long.
+    Of a site's devices the one with the least left gets it. A device whose lease is over, or that
+    never made contact, gets nothing: its goods might stay out of reach for long.
     """
     keeps = {
         rule.site_id: rule.keep
@@ -110,22 +110,22 @@ def apply_rules(batch: CatalogBatch, variant_id: UUID) -> int:
         )
         for site_id, receiver in receivers.items()
     ]
-    shelves = {site_id: pickable_levels(batch, variant_id, site_id) for site_id in receivers}
+    pickable = {site_id: pickable_levels(batch, variant_id, site_id) for site_id in receivers}
     lot_of = {
         id(level): (level.lot_id, last_sale_day(level.lot.best_before, variant.min_life_days))
-        for levels in shelves.values()
+        for levels in pickable.values()
         for level in levels
     }
-    grants = share(needs, shelves, lot_of, variant.pack_quantity, today)
+    grants = share(needs, pickable, lot_of, variant.pack_quantity, today)
     for granted in grants:
         device = receivers[granted.site_id].device
-        give(batch, device, granted.shelved, granted.quantity, ACTOR)
+        give(batch, device, granted.source, granted.quantity, ACTOR)
     return len(grants)
 
 
 @dataclass(frozen=True)
 class _Receiver:
-    """The device of a site that is granted what is missing there, and what the site has."""
+    """The device that receives what its site lacks, and what the site has."""
 
     device: Device
     #: As `Need.stock` and `Need.refused`.
@@ -136,7 +136,7 @@ class _Receiver:
 def _receivers(
     batch: CatalogBatch, site_ids: Iterable[UUID], variant: Variant
 ) -> dict[UUID, _Receiver]:
-    """Lock the devices at these sites and what they hold; return per site which one is served."""
+    """Lock the devices at these sites and their allotments; return the receiver of each site."""
     ids = batch.session.scalars(
         select(Device.id).where(
             Device.site_id.in_(list(site_ids)), Device.status == DeviceStatus.ACTIVE.value
@@ -192,7 +192,7 @@ def _has_lease(device: Device) -> bool:
 
 
 def _is_refused(allotment: Allotment) -> bool:
-    # What was given back would otherwise be granted again at once, and given back again.
+    # Without this, goods that were given back would be granted again at once.
     stopped = (AllotmentStatus.SUSPENDED, AllotmentStatus.RETURNING)
     return allotment.returned > 0 or allotment.status in stopped
 

@@ -1,4 +1,4 @@
-"""Say how much of a variant is kept at a site."""
+"""Set how much of a variant is kept at a site."""
 
 from uuid import UUID
 
@@ -20,12 +20,12 @@ class LessThanAPack(Unprocessable):
 def set_rule(
     batch: CatalogBatch, site_id: UUID, variant_id: UUID, keep: int, actor: str
 ) -> StandingRule:
-    """Keep so much of a variant at a site from now on, instead of what was said before.
+    """Keep `keep` grams or pieces of a variant at a site from now on; replaces an earlier rule.
 
     Raises:
         UnknownLocation, LocationClosed: nothing can be granted there.
         VariantNotFound: there is none with this id.
-        LessThanAPack: only whole packs are granted by rule.
+        LessThanAPack: a rule grants whole packs only.
     """
     open_location_of(batch.session, site_id)
     variant = batch.session.get(Variant, variant_id)
@@ -44,7 +44,7 @@ def set_rule(
 
 
 def drop_rule(batch: CatalogBatch, site_id: UUID, variant_id: UUID) -> None:
-    """Keep nothing of a variant at a site by rule; what is there stays. Repeating it is fine."""
+    """Remove the rule for a variant at a site, if there is one; its allotments stay."""
     advisory_lock(batch.session, "standing rules")
     rule = batch.session.get(StandingRule, (site_id, variant_id))
     if rule is not None:

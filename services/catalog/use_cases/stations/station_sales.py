@@ -1,8 +1,8 @@
-"""Book what stations sold over the counter, and what came back of it; each counts once.
+"""Record what stations sold over the counter, and what came back of it; each counts once.
 
-A sale is booked all or none: each line needs enough left of its device's allotment. One that
-has not happened already, for the goods are gone; so it is kept as an overdraft, in no balance,
-until an operator decides what covers it.
+A sale is booked with all its lines or none: each line needs enough left of its device's allotment.
+A sale beyond that has happened all the same, and its goods are gone: it becomes an overdraft, which
+is in no balance until an operator decides what covers it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,34 +48,35 @@ from shared.events import (
 from shared.runtime import clock
 from shared.runtime.errors import Conflict
 
-#: Who moves stock when a station's sale does.
+#: The actor of movements that a station's sale causes.
 STATIONS = "stations"
 
 
 class UnknownSale(Conflict):
-    """Raised when goods come back of a sale that was not heard of (yet)."""
+    """Raised when goods come back of a sale that catalog has not recorded (yet)."""
 
 
 def load_for_sales(batch: CatalogBatch, sales: Sequence[StationSaleRecorded]) -> None:
-    """Lock and load what a batch of sales, voids and returns needs, in a fixed number of
-    statements: lots, then the devices to which goods may be granted again, then allotments.
+    """Lock and load what these sales, voids and returns need, in a fixed number of statements.
+
+    Lots come first, then the devices to which goods may be granted again, then allotments.
     """
     undone = [sale.of_sale_id for sale in sales if sale.of_sale_id is not None]
     load_sales(batch, {sale.sale_id for sale in sales} | set(undone))
-    names = {(sale.device_id, sale.epoch, line.lot_id) for sale in sales for line in sale.lines}
-    lock_lots(batch, {name[2] for name in names})
+    keys = {(sale.device_id, sale.epoch, line.lot_id) for sale in sales for line in sale.lines}
+    lock_lots(batch, {lot_id for _, _, lot_id in keys})
     batch.load_for_update(
         Device.id, {sale.device_id for sale in sales if sale.of_sale_id is not None}
     )
-    lock_by_key(batch, names)
+    lock_by_key(batch, keys)
     batch.load_for_update(Overdraft.sale_id, undone)
 
 
 def record_sale(batch: CatalogBatch, sale: StationSaleRecorded) -> None:
-    """Book a sale, void or return. Repeating it changes nothing.
+    """Record a sale, void or return. Repeating it changes nothing.
 
     Raises:
-        UnknownSale: what it undoes was not heard of yet.
+        UnknownSale: the sale that it undoes is not recorded (yet).
         BeyondSale: more came back than was sold.
     """
     if find_sale(batch, sale.sale_id) is not None:
@@ -88,10 +89,9 @@ def record_sale(batch: CatalogBatch, sale: StationSaleRecorded) -> None:
 
 
 def record_dispute(batch: CatalogBatch, sale: StationSaleDisputed) -> None:
-    """Note a sale that orders could not take as it came; an operator decides what covers it.
+    """Open an overdraft for a sale that orders disputed; an operator decides what covers it.
 
-    Nothing is to be covered of voids and returns, of what could not be read, and of a sale
-    that is known already.
+    Voids and returns, unreadable sales and sales that are recorded already need no cover.
     """
     lines = [Sold.of(line) for line in sale.lines]
     if sale.kind == "sale" and lines and find_sale(batch, sale.sale_id) is None:
@@ -218,7 +218,7 @@ def _undo(batch: CatalogBatch, sale: StationSaleRecorded) -> None:
 
 
 def _reduce(batch: CatalogBatch, overdraft: Overdraft, back: Sequence[Sold]) -> None:
-    """Ask for less cover: goods of a sale that was never booked are back where they were."""
+    """Reduce an overdraft by goods that came back: they moved no stock when they were sold."""
     overdraft.changed_at = clock.now()
     if overdraft.status != OverdraftStatus.OPEN:
         return
@@ -238,19 +238,19 @@ def _reduce(batch: CatalogBatch, overdraft: Overdraft, back: Sequence[Sold]) -> 
 def _restock(
     batch: CatalogBatch, sale: StationSaleRecorded, original: RecordedSale, line: Sold
 ) -> None:
-    """Take goods of a booked sale back into stock, and grant them again if that may be.
+    """Take goods of a booked sale back into stock, and grant them to the device again if allowed.
 
-    Goods that can be sold again lie at the site: free, or held while their lot must not be
-    sold. What cannot is lost.
+    Goods that can be sold again lie at the site: free, or quarantined while their lot must not be
+    sold. Other goods are lost.
     """
     lot = locked_lot(batch, line.lot_id)
     device_id, epoch = original.device_id, original.epoch
     allotment = allotment_of(batch, device_id, epoch, line.lot_id)
     site_id = original.site_id if allotment is None else allotment.site_id
     level = level_at(lot, site_id)
-    # A void without a word about it undoes a sale whose goods never left the counter.
+    # A void that does not say so undoes a sale whose goods never left the counter.
     restock = line.restock is not False
-    bucket = free_bucket(lot.status) if restock else Bucket.HELD
+    bucket = free_bucket(lot.status) if restock else Bucket.QUARANTINED
     source, sale_id = Account.RESTOCKED, sale.sale_id
     move(
         batch,

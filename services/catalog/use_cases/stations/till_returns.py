@@ -1,4 +1,4 @@
-"""A device gives goods back to the centre's free stock; each return counts once."""
+"""A device gives goods back to the free stock; each return counts once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from shared.runtime.logs import get
 
 log = get(__name__)
 
-#: What is answered for a name that was taken before.
+#: The answer to a return that was booked before.
 DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReturnAnswer:
     """What became of one return."""
 
     return_id: UUID | None
@@ -36,11 +36,11 @@ class Answer:
 
 def take_returns(
     batch: CatalogBatch, caller: keys.Device, returns: Sequence[Mapping[str, Any]]
-) -> list[Answer]:
-    """Book goods that a device gave back, each return by itself; one that cannot be is kept.
+) -> list[ReturnAnswer]:
+    """Book goods that a device gave back; a return that cannot be booked is stored as disputed.
 
-    The device must have counted them off before it says so. A name that was used before is
-    answered as a duplicate, or disputed when it was for something else.
+    The device has subtracted them from what it may sell before. A `return_id` that was used before
+    is a duplicate, or disputed if it names another return.
     """
     lock_for_allotments(batch, {each["allotment_id"] for each in returns})
     locked_device(batch, caller.device_id)
@@ -54,15 +54,15 @@ def take_returns(
     return [_take(batch, caller, each, allotments.get(each["allotment_id"])) for each in returns]
 
 
-def unreadable(caller: keys.Device, return_id: UUID | None) -> Answer:
-    """Answer what is no return: no goods move, so the device still answers for them."""
+def unreadable(caller: keys.Device, return_id: UUID | None) -> ReturnAnswer:
+    """Answer a return that cannot be read: no goods move, so the device still has them."""
     log.warning("return unreadable", device_id=caller.device_id, return_id=return_id)
-    return Answer(return_id, ReturnStatus.DISPUTED.value, "unreadable")
+    return ReturnAnswer(return_id, ReturnStatus.DISPUTED.value, "unreadable")
 
 
 def _take(
     batch: CatalogBatch, caller: keys.Device, said: Mapping[str, Any], allotment: Allotment | None
-) -> Answer:
+) -> ReturnAnswer:
     known: AllotmentReturn | None = batch.get_for_update(
         AllotmentReturn.return_id, said["return_id"]
     )
@@ -93,10 +93,10 @@ def _take(
             said["quantity"],
             f"device/{caller.device_id}/{caller.epoch}",
         )
-    return Answer(said["return_id"], status.value, reason)
+    return ReturnAnswer(said["return_id"], status.value, reason)
 
 
-def _again(caller: keys.Device, said: Mapping[str, Any], known: AllotmentReturn) -> Answer:
+def _again(caller: keys.Device, said: Mapping[str, Any], known: AllotmentReturn) -> ReturnAnswer:
     same = (known.device_id, known.epoch, known.allotment_id, known.quantity) == (
         caller.device_id,
         caller.epoch,
@@ -104,16 +104,16 @@ def _again(caller: keys.Device, said: Mapping[str, Any], known: AllotmentReturn)
         said["quantity"],
     )
     if not same:
-        return Answer(said["return_id"], ReturnStatus.DISPUTED.value, "other_content")
+        return ReturnAnswer(said["return_id"], ReturnStatus.DISPUTED.value, "other_content")
     if known.status == ReturnStatus.DISPUTED:
-        return Answer(said["return_id"], known.status, known.reason)
-    return Answer(said["return_id"], DUPLICATE, None)
+        return ReturnAnswer(said["return_id"], known.status, known.reason)
+    return ReturnAnswer(said["return_id"], DUPLICATE, None)
 
 
 def _problem(
     caller: keys.Device, said: Mapping[str, Any], allotment: Allotment | None
 ) -> str | None:
-    """Return why goods cannot be taken back, as a word; None: they can."""
+    """Return the reason why goods cannot be taken back, as a word; None: they can."""
     if allotment is None or (allotment.device_id, allotment.epoch) != (
         caller.device_id,
         caller.epoch,

@@ -1,7 +1,7 @@
-"""The stock ledger: the only code that changes a balance, and it writes down why.
+"""The stock ledger: only this module changes a balance, and each change has a movement.
 
-A balance (`StockLevel`) is changed under the lock of its lot's row, and each change is a
-movement between two accounts, written by the same flush as the balance it explains.
+A balance (`StockLevel`) is changed under the lock of its lot's row. The movement, between two
+accounts, commits in the same transaction as the balance it explains.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class LotNotFound(NotFound):
 
 
 class OutOfStock(Conflict):
-    """Raised when a bucket holds less than is to be taken from it."""
+    """Raised when a bucket has less than would be taken from it."""
 
 
 def lock_lots(batch: CatalogBatch, lot_ids: Iterable[UUID]) -> None:
@@ -50,7 +50,7 @@ def locked_lot(batch: CatalogBatch, lot_id: UUID) -> Lot:
 
 
 def level_at(lot: Lot, location_id: UUID) -> StockLevel:
-    """Return the lot's level at a location; a new one, all zero, where it never lay."""
+    """Return the lot's level at a location; a new one, all zero, if there is none."""
     for level in lot.levels:
         if level.location_id == location_id:
             return level
@@ -74,10 +74,8 @@ def move(
 ) -> None:
     """Move `quantity` from one account to the other, at one level whose lot is locked.
 
-    At least one of the two is a bucket: the flush that writes its balance writes the movement.
-
     Raises:
-        OutOfStock: the bucket holds less; nothing is moved in part.
+        OutOfStock: the source bucket has less; nothing is moved in part.
     """
     if isinstance(source, Bucket):
         left = getattr(level, source) - quantity

@@ -14,7 +14,7 @@ from shared.runtime.errors import Unprocessable
 
 
 class ImpossibleAdjustment(Unprocessable):
-    """Raised when a reason that only takes away is given for more stock."""
+    """Raised when stock would grow for a reason that only reduces it, such as drying."""
 
 
 class ImpossibleMove(Unprocessable):
@@ -70,8 +70,7 @@ def adjust_stock(
 ) -> StockLevel:
     """Correct how much of a lot lies at a location, by `difference` and for a reason.
 
-    Only what nobody has a claim on can be taken away: what is promised stays. `book` is what the
-    books said lay there when the difference was found.
+    Only free stock can be taken away. `book` is the balance on hand when the difference was found.
 
     Raises:
         LotNotFound: there is none with this id.
@@ -125,7 +124,7 @@ def move_stock(
 ) -> list[StockLevel]:
     """Move free stock of a lot from one location to another; returns both levels.
 
-    What is reserved or committed stays where it was promised from.
+    Reserved and committed stock stays.
 
     Raises:
         LotNotFound: there is none with this id.

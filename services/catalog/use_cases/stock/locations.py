@@ -1,4 +1,4 @@
-"""Follow logistics' sites: each is a location where stock may lie."""
+"""Locations: a read model of logistics' sites. Stock lies at locations."""
 
 from uuid import UUID
 
@@ -13,11 +13,11 @@ from shared.runtime.errors import Conflict, Unprocessable
 
 
 class UnknownLocation(Unprocessable):
-    """Raised when a location is named that catalog has not heard of."""
+    """Raised when a location is unknown to catalog."""
 
 
 class LocationClosed(Conflict):
-    """Raised when goods are to be brought to a closed location."""
+    """Raised when goods would be brought to a closed location."""
 
 
 def open_location(batch: CatalogBatch, site: SiteOpened) -> Location:

@@ -1,6 +1,6 @@
-"""Whom a lot concerns: the orders that ever had a part of it, and the sales over counters.
+"""Trace a lot: the orders that ever had a part of it, and the station sales.
 
-The ledger knows: what a recalled order has given up for other lots is in no reservation any more.
+The ledger tells: a reservation no longer has the lots that its order exchanged after a recall.
 """
 
 from collections.abc import Iterable, Sequence
@@ -77,7 +77,7 @@ def sales_of_lot(
     """
     get_lot(session, lot_id)
     moved = select(StockMovement.sale_id).where(StockMovement.lot_id == lot_id)
-    # What is not booked has moved nothing; its lines name the lot as text.
+    # A sale that is not booked has no movements; its lines name the lot as text.
     unbooked = and_(
         StationSale.status != SaleStatus.BOOKED.value,
         cast(StationSale.lines, String).contains(str(lot_id), autoescape=True),

@@ -1,4 +1,4 @@
-"""Record lots, and let them be sold, held or recalled."""
+"""Record lots, and release, hold or recall them."""
 
 from datetime import date
 from uuid import UUID
@@ -105,11 +105,11 @@ def record_lot(
 
 
 def inspect_lot(batch: CatalogBatch, lot_id: UUID) -> Lot:
-    """Note that a lot passed inspection; repeating it changes nothing.
+    """Record that a lot passed inspection; repeating it changes nothing.
 
     Raises:
         LotNotFound: there is none with this id.
-        WrongLotState: it is past that.
+        WrongLotState: it was released before.
     """
     lot = locked_lot(batch, lot_id)
     lot.status = lot_step(LotStatus(lot.status), LotStatus.INSPECTED).value
@@ -119,7 +119,7 @@ def inspect_lot(batch: CatalogBatch, lot_id: UUID) -> Lot:
 def release_lot(batch: CatalogBatch, lot_id: UUID, actor: str) -> Lot:
     """Let a lot be sold: after inspection, or again after a hold. Repeating it changes nothing.
 
-    What the hold had stopped at devices goes on; what an operator had suspended there does not.
+    Allotments that the hold had suspended are resumed; those that an operator suspended are not.
 
     Raises:
         LotNotFound: there is none with this id.
@@ -146,8 +146,8 @@ def release_lot(batch: CatalogBatch, lot_id: UUID, actor: str) -> Lot:
 def hold_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lot:
     """Stop selling a lot, at all locations, until it is released again.
 
-    What orders have reserved stays with them and waits: logistics lets no parcel go on that
-    carries it. Devices that hold it stop at their next contact. Repeating it changes nothing.
+    Reserved stock stays reserved and waits: logistics stops each parcel with goods of the lot.
+    Devices stop selling it at their next contact. Repeating it changes nothing.
 
     Raises:
         LotNotFound: there is none with this id.
@@ -163,9 +163,9 @@ def hold_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lot:
 def recall_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lot:
     """Stop selling a lot for good. Repeating it changes nothing.
 
-    Free stock is stopped, and devices that hold it stop at their next contact. What orders have
-    reserved stays set aside until they ask for other stock (`reserve_again`): only orders and
-    logistics know what has left. Goods that come back are not for sale.
+    Free stock is quarantined, and devices stop selling it at their next contact. Reserved stock
+    stays reserved until orders asks for other stock (`reserve_again`): only orders and logistics
+    know which goods have left. Goods that come back are not for sale.
 
     Raises:
         LotNotFound: there is none with this id.
@@ -181,13 +181,13 @@ def recall_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lo
 def _transition(
     batch: CatalogBatch, lot: Lot, status: LotStatus, reason: str | None, actor: str
 ) -> bool:
-    """Bring a locked lot to `status`, its free stock with it; False: it is there already."""
+    """Change the status of a locked lot and move its free stock; False: it has that status."""
     if lot.status == lot_step(LotStatus(lot.status), status):
         return False
     before, after = free_bucket(lot.status), free_bucket(status)
     lot.status, lot.status_reason = status.value, reason
     if before != after:
-        why = Reason.RELEASED if after is Bucket.AVAILABLE else Reason.HELD
+        why = Reason.RELEASED if after is Bucket.AVAILABLE else Reason.QUARANTINED
         for level in lot.levels:
             quantity = getattr(level, before)
             if quantity:

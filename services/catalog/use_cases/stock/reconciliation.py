@@ -1,9 +1,7 @@
-"""Do the books balance? Every balance is rebuilt from the ledger and compared with what is kept.
+"""Compare every stored balance with the ledger: of lots at locations, and of allotments.
 
-Balances are those of lots at locations, and those of allotments.
-
-All of it is read by one statement: several would each see another moment of a running system,
-and report differences that never were.
+One statement reads everything: several would each see another moment of a running system, and
+report differences that never were.
 """
 
 from collections import defaultdict
@@ -33,7 +31,7 @@ from services.catalog.rules import (
     on_hand,
 )
 
-#: Differences that are listed; more than that is one fault many times.
+#: Differences that are listed; more than that are one fault many times.
 MOST_DIFFERENCES = 200
 
 _Place = tuple[UUID, UUID]
@@ -42,8 +40,8 @@ _PARTS = ("granted", "sold", "returned", "written_off")
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A balance that is not what the ledger, or those who have a claim on it, say."""
+class BalanceDifference:
+    """A balance that differs from the ledger, or from the reservations or allotments of it."""
 
     lot_code: str
     location_code: str
@@ -67,7 +65,7 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class VariantBooks(Sums):
+class VariantSums(Sums):
     """The sums of one variant, in its unit."""
 
     variant_id: UUID
@@ -76,11 +74,11 @@ class VariantBooks(Sums):
 
 
 @dataclass(frozen=True)
-class Books:
+class Reconciliation:
     """All variants that ever had stock, and the differences found."""
 
-    variants: list[VariantBooks]
-    differences: list[Difference]
+    variants: list[VariantSums]
+    differences: list[BalanceDifference]
 
     @property
     def balanced(self) -> bool:
@@ -98,7 +96,7 @@ class Books:
         return Sums(flows, buckets, self.balanced)
 
 
-def balance_books(session: Session) -> Books:
+def reconcile(session: Session) -> Reconciliation:
     """Rebuild all balances from the ledger and compare; reads the whole ledger."""
     sums: dict[str, defaultdict[_Place, dict[str, int]]] = {
         source: defaultdict(dict)
@@ -112,7 +110,7 @@ def balance_books(session: Session) -> Books:
     location_codes = {
         row.id: row.code for row in session.execute(select(Location.id, Location.code))
     }
-    differences: list[Difference] = []
+    differences: list[BalanceDifference] = []
     totals: dict[UUID, tuple[dict[str, int], dict[str, int]]] = {}
     for place in sorted(levels.keys() | movements.keys()):
         lot_id, location_id = place
@@ -122,7 +120,7 @@ def balance_books(session: Session) -> Books:
                 balance = levels[place].get(bucket, 0)
                 if balance != expected:
                     differences.append(
-                        Difference(
+                        BalanceDifference(
                             code,
                             location_codes.get(location_id, str(location_id)),
                             bucket.value,
@@ -135,7 +133,9 @@ def balance_books(session: Session) -> Books:
         _add(moved, movements[place])
         _add(kept, levels[place])
     differences += _of_allotments(session, sums, lots, location_codes)
-    return Books(_by_variant(session, totals, differences, lots), differences[:MOST_DIFFERENCES])
+    return Reconciliation(
+        _by_variant(session, totals, differences, lots), differences[:MOST_DIFFERENCES]
+    )
 
 
 def _expected(
@@ -154,7 +154,7 @@ def _of_allotments(
     sums: dict[str, defaultdict[_Place, dict[str, int]]],
     lots: dict[UUID, tuple[str, UUID]],
     location_codes: dict[UUID, str],
-) -> list[Difference]:
+) -> list[BalanceDifference]:
     """Compare what each allotment keeps with its own movements; these sums are by allotment."""
     kept, moved = sums["kept"], sums["moved"]
     wrong = [
@@ -168,7 +168,7 @@ def _of_allotments(
     rows = session.execute(select(Allotment.id, Allotment.lot_id))
     lot_of = {row.id: row.lot_id for row in rows}
     return [
-        Difference(
+        BalanceDifference(
             lots[lot_of[allotment_id]][0] if allotment_id in lot_of else str(allotment_id),
             location_codes.get(site_id, str(site_id)),
             part,
@@ -189,9 +189,9 @@ def _add(total: dict[str, int], more: dict[str, int]) -> None:
 def _by_variant(
     session: Session,
     totals: dict[UUID, tuple[dict[str, int], dict[str, int]]],
-    differences: list[Difference],
+    differences: list[BalanceDifference],
     lots: dict[UUID, tuple[str, UUID]],
-) -> list[VariantBooks]:
+) -> list[VariantSums]:
     variant_of_code = {code: variant_id for code, variant_id in lots.values()}
     wrong = {variant_of_code.get(difference.lot_code) for difference in differences}
     rows = session.execute(select(Variant.id, Variant.sku, Variant.unit).order_by(Variant.sku))
@@ -202,7 +202,7 @@ def _by_variant(
         moved, kept = totals[variant_id]
         sources = (Account.RECEIVED, Account.FOUND, Account.RESTOCKED)
         result.append(
-            VariantBooks(
+            VariantSums(
                 variant_id=variant_id,
                 sku=sku,
                 unit=unit,

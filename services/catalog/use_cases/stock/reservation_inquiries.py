@@ -1,4 +1,4 @@
-"""What catalog can tell about one order."""
+"""What catalog knows of one order's stock."""
 
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from shared.runtime.errors import NotFound
 
 
 class ReservationNotFound(NotFound):
-    """Raised when no stock was ever asked for under this order id."""
+    """Raised when no order with this id has asked for stock."""
 
 
 def get_reservation(session: Session, order_id: UUID) -> Reservation:
@@ -52,11 +52,11 @@ def state_of_order(session: Session, order_id: UUID) -> dict[str, Any]:
 
 
 def waiting_for(session: Session, order_id: UUID) -> list[dict[str, Any]]:
-    """Return whose word the order's stock waits for, and since when."""
+    """Return which service's event the order's stock waits for, and since when."""
     reservation = session.get(Reservation, order_id)
     if reservation is None:
         return []
-    if reservation.status == ReservationStatus.HELD:
+    if reservation.status == ReservationStatus.RESERVED:
         what = "orders to confirm the order, or to give it up"
     elif reservation.status == ReservationStatus.COMMITTED and reservation.reason is not None:
         what = "logistics to say where the goods of the cancelled order are"

@@ -1,7 +1,7 @@
-"""Set stock aside for orders, and follow the goods until they are gone, free again, or back.
+"""What happens to reserved stock: it is committed, freed, shipped, or comes back.
 
-All of it is decided under the locks of the lots concerned, in one transaction per batch of
-events. A reservation has all lines of its order or none.
+Everything is decided under the locks of the lots, in one transaction per batch of events. A
+reservation has all lines of its order or none.
 """
 
 from collections import defaultdict
@@ -9,10 +9,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from services.catalog.batch import CatalogBatch
-from services.catalog.models import (
-    Reservation,
-    StockLevel,
-)
+from services.catalog.models import Reservation, StockLevel
 from services.catalog.rules import (
     BUCKET_OF,
     Account,
@@ -31,12 +28,12 @@ from shared.events import ShippedLine, StockReleased
 from shared.runtime import clock
 from shared.runtime.errors import Conflict
 
-#: Who moves stock when events do.
+#: The actors of movements that events of these services cause.
 ORDERS, LOGISTICS = "orders", "logistics"
 
 
 class UnknownReservation(Conflict):
-    """Raised when a fact is about an order that never asked for stock here, or has not yet."""
+    """Raised when an event is about an order that has not asked for stock (yet)."""
 
 
 def load_for_orders(batch: CatalogBatch, order_ids: Iterable[UUID]) -> None:
@@ -48,14 +45,11 @@ def load_for_orders(batch: CatalogBatch, order_ids: Iterable[UUID]) -> None:
     lock_lots(batch, lots)
 
 
-# --- What becomes of it ----------------------------------------------------------------------
-
-
 def commit_stock(batch: CatalogBatch, order_id: UUID) -> None:
-    """Give what was reserved to an order that stands; from now on it does not expire.
+    """Commit the reserved stock of a confirmed order; from now on it does not expire.
 
-    Logistics may have been quicker: then the goods have left already, or were set free because
-    the order was cancelled, and nothing is left to do.
+    Logistics' events may arrive first: if the goods have left already, or were freed because the
+    order was cancelled, nothing is done.
 
     Raises:
         UnknownReservation: the order never asked for stock.
@@ -81,7 +75,7 @@ def commit_stock(batch: CatalogBatch, order_id: UUID) -> None:
 
 
 def give_up_stock(batch: CatalogBatch, order_id: UUID, reason: str) -> None:
-    """Free what an order held that was cancelled or has expired.
+    """Free the stock of an order that was cancelled or has expired.
 
     Committed goods may be on a lorry: they stay committed until logistics says where they are
     (`release_stopped` or `consume_stock`).
@@ -91,7 +85,7 @@ def give_up_stock(batch: CatalogBatch, order_id: UUID, reason: str) -> None:
         WrongReservationState: committed goods do not expire.
     """
     reservation = locked_reservation(batch, order_id)
-    if reservation.status == ReservationStatus.HELD:
+    if reservation.status == ReservationStatus.RESERVED:
         _release(batch, reservation, reason, ORDERS)
     elif reservation.status == ReservationStatus.COMMITTED:
         if reason != "cancelled":
@@ -102,8 +96,7 @@ def give_up_stock(batch: CatalogBatch, order_id: UUID, reason: str) -> None:
 def release_stopped(batch: CatalogBatch, order_id: UUID) -> None:
     """Free the goods of a shipment that was stopped before they left.
 
-    Nothing is left to do when they are free already, or when a recall had taken them and no
-    other lots were found.
+    If they are free already, or the order got no other lots after a recall, nothing is done.
 
     Raises:
         UnknownReservation: the order never asked for stock.
@@ -115,16 +108,16 @@ def release_stopped(batch: CatalogBatch, order_id: UUID) -> None:
 
 
 def release_recalled(batch: CatalogBatch, reservation: Reservation) -> None:
-    """Free what is set aside under a locked reservation, if a lot of it is recalled."""
+    """Free all lots of a locked reservation if one of them is recalled."""
     lots = (locked_lot(batch, line.lot_id) for line in reserved_for(batch, reservation.order_id))
     if reservation.status in BUCKET_OF and any(lot.status == LotStatus.RECALLED for lot in lots):
         _release(batch, reservation, "recalled", ORDERS)
 
 
 def consume_stock(batch: CatalogBatch, order_id: UUID, shipped: Sequence[ShippedLine]) -> None:
-    """Take the goods of an order out of stock: they left, lot by lot, as `shipped` says.
+    """Take the goods of an order out of stock: `shipped` says which lots have left.
 
-    They are taken from whichever bucket holds them, since logistics may be heard before orders.
+    They are in the bucket `reserved` if logistics' event arrives before that of orders.
 
     Raises:
         UnknownReservation: the order never asked for stock, or has not yet.
@@ -153,9 +146,9 @@ def consume_stock(batch: CatalogBatch, order_id: UUID, shipped: Sequence[Shipped
 def take_back(
     batch: CatalogBatch, order_id: UUID, shipped: Sequence[ShippedLine], restock: bool
 ) -> None:
-    """Book goods that came back undelivered: on sale again, or written off.
+    """Take back goods that were not delivered: to stock (`restock`), or written off.
 
-    They go back to the pile they came from, and on sale only while their lot may be sold.
+    They return to the location they left, and can be sold only while their lot may be sold.
 
     Raises:
         UnknownReservation: the order never asked for stock.
@@ -168,7 +161,7 @@ def take_back(
     _check_shipped(batch, reservation, shipped)
     _step(reservation, ReservationStatus.RETURNED)
     for level, quantity in _levels_of(batch, reservation):
-        bucket = free_bucket(level.lot.status) if restock else Bucket.HELD
+        bucket = free_bucket(level.lot.status) if restock else Bucket.QUARANTINED
         move(
             batch,
             level,

@@ -1,4 +1,4 @@
-"""Set stock aside for an order: all of its lines, or none."""
+"""Reserve stock for an order: for all of its lines, or for none."""
 
 from collections.abc import Iterable, Sequence
 from uuid import UUID
@@ -79,7 +79,7 @@ def reserve_again(batch: CatalogBatch, order: OrderReinstated) -> None:
     """
     reservation = locked_reservation(batch, order.order_id)
     release_recalled(batch, reservation)
-    reservation_step(reservation.status, ReservationStatus.HELD)
+    reservation_step(reservation.status, ReservationStatus.RESERVED)
     taken, shortfalls = _plan(batch, reservation.channel, reservation.site_id, order.lines)
     replace_reserved(batch, order.order_id, _reserved_lots(taken))
     reservation.status, reservation.reason = _status(shortfalls).value, None
@@ -88,7 +88,7 @@ def reserve_again(batch: CatalogBatch, order: OrderReinstated) -> None:
 
 
 def _status(shortfalls: Sequence[Short]) -> ReservationStatus:
-    return ReservationStatus.REFUSED if shortfalls else ReservationStatus.HELD
+    return ReservationStatus.REFUSED if shortfalls else ReservationStatus.RESERVED
 
 
 def _plan(
@@ -106,8 +106,8 @@ def _reserved_lots(taken: Iterable[Take[StockLevel]]) -> list[ReservedLot]:
         ReservedLot(
             take.line.line_no,
             take.line.variant_id,
-            take.shelved.lot_id,
-            take.shelved.location_id,
+            take.source.lot_id,
+            take.source.location_id,
             take.quantity,
         )
         for take in taken
@@ -137,7 +137,7 @@ def _answer(
     for take in taken:
         move(
             batch,
-            take.shelved,
+            take.source,
             Bucket.AVAILABLE,
             Bucket.RESERVED,
             take.quantity,
@@ -155,12 +155,12 @@ def _reserved_lines(taken: Iterable[Take[StockLevel]]) -> list[ReservedLine]:
             take.line.line_no,
             ReservedLine(line_no=take.line.line_no, variant_id=take.line.variant_id, lots=[]),
         )
-        lot = take.shelved.lot
+        lot = take.source.lot
         line.lots.append(
             TakenLot(
                 lot_id=lot.id,
                 lot_code=lot.code,
-                location_id=take.shelved.location_id,
+                location_id=take.source.location_id,
                 producer_id=lot.producer_id,
                 quantity=take.quantity,
             )
