@@ -1,4 +1,4 @@
-"""Whether catalog's rows agree, and what it tells `farmgate verify`."""
+"""Catalog compares its rows with each other, and lists facts for `farmgate verify`."""
 
 from typing import Any
 

@@ -27,7 +27,7 @@ from shared.runtime.ids import new_id
 
 
 class Device(Base):
-    """A place at a station's counter where a till stands; which machine it is, its epoch says.
+    """A place at a station's counter for a till; its epoch tells which machine stands there.
 
     Its row is the lock for its epochs and allotments.
     """
@@ -38,11 +38,11 @@ class Device(Base):
     name: Mapped[str]
     site_id: Mapped[UUID] = mapped_column(ForeignKey("locations.id"), index=True)
     status: Mapped[str] = mapped_column(String(10), default=DeviceStatus.NEW.value)
-    #: Of the machine that is enrolled now; 0: none was yet.
+    #: The epoch of the present machine; 0: none was enrolled yet.
     epoch: Mapped[int] = mapped_column(default=0)
-    #: Grows with every change of its allotments that the machine must hear of.
+    #: Grows with every change of its allotments that its machine must be told.
     revision: Mapped[int] = mapped_column(default=0)
-    #: Who revoked it, and why.
+    #: The operator who revoked it, and the reason.
     revoked_by: Mapped[str | None]
     revoked_reason: Mapped[str | None]
     revoked_at: Mapped[datetime | None]
@@ -58,7 +58,7 @@ class Device(Base):
 
 
 class DeviceEpoch(Base):
-    """One enrolment of a device: a machine with a key of its own, and what it last said."""
+    """One enrolment of a device: a machine with a key of its own, and its last report."""
 
     __tablename__ = "device_epochs"
     #: Of the machine's key; see `shared.runtime.api_keys`.
@@ -70,21 +70,21 @@ class DeviceEpoch(Base):
     #: What the key may do; [] when it is revoked.
     scopes: Mapped[list[str]]
     enrolled_at: Mapped[datetime]
-    #: Since when another machine stands in its place.
+    #: When another machine replaced it.
     superseded_at: Mapped[datetime | None]
     last_contact_at: Mapped[datetime | None]
     #: Until when it may sell without another contact.
     lease_until: Mapped[datetime | None]
-    #: The device's revision that it has surely heard of.
+    #: The device's revision that the machine has confirmed.
     seen_revision: Mapped[int] = mapped_column(default=0)
-    #: What it said at its last contact: entries not uploaded, the oldest of them, its last number.
+    #: From its last report: entries not uploaded, the oldest of them, its last number.
     unsynced: Mapped[int | None]
     oldest_unsynced_at: Mapped[datetime | None]
     last_number: Mapped[int | None]
     app_version: Mapped[str | None]
     #: Its clock minus ours, in seconds.
     clock_offset_seconds: Mapped[int | None]
-    #: What it says it has left, by lot.
+    #: What it reported to have left, by lot.
     remaining: Mapped[dict[str, int] | None]
     __table_args__ = (
         UniqueConstraint("device_id", "epoch"),
@@ -110,7 +110,7 @@ class Enrolment(Base):
 
 
 class Allotment(Base):
-    """What one machine may sell of one lot while it is cut off: nobody else can reach it."""
+    """What one machine may sell of one lot while cut off; nobody else can reach these goods."""
 
     __tablename__ = "allotments"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -128,12 +128,12 @@ class Allotment(Base):
     status: Mapped[str] = mapped_column(String(10), default=AllotmentStatus.GRANTED.value)
     #: Why it is suspended.
     reason: Mapped[str | None] = mapped_column(String(12))
-    #: Who last suspended it, wrote it off or took it back, and in which words.
+    #: The last operator who suspended it, wrote it off or took it back, and the reason given.
     actor: Mapped[str | None]
     note: Mapped[str | None]
-    #: What the centre would like to have back before it spoils.
+    #: The quantity that the centre asks back before it spoils.
     proposed_return: Mapped[int] = mapped_column(default=0)
-    #: The device's revision with the last change of it that the machine must hear of.
+    #: The device's revision of its last change that the machine must be told.
     revision: Mapped[int] = mapped_column(default=0)
     granted_at: Mapped[datetime]
     changed_at: Mapped[datetime]
@@ -171,13 +171,13 @@ class Allotment(Base):
 
 
 class AllotmentReturn(Base):
-    """Goods that a device said it gave back, under a name of its own making: they count once."""
+    """Goods that a device gave back, under an id that the device made: they count once."""
 
     __tablename__ = "allotment_returns"
     return_id: Mapped[UUID] = mapped_column(primary_key=True)
     device_id: Mapped[UUID] = mapped_column(ForeignKey("devices.id"), index=True)
     epoch: Mapped[int]
-    #: As the device said; perhaps none of ours.
+    #: As the device reported it; catalog may not know it.
     allotment_id: Mapped[UUID]
     quantity: Mapped[int]
     status: Mapped[str] = mapped_column(String(10))
@@ -190,7 +190,7 @@ class AllotmentReturn(Base):
 
 
 class AllotmentCount(Base):
-    """An operator counted what an allotment should still have, and closed it. Only ever added."""
+    """A count by which an operator closed an allotment. Rows are only ever added."""
 
     __tablename__ = "allotment_counts"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -205,7 +205,7 @@ class AllotmentCount(Base):
 
 
 class StandingRule(Base):
-    """Keep so much of a variant at a site while the centre has some."""
+    """How much of a variant is kept at a site while the centre has stock."""
 
     __tablename__ = "standing_rules"
     site_id: Mapped[UUID] = mapped_column(ForeignKey("locations.id"), primary_key=True)
@@ -219,7 +219,7 @@ class StandingRule(Base):
 
 
 class StationSale(Base):
-    """What a station sold over the counter, or took back: booked, or not. Only ever added."""
+    """A sale, void or return at a station's counter, booked or not. Rows are only ever added."""
 
     __tablename__ = "station_sales"
     sale_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -230,7 +230,7 @@ class StationSale(Base):
     site_id: Mapped[UUID]
     #: The sale that is voided, or whose goods came back.
     of_sale_id: Mapped[UUID | None]
-    #: As it was when the sale was heard of; an overdraft tells what came of it.
+    #: What catalog decided when it recorded the sale; an overdraft has a status of its own.
     status: Mapped[str] = mapped_column(String(10))
     #: Each with line_no, variant_id, lot_id and quantity (ids as text).
     lines: Mapped[list[dict[str, Any]]]
@@ -248,7 +248,7 @@ class StationSale(Base):
 
 
 class DailySales(Base):
-    """How much of a variant a site's devices sold, less what came back, on the day we heard."""
+    """How much of a variant a site sold, less returns, by the day on which catalog recorded it."""
 
     __tablename__ = "daily_sales"
     site_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -258,7 +258,7 @@ class DailySales(Base):
 
 
 class Overdraft(Base):
-    """A sale that took what its device did not have; in no balance until it is decided."""
+    """A sale beyond what its device was granted; in no balance until it is settled."""
 
     __tablename__ = "overdrafts"
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -269,11 +269,11 @@ class Overdraft(Base):
     site_id: Mapped[UUID]
     reason: Mapped[str] = mapped_column(String(40))
     status: Mapped[str] = mapped_column(String(10), default=OverdraftStatus.OPEN.value)
-    #: What is not covered, or was when it was decided; each as in `station_sales`.
+    #: The lines that are not covered, or were not when it was settled; as in `station_sales`.
     lines: Mapped[list[dict[str, Any]]]
     opened_at: Mapped[datetime]
     changed_at: Mapped[datetime]
-    #: Who decided it, and why.
+    #: The operator who settled it, and the reason.
     settled_by: Mapped[str | None]
     settled_reason: Mapped[str | None]
     version: Mapped[int] = mapped_column(default=0)

@@ -1,4 +1,4 @@
-"""Where stock lies, how much of each lot, how it moved, and what orders have set aside."""
+"""Locations, lots, balances and movements of stock, and reservations of orders."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -37,7 +37,7 @@ class Location(Base):
 class Lot(Base):
     """Goods of one variant that one producer harvested on one day.
 
-    Its row is the lock for all its stock: whoever changes a level of the lot holds it.
+    Its row is the lock for all its stock: a transaction locks it before it changes a level.
     """
 
     __tablename__ = "lots"
@@ -73,6 +73,7 @@ class StockLevel(Base):
     reserved: Mapped[int] = mapped_column(default=0)
     committed: Mapped[int] = mapped_column(default=0)
     allotted: Mapped[int] = mapped_column(default=0)
+    #: `Bucket.QUARANTINED`.
     held: Mapped[int] = mapped_column(default=0)
     damaged: Mapped[int] = mapped_column(default=0)
     lot: Mapped[Lot] = relationship(back_populates="levels")
@@ -83,7 +84,7 @@ class StockLevel(Base):
 
     @property
     def on_hand(self) -> int:
-        """What lies there, whoever has a claim on it."""
+        """The sum of all buckets."""
         return (
             self.available
             + self.reserved
@@ -108,7 +109,7 @@ class StockMovement(Base):
     # SQLite was left with the 12 that it does not count; see migration 0003.
     reason: Mapped[str] = mapped_column(String(20).with_variant(String(12), "sqlite"))
     order_id: Mapped[UUID | None]
-    #: Whose quota it changed.
+    #: The allotment whose quota it changed.
     allotment_id: Mapped[UUID | None]
     #: The station sale, void or return that moved it.
     sale_id: Mapped[UUID | None]

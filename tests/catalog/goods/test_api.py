@@ -1,4 +1,4 @@
-"""Catalog over HTTP: answers, rows, events."""
+"""Enterprises, products and prices over HTTP: answers, rows, events."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Allotments that stop, go on, are given back, counted and closed; and who has heard of it."""
+"""Allotments are suspended, resumed, given back, counted and closed; devices are told."""
 
 from collections.abc import Callable
 from typing import Any

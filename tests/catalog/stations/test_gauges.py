@@ -1,4 +1,4 @@
-"""Catalog's figures for dashboards."""
+"""Allotted stock as a figure for dashboards."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Sales that their devices had no right to make: what covers them is decided once, by name."""
+"""Overdrafts, sales beyond the grant: an operator decides once what covers them."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Catalog's rules for stations: what a device may sell, what it sold, and until when."""
+"""Rules of stations: what a device may sell, until when, and what it sold."""
 
 import re
 from datetime import UTC, date, datetime, timedelta

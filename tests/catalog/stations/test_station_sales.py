@@ -1,4 +1,4 @@
-"""What catalog does when stations upload what they sold over the counter."""
+"""Stations upload sales, voids and returns; each counts once."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""Catalog over HTTP: lots, locations, stock, and what is set aside for orders."""
+"""Lots, locations, stock and reservations over HTTP."""
 
 from collections.abc import Callable
 from typing import Any

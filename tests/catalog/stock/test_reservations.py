@@ -1,4 +1,4 @@
-"""What becomes of stock that an order asked for: committed, freed, gone, back."""
+"""Reserved stock is committed, freed, shipped, or comes back."""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What catalog does when orders and logistics speak."""
+"""Orders ask for stock: all lines are reserved or none, and a batch costs few statements."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""Catalog's rules, over plain values."""
+"""Rules of lots, reservations and the ledger, over plain values."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta

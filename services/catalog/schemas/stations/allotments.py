@@ -14,8 +14,8 @@ from shared.web import RequestSchema, ResponseSchema
 class AllotmentResponse(ResponseSchema):
     """What a device may sell of a lot; `granted = sold + returned + remaining + written_off`.
 
-    `heard`: the device knows of the last change. `reported_remaining` is what the device itself
-    said it has left, less than `remaining` while its sales are not uploaded.
+    `heard`: the device was told of the last change. `reported_remaining` is what the device
+    reported to have left: less than `remaining` while its sales are not uploaded.
     """
 
     allotment_id = fields.UUID(required=True)
@@ -44,7 +44,7 @@ class AllotmentResponse(ResponseSchema):
 
 
 class CountResponse(ResponseSchema):
-    """Somebody counted what an allotment should still have; what was missing was written off."""
+    """A count by which an operator closed an allotment; missing goods were written off."""
 
     allotment_id = fields.UUID(required=True)
     counted = fields.Integer(required=True)
@@ -125,7 +125,7 @@ class WriteOffRequest(RequestSchema):
 
 
 class HolderResponse(ResponseSchema):
-    """A device that holds a lot, and whether it has heard of the last change."""
+    """A device that holds a lot, and whether it was told of the last change."""
 
     device_id = fields.UUID(required=True)
     device_code = fields.String(required=True)

@@ -21,7 +21,7 @@ DEVICE_EXAMPLE = {"site_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789ab", "name": "æŸ
 
 
 class RevokeDeviceRequest(RequestSchema):
-    """Why a device must not speak any more."""
+    """Why a device is revoked."""
 
     reason = Text(500, load_default=None, allow_none=True)
 
@@ -33,10 +33,10 @@ class ListDevicesRequest(PageRequest):
 
 
 class DeviceResponse(ResponseSchema):
-    """A device, what the machine that stands for it last said, and what it has not heard of.
+    """A device, the last report of its machine, and the changes that it was not told of yet.
 
     `unheard` has the allotments that changed (were granted, stopped, written off â€¦) since the
-    revision that the device has surely seen; until it is empty the device may act on old news.
+    revision that the device has confirmed; until it is empty the device may act on old data.
     """
 
     device_id = fields.UUID(required=True)
@@ -64,14 +64,14 @@ class DeviceResponse(ResponseSchema):
 
 
 class InvitedDeviceResponse(DeviceResponse):
-    """A device with the code that a machine shows, once and within a day, to become it."""
+    """A device with the code with which a machine enrols, once and within a day."""
 
     enrolment_code = fields.String(required=True)
     enrolment_expires_at = fields.AwareDateTime(required=True)
 
 
 class EpochResponse(ResponseSchema):
-    """One machine that stands, or stood, for a device, and what it last said."""
+    """One machine that is, or was, enrolled for a device, and its last report."""
 
     epoch = fields.Integer(required=True)
     key_id = fields.UUID(required=True)
@@ -89,10 +89,10 @@ class EpochResponse(ResponseSchema):
 
 
 class DeviceDetailResponse(DeviceResponse):
-    """A device with all machines that stood for it, and what it was granted.
+    """A device with all its machines and its allotments.
 
-    That is all that is open, and the closed allotments that changed last (`GET /allotments` has
-    the others), with the last counts of them.
+    These are the open allotments, and the closed ones that changed last (`GET /allotments` has the
+    others), with the last counts of them.
     """
 
     epochs = fields.List(fields.Nested(EpochResponse), required=True)

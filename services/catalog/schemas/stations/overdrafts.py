@@ -1,4 +1,4 @@
-"""Requests and answers about sales that their devices had no right to make."""
+"""Requests and answers about overdrafts: sales beyond what their devices were granted."""
 
 from marshmallow import fields, validate
 
@@ -15,7 +15,7 @@ class ListOverdraftsRequest(PageRequest):
 
 
 class OverdraftLineResponse(ResponseSchema):
-    """What is not covered of one line of a sale, or was when it was decided."""
+    """The part of a sale's line that is not covered, or was not when it was settled."""
 
     line_no = fields.Integer(required=True)
     variant_id = fields.UUID(required=True)
@@ -24,7 +24,7 @@ class OverdraftLineResponse(ResponseSchema):
 
 
 class OverdraftResponse(ResponseSchema):
-    """A sale that its device had no right to make, and what covers it."""
+    """A sale beyond what its device was granted, and what covers it."""
 
     sale_id = fields.UUID(required=True)
     device_id = fields.UUID(required=True)
@@ -41,7 +41,7 @@ class OverdraftResponse(ResponseSchema):
 
 
 class SettleOverdraftRequest(RequestSchema):
-    """What covers a sale: stock, or nothing but the loss; and why that was decided."""
+    """Whether stock covers a sale or it is a loss, and the reason for that decision."""
 
     resolution = fields.String(required=True, validate=validate.OneOf(("cover", "lose")))
     reason = Text(500, required=True)

@@ -52,7 +52,7 @@ ENROL_EXAMPLE = {
 
 
 class DeviceOfTillResponse(ResponseSchema):
-    """Who a till is."""
+    """The identity of a till."""
 
     device_id = fields.UUID(attribute="device.id", required=True)
     device_code = fields.String(attribute="device.code", required=True)
@@ -63,13 +63,13 @@ class DeviceOfTillResponse(ResponseSchema):
 
 
 class EnrolResponse(DeviceOfTillResponse):
-    """Who the till is from now on; its bearer token is `fgk_<key_id without dashes>_<secret>`."""
+    """A till that is enrolled; its bearer token is `fgk_<key_id without dashes>_<secret>`."""
 
     server_time = fields.AwareDateTime(required=True)
 
 
 class TillContactRequest(RequestSchema):
-    """What a till says of itself; `remaining` is what it has left, by lot."""
+    """The report of a till; `remaining` is what it has left, by lot."""
 
     seen_revision = whole(0, 2**53, required=True)
     unsynced = whole(0, 1_000_000_000, required=True)
@@ -98,7 +98,7 @@ CONTACT_EXAMPLE = {
 
 
 class ToldAllotmentResponse(ResponseSchema):
-    """What a till may sell of a lot, by all that the centre knows.
+    """What a till may sell of a lot, as far as the centre knows.
 
     `active`: it may, until `lease_until`. `suspended`: it must not. `returning`: its last sale
     day is over, and it comes back. `proposed_return` is asked for, not demanded.
@@ -152,7 +152,7 @@ class TillVariantResponse(ResponseSchema):
 
 
 class TillContactResponse(ResponseSchema):
-    """Until when a till may sell, of what how much, and at which prices."""
+    """What a till may sell, until when, and at which prices."""
 
     server_time = fields.AwareDateTime(required=True)
     device = fields.Nested(DeviceOfTillResponse, attribute="itself", required=True)
@@ -164,7 +164,7 @@ class TillContactResponse(ResponseSchema):
 
 
 class GivenBackRequest(RequestSchema):
-    """Goods that a till gave back, under a name that it made up."""
+    """Goods that a till gave back, under an id that the till made."""
 
     return_id = fields.UUID(required=True)
     allotment_id = fields.UUID(required=True)

@@ -21,7 +21,7 @@ class ReceiveStockRequest(RequestSchema):
 
 
 class AdjustStockRequest(RequestSchema):
-    """By how much there is more or less than the books say, and why."""
+    """A difference to the balance, and its reason."""
 
     lot_id = fields.UUID(required=True)
     location_id = fields.UUID(required=True)
@@ -131,7 +131,7 @@ class VariantBooksResponse(ResponseSchema):
 
 
 class StockDifferenceResponse(ResponseSchema):
-    """A balance that is not what the ledger, or those who have a claim on it, say."""
+    """A balance that differs from the ledger, or from the reservations or allotments of it."""
 
     lot_code = fields.String(required=True)
     location_code = fields.String(required=True)

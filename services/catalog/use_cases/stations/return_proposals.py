@@ -68,16 +68,16 @@ def propose_returns(batch: CatalogBatch, variant_id: UUID) -> int:
     batch.load_for_update(
         Device.id, batch.session.scalars(select(Allotment.device_id).where(*which))
     )
-    held = lock_allotments(batch, *which)
+    allotments = lock_allotments(batch, *which)
     sell_by = {
         lot_id: day
         for lot_id, best_before in batch.session.execute(
-            select(Lot.id, Lot.best_before).where(Lot.id.in_({each.lot_id for each in held}))
+            select(Lot.id, Lot.best_before).where(Lot.id.in_({each.lot_id for each in allotments}))
         )
         if (day := last_sale_day(best_before, variant.min_life_days)) is not None
     }
     by_site: defaultdict[UUID, list[Perishing]] = defaultdict(list)
-    for each in held:
+    for each in allotments:
         if each.lot_id in sell_by:
             by_site[each.site_id].append(Perishing(each.id, sell_by[each.lot_id], each.remaining))
     sells = rates(batch.session, variant_id, by_site)
@@ -87,7 +87,7 @@ def propose_returns(batch: CatalogBatch, variant_id: UUID) -> int:
         wanted |= asked_back(perishing, sells[site_id], today)
     return sum(
         _note(batch, each, wanted[each.id], sell_by[each.lot_id], today)
-        for each in held
+        for each in allotments
         if each.id in wanted
     )
 

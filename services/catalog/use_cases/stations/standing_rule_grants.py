@@ -149,18 +149,18 @@ def _receivers(
         if (device := batch.get_for_update(Device.id, device_id)) is not None
         and device.status == DeviceStatus.ACTIVE
     ]
-    held = [
+    allotments = [
         allotment
         for allotment in lock_allotments(
             batch, Allotment.variant_id == variant.id, Allotment.device_id.in_(ids)
         )
         if (allotment.device_id, allotment.epoch) in {(d.id, d.epoch) for d in devices}
     ]
-    sell_by = _sell_by(batch.session, {allotment.lot_id for allotment in held}, variant)
+    sell_by = _sell_by(batch.session, {allotment.lot_id for allotment in allotments}, variant)
     today = clock.today()
     running = [
         allotment
-        for allotment in held
+        for allotment in allotments
         if allotment.status in RUNNING
         and ((day := sell_by[allotment.lot_id]) is None or day >= today)
     ]
@@ -177,7 +177,7 @@ def _receivers(
         found[site_id] = _Receiver(
             device,
             [(sell_by[a.lot_id], a.remaining) for a in running if a.site_id == site_id],
-            frozenset(a.lot_id for a in held if a.site_id == site_id and _is_refused(a)),
+            frozenset(a.lot_id for a in allotments if a.site_id == site_id and _is_refused(a)),
         )
     return found
 
