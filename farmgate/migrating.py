@@ -1,9 +1,12 @@
 """A service's database brought to its newest revision, with errors that say what to do."""
 
+import re
+
 from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError
 
 from farmgate.failures import Failed, Unreachable
+from farmgate.services import NAMES
 from shared.runtime import migrations
 from shared.runtime.config import Settings
 
@@ -12,7 +15,7 @@ def migrate(settings: Settings) -> str | None:
     """Bring a service's database to its newest revision and return that.
 
     Raises:
-        Failed: a newer version has migrated it.
+        Failed: this version does not know the database's revision.
         Unreachable: the database does not answer.
     """
     name = settings.service
@@ -20,14 +23,35 @@ def migrate(settings: Settings) -> str | None:
         migrations.upgrade(name, settings.database_url)
         present, _ = migrations.revisions(name, settings.database_url)
     except CommandError as error:
-        # All that stops Alembic here, our own histories being whole.
-        raise Failed(
-            f"The database of {name} is of another version of Farmgate: {error}. Run the newest "
-            "version that used it, or restore a backup made before the upgrade."
-        ) from error
+        # Alembic stops here for nothing else: our own histories are whole.
+        present, newest = migrations.revisions(name, settings.database_url)
+        raise Failed(_refusal(settings, f"{present}", f"{newest}")) from error
     except OperationalError as error:
         raise Unreachable(
             f"The database of {name} cannot be used: {str(error.orig).strip()}\n"
             f"Check FARMGATE_{name.upper()}_DATABASE_URL."
         ) from error
     return present
+
+
+def _refusal(settings: Settings, present: str, newest: str) -> str:
+    """Return what is wrong with a database at a revision that is unknown here, and what to do."""
+    name, variable = settings.service, f"FARMGATE_{settings.service.upper()}_DATABASE_URL"
+    if re.fullmatch(r"\d{4}", present):
+        if settings.database_url.startswith("sqlite"):
+            anew = f"remove the folder {settings.data} (rm -r)"
+        else:
+            anew = "empty all four databases and the broker (docker-compose down --volumes)"
+        return (
+            f"The database of {name} was made before Farmgate 0.2.0 (revision {present}), and no "
+            f"migration leads from there to this version. Begin anew: stop Farmgate, {anew}, and "
+            "start again. What the old databases hold can be read by the old version only."
+        )
+    owner = present.rpartition("_")[0]
+    if owner != name and owner in NAMES:
+        return f"{variable} names the database of {owner} (revision {present}); name {name}'s own."
+    return (
+        f"The database of {name} is of another version of Farmgate: its revision is {present}, "
+        f"and the newest known here is {newest}. Run the newest version that used it, or restore "
+        "a backup made before the upgrade."
+    )

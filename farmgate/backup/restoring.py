@@ -88,8 +88,7 @@ def plan(
         if not migrations.knows(name, part.revision):
             raise Failed(
                 f"The set's {name} is at revision {part.revision}, which this version does not "
-                f"know; the set was made by Farmgate {found.farmgate}. Use that version or a newer "
-                "one."
+                f"know. Restore it with the version that made it: Farmgate {found.farmgate}."
             )
         manifest.check(folder, part, watch(name, "checked"))
         if kind == "postgresql":

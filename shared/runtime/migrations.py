@@ -1,7 +1,8 @@
 """One Alembic history per service, over its own tables and the messaging tables.
 
 `python -m shared.runtime.migrations SERVICE "what changes"` writes the next revision from the
-models.
+models. Revisions only go forward: the way back is a backup. A revision's id names its service, so
+that a database of another service is not taken for an older one of this service.
 """
 
 import importlib
@@ -33,10 +34,6 @@ depends_on = None
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}
-
-
-def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
 '''
 
 
@@ -57,7 +54,10 @@ def config_of(service: str, connection: Connection | None = None) -> Config:
 
 
 def upgrade(service: str, url: str) -> None:
-    """Bring a database to the newest revision; safe to call twice, also at the same time."""
+    """Bring a database to the newest revision, or leave it as it is when that fails.
+
+    Safe to call twice, also at the same time.
+    """
     database = make_url(url).database
     if url.startswith("sqlite") and database is not None:
         Path(database).parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +66,10 @@ def upgrade(service: str, url: str) -> None:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrate'))"))
+            else:
+                # The driver begins no transaction before DDL: a migration that is killed would
+                # leave half of its tables, and two at once would disturb each other.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             command.upgrade(config_of(service, connection), "head")
     finally:
         engine.dispose()
@@ -109,18 +113,17 @@ def revise(service: str, message: str) -> None:
     place = folder(service)
     (place / "versions").mkdir(parents=True, exist_ok=True)
     template = place / "script.py.mako"
-    if message == "first":
-        for old in (place / "versions").glob("0001_*.py"):
-            old.unlink()
     number = len(list((place / "versions").glob("[0-9]*.py"))) + 1
     engine = create_engine("sqlite://")
     template.write_text(TEMPLATE, encoding="utf-8")
     try:
         with engine.begin() as connection:
             config = config_of(service, connection)
+            config.set_main_option("file_template", f"{number:04d}_%%(slug)s")
             if number > 1:
                 command.upgrade(config, "head")
-            command.revision(config, message, autogenerate=True, rev_id=f"{number:04d}")
+            revision = f"{service}_{number:04d}"
+            command.revision(config, message, autogenerate=True, rev_id=revision)
     finally:
         template.unlink()
         engine.dispose()

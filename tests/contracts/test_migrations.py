@@ -5,6 +5,7 @@ that takes it away, for which this test gets an exception by name (docs/operatio
 """
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,13 @@ def words(check: str) -> set[str]:
     return set(re.findall("'([^']*)'", check))
 
 
-@pytest.mark.parametrize("service", NAMES)
-def test_each_revision_leaves_room_for_the_version_before(service: str, tmp_path: Path) -> None:
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'it.db'}")
+def left_out(service: str, url: str) -> list[str]:
+    """Migrate an empty database; return what each revision takes from the version before."""
+    engine = sa.create_engine(url)
     first, *later = history(service)
     with engine.begin() as connection:
         command.upgrade(migrations.config_of(service, connection), first)
-    assert later
+    found = []
     for revision in later:
         with engine.connect() as connection:
             before, old_checks = tables_of(connection), checks_of(connection)
@@ -81,11 +82,66 @@ def test_each_revision_leaves_room_for_the_version_before(service: str, tmp_path
             command.upgrade(migrations.config_of(service, connection), revision)
         with engine.connect() as connection:
             after, new_checks = tables_of(connection), checks_of(connection)
-        assert narrowed(before, after) == [], f"{service} {revision}"
+        found += [f"{revision}: {what}" for what in narrowed(before, after)]
         for name in old_checks.keys() & new_checks.keys():
-            lost = words(old_checks[name]) - words(new_checks[name])
-            assert not lost, f"{service} {revision}: {name} no longer allows {lost}"
+            lost = sorted(words(old_checks[name]) - words(new_checks[name]))
+            found += [f"{revision}: {name} no longer allows {word}" for word in lost]
     engine.dispose()
+    return found
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_each_revision_leaves_room_for_the_version_before(service: str, tmp_path: Path) -> None:
+    assert left_out(service, f"sqlite:///{tmp_path / 'it.db'}") == []
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy orders' migrations, to which a test may add, into a folder that is used instead."""
+    folder = tmp_path / "migrations"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(migrations.folder("orders"), folder, ignore=ignored)
+    monkeypatch.setattr(migrations, "folder", lambda service: folder)
+    return folder
+
+
+def add_revision(folder: Path, steps: str) -> None:
+    """Add orders' next revision with these steps."""
+    before = max((folder / "versions").glob("[0-9]*.py")).name[:4]
+    number = f"{int(before) + 1:04d}"
+    (folder / "versions" / f"{number}_made_up.py").write_text(
+        "import sqlalchemy as sa\n"
+        "from alembic import op\n"
+        f"revision, down_revision = 'orders_{number}', 'orders_{before}'\n"
+        f"def upgrade():\n    {steps}\n",
+        encoding="utf-8",
+    )
+
+
+def test_a_revision_may_add_a_column_and_a_later_one_may_not_drop_it(
+    copied: Path, tmp_path: Path
+) -> None:
+    add_revision(copied, "op.add_column('orders', sa.Column('note', sa.Text()))")
+    add_revision(copied, "op.drop_column('orders', 'note')")
+
+    found = left_out("orders", f"sqlite:///{tmp_path / 'it.db'}")
+
+    assert found == ["orders_0003: orders.note is gone"]
+
+
+def test_the_next_revision_is_named_for_its_service_and_adds_what_the_models_have_more(
+    copied: Path,
+) -> None:
+    add_revision(copied, "op.drop_index('ix_orders_arrival', 'orders')")
+
+    migrations.revise("orders", "an index again")
+
+    assert history("orders") == ["orders_0001", "orders_0002", "orders_0003"]
+    (written,) = copied.glob("versions/0003_*.py")
+    steps = written.read_text(encoding="utf-8").partition("def upgrade")[2]
+    assert re.findall(r"op\.[a-z]{2,}.*'orders'", steps) == [
+        "op.create_index(op.f('ix_orders_arrival'), 'orders'"
+    ]
 
 
 def test_what_a_program_of_before_would_trip_over_is_told() -> None:

@@ -15,7 +15,7 @@ REVISION = '''"""What a newer version may do: a column that nobody has to give."
 import sqlalchemy as sa
 from alembic import op
 
-revision = "9999"
+revision = "orders_9999"
 down_revision = "{before}"
 branch_labels = None
 depends_on = None
@@ -24,11 +24,6 @@ depends_on = None
 def upgrade() -> None:
     """Add it."""
     op.add_column("orders", sa.Column("tests_note", sa.Text(), nullable=True))
-
-
-def downgrade() -> None:
-    """Take it back."""
-    op.drop_column("orders", "tests_note")
 '''
 
 
@@ -67,13 +62,16 @@ def upgraded(deployment, passwords, newer: Path) -> Iterator[None]:
 def head(tree: Path) -> str:
     """Return the newest revision of orders in a tree."""
     versions = tree / "services/orders/migrations/versions"
-    return max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
+    number = max(path.name.partition("_")[0] for path in versions.glob("[0-9]*.py"))
+    return f"orders_{number}"
 
 
 @pytest.mark.usefixtures("upgraded")
 def test_an_upgrade_with_a_migration_keeps_taking_orders(deployment, passwords):
     with connect(deployment, "orders", passwords("database-orders"), "orders") as orders:
-        assert orders.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
+        assert orders.execute("SELECT version_num FROM alembic_version").fetchone() == (
+            "orders_9999",
+        )
     images = {
         name: deployment.inspect(name)["Config"]["Image"].partition(":")[2]
         for name in SERVERS

@@ -95,7 +95,7 @@ def test_a_set_that_was_changed_or_has_no_manifest_is_refused(
     ("change", "said"),
     [
         (lambda found: found.update(format=2), "has format 2"),
-        (lambda found: found["parts"][1].update(revision="9999"), "revision 9999"),
+        (lambda found: found["parts"][1].update(revision="orders_9999"), "revision orders_9999"),
         (lambda found: found["parts"][1].update(file="../orders.db"), "damaged"),
     ],
 )

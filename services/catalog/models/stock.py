@@ -106,8 +106,7 @@ class StockMovement(Base):
     from_bucket: Mapped[str] = mapped_column(String(12))
     to_bucket: Mapped[str] = mapped_column(String(12))
     quantity: Mapped[int]
-    # SQLite was left with the 12 that it does not count; see migration 0003.
-    reason: Mapped[str] = mapped_column(String(20).with_variant(String(12), "sqlite"))
+    reason: Mapped[str] = mapped_column(String(20))
     order_id: Mapped[UUID | None]
     #: The allotment whose quota it changed.
     allotment_id: Mapped[UUID | None]
