@@ -4,6 +4,7 @@ What is removed or made narrower needs two releases: one that no longer uses it,
 that takes it away, for which this test gets an exception by name (docs/operations.md).
 """
 
+import importlib
 import re
 import shutil
 from pathlib import Path
@@ -16,7 +17,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
 from farmgate.services import NAMES
+from shared.messaging import tables  # noqa: F401 (the models of the messaging tables)
 from shared.runtime import migrations
+from shared.runtime.tables import SharedBase
 
 #: Table → column → how it looks.
 Tables = dict[str, dict[str, dict[str, Any]]]
@@ -93,6 +96,30 @@ def left_out(service: str, url: str) -> list[str]:
 @pytest.mark.parametrize("service", NAMES)
 def test_each_revision_leaves_room_for_the_version_before(service: str, tmp_path: Path) -> None:
     assert left_out(service, f"sqlite:///{tmp_path / 'it.db'}") == []
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_a_database_checks_what_the_models_say_and_no_more(service: str, tmp_path: Path) -> None:
+    """Alembic's comparison of models and database leaves CHECK constraints out."""
+    url = f"sqlite:///{tmp_path / 'migrated.db'}"
+    migrations.upgrade(service, url)
+    migrated, modelled = sa.create_engine(url), sa.create_engine(f"sqlite:///{tmp_path / 'it.db'}")
+    models = importlib.import_module(f"services.{service}.models")
+    for metadata in (models.Base.metadata, SharedBase.metadata):
+        metadata.create_all(modelled)
+
+    checked, said = (
+        {
+            (table, check["sqltext"])
+            for table in inspect(engine).get_table_names()
+            for check in inspect(engine).get_check_constraints(table)
+        }
+        for engine in (migrated, modelled)
+    )
+    migrated.dispose()
+    modelled.dispose()
+
+    assert checked == said
 
 
 @pytest.fixture
