@@ -1,8 +1,7 @@
 """What every contract is made of: the base, and the types that several contracts share."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -54,24 +53,6 @@ class Part(Struct, frozen=True, kw_only=True):
 
     A reader ignores fields that it does not know: a newer publisher may send them.
     """
-
-    def __getitem__(self, name: str) -> Any:
-        value = getattr(self, name)
-        if value is UNSET:
-            raise KeyError(name)
-        return value
-
-    def keys(self) -> Iterator[str]:
-        """Return the names of the fields that are set."""
-        return (name for name in self.__struct_fields__ if getattr(self, name) is not UNSET)
-
-    def __contains__(self, name: object) -> bool:
-        return getattr(self, str(name), UNSET) is not UNSET
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return a field, or `default` where it is not set."""
-        value = getattr(self, name, UNSET)
-        return default if value is UNSET else value
 
 
 class Fact(Part, frozen=True, kw_only=True):

@@ -42,7 +42,6 @@ class Batch:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        session.info["batch"] = self
         self._rows: dict[tuple[str, Any], dict[Any, Any]] = {}
         self._outbox: list[dict[str, Any]] = []
 
@@ -135,12 +134,6 @@ class Batch:
             assert isinstance(table, Table)
             self.session.execute(insert(table), rows)
         return bool(rows)
-
-
-def batch_of(session: Session) -> Batch:
-    """Return the batch of a session, for code that is not handed it yet."""
-    batch: Batch | None = session.info.get("batch")
-    return Batch(session) if batch is None else batch
 
 
 @contextmanager

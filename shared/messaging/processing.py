@@ -8,7 +8,7 @@ processed nor parked, because its message would be acknowledged, and so lost, wh
 
 import threading
 import traceback
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -79,7 +79,6 @@ class Processor:
         #: Wraps each transaction: a statement that never returns must not hang the worker.
         self.limit: Limit = unlimited
         self._handlers = {c.routing_key: (c, h) for c, h in service.subscriptions.items()}
-        self._prepare = {c.routing_key: p for c, p in service.prepare.items()}
         self._lock = threading.Lock()
         self._upgraded = False
 
@@ -192,20 +191,11 @@ class Processor:
         facts = {"messaging.message.id": str(event.event_id), "farmgate.subject": event.subject}
         name = f"handle {event.type}"
         with tracing.caused_by(cause), tracing.span(self.service.name, name, "consumer", facts):
-            handler(batch if self.service.load is not None else batch.session, event)
+            handler(batch, event)
 
     def _load(self, batch: Batch, steps: Sequence[Step]) -> None:
-        """Load what the handlers will need, in a few statements for all events."""
-        events = [step.event for step in steps if step.handler is not None]
         if self.service.load is not None:
-            self.service.load(batch, events)
-            return
-        by_type: defaultdict[str, list[Event[Any]]] = defaultdict(list)
-        for event in events:
-            if event.type in self._prepare:
-                by_type[event.type].append(event)
-        for type_, of_type in by_type.items():
-            self._prepare[type_](batch.session, of_type)
+            self.service.load(batch, [step.event for step in steps if step.handler is not None])
 
     def _process_one(self, step: Step, on_unavailable: OnUnavailable) -> None:
         error = self._attempt(lambda: self._apply([step]), on_unavailable)

@@ -1,10 +1,8 @@
 """What a service says about itself, as data: its name, its handlers, its timers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-from sqlalchemy.orm import Session
 
 from shared.events import Fact
 from shared.messaging.batch import Batch
@@ -20,7 +18,6 @@ Subscriptions = Mapping[type[Fact], Handler]
 #: Loads and locks in a few statements what the handlers will ask for, given all events of a batch
 #: that will be handled. Only for speed: a handler works without it.
 Load = Callable[[Any, Sequence[Event[Any]]], None]
-Prepare = Mapping[type[Fact], Callable[[Session, Sequence[Event[Any]]], None]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,6 @@ class Service:
     #: What its transactions work on; handlers and `load` get one.
     batch: type[Batch] = Batch
     load: Load | None = None
-    prepare: Prepare = field(default_factory=dict)
     timers: Sequence[Timer] = ()
     #: The ways in which its rows can be late, for `farmgate doctor`.
     late: Sequence[Late] = ()

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
 from sqlalchemy.orm import sessionmaker as make_sessions
 
 from shared.runtime import database_errors  # noqa: F401 (hides values)
@@ -92,7 +91,7 @@ class Database:
     """One service's database: a way to write, a way to read, and a signal that events wait.
 
     `sessions` and `readers` make sessions that keep loaded objects usable after the commit.
-    What a transaction noted in `Session.info` ends with it. Savepoints are not used.
+    Savepoints are not used.
     """
 
     def __init__(
@@ -129,15 +128,6 @@ class Database:
             self.read_engine = self.engine
         self.sessions = make_sessions(self.engine, expire_on_commit=False)
         self.readers = make_sessions(self.read_engine, expire_on_commit=False)
-        event.listen(self.sessions, "after_commit", self._committed)
-        # Else a session used again would publish what its undone transaction had recorded.
-        event.listen(self.sessions, "after_rollback", lambda session: session.info.clear())
-
-    def _committed(self, session: Session) -> None:
-        recorded = "recorded" in session.info
-        session.info.clear()
-        if recorded:
-            self.recorded.set()
 
     def close(self) -> None:
         """Give all connections back."""

@@ -7,6 +7,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from sqlalchemy import select
 
 from shared.messaging import repairs
+from shared.messaging.batch import Batch
 from shared.messaging.tables import Parked, ParkedAction
 from shared.runtime.paging import Page, PageRequest, page, page_of, place_of
 from shared.runtime.schemas import RequestSchema, ResponseSchema, Text
@@ -182,8 +183,8 @@ def blueprint_of(service: str) -> Blueprint:
     @blp.response(200, ReplayedResponse)
     def replay_parked(which: dict[str, Any]) -> dict[str, int]:
         """Let all that failed alike be tried again at once; those behind them follow."""
-        with transaction() as session:
-            return {"replayed": repairs.replay_all(session, caller().subject, **which)}
+        with transaction(Batch) as batch:
+            return {"replayed": repairs.replay_all(batch.session, caller().subject, **which)}
 
     @blp.post("/<uuid:event_id>/replay")
     @scope("operate")
@@ -192,8 +193,8 @@ def blueprint_of(service: str) -> Blueprint:
     @blp.response(200, ParkedEventResponse)
     def replay_one(told: dict[str, Any], event_id: UUID) -> Parked:
         """Let a parked event be tried again at once; those behind it follow."""
-        with transaction() as session:
-            return repairs.replay(session, event_id, caller().subject, told["why"])
+        with transaction(Batch) as batch:
+            return repairs.replay(batch.session, event_id, caller().subject, told["why"])
 
     @blp.post("/<uuid:event_id>/edit")
     @scope("operate")
@@ -205,8 +206,8 @@ def blueprint_of(service: str) -> Blueprint:
 
         The event's contract must allow them; the feed and other services keep what was published.
         """
-        with transaction() as session:
-            return repairs.edit(session, event_id, caller().subject, **told)
+        with transaction(Batch) as batch:
+            return repairs.edit(batch.session, event_id, caller().subject, **told)
 
     @blp.post("/<uuid:event_id>/discard")
     @scope("operate")
@@ -215,7 +216,7 @@ def blueprint_of(service: str) -> Blueprint:
     @blp.response(200, ParkedEventResponse)
     def discard_one(told: dict[str, Any], event_id: UUID) -> Parked:
         """Give a parked event up for good; those behind it go on without it."""
-        with transaction() as session:
-            return repairs.discard(session, event_id, caller().subject, told["why"])
+        with transaction(Batch) as batch:
+            return repairs.discard(batch.session, event_id, caller().subject, told["why"])
 
     return blp

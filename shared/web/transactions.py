@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from flask import Response, g, make_response, request
 from sqlalchemy.exc import SQLAlchemyError
@@ -76,31 +76,14 @@ class _Work:
         return self.session
 
 
-@overload
-def transaction() -> AbstractContextManager[Session]: ...
-
-
-@overload
-def transaction(kind: type[B]) -> AbstractContextManager[B]: ...
-
-
-def transaction(kind: type[B] | None = None) -> AbstractContextManager[Any]:
+def transaction(kind: type[B]) -> AbstractContextManager[B]:
     """Open a transaction that commits at the end; under `@idempotent`, join the request's one.
 
-    Yields a batch of `kind`. Read and check the request before: what it brought must not be parsed
-    in here. An error rolls the transaction back, and with it all that the request has done.
+    Yields a batch of `kind`. Read and check the request before: its body must not be parsed in
+    here. An error rolls the transaction back, and with it all that the request has done.
     """
     work: _Work | None = g.get("work")
-    if kind is None:
-        return _session_of(work)
     return _own(kind) if work is None else _joined(work, kind)
-
-
-@contextmanager
-def _session_of(work: "_Work | None") -> Iterator[Session]:
-    """For services that do not pass a batch yet."""
-    with _own(Batch) if work is None else _joined(work, Batch) as batch:
-        yield batch.session
 
 
 @contextmanager

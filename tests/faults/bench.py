@@ -15,7 +15,7 @@ import pika
 from sqlalchemy import func, select
 
 from shared.events import OrderPaid
-from shared.messaging import outbox
+from shared.messaging.batch import Batch, transaction
 from shared.messaging.consumer import consume
 from shared.messaging.processing import Processor
 from shared.messaging.relay import Relay
@@ -93,9 +93,9 @@ class Bench:
         aggregate = self.orders[order_id]
         version = aggregate.version
         try:
-            with self.sender.sessions.begin() as session:
+            with transaction(self.sender, Batch) as batch:
                 facts = {"order_ref": "ORD-1", "amount_fen": amount_fen, "method": "prepaid"}
-                outbox.record(session, OrderPaid, aggregate, order_id=order_id, **facts)
+                batch.record(aggregate, OrderPaid(order_id=order_id, **facts))
                 if dies:
                     raise InterruptedError
         except InterruptedError:

@@ -17,7 +17,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 import shared.messaging.relay
-from shared.messaging import inbox, outbox, topology
+from shared.events import Fact
+from shared.messaging import inbox, topology
+from shared.messaging.batch import Batch, transaction
 from shared.messaging.relay import Relay
 from shared.messaging.tables import Outbox
 from shared.runtime.ids import new_id
@@ -241,19 +243,19 @@ def test_what_dies_before_its_commit_is_said_to_nobody(bench: Bench) -> None:
 def test_without_the_transaction_of_the_outbox_the_bench_tells_what_nobody_did(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = outbox.record
+    record = Batch.record
 
-    def record_at_once(session: Session, *arguments: Any, **facts: Any) -> None:
-        with bench.sender.sessions.begin() as another:
-            record(another, *arguments, **facts)
+    def record_at_once(batch: Batch, aggregate: Aggregate, fact: Fact) -> None:
+        with transaction(bench.sender, Batch) as another:
+            record(another, aggregate, fact)
 
-    monkeypatch.setattr(outbox, "record", record_at_once)
+    monkeypatch.setattr(Batch, "record", record_at_once)
     # A number that was said cannot be said again: each payment is the first of its order.
     for _ in range(TIMES):
         order_id = new_id()
         bench.orders[order_id] = Aggregate()
         bench.pay(order_id, dies=True)
-    monkeypatch.setattr(outbox, "record", record)
+    monkeypatch.setattr(Batch, "record", record)
     bench.drain()
     assert bench.verdict().unexpected == TIMES
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from shared.events import OrderPaid
-from shared.messaging import outbox
+from shared.messaging.batch import Batch, transaction
 from shared.messaging.envelope import decode
 from shared.messaging.tables import Outbox
 from shared.runtime.ids import new_id
@@ -126,10 +126,10 @@ def test_an_event_whose_transaction_stays_open_is_late_and_holds_up_no_other(
 ) -> None:
     late, aggregate = new_id(), Aggregate()
     with bench.relaying(), bench.listening():
-        with bench.sender.sessions.begin() as session:
+        with transaction(bench.sender, Batch) as batch:
             facts = {"order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
-            outbox.record(session, OrderPaid, aggregate, order_id=late, **facts)
-            outbox.write(session)
+            batch.record(aggregate, OrderPaid(order_id=late, **facts))
+            batch.write()
             bench.pay_for(OPEN[long])
             others = len(bench.acknowledged)
             wait_until(lambda: position(bench) == others, DRAINED, "all others are published")

@@ -12,13 +12,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 import shared.messaging.store
 import shared.runtime.database
 from shared.events import OrderPaid
 from shared.messaging import worker
-from shared.messaging.envelope import Envelope
+from shared.messaging.batch import Batch
+from shared.messaging.envelope import Event
 from shared.messaging.service import Service
 from shared.messaging.store import Store, Waiting
 from shared.runtime.config import Settings
@@ -36,13 +35,13 @@ def freeze() -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def on_order_paid(session: Session, event: Envelope) -> None:
-    amount = event.data["amount_fen"]
+def on_order_paid(batch: Batch, event: Event[OrderPaid]) -> None:
+    amount = event.data.amount_fen
     if amount == WAITS:
         threading.Event().wait()
     if amount == SPINS:
         re.match("(a|aa)+$", "a" * 100 + "b")
-    probe.on_order_paid(session, event)
+    probe.on_order_paid(batch, event)
     if amount == FREEZES and os.environ.get("FREEZE_AT") == "handler":
         freeze()
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared import web
 from shared.events import StockReleased
-from shared.messaging import outbox
+from shared.messaging.batch import Batch
 from shared.runtime import errors, keys
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
@@ -104,14 +104,14 @@ def blueprint_of(door: Door) -> Blueprint:
         It may not weigh more than 1000 grams.
         """
         thing = Thing(id=new_id(), name=thing_in["name"], grams=thing_in["grams"], version=0)
-        with transaction() as session:
+        with transaction(Batch) as batch:
             door.entered += 1
             if door.meanwhile is not None:
                 door.meanwhile()
                 door.meanwhile = None
-            session.add(thing)
-            session.flush()
-            outbox.record(session, StockReleased, thing, order_id=thing.id, reason="expired")
+            batch.session.add(thing)
+            batch.session.flush()
+            batch.record(thing, StockReleased(order_id=thing.id, reason="expired"))
             trouble = thing.name if door.names_mean_trouble else ""
             if trouble == "hold":
                 door.inside.set()
@@ -153,8 +153,8 @@ def blueprint_of(door: Door) -> Blueprint:
     @blp.response(200)
     def answer_with(status: int) -> Response:
         """Answer with a status of one's choice."""
-        with transaction() as session:
-            session.add(Thing(id=new_id(), name="kept", grams=1))
+        with transaction(Batch) as batch:
+            batch.session.add(Thing(id=new_id(), name="kept", grams=1))
         return Response("kept", status)
 
     @blp.post("/caught")
@@ -164,11 +164,11 @@ def blueprint_of(door: Door) -> Blueprint:
     def catch() -> Response:
         """Fail, catch it, and answer."""
         try:
-            with transaction() as session:
+            with transaction(Batch) as batch:
                 thing = Thing(id=new_id(), name="caught", grams=1, version=0)
-                session.add(thing)
-                outbox.record(session, StockReleased, thing, order_id=thing.id, reason="expired")
-                session.flush()
+                batch.session.add(thing)
+                batch.record(thing, StockReleased(order_id=thing.id, reason="expired"))
+                batch.session.flush()
                 raise TooHeavy("Take less.")
         except TooHeavy:
             return Response("caught", 200)

@@ -4,11 +4,11 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import BigInteger, MetaData, Text, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.events import Fact, OrderCompleted, OrderPaid, StockReleased
-from shared.messaging import outbox
-from shared.messaging.envelope import Envelope, decode, encode, fact_of
+from shared.messaging.batch import Batch
+from shared.messaging.envelope import Envelope, Event, decode, encode, fact_of
 from shared.messaging.service import Service
 from shared.runtime import clock
 from shared.runtime.database import Database
@@ -44,22 +44,22 @@ class Broken(RuntimeError):
 MENDED: set[str] = set()
 
 
-def on_order_paid(session: Session, event: Envelope) -> None:
-    if event.data["amount_fen"] == FAILS and not MENDED:
+def on_order_paid(batch: Batch, event: Event[OrderPaid]) -> None:
+    if event.data.amount_fen == FAILS and not MENDED:
         raise Broken("this amount cannot be handled")
     effect = Effect(
         effect_id=new_id(),
         event_id=event.event_id,
         subject=event.subject,
         sequence=event.sequence,
-        amount_fen=event.data["amount_fen"],
+        amount_fen=event.data.amount_fen,
         version=0,
     )
-    session.add(effect)
-    outbox.record(session, StockReleased, effect, order_id=new_id(), reason="expired")
+    batch.session.add(effect)
+    batch.record(effect, StockReleased(order_id=new_id(), reason="expired"))
 
 
-def on_order_completed(session: Session, event: Envelope) -> None:
+def on_order_completed(batch: Batch, event: Event[OrderCompleted]) -> None:
     """Listened to, with no effect."""
 
 

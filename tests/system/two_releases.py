@@ -13,13 +13,13 @@ from uuid import UUID
 import waitress
 from marshmallow import fields
 from sqlalchemy import BigInteger, MetaData
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared import web
 from shared.events import BY_TYPE, Fact
-from shared.messaging import outbox, topology, worker
-from shared.messaging.envelope import Envelope
-from shared.messaging.rows import locked, remember
+from shared.messaging import topology, worker
+from shared.messaging.batch import Batch
+from shared.messaging.envelope import Event
 from shared.messaging.service import Service
 from shared.runtime.config import Settings
 from shared.runtime.ids import new_id
@@ -83,23 +83,24 @@ def blueprint_of(release: str) -> Blueprint:
     @blp.response(204)
     def weigh(told: dict[str, Any], order_id: UUID) -> None:
         """Note the weight of a parcel."""
-        with transaction() as session:
-            parcel = locked(session, Parcel.order_id, order_id)
+        with transaction(Batch) as batch:
+            parcel = batch.get_for_update(Parcel.order_id, order_id)
             if parcel is None:
                 parcel = Parcel(order_id=order_id, version=0)
-                remember(session, Parcel.order_id, parcel)
+                batch.track(Parcel.order_id, parcel)
             if release == "old":
-                facts = {"grams": told["kilograms"] * GRAMS["kg"]}
-                outbox.record(session, WeightNoted, parcel, order_id=order_id, **facts)
+                grams = told["kilograms"] * GRAMS["kg"]
+                batch.record(parcel, WeightNoted(order_id=order_id, grams=grams))
             else:
-                new = {"quantity": told["kilograms"], "unit": "kg"}
-                outbox.record(session, WeightNotedV2, parcel, order_id=order_id, **new)
+                kilograms = told["kilograms"]
+                fact = WeightNotedV2(order_id=order_id, quantity=kilograms, unit="kg")
+                batch.record(parcel, fact)
 
     return blp
 
 
-def note(session: Session, event: Envelope, grams: int) -> None:
-    session.add(
+def note(batch: Batch, event: Event[Any], grams: int) -> None:
+    batch.session.add(
         probe.Effect(
             effect_id=new_id(),
             event_id=event.event_id,
@@ -110,12 +111,12 @@ def note(session: Session, event: Envelope, grams: int) -> None:
     )
 
 
-def on_weight_noted(session: Session, event: Envelope) -> None:
-    note(session, event, event.data["grams"])
+def on_weight_noted(batch: Batch, event: Event[WeightNoted]) -> None:
+    note(batch, event, event.data.grams)
 
 
-def on_weight_noted_v2(session: Session, event: Envelope) -> None:
-    note(session, event, event.data["quantity"] * GRAMS[event.data["unit"]])
+def on_weight_noted_v2(batch: Batch, event: Event[WeightNotedV2]) -> None:
+    note(batch, event, event.data.quantity * GRAMS[event.data.unit])
 
 
 SUBSCRIPTIONS = {

@@ -118,11 +118,11 @@ def harm_sessions(harm: Harm) -> None:
 def harm_worker(harm: Harm) -> None:
     """Die at the points of relay and consumer; let handlers fail, hang or crash."""
     from sqlalchemy import text
-    from sqlalchemy.orm import Session
 
     import shared.messaging.consumer
     import shared.messaging.relay
-    from shared.messaging.envelope import Envelope
+    from shared.messaging.batch import Batch
+    from shared.messaging.envelope import Event
     from shared.messaging.processing import Processor
 
     session_of_relay = shared.messaging.relay._Session
@@ -140,7 +140,7 @@ def harm_worker(harm: Harm) -> None:
     )
     before_and_after(
         shared.messaging.consumer,
-        "_settle",
+        "_process",
         after=lambda *_: harm.reach("consumer.after_commit"),
     )
     before_and_after(shared.messaging.consumer, "_gather", before=lambda *_: acknowledged())
@@ -152,16 +152,16 @@ def harm_worker(harm: Harm) -> None:
             settled.clear()
             harm.reach("consumer.after_ack")
 
-    before_and_after(shared.messaging.consumer, "_settle", after=lambda *_: settled.set())
+    before_and_after(shared.messaging.consumer, "_process", after=lambda *_: settled.set())
 
     original = Processor._handle
 
-    def handle(self: Processor, session: Session, event: Envelope, handler: Any) -> None:
+    def handle(self: Processor, batch: Batch, event: Event[Any], handler: Any) -> None:
         how = harm.get("handler")
         if how and is_chosen(event):
             misbehave(how)
-        original(self, session, event, handler)
-        session.execute(
+        original(self, batch, event, handler)
+        batch.session.execute(
             text(NOTE),
             {
                 "event_id": event.event_id,
@@ -222,18 +222,18 @@ def take_out(what: str) -> None:
             session_of_relay._pump = send_and_mark
             session_of_relay._confirmed = lambda self, frame: None
         case "outbox":
-            from shared.messaging import outbox
+            from shared.messaging.batch import Batch
             from shared.messaging.tables import Outbox
 
-            def write_beside(session: Session) -> None:
-                rows = session.info.pop("outbox", None)
+            def write_beside(batch: Batch) -> bool:
+                rows, batch._outbox = batch._outbox, []
                 if rows:
-                    session.flush()
-                    with session.get_bind().begin() as beside:  # type: ignore[union-attr]
+                    batch.session.flush()
+                    with batch.session.get_bind().begin() as beside:  # type: ignore[union-attr]
                         beside.execute(insert(Outbox), rows)
-                    session.info["recorded"] = True
+                return bool(rows)
 
-            outbox.write = write_beside
+            Batch.write = write_beside  # type: ignore[method-assign]
         case "lock":
             from sqlalchemy.orm import Query
             from sqlalchemy.sql import Select

@@ -24,10 +24,10 @@ def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def handler(session, envelope):
-    if envelope.data["amount_fen"] == 13:
+def handler(batch, event):
+    if event.data.amount_fen == 13:
         die()
-    probe.on_order_paid(session, envelope)
+    probe.on_order_paid(batch, event)
 
 
 if point == "before the effect commits":

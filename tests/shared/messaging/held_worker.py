@@ -17,10 +17,10 @@ from tests.support.servers import wait_until
 folder = pathlib.Path(sys.argv[1])
 
 
-def handler(session, event):
+def handler(batch, event):
     (folder / "begun").touch()
     wait_until((folder / "go").exists, 60, "the test lets it go on")
-    probe.on_order_paid(session, event)
+    probe.on_order_paid(batch, event)
 
 
 if len(sys.argv) > 2:

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from shared.events import OrderPaid, StockReleased
-from shared.messaging import embedded, outbox
+from shared.messaging import embedded
+from shared.messaging.batch import Batch, transaction
 from shared.messaging.processing import Processor
 from shared.messaging.service import Service
 from shared.messaging.tables import Outbox, Parked
@@ -47,15 +48,12 @@ def record(database: Database, order_id: UUID, *amounts: int) -> None:
     """Record payments of one order, one transaction each."""
     order = Aggregate()
     for amount in amounts:
-        with database.sessions.begin() as session:
-            outbox.record(
-                session,
-                OrderPaid,
+        with transaction(database, Batch) as batch:
+            batch.record(
                 order,
-                order_id=order_id,
-                order_ref="ORD-1",
-                amount_fen=amount,
-                method="prepaid",
+                OrderPaid(
+                    order_id=order_id, order_ref="ORD-1", amount_fen=amount, method="prepaid"
+                ),
             )
 
 
@@ -132,8 +130,8 @@ def test_after_an_orderly_end_nothing_is_suspected(
 
 
 def test_what_nobody_listens_to_gets_its_position(sender: Database, receiver: Database) -> None:
-    with sender.sessions.begin() as session:
-        outbox.record(session, StockReleased, Aggregate(), order_id=uuid4(), reason="expired")
+    with transaction(sender, Batch) as batch:
+        batch.record(Aggregate(), StockReleased(order_id=uuid4(), reason="expired"))
 
     assert run(sender, receiver) == 0
 

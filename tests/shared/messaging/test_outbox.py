@@ -7,11 +7,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from shared.events import StockReleased
-from shared.messaging import outbox
-from shared.messaging.rows import locked
+from shared.messaging.batch import Batch, transaction
+from shared.messaging.envelope import LARGEST
 from shared.messaging.tables import Outbox
 from shared.runtime import tracing
 from shared.runtime.database import Database
@@ -31,8 +30,8 @@ def an_effect() -> Effect:
     )
 
 
-def tell(session: Session, effect: Effect) -> None:
-    outbox.record(session, StockReleased, effect, order_id=effect.effect_id, reason="expired")
+def tell(batch: Batch, effect: Effect) -> None:
+    batch.record(effect, StockReleased(order_id=effect.effect_id, reason="expired"))
 
 
 def rows(database: Database) -> list[Outbox]:
@@ -42,10 +41,10 @@ def rows(database: Database) -> list[Outbox]:
 
 def test_change_and_event_commit_together(database: Database) -> None:
     effect = an_effect()
-    with database.sessions.begin() as session:
-        session.add(effect)
-        tell(session, effect)
-        tell(session, effect)
+    with transaction(database, Batch) as batch:
+        batch.session.add(effect)
+        tell(batch, effect)
+        tell(batch, effect)
 
     assert [(row.subject, row.sequence, row.position) for row in rows(database)] == [
         (f"order/{effect.effect_id}", 1, None),
@@ -55,10 +54,10 @@ def test_change_and_event_commit_together(database: Database) -> None:
 
 
 def test_a_rolled_back_change_has_no_event(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.sessions.begin() as session:
+    with pytest.raises(RuntimeError), transaction(database, Batch) as batch:
         effect = an_effect()
-        session.add(effect)
-        tell(session, effect)
+        batch.session.add(effect)
+        tell(batch, effect)
         raise RuntimeError
 
     assert (rows(database), probe.effects(database)) == ([], [])
@@ -67,24 +66,24 @@ def test_a_rolled_back_change_has_no_event(database: Database) -> None:
 def test_numbering_goes_on_in_the_next_transaction(database: Database) -> None:
     effect_id = new_id()
     for _ in range(3):
-        with database.sessions.begin() as session:
-            effect = locked(session, Effect.effect_id, effect_id)
+        with transaction(database, Batch) as batch:
+            effect = batch.get_for_update(Effect.effect_id, effect_id)
             if effect is None:
                 effect = an_effect()
                 effect.effect_id = effect_id
-                session.add(effect)
-            tell(session, effect)
+                batch.session.add(effect)
+            tell(batch, effect)
 
     assert [row.sequence for row in rows(database)] == [1, 2, 3]
 
 
 def test_two_events_cannot_take_the_same_number(database: Database) -> None:
     effect = an_effect()
-    with pytest.raises(IntegrityError), database.sessions.begin() as session:
-        session.add(effect)
-        tell(session, effect)
+    with pytest.raises(IntegrityError), transaction(database, Batch) as batch:
+        batch.session.add(effect)
+        tell(batch, effect)
         effect.version = 0
-        tell(session, effect)
+        tell(batch, effect)
 
     assert rows(database) == []
 
@@ -93,14 +92,14 @@ def test_writers_at_once_number_without_gap_or_double(
     database: Database, in_threads: Callable[..., list[Any]]
 ) -> None:
     effect = an_effect()
-    with database.sessions.begin() as session:
-        session.add(effect)
+    with transaction(database, Batch) as batch:
+        batch.session.add(effect)
 
     def change() -> None:
-        with database.sessions.begin() as session:
-            row = locked(session, Effect.effect_id, effect.effect_id)
+        with transaction(database, Batch) as batch:
+            row = batch.get_for_update(Effect.effect_id, effect.effect_id)
             assert row is not None
-            tell(session, row)
+            tell(batch, row)
 
     in_threads([change] * 8)
 
@@ -116,11 +115,11 @@ def test_many_events_are_written_by_one_statement(database: Database) -> None:
         "before_cursor_execute",
         lambda connection, cursor, statement, *rest: statements.append(statement),
     )
-    with database.sessions.begin() as session:
+    with transaction(database, Batch) as batch:
         for _ in range(300):
             effect = an_effect()
-            session.add(effect)
-            tell(session, effect)
+            batch.session.add(effect)
+            tell(batch, effect)
 
     assert len([text for text in statements if "INTO outbox" in text]) == 1
 
@@ -129,34 +128,34 @@ def test_an_event_says_what_caused_it(database: Database) -> None:
     effect = an_effect()
     with (
         tracing.caused_by(tracing.Cause("story", "before", "00-1-2-00")),
-        database.sessions.begin() as session,
+        transaction(database, Batch) as batch,
     ):
-        session.add(effect)
-        tell(session, effect)
+        batch.session.add(effect)
+        tell(batch, effect)
 
     (row,) = rows(database)
     assert (row.correlation_id, row.traceparent) == ("story", "00-1-2-00")
     assert b'"causationid":"before"' in row.body
 
 
-def test_a_broken_fact_is_refused_where_it_is_recorded(database: Database) -> None:
+def test_a_fact_too_large_is_refused_where_it_is_recorded(database: Database) -> None:
     with (
-        pytest.raises(ValueError, match="required field"),
-        database.sessions.begin() as session,
+        pytest.raises(ValueError, match=str(LARGEST)),
+        transaction(database, Batch) as batch,
     ):
-        outbox.record(session, StockReleased, an_effect(), order_id=UUID(int=1))
+        batch.record(an_effect(), StockReleased(order_id=UUID(int=1), reason="x" * LARGEST))
 
     assert rows(database) == []
 
 
 def test_the_bus_is_woken_by_commits_that_recorded_something(database: Database) -> None:
     database.recorded.clear()
-    with database.sessions.begin() as session:
-        session.add(an_effect())
+    with transaction(database, Batch) as batch:
+        batch.session.add(an_effect())
     assert not database.recorded.is_set()
 
-    with database.sessions.begin() as session:
+    with transaction(database, Batch) as batch:
         effect = an_effect()
-        session.add(effect)
-        tell(session, effect)
+        batch.session.add(effect)
+        tell(batch, effect)
     assert database.recorded.is_set()

@@ -19,7 +19,8 @@ from kombu.message import Message
 from sqlalchemy import func, select
 
 from shared.events import OrderPaid, StockReleased
-from shared.messaging import consumer, outbox, topology
+from shared.messaging import consumer, topology
+from shared.messaging.batch import Batch, transaction
 from shared.messaging.consumer import consume
 from shared.messaging.dead_letters import drain
 from shared.messaging.envelope import decode
@@ -60,16 +61,11 @@ def record(database: Database, orders: list[UUID], times: int = 1) -> None:
     """Record `times` payments of each order, one transaction each time."""
     aggregates = {order: Aggregate() for order in orders}
     for _ in range(times):
-        with database.sessions.begin() as session:
+        with transaction(database, Batch) as batch:
             for order, aggregate in aggregates.items():
-                outbox.record(
-                    session,
-                    OrderPaid,
+                batch.record(
                     aggregate,
-                    order_id=order,
-                    order_ref="ORD-1",
-                    amount_fen=1,
-                    method="prepaid",
+                    OrderPaid(order_id=order, order_ref="ORD-1", amount_fen=1, method="prepaid"),
                 )
 
 
@@ -168,8 +164,8 @@ def test_an_event_without_a_queue_is_not_marked_and_goes_on_once_topology_is_dec
 def test_an_event_nobody_listens_to_gets_its_position_and_is_not_sent(
     vhost: str, sender: Database
 ) -> None:
-    with sender.sessions.begin() as session:
-        outbox.record(session, StockReleased, Aggregate(), order_id=uuid4(), reason="expired")
+    with transaction(sender, Batch) as batch:
+        batch.record(Aggregate(), StockReleased(order_id=uuid4(), reason="expired"))
 
     with running(relaying(sender, vhost)) as failures:
         wait_until(lambda: positions(sender) == [1], 20, "its position")
@@ -297,10 +293,10 @@ def test_no_properties_of_a_message_end_a_consumer_or_what_reads_the_dead_queue(
     vhost: str, sender: Database, receiver: Database, strange: str
 ) -> None:
     raw = STRANGE[strange]
-    with sender.sessions.begin() as session:
+    with transaction(sender, Batch) as batch:
         aggregate = Aggregate()
         paid = {"order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
-        outbox.record(session, OrderPaid, aggregate, order_id=uuid4(), **paid)
+        batch.record(aggregate, OrderPaid(order_id=uuid4(), **paid))
     with sender.readers() as session:
         body = session.scalars(select(Outbox.body)).one()
     connection = pika.BlockingConnection(pika.URLParameters(vhost))
@@ -568,10 +564,10 @@ from shared.messaging.service import Service
 from shared.runtime.supervision import Stopping
 from tests.support import probe
 
-def handler(session, event):
-    if event.data["amount_fen"] == 13:
+def handler(batch, event):
+    if event.data.amount_fen == 13:
         os._exit(9)
-    probe.on_order_paid(session, event)
+    probe.on_order_paid(batch, event)
 
 database = Database(sys.argv[1])
 service = Service("notifications", {OrderPaid: handler})
@@ -584,15 +580,10 @@ def test_an_event_that_kills_the_worker_is_parked_and_its_neighbours_are_handled
 ) -> None:
     orders = [uuid4() for _ in range(10)]
     record(sender, orders, times=5)
-    with sender.sessions.begin() as session:
-        outbox.record(
-            session,
-            OrderPaid,
+    with transaction(sender, Batch) as batch:
+        batch.record(
             Aggregate(),
-            order_id=uuid4(),
-            order_ref="ORD-X",
-            amount_fen=13,
-            method="prepaid",
+            OrderPaid(order_id=uuid4(), order_ref="ORD-X", amount_fen=13, method="prepaid"),
         )
     record(sender, [uuid4() for _ in range(10)], times=1)
     with running(relaying(sender, vhost)):

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select, update
 
 from shared.events import OrderPaid, StockReleased
-from shared.messaging import outbox, topology
+from shared.messaging import topology
+from shared.messaging.batch import Batch, transaction
 from shared.messaging.consumer import consume
 from shared.messaging.processing import Processor
 from shared.messaging.relay import Refused, Relay
@@ -53,22 +54,17 @@ def receiver(postgres: Callable[[str], str]) -> Iterator[Database]:
 def record(database: Database, aggregates: dict[UUID, Aggregate], times: int) -> None:
     """Record `times` payments of each order, one transaction each time."""
     for _ in range(times):
-        with database.sessions.begin() as session:
+        with transaction(database, Batch) as batch:
             for order, aggregate in aggregates.items():
-                outbox.record(
-                    session,
-                    OrderPaid,
+                batch.record(
                     aggregate,
-                    order_id=order,
-                    order_ref="ORD-1",
-                    amount_fen=1,
-                    method="prepaid",
+                    OrderPaid(order_id=order, order_ref="ORD-1", amount_fen=1, method="prepaid"),
                 )
 
 
 def record_feed_only(database: Database) -> None:
-    with database.sessions.begin() as session:
-        outbox.record(session, StockReleased, Aggregate(), order_id=uuid4(), reason="expired")
+    with transaction(database, Batch) as batch:
+        batch.record(Aggregate(), StockReleased(order_id=uuid4(), reason="expired"))
 
 
 def history(database: Database) -> list[tuple[object, ...]]:

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from shared.events import OrderPaid
-from shared.messaging import outbox
+from shared.messaging.batch import Batch, transaction
 from shared.messaging.relay import Relay
 from shared.messaging.tables import Outbox
 from shared.messaging.worker import LAST_SECONDS
@@ -182,10 +182,10 @@ def test_a_worker_that_is_asked_to_end_commits_and_acknowledges_the_batch_in_han
 
 def publish(database: Database, url: str) -> None:
     """Record one event and relay it."""
-    with database.sessions.begin() as session:
+    with transaction(database, Batch) as batch:
         order = type("Order", (), {"version": 0})()
         facts = {"order_ref": "ORD-1", "amount_fen": 1, "method": "prepaid"}
-        outbox.record(session, OrderPaid, order, order_id=uuid4(), **facts)
+        batch.record(order, OrderPaid(order_id=uuid4(), **facts))
     stopping = Stopping()
     thread = supervise("relay", Relay("orders", database, url, stopping).run, stopping)
 

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.orm import Session
 
-from shared.messaging.rows import lock_rows, locked, remember
+from shared.messaging.batch import Batch, transaction
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 from shared.runtime.locks import advisory_lock
@@ -29,8 +28,8 @@ def effects(database: Database) -> list[Effect]:
         Effect(effect_id=new_id(), event_id=new_id(), subject=str(number), sequence=1, amount_fen=1)
         for number in range(20)
     ]
-    with database.sessions.begin() as session:
-        session.add_all(made)
+    with transaction(database, Batch) as batch:
+        batch.session.add_all(made)
     return made
 
 
@@ -50,9 +49,9 @@ def counted(database: Database) -> Iterator[list[str]]:
 def test_a_batch_is_locked_by_one_statement(database: Database, effects: list[Effect]) -> None:
     ids = [effect.effect_id for effect in effects]
 
-    with database.sessions.begin() as session, counted(database) as statements:
-        lock_rows(session, Effect.effect_id, ids)
-        found = [locked(session, Effect.effect_id, id_) for id_ in ids]
+    with transaction(database, Batch) as batch, counted(database) as statements:
+        batch.load_for_update(Effect.effect_id, ids)
+        found = [batch.get_for_update(Effect.effect_id, id_) for id_ in ids]
 
     assert [effect.subject for effect in found if effect] == [e.subject for e in effects]
     assert len(statements) == 1
@@ -61,10 +60,10 @@ def test_a_batch_is_locked_by_one_statement(database: Database, effects: list[Ef
 def test_a_missing_row_is_asked_for_once(database: Database) -> None:
     absent = new_id()
 
-    with database.sessions.begin() as session, counted(database) as statements:
-        lock_rows(session, Effect.effect_id, [absent])
-        assert locked(session, Effect.effect_id, absent) is None
-        lock_rows(session, Effect.effect_id, [absent])
+    with transaction(database, Batch) as batch, counted(database) as statements:
+        batch.load_for_update(Effect.effect_id, [absent])
+        assert batch.get_for_update(Effect.effect_id, absent) is None
+        batch.load_for_update(Effect.effect_id, [absent])
 
     assert len(statements) == 1
 
@@ -72,9 +71,9 @@ def test_a_missing_row_is_asked_for_once(database: Database) -> None:
 def test_a_new_row_is_found_without_a_statement(database: Database) -> None:
     effect = Effect(effect_id=new_id(), event_id=new_id(), subject="s", sequence=1, amount_fen=1)
 
-    with database.sessions.begin() as session, counted(database) as statements:
-        remember(session, Effect.effect_id, effect)
-        found = locked(session, Effect.effect_id, effect.effect_id)
+    with transaction(database, Batch) as batch, counted(database) as statements:
+        batch.track(Effect.effect_id, effect)
+        found = batch.get_for_update(Effect.effect_id, effect.effect_id)
         before_commit = len(statements)
 
     assert found is effect
@@ -85,8 +84,8 @@ def test_a_new_row_is_found_without_a_statement(database: Database) -> None:
 def test_without_preparation_a_row_is_locked_when_it_is_asked_for(
     database: Database, effects: list[Effect]
 ) -> None:
-    with database.sessions.begin() as session:
-        found = locked(session, Effect.effect_id, effects[0].effect_id)
+    with transaction(database, Batch) as batch:
+        found = batch.get_for_update(Effect.effect_id, effects[0].effect_id)
 
     assert found is not None
     assert found.subject == "0"
@@ -94,17 +93,17 @@ def test_without_preparation_a_row_is_locked_when_it_is_asked_for(
 
 def test_what_is_locked_is_read_as_it_is_now(database: Database, effects: list[Effect]) -> None:
     effect_id = effects[0].effect_id
-    with database.sessions.begin() as session:
-        seen = session.get(Effect, effect_id)
+    with transaction(database, Batch) as batch:
+        seen = batch.session.get(Effect, effect_id)
         assert seen is not None
-    with database.sessions.begin() as other:
-        changed = locked(other, Effect.effect_id, effect_id)
+    with transaction(database, Batch) as other:
+        changed = other.get_for_update(Effect.effect_id, effect_id)
         assert changed is not None
         changed.amount_fen = 99
 
-    with database.sessions.begin() as session:
-        session.add(seen)
-        found = locked(session, Effect.effect_id, effect_id)
+    with transaction(database, Batch) as batch:
+        batch.session.add(seen)
+        found = batch.get_for_update(Effect.effect_id, effect_id)
 
     assert found is seen
     assert seen.amount_fen == 99
@@ -117,12 +116,12 @@ def test_nobody_else_changes_a_locked_row(database: Database, effects: list[Effe
 
     def other() -> None:
         asked.set()
-        with database.sessions.begin() as session:
-            locked(session, Effect.effect_id, effect_id)
+        with transaction(database, Batch) as batch:
+            batch.get_for_update(Effect.effect_id, effect_id)
             order.append("other")
 
-    with database.sessions.begin() as session:
-        locked(session, Effect.effect_id, effect_id)
+    with transaction(database, Batch) as batch:
+        batch.get_for_update(Effect.effect_id, effect_id)
         thread = threading.Thread(target=other)
         thread.start()
         assert asked.wait(10)
@@ -140,10 +139,10 @@ def test_transactions_that_lock_the_same_rows_never_wait_for_each_other(
 
     def raise_all(order: list[object]) -> None:
         for _ in range(5):
-            with database.sessions.begin() as session:
-                lock_rows(session, Effect.effect_id, order)  # type: ignore[arg-type]
+            with transaction(database, Batch) as batch:
+                batch.load_for_update(Effect.effect_id, order)  # type: ignore[arg-type]
                 for id_ in ids:
-                    effect = locked(session, Effect.effect_id, id_)
+                    effect = batch.get_for_update(Effect.effect_id, id_)
                     assert effect is not None
                     effect.amount_fen += 1
 
@@ -157,13 +156,13 @@ def test_turns_are_taken_one_after_the_other(database: Database) -> None:
     asked = threading.Event()
 
     def other(name: str) -> None:
-        with database.sessions.begin() as session:
+        with transaction(database, Batch) as batch:
             asked.set()
-            advisory_lock(session, name)
+            advisory_lock(batch.session, name)
             order.append(name)
 
-    with database.sessions.begin() as session:
-        advisory_lock(session, "consumer")
+    with transaction(database, Batch) as batch:
+        advisory_lock(batch.session, "consumer")
         thread = threading.Thread(target=other, args=("consumer",))
         thread.start()
         thread.join(0.2)
@@ -174,9 +173,9 @@ def test_turns_are_taken_one_after_the_other(database: Database) -> None:
 
 
 def test_locks_end_with_their_transaction(database: Database, effects: list[Effect]) -> None:
-    def lock_all(session: Session) -> None:
-        lock_rows(session, Effect.effect_id, [effect.effect_id for effect in effects])
+    def lock_all(batch: Batch) -> None:
+        batch.load_for_update(Effect.effect_id, [effect.effect_id for effect in effects])
 
     for _ in range(2):
-        with database.sessions.begin() as session:
-            lock_all(session)
+        with transaction(database, Batch) as batch:
+            lock_all(batch)
