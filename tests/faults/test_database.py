@@ -202,7 +202,12 @@ def test_while_the_disk_of_the_database_is_full_requests_are_refused_whole(
     def add(number: int) -> Any:
         return app.test_client().post(
             "/api/catalog/v1/enterprises",
-            json={"code": f"P-{number}", "names": {"zh": "农户" * 50}, "roles": ["producer"]},
+            json={
+                "code": f"P-{number}",
+                "names": {"zh": "农户" * 50},
+                "roles": ["producer"],
+                "contact": {"phone": "13889041234", "language": "zh"},
+            },
             headers={"Authorization": f"Bearer {signed}", "Idempotency-Key": f"key-{number}"},
         )
 
