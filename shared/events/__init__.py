@@ -1,16 +1,16 @@
 """The published language: every event contract, in the order of an order's life.
 
-A contract says once what happened, who may see it, and which fields it carries. The routing
-key is the event's type, `<service>.<fact>.v<major>`; `subject` names the field by whose
-aggregate the events are ordered. Fields are only ever added, and then optional; anything else
-is a new major version beside the old one.
+A contract defines the meaning of an event, its fields, and whether integrators may see it. The
+routing key is the event's type, `<service>.<fact>.v<major>`; `subject` names the field by whose
+aggregate the events are ordered. A contract only gains optional fields; any other change is a new
+major version beside the old one.
 
 Quantities are integers in the variant's unit (grams or pieces), money is integer fen (CNY),
-moments are UTC, dates are calendar dates in Asia/Shanghai. Public events carry ids, quantities
-and money; names, phones and addresses of people travel only in events marked internal.
+moments are UTC, dates are calendar dates in Asia/Shanghai. Public events contain ids, quantities
+and money; names, phones and addresses of people are only in events that are not public.
 """
 
-# What contracts are made of is reached through here, too.
+# The types of contracts are exported here, too.
 from shared.events.base import (  # noqa: F401
     CHANNELS,
     COUNTER_PAYMENTS,
@@ -99,7 +99,7 @@ from shared.events.travel import (  # noqa: F401
     ShippedLine,
 )
 
-#: The catalogue, in reading order. A contract that is not here is not published.
+#: All contracts, in reading order. No other event can be published.
 EVENTS: tuple[type[Fact], ...] = (
     SiteOpened,
     SiteClosed,

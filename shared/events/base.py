@@ -1,4 +1,4 @@
-"""What every contract is made of: the base, and the types that several contracts share."""
+"""The base class of contracts, and the types that several contracts share."""
 
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal, get_args
@@ -9,9 +9,9 @@ Unit = Literal["g", "piece"]
 Channel = Literal["online", "station", "company", "cooperative"]
 PaymentMethod = Literal["cash_on_delivery", "cash_at_station", "prepaid"]
 SiteLevel = Literal["centre", "county", "township", "village"]
-#: An entry of a till's journal that moves goods over the counter.
+#: The kinds of entries in a till's journal that move goods over the counter.
 StationSaleKind = Literal["sale", "void", "return"]
-#: Cash goes into the clerk's custody; what is paid by telephone does not.
+#: Cash goes into the clerk's custody; a mobile payment does not.
 CounterPayment = Literal["cash", "mobile"]
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -28,10 +28,10 @@ Fen = Annotated[int, Meta(ge=0)]
 
 
 class Moment(datetime):
-    """A moment in UTC. It is written with its offset, `2026-07-15T02:30:00+00:00`.
+    """A moment in UTC, encoded with its offset: `2026-07-15T02:30:00+00:00`.
 
-    A class of its own, since msgspec writes a plain `datetime` with `Z`: the bytes of what was
-    published before would differ.
+    msgspec would encode a plain `datetime` with `Z`, and the bytes would differ from those of
+    earlier versions.
     """
 
     @classmethod
@@ -51,25 +51,25 @@ class Moment(datetime):
 class Part(Struct, frozen=True, kw_only=True):
     """A part of a fact, such as a line of an order.
 
-    A reader ignores fields that it does not know: a newer publisher may send them.
+    A subscriber ignores unknown fields: a newer publisher may send them.
     """
 
 
 class Fact(Part, frozen=True, kw_only=True):
-    """One fact. The docstring's first line of each contract is its meaning in the catalogue."""
+    """One fact. The first line of each contract's docstring is printed in docs/events.md."""
 
     routing_key: ClassVar[str]
     #: The field by whose aggregate the events are ordered.
     subject: ClassVar[str]
-    #: False: integrators can neither bind it nor read it in the feed.
+    #: False: integrators can neither bind a queue to it nor read it in the feed.
     public: ClassVar[bool] = True
-    #: True: no service listens and no stream keeps it, so it gets its position in the feed
-    #: without being sent to the broker, which would return it.
+    #: True: no service subscribes and no stream keeps it. The relay gives it a position in the feed
+    #: and does not publish it to the broker, which would return it.
     feed_only: ClassVar[bool] = False
 
 
 class Names(Part, frozen=True, kw_only=True):
-    """A name in the languages that are known; zh is always there."""
+    """A name in several languages; only zh is required."""
 
     zh: str
     bo: str | UnsetType = UNSET

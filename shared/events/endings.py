@@ -1,4 +1,4 @@
-"""An order ends early, and what was set aside for it is free again."""
+"""An order ends early, and its reserved stock is free again."""
 
 from uuid import UUID
 
@@ -7,7 +7,7 @@ from shared.events.placing import PlacedLine
 
 
 class OrderExpired(Fact, frozen=True, kw_only=True):
-    """A prepaid order was not paid in time; its stock is free again."""
+    """The buyer did not pay a prepaid order in time; its stock is free again."""
 
     routing_key = "orders.order_expired.v1"
     subject = "order_id"
@@ -17,7 +17,7 @@ class OrderExpired(Fact, frozen=True, kw_only=True):
 
 
 class OrderReinstated(Fact, frozen=True, kw_only=True):
-    """An order's stock is asked for once more: it was paid after all, or a lot is recalled."""
+    """Orders requests an order's stock again: the buyer paid after all, or a lot was recalled."""
 
     routing_key = "orders.order_reinstated.v1"
     subject = "order_id"
@@ -28,7 +28,7 @@ class OrderReinstated(Fact, frozen=True, kw_only=True):
 
 
 class OrderCancelled(Fact, frozen=True, kw_only=True):
-    """The order is not wanted any more; whatever was set aside or planned for it is undone."""
+    """The order was cancelled; catalog releases its stock, and logistics cancels its shipment."""
 
     routing_key = "orders.order_cancelled.v1"
     subject = "order_id"
@@ -39,7 +39,7 @@ class OrderCancelled(Fact, frozen=True, kw_only=True):
 
 
 class StockReleased(Fact, frozen=True, kw_only=True):
-    """What was set aside for an order is available again."""
+    """The stock reserved for an order is available again."""
 
     routing_key = "catalog.stock_released.v1"
     subject = "order_id"

@@ -1,4 +1,4 @@
-"""Money comes, fails to come, or goes back."""
+"""Payments of an order: received, failed, refunded."""
 
 from uuid import UUID
 
@@ -18,7 +18,7 @@ class OrderPaid(Fact, frozen=True, kw_only=True):
 
 
 class PaymentFailed(Fact, frozen=True, kw_only=True):
-    """The provider said that a payment attempt did not succeed; the order still waits."""
+    """The payment provider reported a failed payment attempt; the order still waits for payment."""
 
     routing_key = "orders.payment_failed.v1"
     subject = "order_id"
@@ -29,7 +29,7 @@ class PaymentFailed(Fact, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(Fact, frozen=True, kw_only=True):
-    """Money goes back to the buyer: the order was paid and will not be delivered."""
+    """The buyer gets money back: the order was paid and will not be delivered."""
 
     routing_key = "orders.payment_refunded.v1"
     subject = "order_id"

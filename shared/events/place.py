@@ -1,4 +1,4 @@
-"""The place: sites, producers, goods and their prices."""
+"""Sites, producers, goods and prices."""
 
 from datetime import date
 from uuid import UUID
@@ -7,7 +7,7 @@ from shared.events.base import Channel, Fact, Fen, Moment, Names, Part, Quantity
 
 
 class SiteOpened(Fact, frozen=True, kw_only=True):
-    """A site of the network (centre, county, township or village) takes part from now on."""
+    """A site of the network (centre, county, township or village) is open from now on."""
 
     routing_key = "logistics.site_opened.v1"
     subject = "site_id"
@@ -20,7 +20,7 @@ class SiteOpened(Fact, frozen=True, kw_only=True):
 
 
 class SiteClosed(Fact, frozen=True, kw_only=True):
-    """A site takes no new orders, parcels or stock."""
+    """A site no longer accepts orders, parcels or stock."""
 
     routing_key = "logistics.site_closed.v1"
     subject = "site_id"
@@ -29,7 +29,7 @@ class SiteClosed(Fact, frozen=True, kw_only=True):
 
 
 class EnterpriseContactGiven(Fact, frozen=True, kw_only=True):
-    """An enterprise said how to reach it, and in which language."""
+    """An enterprise gave or changed its telephone number and language."""
 
     routing_key = "catalog.enterprise_contact_given.v1"
     subject = "enterprise_id"
@@ -42,7 +42,7 @@ class EnterpriseContactGiven(Fact, frozen=True, kw_only=True):
 
 
 class ListedVariant(Part, frozen=True, kw_only=True):
-    """One way in which a product is sold."""
+    """One variant of a product, such as a grade in a pack size."""
 
     variant_id: UUID
     sku: str
@@ -50,12 +50,12 @@ class ListedVariant(Part, frozen=True, kw_only=True):
     unit: Unit
     pack_quantity: Quantity
     storage: str | None
-    #: Days a lot must still keep when it reaches the buyer.
+    #: Days of shelf life that a lot must still have when it reaches the buyer.
     min_life_days: int
 
 
 class ProductListed(Fact, frozen=True, kw_only=True):
-    """A product with its variants is on sale; sent again, with all variants, when they change."""
+    """A product with its variants is on sale; published again, with all variants, on a change."""
 
     routing_key = "catalog.product_listed.v1"
     subject = "product_id"
@@ -77,10 +77,10 @@ class ProductWithdrawn(Fact, frozen=True, kw_only=True):
 
 
 class PriceChanged(Fact, frozen=True, kw_only=True):
-    """From `valid_from` on a variant costs `price_fen` per `price_unit` in one channel.
+    """From `valid_from` on, a variant costs `price_fen` per `price_unit` in one channel.
 
-    Of the prices that have begun and not ended the last to begin holds: when a price with
-    `valid_to` ends, the one before it holds again.
+    The price in force is the latest one that has begun and not ended: after the `valid_to` of a
+    price, the price before it is in force again.
     """
 
     routing_key = "catalog.price_changed.v1"
@@ -89,14 +89,14 @@ class PriceChanged(Fact, frozen=True, kw_only=True):
     variant_id: UUID
     channel: Channel
     price_fen: Fen
-    #: How many grams or pieces `price_fen` buys.
+    #: The grams or pieces that `price_fen` buys.
     price_unit: Quantity
     valid_from: Moment
     valid_to: Moment | None
 
 
 class LotReleased(Fact, frozen=True, kw_only=True):
-    """A lot passed inspection, or is free again after a hold, and may be sold."""
+    """A lot passed inspection, or its hold ended, and may be sold."""
 
     routing_key = "catalog.lot_released.v1"
     subject = "lot_id"
@@ -119,7 +119,7 @@ class LotHeld(Fact, frozen=True, kw_only=True):
 
 
 class LotRecalled(Fact, frozen=True, kw_only=True):
-    """A lot must not be sold any more and comes back from wherever it is."""
+    """A lot must not be sold any more, and all its goods must come back."""
 
     routing_key = "catalog.lot_recalled.v1"
     subject = "lot_id"
@@ -129,7 +129,7 @@ class LotRecalled(Fact, frozen=True, kw_only=True):
 
 
 class StockReceived(Fact, frozen=True, kw_only=True):
-    """Goods of a lot arrived at a location and are in its stock."""
+    """Goods of a lot arrived at a location and were added to its stock."""
 
     routing_key = "catalog.stock_received.v1"
     subject = "lot_id"

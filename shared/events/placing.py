@@ -1,4 +1,4 @@
-"""An order is placed, its stock is set aside, and it stands or not."""
+"""An order is placed, its stock is reserved, and it is confirmed or rejected."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ from shared.events.base import Channel, Fact, Fen, Part, PaymentMethod, Quantity
 
 
 class PlacedLine(Part, frozen=True, kw_only=True):
-    """One line as ordered; the price is what orders' own price list said."""
+    """One line as ordered; the price is from orders' own price list."""
 
     line_no: int
     variant_id: UUID
@@ -15,7 +15,7 @@ class PlacedLine(Part, frozen=True, kw_only=True):
 
 
 class _AsOrdered(Fact, frozen=True, kw_only=True):
-    """What was ordered, and by whom."""
+    """The buyer, the lines and the total of an order."""
 
     order_id: UUID
     order_ref: str
@@ -29,10 +29,10 @@ class _AsOrdered(Fact, frozen=True, kw_only=True):
 
 
 class ApprovalRequested(_AsOrdered, frozen=True, kw_only=True):
-    """A buyer ordered more than may be held unpaid: an operator approves it, or declines.
+    """A buyer ordered more than the limit for unpaid orders: an operator approves or declines it.
 
-    Nothing is asked for in stock before `order_placed`; one that is declined, or withdrawn by its
-    buyer, ends with `order_rejected`. `buyer_id` is as in `order_placed`.
+    Stock is reserved only after `order_placed`. If the operator declines or the buyer withdraws,
+    the order ends with `order_rejected`. `buyer_id` is as in `order_placed`.
     """
 
     routing_key = "orders.approval_requested.v1"
@@ -42,10 +42,10 @@ class ApprovalRequested(_AsOrdered, frozen=True, kw_only=True):
 
 
 class OrderPlaced(_AsOrdered, frozen=True, kw_only=True):
-    """A buyer ordered; stock is asked for, nothing is promised yet.
+    """A buyer placed an order; catalog has not reserved its stock yet.
 
-    `buyer_id` is opaque and says nothing of a person: orders refuses telephone numbers. That of
-    a shop's own buyer begins with the shop's subject and a colon.
+    `buyer_id` is opaque and no personal data: orders refuses telephone numbers. The id of a shop's
+    own buyer begins with the shop's subject and a colon.
     """
 
     routing_key = "orders.order_placed.v1"
@@ -53,7 +53,7 @@ class OrderPlaced(_AsOrdered, frozen=True, kw_only=True):
 
 
 class ContactGiven(Fact, frozen=True, kw_only=True):
-    """A buyer said how to reach them and where to deliver, for one order."""
+    """A buyer gave the contact and the delivery address for one order."""
 
     routing_key = "orders.contact_given.v1"
     subject = "order_id"
@@ -61,7 +61,7 @@ class ContactGiven(Fact, frozen=True, kw_only=True):
 
     order_id: UUID
     order_ref: str
-    #: Whose preferences apply; None for a guest.
+    #: The buyer whose preferences apply; None for a guest.
     buyer_id: str | None
     name: str
     phone: str
@@ -70,7 +70,7 @@ class ContactGiven(Fact, frozen=True, kw_only=True):
 
 
 class TakenLot(Part, frozen=True, kw_only=True):
-    """What one line took from one lot at one location."""
+    """The quantity that one line takes from one lot at one location."""
 
     lot_id: UUID
     lot_code: str
@@ -80,7 +80,7 @@ class TakenLot(Part, frozen=True, kw_only=True):
 
 
 class ReservedLine(Part, frozen=True, kw_only=True):
-    """One line with the lots that were reserved for it."""
+    """One line with its reserved lots."""
 
     line_no: int
     variant_id: UUID
@@ -88,7 +88,7 @@ class ReservedLine(Part, frozen=True, kw_only=True):
 
 
 class StockReserved(Fact, frozen=True, kw_only=True):
-    """All lines of an order are set aside, each from the lots that expire first."""
+    """Catalog reserved all lines of an order, each from the lots that expire first."""
 
     routing_key = "catalog.stock_reserved.v1"
     subject = "order_id"
@@ -98,7 +98,7 @@ class StockReserved(Fact, frozen=True, kw_only=True):
 
 
 class Shortfall(Part, frozen=True, kw_only=True):
-    """A line that could not be covered, and what there was."""
+    """A line without sufficient stock, and the available quantity."""
 
     line_no: int
     variant_id: UUID
@@ -107,9 +107,9 @@ class Shortfall(Part, frozen=True, kw_only=True):
 
 
 class StockRefused(Fact, frozen=True, kw_only=True):
-    """Nothing of the order was reserved, because at least one line was short.
+    """Catalog reserved nothing for the order, because stock for at least one line is short.
 
-    An answer, not a failure: catalog does not try again.
+    A refusal, not a failure: catalog does not retry.
     """
 
     routing_key = "catalog.stock_refused.v1"
@@ -130,7 +130,7 @@ class ConfirmedLine(Part, frozen=True, kw_only=True):
 
 
 class OrderConfirmed(Fact, frozen=True, kw_only=True):
-    """The order stands: its stock is reserved and nothing more is needed to deliver it."""
+    """The order is confirmed: its stock is reserved, and delivery can begin."""
 
     routing_key = "orders.order_confirmed.v1"
     subject = "order_id"
@@ -140,16 +140,16 @@ class OrderConfirmed(Fact, frozen=True, kw_only=True):
     channel: Channel
     payment_method: PaymentMethod
     site_id: UUID
-    #: True: the buyer comes to the site. False: the site brings it to the address.
+    #: True: the buyer collects at the site. False: the site delivers to the address.
     collect: bool
     lines: list[ConfirmedLine]
     total_fen: Fen
-    #: What is still to be taken from the buyer on hand-over, in fen.
+    #: The amount that the buyer still pays at hand-over, in fen.
     due_fen: Fen
 
 
 class OrderRejected(Fact, frozen=True, kw_only=True):
-    """The order will not be delivered: its stock was refused, or an operator did not approve it."""
+    """The order will not be delivered: catalog refused its stock, or it was not approved."""
 
     routing_key = "orders.order_rejected.v1"
     subject = "order_id"

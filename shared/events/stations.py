@@ -1,4 +1,4 @@
-"""Stations sell while disconnected: devices, what they may sell, and what they sold."""
+"""Stations sell while disconnected: devices, their allotments and their sales."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ from shared.events.base import CounterPayment, Fact, Fen, Moment, Part, Quantity
 
 
 class DeviceKeyGiven(Fact, frozen=True, kw_only=True):
-    """What the key of one epoch of a device may do from now on; without scopes it is revoked."""
+    """A device's epoch has an API key with these scopes; a key without scopes is revoked."""
 
     routing_key = "catalog.device_key_given.v1"
     subject = "device_id"
@@ -23,7 +23,7 @@ class DeviceKeyGiven(Fact, frozen=True, kw_only=True):
 
 
 class AllotmentGranted(Fact, frozen=True, kw_only=True):
-    """A device may sell `quantity` more of a lot; nobody else can reach it from now on."""
+    """A device may sell `quantity` more of a lot; no other order or device can take it."""
 
     routing_key = "catalog.allotment_granted.v1"
     subject = "allotment_id"
@@ -35,12 +35,12 @@ class AllotmentGranted(Fact, frozen=True, kw_only=True):
     site_id: UUID
     lot_id: UUID
     quantity: Quantity
-    #: All that was ever granted under this allotment.
+    #: The total ever granted under this allotment.
     granted: int
 
 
 class AllotmentReturned(Fact, frozen=True, kw_only=True):
-    """A device gave part of its allotment back; it is for everybody again."""
+    """A device returned part of its allotment; its stock is available to all again."""
 
     routing_key = "catalog.allotment_returned.v1"
     subject = "allotment_id"
@@ -53,22 +53,22 @@ class AllotmentReturned(Fact, frozen=True, kw_only=True):
 
 
 class SoldLine(Part, frozen=True, kw_only=True):
-    """One line of what was sold, or came back, over a counter."""
+    """One line of a sale or a return over the counter."""
 
     line_no: int
     variant_id: UUID
     lot_id: UUID
     quantity: Quantity
-    #: Taken from the buyer, or given back.
+    #: The amount that the buyer paid or got back.
     line_total_fen: Fen
-    #: Of goods that came back: whether they can be sold again; None for a sale.
+    #: Whether returned goods can be sold again; None for a sale.
     restock: bool | None
 
 
 class StationSaleRecorded(Fact, frozen=True, kw_only=True):
-    """A station sold over the counter, voided a sale or took goods back; it counts once.
+    """A station sold over the counter, voided a sale or took goods back; recorded once.
 
-    `sale_id` is made from its name: device, epoch and number.
+    `sale_id` is derived from device, epoch and number.
     """
 
     routing_key = "orders.station_sale_recorded.v1"
@@ -80,19 +80,19 @@ class StationSaleRecorded(Fact, frozen=True, kw_only=True):
     epoch: Quantity
     number: Quantity
     site_id: UUID
-    #: The sale that is voided, or whose goods came back.
+    #: The sale that is voided or whose goods were returned.
     of_sale_id: UUID | None
     lines: list[SoldLine]
     total_fen: Fen
     payment: CounterPayment
-    #: By the device's own clock, which proves nothing.
+    #: By the device's own clock, which may be wrong.
     device_time: Moment
 
 
 class StationSaleDisputed(Fact, frozen=True, kw_only=True):
-    """A sale that happened cannot be right, such as a second one with the name of another.
+    """A recorded sale contradicts other records, such as a second sale with the same number.
 
-    It is kept, and an operator decides; its quantity is in no balance until then.
+    Orders stores the sale, and an operator decides. No balance contains its quantity until then.
     """
 
     routing_key = "orders.station_sale_disputed.v1"
@@ -110,7 +110,7 @@ class StationSaleDisputed(Fact, frozen=True, kw_only=True):
 
 
 class OverdrawnLine(Part, frozen=True, kw_only=True):
-    """A line of a sale, and what the device still had of the lot."""
+    """A line of a sale, and the quantity of the lot that the device still had."""
 
     line_no: int
     lot_id: UUID
@@ -119,7 +119,7 @@ class OverdrawnLine(Part, frozen=True, kw_only=True):
 
 
 class AllotmentOverdrawn(Fact, frozen=True, kw_only=True):
-    """A station sale took more than its device had been granted; nothing of it is booked."""
+    """A station sold more than its device's allotment; catalog books no line of the sale."""
 
     routing_key = "catalog.allotment_overdrawn.v1"
     subject = "sale_id"
@@ -128,30 +128,30 @@ class AllotmentOverdrawn(Fact, frozen=True, kw_only=True):
     device_id: UUID
     epoch: Quantity
     number: Quantity
-    #: `beyond_grant`, or `no_allotment` of that lot to that epoch of the device.
+    #: `beyond_grant`, or `no_allotment` if this epoch of the device has none of the lot.
     reason: str
     lines: list[OverdrawnLine]
 
 
 class OverdraftSettled(Fact, frozen=True, kw_only=True):
-    """It is decided what covers a disputed sale: stock, or nothing but the loss."""
+    """A disputed sale is settled: stock covers it, it is a loss, or the counter voided it."""
 
     routing_key = "catalog.overdraft_settled.v1"
     subject = "sale_id"
 
     sale_id: UUID
-    #: `covered`, `lost`, or `voided` when the sale itself was undone at the counter.
+    #: `covered`, `lost`, or `voided` when the sale was voided at the counter.
     resolution: str
 
 
 class ParcelHandedOver(Fact, frozen=True, kw_only=True):
-    """A station's till gave a waiting parcel to whoever showed its code, perhaps long ago."""
+    """A station's till handed over a waiting parcel, perhaps long before its upload."""
 
     routing_key = "orders.parcel_handed_over.v1"
     subject = "entry_id"
     public = False
 
-    #: Of the till's journal: device, epoch and number.
+    #: The entry of the till's journal; derived from device, epoch and number.
     entry_id: UUID
     shipment_id: UUID
     site_id: UUID
@@ -164,7 +164,7 @@ class ParcelHandedOver(Fact, frozen=True, kw_only=True):
 
 
 class HandOverRefused(Fact, frozen=True, kw_only=True):
-    """A parcel that a till says it gave away was not there to give: wrong code, or gone before."""
+    """Logistics refused a hand-over by a till: the code is wrong, or the parcel was not there."""
 
     routing_key = "logistics.hand_over_refused.v1"
     subject = "shipment_id"

@@ -1,4 +1,4 @@
-"""The goods travel, from packing to the hand-over or the return."""
+"""The goods' way, from packing to the hand-over or the return."""
 
 from datetime import date
 from typing import Literal
@@ -9,12 +9,12 @@ from msgspec import UNSET, UnsetType
 from shared.events.base import Fact, Fen, Part
 from shared.events.placing import TakenLot
 
-#: Where a shipment is when a lot that it carries is recalled.
+#: The place of a shipment when one of its lots is recalled.
 RecalledWhere = Literal["here", "on_its_way", "with_buyer"]
 
 
 class ShippedLine(Part, frozen=True, kw_only=True):
-    """What a shipment carries of one line, lot by lot."""
+    """One line of a shipment, by lot."""
 
     line_no: int
     variant_id: UUID
@@ -22,7 +22,7 @@ class ShippedLine(Part, frozen=True, kw_only=True):
 
 
 class ShipmentPlanned(Fact, frozen=True, kw_only=True):
-    """A confirmed order has a shipment, a way to its site, and a day promised."""
+    """Logistics planned the shipment of a confirmed order: its route and its promised date."""
 
     routing_key = "logistics.shipment_planned.v1"
     subject = "shipment_id"
@@ -35,7 +35,7 @@ class ShipmentPlanned(Fact, frozen=True, kw_only=True):
 
 
 class ShipmentPacked(Fact, frozen=True, kw_only=True):
-    """The goods of a shipment are packed."""
+    """A site packed the goods of a shipment."""
 
     routing_key = "logistics.shipment_packed.v1"
     subject = "shipment_id"
@@ -45,7 +45,7 @@ class ShipmentPacked(Fact, frozen=True, kw_only=True):
 
 
 class ShipmentDispatched(Fact, frozen=True, kw_only=True):
-    """A shipment left the place where its goods lay; they are out of stock from now on."""
+    """A shipment left the location of its goods; catalog takes them out of stock."""
 
     routing_key = "logistics.shipment_dispatched.v1"
     subject = "shipment_id"
@@ -57,7 +57,7 @@ class ShipmentDispatched(Fact, frozen=True, kw_only=True):
 
 
 class ShipmentArrived(Fact, frozen=True, kw_only=True):
-    """A shipment reached a site on its way; `final` when it is the one it is meant for."""
+    """A shipment reached a site on its route; `final` is true at its destination."""
 
     routing_key = "logistics.shipment_arrived.v1"
     subject = "shipment_id"
@@ -70,7 +70,7 @@ class ShipmentArrived(Fact, frozen=True, kw_only=True):
 
 
 class CollectionCodeIssued(Fact, frozen=True, kw_only=True):
-    """A shipment waits at its site for the buyer, who shows this code."""
+    """A shipment waits at its site for the buyer, who collects it with this code."""
 
     routing_key = "logistics.collection_code_issued.v1"
     subject = "shipment_id"
@@ -83,19 +83,19 @@ class CollectionCodeIssued(Fact, frozen=True, kw_only=True):
 
 
 class ShipmentDelivered(Fact, frozen=True, kw_only=True):
-    """A shipment was brought to its buyer, who is on record as having taken it."""
+    """A site delivered a shipment to its buyer and recorded the receiver."""
 
     routing_key = "logistics.shipment_delivered.v1"
     subject = "shipment_id"
 
     shipment_id: UUID
     order_id: UUID
-    #: Cash taken at the door or counter, in fen; 0 when the order was paid before.
+    #: Cash that the buyer paid at delivery, in fen; 0 for an order that was paid before.
     collected_fen: Fen
 
 
 class ShipmentCollected(Fact, frozen=True, kw_only=True):
-    """The buyer came to the site, proved who they are, and took the shipment."""
+    """The buyer collected the shipment at the site, with the code or by name."""
 
     routing_key = "logistics.shipment_collected.v1"
     subject = "shipment_id"
@@ -103,12 +103,12 @@ class ShipmentCollected(Fact, frozen=True, kw_only=True):
     shipment_id: UUID
     order_id: UUID
     collected_fen: Fen
-    #: By what: the code that the buyer was sent, or a name; absent in older events.
+    #: The buyer's proof: the code from the message, or the name; absent in older events.
     proof: Literal["code", "name"] | UnsetType = UNSET
 
 
 class DeliveryFailed(Fact, frozen=True, kw_only=True):
-    """A shipment could not be handed over and goes back."""
+    """The hand-over of a shipment failed, and the shipment goes back."""
 
     routing_key = "logistics.delivery_failed.v1"
     subject = "shipment_id"
@@ -119,22 +119,22 @@ class DeliveryFailed(Fact, frozen=True, kw_only=True):
 
 
 class ShipmentRecalled(Fact, frozen=True, kw_only=True):
-    """A shipment carries goods of a recalled lot; `where` says what that means for it."""
+    """A shipment contains goods of a recalled lot; `where` is its place at that moment."""
 
     routing_key = "logistics.shipment_recalled.v1"
     subject = "shipment_id"
 
     shipment_id: UUID
     order_id: UUID
-    #: `here`: it has not left, and does not leave with these lots. `on_its_way`: it comes back
+    #: `here`: it has not left, and will not leave with these lots. `on_its_way`: it comes back
     #: (`delivery_failed` follows). `with_buyer`: the buyer has the goods.
     where: RecalledWhere
-    #: What it carries of recalled lots.
+    #: Its goods of recalled lots.
     lots: list[TakenLot]
 
 
 class ShipmentCancelled(Fact, frozen=True, kw_only=True):
-    """A shipment was stopped before its goods left; they lie where they lay."""
+    """A shipment was cancelled before it left; its goods stay at their location."""
 
     routing_key = "logistics.shipment_cancelled.v1"
     subject = "shipment_id"
@@ -144,7 +144,7 @@ class ShipmentCancelled(Fact, frozen=True, kw_only=True):
 
 
 class ShipmentReturned(Fact, frozen=True, kw_only=True):
-    """A shipment's goods are back at the location they came from."""
+    """A shipment's goods are back at their original location."""
 
     routing_key = "logistics.shipment_returned.v1"
     subject = "shipment_id"
@@ -168,7 +168,7 @@ class OrderCompleted(Fact, frozen=True, kw_only=True):
 
 
 class OrderReturned(Fact, frozen=True, kw_only=True):
-    """The goods came back undelivered; the order is over."""
+    """The goods came back undelivered, and the order has ended."""
 
     routing_key = "orders.order_returned.v1"
     subject = "order_id"

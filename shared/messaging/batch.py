@@ -1,7 +1,7 @@
-"""What one transaction works on: its session, the rows loaded and locked for it, what it records.
+"""The batch: one transaction's session, the rows loaded and locked in it, and the recorded events.
 
-The edge that opens the transaction makes the batch and hands it to everything below: the consumer
-for all events that arrived together, a route for its one request, a timer for one round.
+The edge opens the transaction and passes the batch to all functions below: the consumer for the
+events that it processes together, a route for its request, a timer for one round.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,22 +22,22 @@ from shared.runtime.ids import new_id
 Value = TypeVar("Value")
 B = TypeVar("B", bound="Batch")
 
-#: Values in one statement; the databases take 32,766 (SQLite) and 65,535 (PostgreSQL).
+#: Parameters of one statement; the limits are 32,766 (SQLite) and 65,535 (PostgreSQL).
 MOST_VALUES = 30_000
 
 
 class Versioned(Protocol):
-    """An aggregate whose events are numbered: `version` counts the events recorded of it."""
+    """An aggregate; `version` is the sequence of its last recorded event."""
 
     version: Any
 
 
 class Batch:
-    """One transaction's work. A service adds to its own subclass what it loads for a batch.
+    """One transaction's state. A service's subclass has attributes for the rows of that service.
 
-    A handler sees one event, yet a batch must not cost a query an event: the service's `load`
-    loads and locks what all events of the batch need, one statement a kind, and the handlers find
-    it here.
+    A handler gets one event, but one query per event would be too slow. So the service's `load`
+    loads and locks the rows for all events of the batch, one statement per kind of row, and the
+    handlers get the rows from the batch.
     """
 
     def __init__(self, session: Session) -> None:
@@ -52,12 +52,12 @@ class Batch:
     ) -> None:
         """Load and lock, in one statement, the rows whose `column` is in `values`.
 
-        `column` must be unique. Rows are locked in its order, so that two transactions that need
-        the same rows cannot wait for each other. A value without a row is known as missing.
+        `column` must be unique. Rows are locked in its order: two transactions that need the same
+        rows cannot deadlock. `get_for_update` then returns None for a value without a row.
         """
-        known = self._known(column)
-        wanted = sorted({value for value in values if value not in known}, key=str)
-        known.update(dict.fromkeys(wanted))
+        loaded = self._loaded(column)
+        wanted = sorted({value for value in values if value not in loaded}, key=str)
+        loaded.update(dict.fromkeys(wanted))
         for start in range(0, len(wanted), MOST_VALUES):
             statement = (
                 select(column.class_)
@@ -68,22 +68,22 @@ class Batch:
                 .execution_options(populate_existing=True)
             )
             for row in self.session.scalars(statement):
-                known[getattr(row, column.key)] = row
+                loaded[getattr(row, column.key)] = row
 
     def get_for_update(self, column: InstrumentedAttribute[Value], value: Value) -> Any | None:
         """Return the row with this `column` value, locked until the commit, or None.
 
-        Needs no statement when `load_for_update` or `track` has seen the value before.
+        Executes no statement after `load_for_update` or `track` of the same value.
         """
         self.load_for_update(column, (value,))
-        return self._known(column)[value]
+        return self._loaded(column)[value]
 
     def track(self, column: InstrumentedAttribute[Value], row: Any) -> None:
-        """Add a new row to the session such that `get_for_update` finds it before its flush."""
+        """Add a new row to the session; `get_for_update` returns it, also before its flush."""
         self.session.add(row)
-        self._known(column)[getattr(row, column.key)] = row
+        self._loaded(column)[getattr(row, column.key)] = row
 
-    def _known(self, column: InstrumentedAttribute[Any]) -> dict[Any, Any]:
+    def _loaded(self, column: InstrumentedAttribute[Any]) -> dict[Any, Any]:
         return self._rows.setdefault((column.key, column.class_), {})
 
     # --- Facts --------------------------------------------------------------------------------
@@ -91,11 +91,11 @@ class Batch:
     def record(self, aggregate: Versioned, fact: Fact) -> None:
         """Record one fact about `aggregate`, published if and only if the transaction commits.
 
-        The aggregate's row must be new or locked, so that its events are numbered in the order of
-        their commits.
+        The aggregate's row must be new or locked: the order of its sequence is then the order of
+        the commits.
 
         Raises:
-            ValueError: the event would be larger than may travel.
+            ValueError: the event is larger than `envelope.LARGEST`.
         """
         aggregate.version = (aggregate.version or 0) + 1
         cause, time, event_id = tracing.get_or_new(), now(), new_id()
@@ -124,8 +124,8 @@ class Batch:
     def write(self) -> bool:
         """Flush the session and insert the recorded events, just before the commit.
 
-        Late, so that every lock of the transaction is held when the rows draw their ids: ids of
-        one subject then agree with its sequence. Returns whether there were events.
+        The rows get their ids while the transaction holds all its locks, so that the ids of one
+        subject are in the order of its sequence. Returns whether there were events.
         """
         rows, self._outbox = self._outbox, []
         if rows:
@@ -140,7 +140,7 @@ class Batch:
 def transaction(database: Database, kind: type[B]) -> Iterator[B]:
     """Open a transaction that commits at the end, with a batch of the service's `kind`.
 
-    An error rolls it back, and with it what was recorded.
+    An error rolls it back, and the recorded events with it.
     """
     with database.sessions.begin() as session:
         batch = kind(session)

@@ -1,8 +1,8 @@
-"""How a service's processes connect to the broker: the patience they have with it.
+"""Connection parameters of the broker, and tolerant parsing of message properties.
 
-And how both clients read a message's properties, which are its publisher's word. A header that a
-client cannot read (a timestamp of the year 200000, a thousand tables within each other) would end
-the connection before anybody sees the message, and again each time it comes.
+The publisher chooses a message's properties. Without this module, properties that a client library
+cannot parse (a timestamp in the year 200000, a thousand nested tables) would end the connection
+before our code sees the message, and again at each redelivery.
 """
 
 from typing import Any
@@ -10,34 +10,34 @@ from typing import Any
 import pika
 from amqp import serialization  # type: ignore[import-untyped]
 
-#: Seconds after which a connection that says nothing is taken for dead, by either side. An
-#: address that ends in `?heartbeat=…` says otherwise.
+#: Seconds without traffic after which either side closes the connection, unless the URL ends in
+#: `?heartbeat=…`.
 HEARTBEAT = 30
-#: Seconds to wait for the broker's answer to anything.
+#: Seconds to wait for an answer of the broker.
 IO_TIMEOUT = 10
 
 
-#: AMQP's number of the class of messages.
+#: The number of AMQP's class *basic*, which has the properties of messages.
 _BASIC = 60
 _read_by_amqp = serialization.PROPERTY_CLASSES[_BASIC]
 
 
 def _properties(buffer: Any, offset: int) -> tuple[dict[str, Any], int]:
-    """Read properties for py-amqp; such as cannot be read are none."""
+    """Parse properties for py-amqp; malformed properties become empty."""
     try:
         properties, end = _read_by_amqp(buffer, offset)
     except Exception:
         return {}, len(buffer)
-    # kombu would unpack what this header names, to whatever size.
+    # kombu would decompress a body with this header without a limit of size.
     properties.get("application_headers", {}).pop("compression", None)
     return properties, end
 
 
 class _Properties(pika.BasicProperties):
-    """Properties as pika reads them; such as cannot be read are none."""
+    """Properties for pika; malformed properties become empty."""
 
     def decode(self, encoded: bytes, offset: int = 0) -> Any:
-        """Read properties from a frame."""
+        """Parse properties from a frame."""
         try:
             return super().decode(encoded, offset)
         except Exception:
@@ -50,7 +50,7 @@ pika.spec.props[_BASIC] = _Properties
 
 
 def parameters_of(url: str) -> pika.URLParameters:
-    """Return how pika connects to `url`: once, without waiting for ever."""
+    """Return pika's parameters for `url`: one attempt to connect, with time-outs."""
     parameters = pika.URLParameters(url)
     if parameters.heartbeat is None:
         parameters.heartbeat = HEARTBEAT

@@ -1,7 +1,6 @@
-"""The key of a station's device, in each of the three services that the device calls.
+"""Stores the key of a station's device in each of the three services that the device calls.
 
-Catalog enrols devices and records what each epoch's key may do; orders and logistics learn of it
-by event. All three keep it the same way.
+Catalog enrols devices and records the key of each epoch; orders and logistics receive the event.
 """
 
 from sqlalchemy.orm import Session
@@ -12,9 +11,9 @@ from shared.runtime.devices import subject_of
 
 
 def apply_device_key(session: Session, key: DeviceKeyGiven, sequence: int) -> None:
-    """Let a device's key do what the event says; an event older than the last changes nothing.
+    """Store the key of a device's epoch; an event older than the last one changes nothing.
 
-    `sequence` is that of the event among the events of its device.
+    `sequence` is the event's sequence among the events of its device.
     """
     apply_key(
         session,

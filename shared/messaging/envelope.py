@@ -1,7 +1,7 @@
-"""CloudEvents 1.0 in structured JSON: how a fact is written down and read again.
+"""Encodes facts as CloudEvents 1.0 in structured JSON, and decodes them.
 
-The bytes made here are stored in the outbox and travel unchanged through broker, stream and
-feed. Source: CloudEvents 1.0.2, with the extensions *sequence* and *distributed tracing*.
+The outbox stores the encoded bytes; broker, stream and feed do not change them. Source: CloudEvents
+1.0.2, with the extensions *sequence* and *distributed tracing*.
 """
 
 import json
@@ -21,29 +21,29 @@ from shared.runtime import strict_json
 from shared.runtime.clock import in_calendar, now, rfc3339
 from shared.runtime.schemas import check_storable
 
-#: Bytes. CloudEvents only promises 64 KiB through foreign intermediaries, but an order of 200
-#: lines from several lots each is larger; see docs/decisions/0002-size-of-events.md.
+#: Bytes of an event at most. CloudEvents guarantees only 64 KiB through foreign intermediaries, but
+#: an order of 200 lines from several lots is larger; see docs/decisions/0002-size-of-events.md.
 LARGEST = 262_144
-#: Characters of an attribute such as `type` or `subject`.
-LONGEST_WORD = 255
+#: Characters of an attribute such as `type` or `subject` at most.
+LONGEST_ATTRIBUTE = 255
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _TYPE = re.compile(r"^([a-z]+)\.([a-z][a-z0-9_]*)\.v([1-9][0-9]*)$")
 
 
-#: What an event says: a fact of a contract, or JSON that no contract was held against yet.
+#: An event's data: a fact of a contract, or JSON that is not validated yet.
 Data = TypeVar("Data")
 F = TypeVar("F", bound=Fact)
 
 
 class Unreadable(ValueError):
-    """Raised when bytes are no CloudEvent of ours: no JSON, an attribute missing or malformed."""
+    """Raised when bytes are no CloudEvent: no JSON, or an attribute is missing or malformed."""
 
 
 class Invalid(ValueError):
-    """Raised when an event's data are not what its contract says.
+    """Raised when an event's data violate its contract.
 
-    `field` is the path of what is wrong, such as `lines[0].quantity`, and `why` says what is.
+    `field` is the path of the invalid value, such as `lines[0].quantity`; `why` is the reason.
     """
 
     def __init__(self, field: str, why: str) -> None:
@@ -54,34 +54,34 @@ class Invalid(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Event(Generic[Data]):
-    """One event as it travels: who said what about which subject, when, and because of what."""
+    """One event: the CloudEvents attributes, the data, and the encoded bytes."""
 
     event_id: UUID
     type: str
     source: str
     subject: str
-    #: Version of the subject's aggregate in its publisher; grows by one with each event.
+    #: The version of the aggregate in the publisher; it grows by one with each event.
     sequence: int
     time: datetime
     correlation_id: str
     causation_id: str | None
     traceparent: str | None
     data: Data
-    #: The bytes as they travel.
+    #: The encoded event.
     body: bytes
 
     @property
     def publisher(self) -> str:
-        """The service that published it, from the type's first part."""
+        """The service that published the event: the first part of its type."""
         return self.type.partition(".")[0]
 
 
-#: An event of which only the envelope is read; `load_data` reads the rest.
+#: An event whose data are not validated yet; see `load_data`.
 Envelope: TypeAlias = Event[Mapping[str, Any]]
 
 
 class _Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The CloudEvent as it is written, in the order of its fields."""
+    """The JSON document of a CloudEvent, in the order of its fields."""
 
     specversion: str
     id: UUID
@@ -99,15 +99,15 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def contract_of(type_: str) -> type[Fact] | None:
-    """Return the contract of an event type, or None when this code does not know it."""
+    """Return the contract of an event type, or None when this version does not know it."""
     return BY_TYPE.get(type_)
 
 
 def other_version(type_: str, known: Collection[str]) -> str | None:
-    """Say how a type stands to the versions of the same fact that are among `known`.
+    """Compare an event type's major version with those in `known`.
 
-    Returns `newer_version` when it is above them all, `older_version` when it is not, and None
-    when it is one of them, or when `known` has no version of that fact.
+    Returns `newer_version` when it is higher than all versions of the fact in `known`, otherwise
+    `older_version`; None when `known` contains the type, or no version of the fact.
     """
     match = _TYPE.match(type_)
     if match is None or type_ in known:
@@ -120,13 +120,13 @@ def other_version(type_: str, known: Collection[str]) -> str | None:
 
 
 @cache
-def _named(contract: type[Fact]) -> str:
+def _subject_kind(contract: type[Fact]) -> str:
     return contract.subject.removesuffix("_id")
 
 
 def subject_of(fact: Fact) -> str:
     """Return the subject of a fact, such as `order/0198…`."""
-    return f"{_named(type(fact))}/{getattr(fact, fact.subject)}"
+    return f"{_subject_kind(type(fact))}/{getattr(fact, fact.subject)}"
 
 
 def encode(
@@ -139,7 +139,7 @@ def encode(
     causation_id: str | None,
     traceparent: str | None,
 ) -> bytes:
-    """Write one fact as a CloudEvent.
+    """Encode one fact as a CloudEvent.
 
     Raises:
         ValueError: the event is larger than `LARGEST`.
@@ -169,24 +169,24 @@ def encode(
     return body
 
 
-def _written(value: Any) -> str:
+def _encode_moment(value: Any) -> str:
     assert isinstance(value, Moment)
     return value.isoformat()
 
 
-_encoder = msgspec.json.Encoder(enc_hook=_written)
+_encoder = msgspec.json.Encoder(enc_hook=_encode_moment)
 
 
-def _read_moment(kind: type, value: Any) -> Moment:
+def _decode_moment(kind: type, value: Any) -> Moment:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return Moment.of(moment)
 
 
 def decode(body: bytes | str) -> Envelope:
-    """Read a CloudEvent; `data` stays as it came, see `load_data`.
+    """Decode a CloudEvent without validating its `data`; see `load_data`.
 
     Raises:
-        Unreadable: it is none of ours; the message says why.
+        Unreadable: it is no valid CloudEvent; the message is the reason.
     """
     raw = _bytes_of(body)
     if len(raw) > LARGEST:
@@ -194,24 +194,24 @@ def decode(body: bytes | str) -> Envelope:
     try:
         document = strict_json.read(raw)
     except ValueError as error:
-        raise Unreadable(f"no JSON: {error}") from error
+        raise Unreadable(f"not JSON: {error}") from error
     if not isinstance(document, dict) or document.get("specversion") != "1.0":
-        raise Unreadable("no CloudEvent 1.0")
+        raise Unreadable("not a CloudEvent 1.0")
     try:
         if not isinstance(document.get("data"), dict):
             raise Unreadable("data must be an object")
         event_id = UUID(document["id"])
         return Event(
             event_id=event_id,
-            type=_word(document["type"]),
-            source=_word(document["source"]),
-            subject=_word(document["subject"]),
+            type=_attribute(document["type"]),
+            source=_attribute(document["source"]),
+            subject=_attribute(document["subject"]),
             sequence=_sequence(document["sequence"]),
             time=_moment(document["time"]),
-            # What only helps to follow a story is no reason to refuse it.
-            correlation_id=_word_or_none(document.get("correlationid")) or str(event_id),
-            causation_id=_word_or_none(document.get("causationid")),
-            traceparent=_word_or_none(document.get("traceparent")),
+            # Attributes that only serve tracing are no reason to refuse an event.
+            correlation_id=_attribute_or_none(document.get("correlationid")) or str(event_id),
+            causation_id=_attribute_or_none(document.get("causationid")),
+            traceparent=_attribute_or_none(document.get("traceparent")),
             data=document["data"],
             body=raw,
         )
@@ -222,7 +222,7 @@ def decode(body: bytes | str) -> Envelope:
 
 
 def unreadable(body: bytes | str) -> Envelope:
-    """Return a stand-in for bytes that are no event, named by their content."""
+    """Return a placeholder event for unreadable bytes; its id is derived from the bytes."""
     raw = _bytes_of(body)
     event_id = uuid5(NAMESPACE_OID, raw.hex())
     return Event(
@@ -241,19 +241,19 @@ def unreadable(body: bytes | str) -> Envelope:
 
 
 def _bytes_of(body: bytes | str) -> bytes:
-    """Return a message's body as bytes, whatever a client library made of it."""
+    """Return a message's body as bytes; a client library may have decoded it."""
     return body.encode(errors="replace") if isinstance(body, str) else bytes(body)
 
 
 def _sequence(value: Any) -> int:
-    """Return a sequence, which is written as a text of digits.
+    """Parse a sequence, a string of digits.
 
     Raises:
-        Unreadable: it is anything else, or larger than what a database counts to.
+        Unreadable: it is malformed, or too large for a BIGINT column.
     """
     text = str(value) if type(value) is int else value
     if not isinstance(text, str) or not _DIGITS.fullmatch(text) or int(text) >= 2**63:
-        raise Unreadable("sequence is no whole number from 0 to 2^63 - 1")
+        raise Unreadable("sequence is not a whole number from 0 to 2^63 - 1")
     return int(text)
 
 
@@ -264,47 +264,49 @@ def _moment(value: Any) -> datetime:
         raise Unreadable(f"time: {error}") from error
 
 
-def _word(value: Any) -> str:
-    """Return `value` if every database can store it as a name; no event may fail to be parked.
+def _attribute(value: Any) -> str:
+    """Return `value` if every database can store it: each event must be possible to park.
 
     Raises:
-        Unreadable: it is no text, too long, or has characters such as NUL or half a pair.
+        Unreadable: it is no string, too long, or has unprintable characters.
     """
-    if not (isinstance(value, str) and 0 < len(value) <= LONGEST_WORD and value.isprintable()):
-        raise Unreadable(f"{value!r:.80} is no printable text of up to {LONGEST_WORD} characters")
+    if not (isinstance(value, str) and 0 < len(value) <= LONGEST_ATTRIBUTE and value.isprintable()):
+        raise Unreadable(
+            f"{value!r:.80} is not a printable text of up to {LONGEST_ATTRIBUTE} characters"
+        )
     return value
 
 
-def _word_or_none(value: Any) -> str | None:
+def _attribute_or_none(value: Any) -> str | None:
     try:
-        return _word(value)
+        return _attribute(value)
     except Unreadable:
         return None
 
 
 def with_data(envelope: Envelope, data: Mapping[str, Any]) -> Envelope:
-    """Return the event with other data, and all else as it was: id, subject, sequence, time.
+    """Return the event with other data; id, subject, sequence and time stay the same.
 
     Raises:
-        Unreadable: with these data it would be larger than `LARGEST`, or no JSON.
+        Unreadable: the data are no JSON, or the event would be larger than `LARGEST`.
     """
     document = json.loads(envelope.body) | {"data": dict(data)}
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         raw = text.encode()
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"no JSON: {error}") from error
+        raise Unreadable(f"not JSON: {error}") from error
     return decode(raw)
 
 
 def load_data(envelope: Envelope, contract: type[F]) -> Event[F]:
-    """Return the event with its data read as a fact of `contract`.
+    """Return the event with its data validated and converted to a fact of `contract`.
 
     Raises:
-        Invalid: a field is missing or has a wrong type, or a text holds what not every database
-            can store.
+        Invalid: a field is missing or has a wrong type, or a text has a character that not every
+            database can store.
     """
-    if b"\\u" in envelope.body:  # spelled out otherwise, no JSON can hold such a character
+    if b"\\u" in envelope.body:  # JSON can contain such characters only as escapes
         try:
             check_storable(envelope.data)
         except ValidationError as error:
@@ -313,31 +315,31 @@ def load_data(envelope: Envelope, contract: type[F]) -> Event[F]:
 
 
 def fact_of(contract: type[F], data: Mapping[str, Any]) -> F:
-    """Return the fact that `data` says; fields that the contract does not know are left out.
+    """Convert `data` to a fact of `contract`; unknown fields are ignored.
 
     Raises:
         Invalid: a field is missing or has a wrong type.
     """
-    fact: F = _read(data, contract)
+    fact: F = _convert(data, contract)
     return fact
 
 
 def check_field(contract: type[Fact], name: str, data: Mapping[str, Any]) -> None:
-    """Check one field of `data` by itself.
+    """Validate one field of `data`.
 
     Raises:
         Invalid: it is missing or has a wrong type.
     """
     (field,) = (each for each in msgspec.structs.fields(contract) if each.name == name)
     if name in data:
-        _read(data[name], field.type, name)
+        _convert(data[name], field.type, name)
     elif field.required:
         raise Invalid(name, "The field is missing.")
 
 
-def _read(data: Any, kind: Any, above: str = "") -> Any:
+def _convert(data: Any, kind: Any, above: str = "") -> Any:
     try:
-        return msgspec.convert(data, kind, dec_hook=_read_moment)
+        return msgspec.convert(data, kind, dec_hook=_decode_moment)
     except (msgspec.ValidationError, OverflowError) as error:
         why, _, path = str(error).partition(" - at ")
         place = above + path.strip("`").removeprefix("$")

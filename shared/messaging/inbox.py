@@ -1,4 +1,4 @@
-"""Is this event new here? Asked and answered in the transaction of the event's effect."""
+"""The inbox: it drops events that already took effect, in the transaction of the effect."""
 
 from collections.abc import Iterable, Sequence
 from uuid import UUID
@@ -13,7 +13,7 @@ from shared.runtime.inserts import insert
 
 
 def take(session: Session, events: Sequence[Envelope] | Iterable[Envelope]) -> set[UUID]:
-    """Enter the events in the inbox and return the ids of those that were not there before."""
+    """Insert the events into the inbox and return the ids of the new ones."""
     table = Inbox.__table__
     assert isinstance(table, Table)
     handled_at = now()

@@ -1,4 +1,4 @@
-"""What a service says about itself, as data: its name, its handlers, its timers."""
+"""The description of a service as data: its name, its handlers, its timers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from shared.runtime.config import Settings
 from shared.runtime.database import Database
 from shared.runtime.late import Late
 
-#: A plain function of a batch and one event. It touches nothing but the batch, and neither commits
-#: nor rolls back: its neighbours share the transaction.
+#: A plain function of a batch and one event. It uses only the batch, and neither commits nor rolls
+#: back: the other events of the batch share the transaction.
 Handler = Callable[[Any, Event[Any]], None]
 Subscriptions = Mapping[type[Fact], Handler]
-#: Loads and locks in a few statements what the handlers will ask for, given all events of a batch
-#: that will be handled. Only for speed: a handler works without it.
+#: Loads and locks, in a few statements, the rows that the handlers of these events will need. Only
+#: for speed: a handler works without it.
 Load = Callable[[Any, Sequence[Event[Any]]], None]
 
 
 @dataclass(frozen=True)
 class Timer:
-    """Work done by the clock: `run` opens its own short transactions and returns what it did.
+    """Periodic work; `run` opens its own short transactions.
 
-    It is called every `seconds` by one worker of the service at a time, and again at once while
-    it returns True (there is more). It must be safe to run twice and to be killed anywhere.
+    One worker of the service at a time calls `run` every `seconds`, and again at once while it
+    returns True (more work is left). `run` must be safe to repeat and to be killed at any point.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Timer:
 
 @dataclass(frozen=True)
 class Service:
-    """One service: `web` and `worker` processes are started from this value."""
+    """One service; its worker process and the embedded run are started from this value."""
 
     name: str
     subscriptions: Subscriptions
-    #: What its transactions work on; handlers and `load` get one.
+    #: The class of the batches that handlers and `load` get.
     batch: type[Batch] = Batch
     load: Load | None = None
     timers: Sequence[Timer] = ()
-    #: The ways in which its rows can be late, for `farmgate doctor`.
+    #: The kinds of late rows, for `farmgate doctor`.
     late: Sequence[Late] = ()

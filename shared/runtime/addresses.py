@@ -1,7 +1,7 @@
-"""Addresses, built from their parts and checked where they come in: none is pasted together.
+"""URLs of databases, brokers and HTTP servers: built from parts, checked where they are read.
 
-A path or a password may hold any character, and `%`, `#`, `?`, `@` and `/` mean something else in
-an address: there they are written as `%25`, `%23`, `%3F`, `%40` and `%2F`.
+A path or a password may hold any character. `%`, `#`, `?`, `@` and `/` have a meaning in a URL, so
+each is percent-encoded: `%25`, `%23`, `%3F`, `%40` and `%2F`.
 """
 
 import re
@@ -10,8 +10,8 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from shared.runtime.errors import Misconfigured
 
-_QUOTED = "% # ? @ : / in a name or password are written as %25 %23 %3F %40 %3A %2F."
-#: What SQLAlchemy can read: of PostgreSQL nothing follows the password but host, port and database.
+_QUOTED = "In a name or password, write % # ? @ : / as %25 %23 %3F %40 %3A %2F."
+#: The URLs that SQLAlchemy reads without error.
 _DATABASE = re.compile(
     r"sqlite(\+\w+)?://(/.*)?"
     r"|postgresql(\+\w+)?://([^@]*@)?(\[[0-9A-Fa-f:.]+\]|[^@/:?\[\]]*)(:[0-9]+)?([/?][^@]*)?"
@@ -20,39 +20,39 @@ _HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]+")
 
 
 def sqlite(path: Path) -> str:
-    """Return SQLAlchemy's address of an SQLite file.
+    """Return SQLAlchemy's URL of an SQLite file.
 
     Raises:
-        Misconfigured: the path is no text.
+        Misconfigured: the path cannot be encoded in UTF-8.
     """
     try:
         return f"sqlite:///{quote(path.as_posix())}"
     except UnicodeEncodeError as error:
         raise Misconfigured(
-            f"{path!r} is no text in UTF-8; set FARMGATE_DATA to a folder whose path is."
+            f"The path {path!r} is not valid UTF-8; set FARMGATE_DATA to another folder."
         ) from error
 
 
 def place(host: str, port: int | str) -> str:
-    """Return host and port as an address has them: IPv6 in brackets."""
+    """Return `host:port` for a URL, with IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def reachable(host: str) -> str:
-    """Return the host at which one that listens on `host` is reached from here."""
+    """Return the host to connect to, on this machine, when a server listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def user(name: str, password: str) -> str:
-    """Return a user with a password as an address has them, before its `@`."""
+    """Return `user:password` for a URL, percent-encoded."""
     return f"{quote(name, safe='')}:{quote(password, safe='')}"
 
 
 def check_database(name: str, url: str) -> str:
-    """Return a database's address that setting `name` gave.
+    """Return the database URL from setting `name`.
 
     Raises:
-        Misconfigured: it cannot be read. The message holds nothing of it, since it has a password.
+        Misconfigured: the URL is malformed. The message does not quote it: it holds a password.
     """
     if _DATABASE.fullmatch(url) is None:
         raise Misconfigured(
@@ -63,10 +63,10 @@ def check_database(name: str, url: str) -> str:
 
 
 def check_broker(name: str, url: str) -> str:
-    """Return a broker's address that setting `name` gave; empty: there is no broker.
+    """Return the broker URL from setting `name`; an empty one means that there is no broker.
 
     Raises:
-        Misconfigured: it cannot be read.
+        Misconfigured: the URL is malformed.
     """
     parts = _split(url)
     if url and not (_is_of(parts, "amqp", "amqps") and parts and parts.path.count("/") <= 1):
@@ -77,10 +77,10 @@ def check_broker(name: str, url: str) -> str:
 
 
 def check_http(name: str, url: str) -> str:
-    """Return an HTTP address that setting `name` gave, to which paths are added.
+    """Return the base URL from setting `name`, without a final slash.
 
     Raises:
-        Misconfigured: it cannot be read, or has a query.
+        Misconfigured: the URL is malformed or has a query.
     """
     parts = _split(url)
     if not (_is_of(parts, "http", "https") and parts and not parts.query):
@@ -91,7 +91,7 @@ def check_http(name: str, url: str) -> str:
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 (a wrong one raises)
+        parts.port  # noqa: B018 (a malformed port raises)
     except ValueError:
         return None
     return parts

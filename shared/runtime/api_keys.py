@@ -1,9 +1,9 @@
-"""Keys of machines that must not need a fresh token: long secrets, known by their digest.
+"""API keys of machines: long random secrets, stored as digests, that do not expire.
 
-A token of an outside issuer runs out; a till that was cut off for a week must still be able to
-say who it is. Its key does not run out: it is given once, and its owner's service tells the
-others by event what it may do, so that each checks it alone. SHA-256 suffices for a secret of
-256 random bits; a slow hash is for what people choose.
+A token expires, but a till that was offline for a week must still be able to authenticate. One
+service issues each key and publishes its scopes as an event, so that every service checks the key
+without asking another. SHA-256 suffices for a secret of 256 random bits; slow hashes are for
+passwords that people choose.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from shared.runtime.callers import Caller, InvalidToken
 from shared.runtime.tables import ApiKey
 
-#: What a key looks like: `fgk_`, its id, and 32 random bytes in base64url.
+#: A key is `fgk_`, its id, `_`, and 32 random bytes in base64url.
 PREFIX = "fgk_"
 SECRET_PATTERN = "[A-Za-z0-9_-]{43}"
 _TOKEN = re.compile(f"{PREFIX}([0-9a-f]{{32}})_({SECRET_PATTERN})")
@@ -30,12 +30,12 @@ def new_secret() -> str:
 
 
 def digest_of(secret: str) -> str:
-    """Return what is stored of a secret: SHA-256, 64 hexadecimal digits."""
+    """Return the digest to store for a secret: SHA-256, 64 hexadecimal digits."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def token_of(key_id: UUID, secret: str) -> str:
-    """Return the bearer token that a key's owner sends."""
+    """Return the bearer token that a client sends for this key."""
     return f"{PREFIX}{key_id.hex}_{secret}"
 
 
@@ -49,9 +49,9 @@ def apply_key(
     claims: Mapping[str, str],
     sequence: int,
 ) -> None:
-    """Keep what a key may do from now on; an event older than the last changes nothing.
+    """Store a key's scopes and claims; an event older than the last one changes nothing.
 
-    `claims` are shown to routes as `Caller.claims`. Without scopes the key is revoked.
+    Routes read `claims` as `Caller.claims`. A key without scopes is revoked.
     """
     key = session.get(ApiKey, key_id, with_for_update=True)
     if key is None:
@@ -64,17 +64,15 @@ def apply_key(
 
 
 def caller_of(session: Session, token: str) -> Caller:
-    """Return who bears a key.
+    """Return the caller whom a key authenticates.
 
     Raises:
-        InvalidToken: it is malformed, unknown here (yet), wrong, or revoked.
+        InvalidToken: it is malformed, revoked or unknown; the event of a new key takes seconds.
     """
     match = _TOKEN.fullmatch(token)
     key = None if match is None else session.get(ApiKey, UUID(match[1]))
-    if match is None or key is None:
-        raise InvalidToken("This key is not known here; one just given is known within seconds.")
-    if not hmac.compare_digest(key.digest, digest_of(match[2])):
-        raise InvalidToken("This key is not known here; one just given is known within seconds.")
+    if match is None or key is None or not hmac.compare_digest(key.digest, digest_of(match[2])):
+        raise InvalidToken("This key is unknown; a new key works within seconds of its issue.")
     if not key.scopes:
         raise InvalidToken("This key was revoked; ask an operator for a new one.", revoked=True)
     return Caller(key.subject, frozenset(key.scopes), dict(key.claims))

@@ -1,9 +1,9 @@
-"""Who is asking: bearer tokens checked against the issuer's public keys.
+"""Authentication: bearer tokens verified with the issuer's public keys.
 
-Only Ed25519 signatures count. A token says who (`sub`), what they may (`scope`) and, if they
-belong to sites, where (`site_ids`); it must be of the right type, name our issuer and audience, and
-live no longer than the setting allows. The key set can also name tokens that were revoked.
-Source: RFC 9068, RFC 8725; docs/decisions/0015.
+Only Ed25519 signatures are accepted. A token names its subject (`sub`), its scopes (`scope`) and,
+for a caller who belongs to sites, these sites (`site_ids`). Its type, issuer and audience must be
+the configured ones, and its lifetime must not exceed the configured limit. The key set can also
+list revoked tokens. Source: RFC 9068, RFC 8725; docs/decisions/0015.
 """
 
 import warnings
@@ -21,16 +21,16 @@ from shared.runtime.callers import Caller, InvalidToken
 from shared.runtime.config import Settings
 from shared.runtime.public_keys import KeySet, KeySource
 
-# The name of RFC 8037, which most issuers still write, besides that of RFC 9864.
+# The algorithm's name in RFC 9864, and its older name in RFC 8037, which most issuers still use.
 ALGORITHMS = ["Ed25519", "EdDSA"]
 warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
 
 #: Seconds by which two machines' clocks may differ.
 LEEWAY = 30
-#: Bytes of a token.
+#: Characters of a token at most.
 LARGEST_TOKEN = 8_192
-#: Tokens remembered as verified, so that a busy client's is not verified at each request.
-REMEMBERED = 1_000
+#: Verified tokens in the cache, so that a busy client's token is not verified at each request.
+CACHED = 1_000
 EXPIRED = "The token has expired; ask for a new one."
 
 
@@ -38,7 +38,7 @@ def bearer_of(header: str | None) -> str:
     """Return the token of an `Authorization` header.
 
     Raises:
-        InvalidToken: there is no header, or it holds something else.
+        InvalidToken: there is no header, or it holds no bearer token.
     """
     scheme, _, token = (header or "").partition(" ")
     token = token.strip()
@@ -48,7 +48,7 @@ def bearer_of(header: str | None) -> str:
 
 
 class Verifier:
-    """Turns tokens into callers, for one issuer and one audience."""
+    """Verifies tokens of one issuer for one audience."""
 
     def __init__(self, settings: Settings) -> None:
         self.keys = KeySource(settings.jwks)
@@ -62,13 +62,14 @@ class Verifier:
             iat={"essential": True},
             exp={"essential": True},
         )
-        self._verified = lru_cache(REMEMBERED)(self._verify)
+        self._verified = lru_cache(CACHED)(self._verify)
 
     def caller(self, token: str) -> Caller:
-        """Return who bears `token`.
+        """Return the caller whom `token` authenticates.
 
         Raises:
-            InvalidToken: it is malformed, wrongly signed, foreign, not yet or no longer valid.
+            InvalidToken: it is malformed, has a wrong signature, issuer or audience, is expired,
+                not valid yet, or revoked.
             KeysUnavailable: the public keys cannot be read.
         """
         if len(token) > LARGEST_TOKEN:
@@ -78,10 +79,10 @@ class Verifier:
             raise InvalidToken(EXPIRED)
         return caller
 
-    def _verify(self, token: str, known_with: KeySet) -> tuple[Caller, float]:
-        """Return the token's bearer, and when it expires (seconds since the epoch).
+    def _verify(self, token: str, key_set: KeySet) -> tuple[Caller, float]:
+        """Return the caller, and the moment of expiry (seconds since the epoch).
 
-        What was verified is remembered with the key set of that moment: the next one verifies anew.
+        The key set is part of the cache key: with a new key set each token is verified again.
         """
         try:
             decoded = jwt.decode(token, self._key_of, algorithms=ALGORITHMS)
@@ -94,12 +95,12 @@ class Verifier:
         except ExpiredTokenError as error:
             raise InvalidToken(EXPIRED) from error
         except ClaimError as error:
-            raise InvalidToken(f"The token does not count here. {error.description}.") from error
+            raise InvalidToken(f"The token is not valid here. {error.description}.") from error
         subject, issued, expires = claims["sub"], claims["iat"], claims["exp"]
         if expires - issued > self.longest + LEEWAY:
-            raise InvalidToken("The token lives longer than is allowed here; ask for another.")
+            raise InvalidToken("The token's lifetime is too long; ask for a shorter-lived token.")
         if len(subject) > 200 or not subject.isprintable():
-            raise InvalidToken("The token's subject is too long, or cannot be printed.")
+            raise InvalidToken("The token's subject is too long or not printable.")
         revoked = self.keys.latest
         if claims.get("jti") in revoked.revoked_ids or issued <= revoked.revoked_subjects.get(
             subject, float("-inf")
@@ -115,7 +116,7 @@ class Verifier:
         return key
 
     def _check_type(self, header: Mapping[str, Any]) -> None:
-        # Else an ID token, or what our issuer signs for another purpose, would be taken.
+        # Otherwise an ID token, or another kind of token of our issuer, would be accepted.
         named = str(header.get("typ", "")).lower().removeprefix("application/")
         if named not in self.types:
             raise InvalidToken("The token is not of the type of an access token (at+jwt).")
@@ -133,7 +134,7 @@ def _sites(claims: Mapping[str, Any]) -> frozenset[UUID] | None:
     if "site_ids" not in claims:
         return None
     try:
-        # A list only: a text would be taken letter by letter.
+        # A list only: a string would be iterated letter by letter.
         return frozenset(UUID(each) for each in list[str]() + claims["site_ids"])
     except (TypeError, ValueError, AttributeError) as error:
-        raise InvalidToken("The token's site_ids must be a list of sites' ids.") from error
+        raise InvalidToken("The token's site_ids must be a list of site ids.") from error

@@ -1,18 +1,19 @@
-"""Pauses between attempts, for all that try again: in a loop, or at the moment that a row names.
+"""Exponential back-off: the pause between retries, for loops and for rows with a next attempt.
 
-tenacity would repeat one call and count its attempts: a row counts them over processes, and a loop
-that ran well for a while begins anew, so each has its own loop and only the pause in common.
+tenacity repeats one call and counts its attempts. Here a row counts its attempts across processes,
+and a loop that ran well for a while begins again with the first pause. So each has its own loop,
+and they share only this function.
 """
 
 from datetime import timedelta
 from typing import TypeVar
 
-#: Seconds, or a span of time.
+#: Seconds, or a timedelta.
 Span = TypeVar("Span", float, timedelta)
-#: Doublings that no pause needs to reach its limit; many more would overflow.
+#: Doublings at most: every pause reaches its limit sooner, and a larger power would overflow.
 MOST_DOUBLINGS = 30
 
 
 def pause_after(attempts: int, first: Span, longest: Span) -> Span:
-    """Return the pause after so many attempts in a row: `first`, doubling up to `longest`."""
+    """Return the pause after `attempts` failures: `first`, doubled each time up to `longest`."""
     return min(longest, first * (1 << min(attempts - 1, MOST_DOUBLINGS)))

@@ -1,8 +1,8 @@
-"""Callers who belong to sites, such as a station's clerk, see and do only what is of their sites.
+"""Callers who belong to sites, such as a station's clerk, only see and change their sites' rows.
 
-A route that answers them says so, `@scope(…, by_site=True)`, and narrows its answer by
-`caller().sites`; what is elsewhere does not exist for them. All other routes whose scope is not in
-`EVERYWHERE` refuse them (`shared.web.access`).
+A route that serves them is declared with `@scope(…, by_site=True)` and filters by `caller().sites`:
+rows of other sites are not found. Other routes refuse these callers, unless the route's scope is in
+`EVERYWHERE` (`shared.web.access`).
 """
 
 from collections.abc import Iterable
@@ -16,26 +16,26 @@ from shared.runtime.errors import Forbidden, NotFound
 
 S = TypeVar("S", bound=Select[Any])
 
-#: Scopes of routes whose answers no site bounds: one's own orders and messages, and goods.
+#: Scopes that are not limited to sites: the caller's own orders and messages, and goods.
 EVERYWHERE = frozenset({"orders:place", "orders:read", "messages:read", "stock:read"})
 
 
 class OtherSites(Forbidden):
-    """Raised when somebody who belongs to sites asks for what is not of these sites."""
+    """Raised when a caller who belongs to sites needs a route or row outside these sites."""
 
 
 def within(statement: S, column: InstrumentedAttribute[UUID], sites: frozenset[UUID] | None) -> S:
-    """Narrow a statement to rows of `sites`; None: the caller is bound to none."""
+    """Limit a statement to rows of `sites`; None means that the caller is not limited."""
     return statement if sites is None else statement.where(column.in_(sites))
 
 
 def check_within(
     site_id: UUID, sites: Iterable[UUID] | None, missing: type[NotFound], what: str
 ) -> None:
-    """Pass when something is of one of `sites`; None: the caller is bound to none.
+    """Check that `site_id` is one of `sites`; None means that the caller is not limited.
 
     Raises:
-        NotFound: it is elsewhere; as `missing`, in the words of one that does not exist.
+        NotFound: it is another site. The error is `missing(what)`, as if the row did not exist.
     """
     if sites is not None and site_id not in sites:
         raise missing(what)

@@ -1,6 +1,6 @@
-"""Who sent a request and what they may do, however they said so: by a token or by a key.
+"""The caller of a request, authenticated by a token or by an API key.
 
-Apart from `auth`, which checks tokens: workers know callers, but need no cryptography.
+Apart from `auth`, which verifies tokens: a worker uses callers but needs no cryptography.
 """
 
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from shared.runtime.errors import Unauthorized
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request and what they may do; a public route's caller is nobody (`""`)."""
+    """The sender of a request with its scopes; the subject is empty on a public route."""
 
     subject: str = ""
     scopes: frozenset[str] = field(default_factory=frozenset)
-    #: What a key says of its bearer, such as a device's site; a token's caller has none.
+    #: Claims of an API key, such as its device's site; a token's caller has none.
     claims: Mapping[str, str] = field(default_factory=dict)
-    #: The sites that the caller belongs to; None: the caller is bound to none.
+    #: The sites that the caller belongs to; None means that the caller is not limited to sites.
     sites: frozenset[UUID] | None = None
 
     def may(self, scope: str) -> bool:
-        """Tell whether the caller's token holds `scope`."""
+        """Tell whether the caller has `scope`."""
         return scope in self.scopes
 
 
@@ -30,4 +30,4 @@ ANYBODY = Caller()
 
 
 class InvalidToken(Unauthorized):
-    """Raised when a request has no token, or one that does not count."""
+    """Raised when a request has no token or key, or an invalid one."""

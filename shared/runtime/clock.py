@@ -1,22 +1,22 @@
-"""The time, in one place, so that tests can move it."""
+"""The current time, read in one place so that tests can set it."""
 
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-#: Calendar dates (harvest, best before, promises) are dates of this place.
+#: Calendar dates (harvest, best before, promised delivery) are in this time zone.
 LOCAL = ZoneInfo("Asia/Shanghai")
-#: The dates (in UTC) that anybody may name. A clock that lost its battery (1970) lies within;
-#: whatever is added (a shelf life of 100 years) is still a date that every database can hold.
+#: The first and last date (in UTC) that input may contain. A device whose clock was reset (1970) is
+#: within the range; a date plus a shelf life of 100 years is still valid in every database.
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2199, 12, 31)
 
 
 def now() -> datetime:
-    """Return the present moment, in UTC."""
+    """Return the current moment in UTC."""
     return datetime.now(UTC)
 
 
 def today() -> date:
-    """Return the present calendar date in Asia/Shanghai."""
+    """Return the current calendar date in Asia/Shanghai."""
     return now().astimezone(LOCAL).date()
 
 
@@ -28,7 +28,7 @@ def in_calendar(moment: datetime) -> datetime:
     """
     if moment.tzinfo is None:
         raise ValueError("has no offset from UTC")
-    # In UTC, 0001-01-01T00:00:00+14:00 is no date at all; years from 2 to 9998 can be converted.
+    # The years are compared first: `astimezone` overflows near the years 1 and 9999.
     near = FIRST_DAY.year - 1 <= moment.year <= LAST_DAY.year + 1
     if not near or not FIRST_DAY <= (found := moment.astimezone(UTC)).date() <= LAST_DAY:
         raise ValueError(f"is no moment from {FIRST_DAY} to {LAST_DAY} in UTC")

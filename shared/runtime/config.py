@@ -1,7 +1,7 @@
-"""Settings of one service's process, read once from the environment and frozen.
+"""Settings of one service's process, read once from the environment.
 
-Without any setting a service runs embedded: SQLite and keys under `FARMGATE_DATA` (`var`).
-Any name `X` may be given as `X_FILE`, the path of a file that holds the value.
+Without any setting a service runs embedded: SQLite and keys under `FARMGATE_DATA` (`var`). For each
+setting `X`, `X_FILE` may name a file that holds the value.
 """
 
 import os
@@ -15,10 +15,10 @@ from shared.runtime.errors import Misconfigured
 
 
 def read(environment: Mapping[str, str], name: str, default: str | None = None) -> str:
-    """Return setting `name`, from `name`, from the file `name_FILE`, or the default.
+    """Return setting `name`: the variable, else the content of file `name_FILE`, else `default`.
 
     Raises:
-        Misconfigured: it is set nowhere and has no default, or its file cannot be read.
+        Misconfigured: it is not set and has no default, or its file cannot be read.
     """
     if name in environment:
         return environment[name]
@@ -35,7 +35,8 @@ def read(environment: Mapping[str, str], name: str, default: str | None = None) 
     return default
 
 
-#: Bytes of a body that a limit may allow, as many as for CSV files: servers refuse twice as many.
+#: The largest body limit that can be set, in bytes, as for CSV files: the HTTP server refuses
+#: bodies of twice this size.
 MOST_BODY_BYTES = 8 * 1024 * 1024
 
 
@@ -61,29 +62,29 @@ def read_integer(
 
 @dataclass(frozen=True)
 class Settings:
-    """What every process of a service needs to know."""
+    """The settings of every process of a service."""
 
     service: str
-    #: SQLAlchemy address: `sqlite:///…` or `postgresql+psycopg://…`.
+    #: SQLAlchemy URL: `sqlite:///…` or `postgresql+psycopg://…`.
     database_url: str
-    #: AMQP address of this service's own broker user; None: embedded, no broker.
+    #: AMQP URL with this service's own broker user; None: embedded, no broker.
     broker_url: str | None
-    #: Where the embedded mode keeps databases and keys.
+    #: The folder of the embedded mode's databases and keys.
     data: Path
-    #: Public keys that sign tokens: a file's path or an http(s) address.
+    #: The JSON Web Key Set of the issuer: a file's path or an http(s) URL.
     jwks: str
     issuer: str
     audience: str
-    #: Types that a token's header may name, in small letters (RFC 9068: `at+jwt`).
+    #: Accepted values of a token's `typ` header, in lower case (RFC 9068: `at+jwt`).
     token_types: frozenset[str] = frozenset({"at+jwt"})
-    #: The longest life of a token, in days.
+    #: The longest lifetime of a token, in days.
     token_days: int = 90
     #: Days that published outbox rows and inbox rows are kept; see docs/architecture.md.
     outbox_days: int = 30
     inbox_days: int = 90
     #: Largest request body, in bytes.
     max_body_bytes: int = 1_048_576
-    #: What a service reads for itself with `read` and `read_integer`.
+    #: For a service's own settings, with `read` and `read_integer`.
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod

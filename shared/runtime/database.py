@@ -1,8 +1,7 @@
-"""One service's database: sessions that write and sessions that read.
+"""One service's database: sessions for writing, sessions for reading, and the kinds of errors.
 
-Edges open transactions with `Database.sessions.begin()`; use cases take the session and never
-commit. On SQLite a writing transaction begins IMMEDIATE: with a plain BEGIN two writers that
-both read first would lose updates or fail at once.
+Edges open transactions; use cases take a session and never commit. On SQLite a writing transaction
+begins IMMEDIATE: with a plain BEGIN, of two writers that both read first one would fail at once.
 """
 
 import threading
@@ -17,7 +16,7 @@ from sqlalchemy.orm import sessionmaker as make_sessions
 from shared.runtime import database_errors  # noqa: F401 (hides values)
 from shared.runtime.watchdog import Limit, unlimited
 
-#: Seconds without a word after which a transaction is rolled back: its process was stopped.
+#: Seconds after which PostgreSQL rolls back an idle transaction: its process was suspended.
 SILENT_SECONDS = 60
 
 
@@ -65,10 +64,11 @@ def classify(error: BaseException) -> DatabaseError:
 
 
 def postgres_arguments(*options: str) -> dict[str, Any]:
-    """Return how every connection to PostgreSQL is made; `options` are server settings `a=b`.
+    """Return the arguments of every connection to PostgreSQL; `options` are settings `name=value`.
 
-    A server that vanished is noticed within 25 s: by keepalives while we wait for its answer,
-    by the user time-out while we send. So is a client by the server, which then lets go its locks.
+    A client detects a dead server within 25 s: by keepalives while it waits for an answer, by the
+    TCP user time-out while it sends. The server detects a dead client in the same time and releases
+    its locks.
     """
     options = (
         "timezone=UTC",
@@ -88,10 +88,9 @@ def postgres_arguments(*options: str) -> dict[str, Any]:
 
 
 class Database:
-    """One service's database: a way to write, a way to read, and a signal that events wait.
+    """One service's database: `sessions` for writing, `readers` for reading.
 
-    `sessions` and `readers` make sessions that keep loaded objects usable after the commit.
-    Savepoints are not used.
+    Objects that a session loaded stay usable after the commit. Savepoints are not used.
     """
 
     def __init__(
@@ -99,8 +98,8 @@ class Database:
     ) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
-        #: What requests to it are done in: a process that is started again sets a limit, since a
-        #: server that took a statement and never answers raises nothing.
+        #: The context of each unit of work. A supervised process sets a time limit: a server that
+        #: accepts a statement and never answers raises no error.
         self.limit: Limit = unlimited
         #: Set after each commit that recorded events; the embedded bus waits on it.
         self.recorded = threading.Event()
@@ -121,16 +120,16 @@ class Database:
                 hide_parameters=True,  # errors are logged, and parameters hold contact data
                 connect_args=postgres_arguments(*options),
             )
-            # psycopg sends the rows of an `executemany` without asking for an answer. A process
-            # that is stopped among them keeps its locks for good: its session waits for more of
-            # the statement, which no time-out of PostgreSQL 15 counts as idle.
+            # psycopg pipelines the rows of an `executemany`. A process that is suspended halfway
+            # would keep its locks for ever: its session waits for the rest of the statement, and no
+            # time-out of PostgreSQL 15 counts this as idle.
             self.engine.dialect.use_insertmanyvalues_wo_returning = True
             self.read_engine = self.engine
         self.sessions = make_sessions(self.engine, expire_on_commit=False)
         self.readers = make_sessions(self.read_engine, expire_on_commit=False)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.engine.dispose()
         self.read_engine.dispose()
 

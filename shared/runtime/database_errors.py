@@ -1,7 +1,8 @@
-"""Errors of a database without the values of its rows; importing this is all there is to do.
+"""Removes the values of rows from database errors, for every engine, as soon as it is imported.
 
-PostgreSQL's DETAIL quotes the row that a constraint refused: a name, an address. Errors go to logs,
-to `parked.error` and to traces, where personal data must not be. What is left names the constraint.
+PostgreSQL's DETAIL quotes the row that violates a constraint, perhaps with a name or an address.
+Errors go to logs, to `parked.error` and to traces, which must not hold personal data. The remaining
+first line names the constraint.
 """
 
 import re
@@ -10,7 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-#: SQLSTATE class 22, data exceptions: their first line quotes the value, others' names only.
+#: SQLSTATE class 22, data exceptions: only their first line can quote a value.
 DATA_EXCEPTION = "22"
 _QUOTED = re.compile('".*"', re.DOTALL)
 
@@ -21,7 +22,7 @@ def hide_values(context: ExceptionContext) -> None:
     original: Any = context.original_exception
     primary = getattr(getattr(original, "diag", None), "message_primary", None)
     if not primary:
-        return  # SQLite's errors name columns only, and those of a connection no rows.
+        return  # Errors of SQLite name only columns, and connection errors no rows.
     if (original.sqlstate or "").startswith(DATA_EXCEPTION):
         primary = _QUOTED.sub("[hidden]", primary)
     original.args = (primary,)

@@ -1,7 +1,7 @@
-"""A device of a station, as the three services that it calls know it: by its key.
+"""A station's device, as the three services that it calls know it: by the claims of its API key.
 
-Catalog enrols devices and records in `device_key_given` what each epoch's key may do; see
-`shared.messaging.device_keys`. The claims of the key name the device to the routes.
+Catalog enrols devices and publishes each epoch's key as `device_key_given`; orders and logistics
+store the key. A route reads the calling device from the key's claims.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from shared.runtime.errors import Forbidden
 from shared.runtime.ids import made_at
 from shared.runtime.tables import ApiKey
 
-#: Of the present epoch: everything a till does. Of a replaced one: only its late uploads.
+#: The current epoch's key may do all that a till does, a replaced epoch's key only late uploads.
 TILL, UPLOAD = "till", "till:upload"
 PRESENT_SCOPES = (TILL, UPLOAD)
 REPLACED_SCOPES = (UPLOAD,)
 
 
 class NotADevice(Forbidden):
-    """Raised when a route of the till is called by somebody who is no enrolled device."""
+    """Raised when the caller of a till's route is not an enrolled device."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Device:
 
 
 def device_of(caller: Caller) -> Device:
-    """Return the device that calls.
+    """Return the calling device.
 
     Raises:
-        NotADevice: it is a person or another program.
+        NotADevice: the caller is a person or another program.
     """
     claims = caller.claims
     if "device_id" not in claims:
@@ -54,17 +54,17 @@ def device_of(caller: Caller) -> Device:
 
 
 def entry_id(device_id: UUID, epoch: int, number: int) -> UUID:
-    """Return the id of an entry of a device's journal: always the same for the same name."""
+    """Return the id of a journal entry, derived from device, epoch and number."""
     return uuid5(device_id, f"{epoch}/{number}")
 
 
 def subject_of(device_id: UUID, epoch: int) -> str:
-    """Return who a device is in one epoch, as the subject of its key."""
+    """Return the subject of the key of one epoch of a device."""
     return f"device/{device_id}/{epoch}"
 
 
 def enrolled_at(session: Session, device: Device) -> datetime | None:
-    """Return when catalog enrolled a machine as this epoch of a device: when it made its key."""
+    """Return the moment at which catalog enrolled this epoch of the device and created its key."""
     subject = subject_of(device.device_id, device.epoch)
     key_id = session.scalar(select(ApiKey.id).where(ApiKey.subject == subject).limit(1))
     return None if key_id is None else made_at(key_id)

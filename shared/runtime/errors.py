@@ -1,7 +1,7 @@
-"""The errors that mean something to a caller; `shared.web` turns each into a problem answer.
+"""Base classes of the errors that a caller can act on; `shared.web` answers each as a problem.
 
-A leaf is named for what is wrong. Its class fixes the HTTP status (by its base) and the
-stable problem `type` (by its own name); the message says what to do next.
+The base of an error fixes its HTTP status, its own name the stable problem `type`. The message
+tells the caller the next step.
 """
 
 import re
@@ -14,7 +14,7 @@ def slug_of(name: str) -> str:
 
 
 class FarmgateError(Exception):
-    """Base of all errors a caller can act on. `extra` is shown as problem extension members."""
+    """Base of all errors that a caller can act on. `extra` becomes members of the problem."""
 
     def __init__(self, detail: str, **extra: Any) -> None:
         super().__init__(detail)
@@ -23,32 +23,32 @@ class FarmgateError(Exception):
 
 
 class BadRequest(FarmgateError):
-    """Raised when a request cannot be understood (400)."""
+    """Raised when a request is malformed (400)."""
 
 
 class Unauthorized(FarmgateError):
-    """Raised when no valid token or signature came with a request (401)."""
+    """Raised when a request has no valid token or signature (401)."""
 
 
 class Forbidden(FarmgateError):
-    """Raised when the token is valid but lacks the scope (403)."""
+    """Raised when the caller is authenticated but may not do this (403)."""
 
 
 class NotFound(FarmgateError):
-    """Raised when a thing does not exist, or is not the asker's to see (404)."""
+    """Raised when a thing does not exist, or the caller may not see it (404)."""
 
 
 class Conflict(FarmgateError):
-    """Raised when the present state does not allow what was asked (409)."""
+    """Raised when the current state does not allow the request (409)."""
 
 
 class Unprocessable(FarmgateError):
-    """Raised when the request is well formed but names something impossible (422)."""
+    """Raised when a well-formed request has values that are not possible (422)."""
 
 
 class Unavailable(FarmgateError):
-    """Raised when something needed is away for now; the same request may succeed later (503)."""
+    """Raised when a dependency is unavailable; the same request may succeed later (503)."""
 
 
 class Misconfigured(FarmgateError):
-    """Raised at start, when a setting is missing or unsafe; the message names the setting."""
+    """Raised at start when a setting is missing or unsafe; the message names the setting."""

@@ -6,17 +6,17 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-#: No 0, 1, I, L, O: a reference is read aloud over bad telephone lines.
+#: No 0, 1, I, L, O: people read a reference aloud over bad telephone lines.
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
 
 def new_id() -> UUID:
-    """Return a new UUIDv7: unique, and sorted by the time it was made."""
+    """Return a new UUIDv7: unique, and sorted by its time of creation."""
     return uuid7()
 
 
 def made_at(made: UUID) -> datetime:
-    """Return when a UUIDv7 was made, by the clock of whoever made it, to the millisecond."""
+    """Return the time of a UUIDv7's creation in UTC, to the millisecond, by its creator's clock."""
     return datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
 
 

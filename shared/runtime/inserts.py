@@ -1,4 +1,4 @@
-"""INSERT … ON CONFLICT, which both databases have and SQLAlchemy offers per dialect only."""
+"""INSERT … ON CONFLICT: both databases have it, but SQLAlchemy offers it only per dialect."""
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
@@ -8,7 +8,7 @@ Insert = postgresql.Insert | sqlite.Insert
 
 
 def insert(session: Session, table: Table) -> Insert:
-    """Return an INSERT into `table` that may go on with `on_conflict_do_…`, for this database."""
+    """Return an INSERT into `table`, in the session's dialect, that has `on_conflict_do_…`."""
     if session.get_bind().dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)

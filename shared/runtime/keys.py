@@ -1,7 +1,7 @@
-"""Keys made at first start: the pair that signs tokens, and the payment provider's secret.
+"""Keys created at the first start: the key pair that signs tokens, and the payment secret.
 
-They lie in `<data>/keys`, readable by their owner only. A deployment with an issuer of its own
-does without the pair: it names that issuer's public keys by `FARMGATE_JWKS`.
+The files are in `<data>/keys`, and only their owner can read the private ones. A deployment with
+its own issuer does not use the pair: `FARMGATE_JWKS` names that issuer's public keys.
 """
 
 import base64
@@ -23,14 +23,14 @@ from joserfc.jwk import OKPKey
 from shared.runtime.files import write_whole
 from shared.runtime.ids import new_id
 
-#: RFC 9864's name of the algorithm that RFC 8037 called EdDSA, over this curve.
+#: The name in RFC 9864; RFC 8037 calls the algorithm EdDSA.
 ALGORITHM = "Ed25519"
 
 
 def ensure(data: Path) -> None:
-    """Make what is missing under `<data>/keys`; what is there is never changed.
+    """Create the missing files in `<data>/keys`; existing files do not change.
 
-    Each file appears whole or not at all, also when several processes start at once.
+    Each file is created atomically, also when several processes start at once.
 
     Raises:
         OSError: the folder cannot be written.
@@ -41,7 +41,7 @@ def ensure(data: Path) -> None:
         pair = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": ALGORITHM}, auto_kid=True)
         _create(folder / "signing.json", json.dumps(pair.as_dict(private=True)), 0o600)
     if not (folder / "jwks.json").exists():
-        # From the file, not from the pair above: another process may have been first.
+        # From the file, not from the pair above: another process may have created it first.
         public = _signing_key(data).as_dict(private=False)
         _create(folder / "jwks.json", json.dumps({"keys": [public]}), 0o644)
     if not (folder / "payment_secret").exists():
@@ -61,12 +61,12 @@ def issue_token(
     site_ids: Iterable[UUID] | None = None,
     token_id: UUID | None = None,
 ) -> str:
-    """Return a bearer token for `subject` that opens `scopes` for `seconds` from now.
+    """Return a bearer token for `subject` with `scopes`, valid for `seconds` from now.
 
-    With `site_ids` its bearer belongs to these sites. `token_id` is what it can be revoked by.
+    `site_ids` limit the token to these sites. `token_id` serves to revoke it.
 
     Raises:
-        OSError: there is no signing key; `ensure` makes one.
+        OSError: there is no signing key; `ensure` creates one.
     """
     key, moment = _signing_key(data), time()
     claims: dict[str, Any] = {
@@ -74,7 +74,7 @@ def issue_token(
         "aud": audience,
         "sub": subject,
         "scope": " ".join(scopes),
-        # With its fraction: issued just after its subject's other tokens were revoked, it counts.
+        # With fractions of a second: a token issued just after its subject's revocation is valid.
         "iat": moment,
         "nbf": int(moment),
         "exp": int(moment) + seconds,
@@ -89,17 +89,18 @@ def issue_token(
 def revoke(
     data: Path, token_ids: Iterable[str], subjects: Iterable[str], longest_seconds: int
 ) -> None:
-    """Note in the key set that tokens count no more; those of a subject as far as issued by now.
+    """Add tokens to the key set's list of revoked ones: by id, or all issued so far to a subject.
 
-    What was noted longer than `longest_seconds` ago is left out: these tokens have run out.
+    Revocations older than `longest_seconds`, the longest lifetime of a token, are removed: these
+    tokens have expired.
 
     Raises:
-        OSError: there is no key set; `ensure` makes one.
-        ValueError: the key set cannot be read.
+        OSError: there is no key set; `ensure` creates one.
+        ValueError: the key set is malformed.
     """
     path, moment = data / "keys" / "jwks.json", time()
     added = {"ids": token_ids, "subjects": subjects}
-    with _alone_in(path.parent):
+    with _lock(path.parent):
         document = json.loads(path.read_text(encoding="utf-8"))
         member = document.get("revoked", {})
         document["revoked"] = {
@@ -114,11 +115,11 @@ def revoke(
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process changes the folder: of two at once, one word would be lost."""
+def _lock(folder: Path) -> Iterator[None]:
+    """Lock the folder: of two concurrent revocations one would otherwise be lost."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the system releases it, however the process ends
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the kernel releases it if the process is killed
         yield
     finally:
         os.close(descriptor)
@@ -130,7 +131,7 @@ def _signing_key(data: Path) -> OKPKey:
 
 
 def _create(path: Path, text: str, mode: int) -> None:
-    """Write a new file; one that appeared meanwhile is left as it is."""
+    """Create a file atomically; a file that another process created first stays."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -139,6 +140,6 @@ def _create(path: Path, text: str, mode: int) -> None:
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):
-            os.link(draft, path)  # unlike a rename, it never replaces
+            os.link(draft, path)  # unlike a rename, a link never replaces a file
     finally:
         draft.unlink()

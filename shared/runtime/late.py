@@ -1,7 +1,6 @@
-"""Rows that wait longer than their limit, found by one query per service.
+"""Late rows: rows that wait longer than a limit, found by one query per service.
 
-The gauge behind the alarms and `farmgate doctor` both ask for them, so nothing is kept about
-them: a row that moves on is no longer found.
+The gauge for alerts and `farmgate doctor` run the query. Nothing is stored about a late row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,49 +15,49 @@ from sqlalchemy.orm import Session
 from shared.runtime import clock
 from shared.runtime.config import read_integer
 
-#: Rows of one kind that are looked at: beyond it, the number says no more.
+#: Rows of one kind that are counted; a larger number would change no decision.
 MOST = 1000
 
-#: How long each kind may wait.
+#: The longest wait of each kind.
 Limits = Mapping[str, timedelta]
 
 
 @dataclass(frozen=True)
 class Late:
-    """One way in which a service's rows can be late."""
+    """A kind of late row: its query, and its limit."""
 
     kind: str
-    #: The column with the id by which `farmgate trace` finds the row.
+    #: The column with the id for `farmgate trace`.
     traced_by: Any
-    #: The column that says since when a row waits.
+    #: The column with the moment at which the wait began.
     since: Any
-    #: Whether a row waits at all, however long.
+    #: The condition for a row that waits, late or not.
     waiting: ColumnElement[bool]
-    #: Setting and default of the limit, in seconds.
+    #: The setting of the limit, and its default in seconds.
     setting: str
     seconds: int
-    #: Whether a waiting row is late, of the moment a limit ago; None: `since` lies before it.
+    #: The condition for a late row, given the moment one limit ago; None: `since` is before it.
     overdue: Callable[[datetime], ColumnElement[bool]] | None = None
 
     def is_late(self, before: datetime) -> ColumnElement[bool]:
-        """Return the condition for rows that wait and are late."""
+        """Return the condition for late rows; `before` is the moment one limit ago."""
         overdue = self.since < before if self.overdue is None else self.overdue(before)
         return and_(self.waiting, overdue)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row that is late."""
+    """A late row."""
 
     traced_by: UUID
     since: datetime
 
 
 def limits_of(lates: Sequence[Late], environment: Mapping[str, str]) -> Limits:
-    """Read how long each kind may wait.
+    """Read the limit of each kind from the settings.
 
     Raises:
-        Misconfigured: a limit is not a number of seconds.
+        Misconfigured: a limit is not a whole number of seconds, at least 1.
     """
     return {
         late.kind: timedelta(seconds=read_integer(environment, late.setting, late.seconds, least=1))
@@ -67,12 +66,12 @@ def limits_of(lates: Sequence[Late], environment: Mapping[str, str]) -> Limits:
 
 
 def find(session: Session, lates: Sequence[Late], limits: Limits) -> dict[str, list[Case]]:
-    """Return up to `MOST` late rows of each kind, the longest waiting first."""
+    """Return up to `MOST` late rows of each kind, the longest wait first."""
     found: dict[str, list[Case]] = {late.kind: [] for late in lates}
     if not lates:
         return found
     moment = clock.now()
-    # A database sorts and limits each kind by itself only inside a subquery.
+    # In a UNION, only a subquery can have its own ORDER BY and LIMIT.
     kinds = [
         select(late.traced_by.label("traced_by"), late.since.label("since"))
         .where(late.is_late(moment - limits[late.kind]))

@@ -1,4 +1,4 @@
-"""Redirections that name a path only: what a client says in `Host` is nowhere believed."""
+"""Redirects without a host: the application never uses the client's `Host` header."""
 
 from urllib.parse import urlsplit
 
@@ -6,10 +6,10 @@ from flask import Flask, Response
 
 
 def keep_relative(app: Flask) -> None:
-    """Let no answer of `app` name a host; all that it redirects to is its own.
+    """Make all redirects of `app` relative.
 
-    Werkzeug's router builds an address from `Host`, which anybody can set: a cache, or whoever
-    follows the answer, would be sent elsewhere.
+    Werkzeug's router builds the URL from `Host`, which a client can forge: a cache could then send
+    other clients to a foreign host.
     """
 
     @app.after_request
@@ -17,7 +17,7 @@ def keep_relative(app: Flask) -> None:
         location = response.headers.get("Location", "")
         parts = urlsplit(location)
         if parts.netloc:
-            # Of several slashes in front, a browser would read a host again.
+            # A browser reads a path with several leading slashes as a host.
             path = "/" + parts.path.lstrip("/")
             response.headers["Location"] = parts._replace(scheme="", netloc="", path=path).geturl()
             response.data = b""

@@ -1,4 +1,4 @@
-"""Locks of the database that are no row's."""
+"""Advisory locks: locks by name, not of a row."""
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -9,12 +9,12 @@ _LOCK = text(
 
 
 def advisory_lock(session: Session, *names: str) -> None:
-    """Wait until no other transaction of this database holds one of `names`; held until the commit.
+    """Lock `names` until the transaction ends; wait while another transaction holds one of them.
 
-    They are locked in their order, so that two transactions that need the same ones cannot wait
-    for each other. On SQLite every writer already excludes all others.
+    The names are locked in sorted order: two transactions that need the same names cannot deadlock.
+    On SQLite a writing transaction excludes all others, so nothing is locked.
     """
     connection = session.connection()  # on SQLite this begins the transaction
     if connection.dialect.name == "postgresql":
-        # One statement, and from first to last: the set is handed out in its order.
+        # One statement: `unnest` returns the names in their order.
         session.execute(_LOCK, {"names": sorted(set(names))})

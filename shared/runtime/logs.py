@@ -1,7 +1,8 @@
-"""One JSON line per step, on standard error; what may be in it is listed, all else is hidden.
+"""Structured logs: one JSON line per event on standard error, without personal data.
 
-A list of what must be hidden forgets; a list of what may be shown does not. Text that is shown
-is also searched for what looks like a person's number or address.
+Only the fields in `SHOWN` are logged; all others are hidden. A list of forbidden fields would be
+incomplete as soon as a field is added. The text of shown fields is also scrubbed of phone numbers,
+card numbers and e-mail addresses.
 """
 
 import json
@@ -29,8 +30,8 @@ SHOWN = frozenset(
     }
 )
 HIDDEN = "[hidden]"
-#: Mobile numbers, identity and bank card numbers, e-mail addresses. Letters, digits and hyphens
-#: around them exempt ids, which are made of digits too.
+#: Mobile numbers, identity and bank card numbers, e-mail addresses. A number next to a letter,
+#: digit or hyphen is not matched: it is part of an id.
 _PERSONAL = re.compile(
     r"(?<![\w-])(?:(?:\+?86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}|\d{17}[\dXx]|\d{16,19})(?![\w-])"
     r"|(?<![\w-])0\d{2,3}-\d{7,8}(?![\w-])"
@@ -42,7 +43,7 @@ Line = MutableMapping[str, Any]
 
 
 def scrub(text: str) -> str:
-    """Return `text` without what looks like a phone, card, e-mail address, token or password."""
+    """Return `text` with phone and card numbers, e-mail addresses, tokens and passwords hidden."""
     return _TOKEN.sub(HIDDEN, _PERSONAL.sub(HIDDEN, text))
 
 
@@ -76,12 +77,12 @@ class _AddService:
 
 
 def _dump(line: Any, **_: Any) -> str:
-    # Plain, since a person reads it in a terminal too, and half a character cannot be encoded.
+    # Plain: people also read it in a terminal, and UTF-8 cannot encode lone surrogates.
     return plain(json.dumps(line, ensure_ascii=False, default=str))
 
 
 class _Stderr:
-    """Standard error as it is at the time of writing: a test or a supervisor may replace it."""
+    """The current `sys.stderr`: a test or a supervisor may replace it."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -125,12 +126,12 @@ def _configure(service: str | None, level: int) -> None:
 
 
 def configure(service: str) -> None:
-    """Write this process's lines in the name of `service`, from the level INFO on.
+    """Log this process's lines as `service`, from level INFO.
 
-    Lines of libraries that use `logging` take the same way, from WARNING on.
+    Libraries that use `logging` log in the same format, from level WARNING.
     """
     _configure(service, logging.INFO)
-    # It tells each failed connection in ten lines; whoever connects says it in one.
+    # pika logs ten lines for a failed connection; our own code logs one.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
@@ -139,5 +140,5 @@ def get(name: str) -> Any:
     return structlog.get_logger(module=name)
 
 
-# Until a process says who it is, only warnings are worth a line.
+# Until `configure` is called, only warnings are logged.
 _configure(None, logging.WARNING)

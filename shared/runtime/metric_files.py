@@ -1,9 +1,8 @@
-"""Files in which several processes of one service add their metrics up; they never grow.
+"""The files in which several processes of one service add up their metrics; their size is fixed.
 
-A process writes into the files of the lowest number that no living process has. It goes on where
-a dead one stopped: sums stay right, and there are never more files than processes at once. Their
-room is taken before they are used, because a process that writes to a mapped file on a full disk
-is ended by SIGBUS.
+A process takes the lowest number that no living process holds, and goes on with that number's
+files: sums stay right, and there are never more sets of files than concurrent processes. Disk space
+is allocated first, because SIGBUS ends a process that writes to a mapped file on a full disk.
 """
 
 import fcntl
@@ -14,8 +13,8 @@ from pathlib import Path
 
 from prometheus_client import multiprocess
 
-#: Bytes of each file, by its kind. Labels come from closed sets, so this is enough for good;
-#: tests/contracts/test_observability.py adds up what all labels of a service would take.
+#: Bytes of each file, by its kind. Labels come from closed sets, so the size is sufficient;
+#: tests/contracts/test_observability.py adds up the bytes of all labels of a service.
 ROOM = {
     "counter": 1024 * 1024,
     "histogram": 1024 * 1024,
@@ -24,8 +23,8 @@ ROOM = {
 }
 
 
-class Numbers:
-    """Says which number this process writes under; for `MultiProcessValue`."""
+class ProcessNumber:
+    """The number of this process's metric files; for `MultiProcessValue`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -33,14 +32,14 @@ class Numbers:
         self._number = ""
 
     def __call__(self) -> str:
-        """Return the number, another one after a fork.
+        """Return the number; a forked child takes another.
 
         Raises:
             OSError: the folder cannot be written, or has no room.
         """
         if self._pid != os.getpid():
             if self._lock != -1:
-                os.close(self._lock)  # The parent has the lock as well, and keeps it.
+                os.close(self._lock)  # The parent shares the lock and keeps it.
                 self._lock = -1
             self._lock, self._number = _take(self._folder)
             self._pid = os.getpid()
@@ -49,10 +48,10 @@ class Numbers:
 
 def _take(folder: Path) -> tuple[int, str]:
     for number in map(str, count()):
-        # Never deleted: two processes could then lock two files of one name.
+        # Never deleted: otherwise two processes could lock two files of the same name.
         lock = os.open(folder / f"{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            # The system releases it when the process ends, however it ends.
+            # The kernel releases it when the process ends, also if it is killed.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _reserve(folder, number)
         except BlockingIOError:
@@ -62,17 +61,17 @@ def _take(folder: Path) -> tuple[int, str]:
             raise
         else:
             return lock, number
-    raise AssertionError("numbers end")
+    raise AssertionError("unreachable")
 
 
 def _reserve(folder: Path, number: str) -> None:
-    # What the dead process said of itself is no longer true.
+    # Live gauges of the dead process are no longer true.
     multiprocess.mark_process_dead(number, str(folder))  # type: ignore[no-untyped-call]
     files = dict(_files(folder, number))
     try:
         for path, room in files.items():
             with path.open("ab") as file:
-                # Written and not only said: a file with holes gets its room when it is used.
+                # Zeros are written: a sparse file would get its space only when it is used.
                 file.write(bytes(max(0, room - file.tell())))
     except OSError:
         for path in files:

@@ -1,9 +1,9 @@
-"""Prometheus metrics of web and worker, told apart by the label `service`.
+"""Prometheus metrics of web and worker, with the label `service`.
 
-One registry: in the embedded run four services share a process. With several processes of one
-service, `PROMETHEUS_MULTIPROC_DIR` (set before this is imported) names the folder where they
-add up; it must be empty at the start. Every label's value comes from a closed set, never from a
-client: a new one is a new series, which stays until the process ends.
+There is one registry, because four services share a process in the embedded run. If a service has
+several processes, `PROMETHEUS_MULTIPROC_DIR` (set before the import) names the folder where they
+add up; it must be empty at the start. Each label's values come from a closed set, never from a
+client: each new value is a new series until the process ends.
 """
 
 import os
@@ -26,17 +26,18 @@ from prometheus_client import (
 )
 
 from shared.runtime.logs import get
-from shared.runtime.metric_files import Numbers
+from shared.runtime.metric_files import ProcessNumber
 
 log = get(__name__)
 
 
 def _share(folder: Path) -> None:
     try:
-        values.ValueClass = values.MultiProcessValue(Numbers(folder))  # type: ignore[no-untyped-call]
+        number = ProcessNumber(folder)
+        values.ValueClass = values.MultiProcessValue(number)  # type: ignore[no-untyped-call]
     except OSError as error:
-        # A process without a place for its metrics still has its work to do.
-        log.error("metrics are of this process only", error=repr(error))
+        # A full or read-only folder must not stop the process.
+        log.error("metrics are not shared between processes", error=repr(error))
         values.ValueClass = values.MutexValue
 
 
@@ -44,11 +45,11 @@ if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
     _share(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-#: States of parked events, shown as 0 when there are none: an alarm needs a line that can rise.
+#: States of parked events. Each is exported as 0 when there are none: an alert needs the series.
 PARKED_STATES = ("waiting", "behind", "suspect", "dead")
-#: HTTP's methods (RFC 9110 and 5789); a client may invent others.
+#: Methods of HTTP (RFC 9110 and 5789); a client may send others.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-#: Stands for all other methods, also in spans and in the log: OpenTelemetry's word for them.
+#: Label of all other methods, in spans and logs, too. Source: OpenTelemetry's HTTP conventions.
 OTHER_METHOD = "_OTHER"
 
 _requests = Counter(
@@ -98,47 +99,47 @@ _late = Gauge(
 
 
 def known_method(method: str) -> str:
-    """Return `method` if it is one of HTTP's, else `OTHER_METHOD`."""
+    """Return `method` if it is in `METHODS`, else `OTHER_METHOD`."""
     return method if method in METHODS else OTHER_METHOD
 
 
 def count_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
-    """Count one answered request; `route` is a pattern, so that there are few of them."""
+    """Count one answered request; `route` is the URL pattern, not the path."""
     method = known_method(method)
     _requests.labels(service, method, route, status).inc()
     _seconds.labels(service, method, route).observe(seconds)
 
 
 def count_events(service: str, counts: Mapping[str, int]) -> None:
-    """Add what became of a batch: `handled`, `repeated`, `ignored`, `parked`, `published`."""
+    """Count events by outcome: `handled`, `repeated`, `ignored`, `parked` or `published`."""
     for outcome, count in counts.items():
         _events.labels(service, outcome).inc(count)
 
 
 def set_backlog(service: str, oldest_seconds: float, parked: Mapping[str, int]) -> None:
-    """Say how late a service's events are, and how many are parked by state."""
+    """Set the age of the oldest unpublished event, and the number of parked events by state."""
     _oldest.labels(service).set(oldest_seconds)
     for state in PARKED_STATES:
         _parked.labels(service, state).set(parked.get(state, 0))
 
 
 def set_late(service: str, kind: str, count: int) -> None:
-    """Say how many of a service's rows are late in one way."""
+    """Set the number of a service's late rows of one kind."""
     _late.labels(service, kind).set(count)
 
 
 def set_relay_blocked(service: str, blocked: bool) -> None:
-    """Say whether the broker's alarm holds a service's events back."""
+    """Set whether the broker's alarm blocks a service's relay."""
     _blocked.labels(service).set(blocked)
 
 
 def set_working(service: str, seconds: float) -> None:
-    """Say how long a service's worker has been at the work in its hands."""
+    """Set the duration of the worker's current transaction or timer, in seconds."""
     _working.labels(service).set(seconds)
 
 
 def expose() -> bytes:
-    """Return all metrics in Prometheus's text format, of all processes that share a folder."""
+    """Return the metrics in Prometheus's text format, for all processes that share the folder."""
     if not values.ValueClass._multiprocess:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
@@ -147,5 +148,5 @@ def expose() -> bytes:
 
 
 def serve(port: int, host: str) -> tuple[WSGIServer, Thread]:
-    """Answer scrapes on `port`, for a process without HTTP of its own; return server and thread."""
+    """Serve the metrics on `port`, for a process without HTTP routes; return server and thread."""
     return start_http_server(port, host)

@@ -1,8 +1,8 @@
 """One Alembic history per service, over its own tables and the messaging tables.
 
-`python -m shared.runtime.migrations SERVICE "what changes"` writes the next revision from the
-models. Revisions only go forward: the way back is a backup. A revision's id names its service, so
-that a database of another service is not taken for an older one of this service.
+`python -m shared.runtime.migrations SERVICE MESSAGE` writes the next revision from the models.
+There are no downgrades: an operator restores a backup instead. A revision's id contains the name of
+its service, so that a database of another service is not taken for an old one of this service.
 """
 
 import importlib
@@ -38,25 +38,25 @@ def upgrade() -> None:
 
 
 def folder(service: str) -> Path:
-    """Return where a service keeps its migrations."""
+    """Return the folder of a service's migrations."""
     package = importlib.import_module(f"services.{service}")
     assert package.__file__ is not None
     return Path(package.__file__).parent / "migrations"
 
 
 def config_of(service: str, connection: Connection | None = None) -> Config:
-    """Return what Alembic must know of a service's history, and of the database it is about."""
+    """Return Alembic's configuration for a service's history and, if given, its database."""
     config = Config()
-    # Alembic reads a % in it as the beginning of another option's name.
+    # Alembic interpolates % in option values.
     config.set_main_option("script_location", str(folder(service)).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 
 
 def upgrade(service: str, url: str) -> None:
-    """Bring a database to the newest revision, or leave it as it is when that fails.
+    """Upgrade a database to the newest revision; a failed upgrade changes nothing.
 
-    Safe to call twice, also at the same time.
+    Safe to repeat and to run concurrently.
     """
     database = make_url(url).database
     if url.startswith("sqlite") and database is not None:
@@ -76,7 +76,7 @@ def upgrade(service: str, url: str) -> None:
 
 
 def revisions(service: str, url: str) -> tuple[str | None, str | None]:
-    """Return the revision a database is at and the newest there is; equal when up to date."""
+    """Return the database's revision and the newest revision; equal when up to date."""
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
@@ -87,13 +87,13 @@ def revisions(service: str, url: str) -> tuple[str | None, str | None]:
 
 
 def knows(service: str, revision: str) -> bool:
-    """Tell whether a revision is one of this version's; a newer version's is not."""
+    """Tell whether this version of the code has `revision`."""
     scripts = ScriptDirectory.from_config(config_of(service))
     return revision in {script.revision for script in scripts.walk_revisions()}
 
 
 def run(metadata: MetaData) -> None:
-    """Run what Alembic was asked for; each service's `env.py` calls this and nothing else."""
+    """Run Alembic's current command; each service's `env.py` only calls this."""
 
     def render(kind: str, thing: Any, autogenerate: Any) -> str | Literal[False]:
         return "UtcDateTime()" if kind == "type" and isinstance(thing, UtcDateTime) else False
@@ -109,7 +109,7 @@ def run(metadata: MetaData) -> None:
 
 
 def revise(service: str, message: str) -> None:
-    """Write the next revision from the difference between the migrations and the models."""
+    """Write the next revision: the difference between the migrations and the models."""
     place = folder(service)
     (place / "versions").mkdir(parents=True, exist_ok=True)
     template = place / "script.py.mako"

@@ -1,7 +1,7 @@
-"""OpenTelemetry's SDK, set up for this process. Imported only where traces are asked for.
+"""OpenTelemetry's SDK, set up for this process; imported only when traces are enabled.
 
-Tracing never holds up the work: the SDK's queue is bounded, its thread sends in batches, and it
-drops what finds the queue full.
+Tracing never blocks the work: a thread sends batches from a bounded queue, and spans are dropped
+while the queue is full.
 """
 
 import atexit
@@ -20,14 +20,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-#: Seconds for which a process that ends waits for the receiver to take the last spans.
+#: Seconds for which an ending process waits to send its last spans.
 LAST_SECONDS = 1.5
 
 _W3C = TraceContextTextMapPropagator()
 
 
 class Pipeline:
-    """One queue and one sending thread for the spans of all services of this process."""
+    """One queue and one export thread for the spans of all services in this process."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._processor = BatchSpanProcessor(_Sender(warn))
@@ -48,7 +48,7 @@ class Pipeline:
         traceparent: str | None,
         began_ns: int | None = None,
     ) -> Span:
-        """Begin a span of `service`; without a valid `traceparent` it begins a trace."""
+        """Start a span of `service`; without a valid `traceparent` it starts a new trace."""
         return self._tracer(service).start_span(
             name,
             context=_W3C.extract({"traceparent": traceparent or ""}, Context()),
@@ -65,13 +65,13 @@ class Pipeline:
         return carrier["traceparent"]
 
     def stop(self) -> None:
-        """Send what is left; return after `LAST_SECONDS` at the latest."""
+        """Send the queued spans; return after at most `LAST_SECONDS`."""
         atexit.unregister(self.stop)
         self._ending.set()
         self._ended.wait(LAST_SECONDS)
 
     def _new_tracer(self, service: str) -> Tracer:
-        # A provider each, as a span's service belongs to its provider: the embedded run has four.
+        # The service name belongs to the provider, and the embedded run has four services.
         provider = TracerProvider(
             resource=self._resource.merge(Resource({"service.name": service})),
             shutdown_on_exit=False,
@@ -80,8 +80,8 @@ class Pipeline:
         return provider.get_tracer("farmgate")
 
     def _watch_end(self) -> None:
-        # The SDK's shutdown waits up to 30 s for a receiver that does not answer, so a thread
-        # calls it; a thread of its own, made now, because a process that ends can start none.
+        # The SDK's shutdown waits up to 30 s for a receiver that does not answer, so another thread
+        # calls it. The thread starts now, because an ending process cannot start threads.
         self._ending, self._ended = threading.Event(), threading.Event()
         threading.Thread(target=self._end, name="traces-end", daemon=True).start()
 
@@ -92,17 +92,17 @@ class Pipeline:
 
 
 class _Sender(OTLPSpanExporter):
-    """Sends batches; warns once when that begins to fail, and once when it works again."""
+    """Sends batches; warns once when sending begins to fail, and once when it works again."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         super().__init__()
-        self._warn, self._lost, self._told_full = warn, 0, False
-        # The SDK logs each failure, with the receiver's address, and again and again a full queue.
+        self._warn, self._lost, self._warned_full = warn, 0, False
+        # The SDK would log each failure, with the receiver's address, and a full queue repeatedly.
         logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
-        logging.getLogger("opentelemetry.sdk._shared_internal").addFilter(self._is_news)
+        logging.getLogger("opentelemetry.sdk._shared_internal").addFilter(self._should_log)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send one batch; a batch that fails is gone."""
+        """Send one batch; a failed batch is lost."""
         result = super().export(spans)
         if result is not SpanExportResult.SUCCESS:
             if not self._lost:
@@ -116,7 +116,7 @@ class _Sender(OTLPSpanExporter):
             self._lost = 0
         return result
 
-    def _is_news(self, record: logging.LogRecord) -> bool:
-        """Let the SDK say once that its queue is full, and not at all while batches are lost."""
-        first, self._told_full = not self._told_full, True
+    def _should_log(self, record: logging.LogRecord) -> bool:
+        """Log the SDK's warning about a full queue once, and not while batches are lost."""
+        first, self._warned_full = not self._warned_full, True
         return first and not self._lost

@@ -1,7 +1,7 @@
-"""Lists in pages: a cursor says where to go on, so that rows that come or go shift nothing.
+"""Keyset pagination: a cursor names a page's last row, so new or deleted rows shift nothing.
 
-flask-smorest counts pages, which shift, and sqlakeyset's bookmarks are bound to no list: here the
-cursor of another list, or a changed one, is refused.
+flask-smorest's pages have numbers, so their rows shift. A bookmark of sqlakeyset is bound to no
+list; here a cursor of another list, or a changed one, is refused.
 """
 
 import base64
@@ -21,15 +21,15 @@ from shared.runtime.schemas import LEAST, MOST, RequestSchema, ResponseSchema
 
 T = TypeVar("T")
 
-#: Rows of one page: unless told, and at most.
+#: Rows of one page: by default, and at most.
 USUAL, LARGEST = 50, 200
-#: Characters of a cursor, more than any of ours has.
+#: Characters of a cursor at most.
 LONGEST_CURSOR = 400
 _CHECK_BYTES = 6
 
 
 class MalformedCursor(Unprocessable):
-    """Raised when a cursor is not one that this list gave out."""
+    """Raised when a cursor does not belong to this list."""
 
 
 class PageRequest(RequestSchema):
@@ -48,7 +48,7 @@ class PageRequest(RequestSchema):
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some rows of a list, and the cursor of those after them (None: there are no more)."""
+    """Some rows of a list, and the cursor of the next page (None: this is the last page)."""
 
     items: Sequence[T]
     next: str | None
@@ -80,17 +80,17 @@ def page(
     The rows must be objects of the column's model.
 
     Raises:
-        MalformedCursor: the cursor is not one that this list gave out.
+        MalformedCursor: the cursor does not belong to this list.
     """
     if cursor is not None:
-        after = _read(cursor, column, descending)
+        after = _decode(cursor, column, descending)
         statement = statement.where(column < after if descending else column > after)
     statement = statement.order_by(column.desc() if descending else column).limit(limit + 1)
     rows = session.scalars(statement).all()
     more = len(rows) > limit
     items = rows[:limit]
     last = getattr(items[-1], column.key) if more else None
-    return Page(items, _write(last, column, descending) if more else None)
+    return Page(items, _encode(last, column, descending) if more else None)
 
 
 @cache
@@ -113,23 +113,23 @@ def page_of(item: type[Schema]) -> type[Schema]:
 
 
 def _check(value: bytes, column: InstrumentedAttribute[Any], descending: bool) -> bytes:
-    """Return what binds a cursor's value to its list: an error shows early, nothing is secret."""
+    """Return a checksum that binds a cursor to its list; it detects mistakes and is no secret."""
     key = f"{column.class_.__name__}.{column.key} {descending}".encode()
     return hashlib.blake2b(value, digest_size=_CHECK_BYTES, key=key[:64]).digest()
 
 
-def _write(last: Any, column: InstrumentedAttribute[Any], descending: bool) -> str:
+def _encode(last: Any, column: InstrumentedAttribute[Any], descending: bool) -> str:
     value = str(last).encode()
     raw = _check(value, column, descending) + value
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _read(cursor: str, column: InstrumentedAttribute[Any], descending: bool) -> Any:
+def _decode(cursor: str, column: InstrumentedAttribute[Any], descending: bool) -> Any:
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         check, value = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
         if check != _check(value, column, descending):
-            raise ValueError("it belongs to another list, or was changed")
+            raise ValueError("another list's cursor, or a changed one")
         kind = column.type.python_type
         text = value.decode()
         if kind is UUID:
@@ -139,5 +139,5 @@ def _read(cursor: str, column: InstrumentedAttribute[Any], descending: bool) -> 
         return kind(text)
     except ValueError as error:
         raise MalformedCursor(
-            "This cursor is not one that this list gave out; leave it out to begin again."
+            "This cursor does not belong to this list; leave it out to begin at the first page."
         ) from error

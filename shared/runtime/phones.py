@@ -1,7 +1,7 @@
-"""Telephone numbers: what people write, read into E.164, or refused with the reason.
+"""Telephone numbers as people write them, parsed to E.164 or refused with a reason.
 
-The till has the same rule in `web/till/static/js/phones.js`; both are tried with one table of
-cases, `tests/shared/runtime/phones.json`. Nothing is guessed: letters and extensions are refused.
+The till has the same rule in `web/till/static/js/phones.js`; the cases in
+`tests/shared/runtime/phones.json` test both. Letters and extensions are refused.
 """
 
 import re
@@ -12,26 +12,26 @@ from phonenumbers import PhoneNumber
 
 from shared.runtime.text import normalised
 
-#: The calling code of numbers that are written without one: mainland China.
+#: The country code of numbers without one: mainland China.
 HOME = "86"
-#: Tibetan figures, which NFKC leaves as they are; full-width figures become ASCII by it.
+#: Tibetan digits, which NFKC does not change; it does make full-width digits ASCII.
 _FIGURES = str.maketrans("༠༡༢༣༤༥༦༧༨༩", "0123456789")
-#: What people write between figures: spaces, dots, brackets, and dashes of every kind.
+#: Separators: spaces, dots, brackets and all kinds of dashes.
 _BETWEEN = r"[ ().·\-\u2010-\u2015\u2212\u30fc]"
 _EXTENSION = re.compile(
     r"[0-9][ ;,(]*(?:ext|extn|extension|x|[#,;*]|转|轉|分机|分機|内线|內線)[ .:=]*[0-9]+[^0-9]*$",
     re.IGNORECASE,
 )
-#: A Chinese subscriber's number, and more figures behind it: `010-65529988-801`.
+#: A Chinese subscriber number with an extension after it: `010-65529988-801`.
 _DASHED = re.compile(rf"(?:^|[^0-9])[0-9]{{7,8}}{_BETWEEN}+[0-9]{{1,6}}{_BETWEEN}*$")
-#: As North America writes `1-800-356-9377`, which would be somebody's Chinese mobile.
+#: North American form, such as `1-800-356-9377`: without dashes it looks like a Chinese mobile.
 _AMERICAN = re.compile(rf"1{_BETWEEN}+[0-9]{{3}}{_BETWEEN}+[0-9]{{3}}{_BETWEEN}+[0-9]{{4}}")
 _CODES = frozenset(map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
 _MOBILE = re.compile(r"1[3-9]\d{9}")
 
 
 class NotAPhone(ValueError):
-    """Raised for what is no telephone number; `problem` says in a word why."""
+    """Raised when a text is no telephone number; `problem` is the reason in one word."""
 
     def __init__(self, problem: str, detail: str) -> None:
         super().__init__(detail)
@@ -39,13 +39,13 @@ class NotAPhone(ValueError):
 
 
 def e164(text: str) -> str:
-    """Return a telephone number in E.164; without a country's code it is one of mainland China.
+    """Return a telephone number in E.164; a number without country code is of mainland China.
 
-    Figures of any width and Tibetan ones are read, and so are spaces, dashes, dots, brackets,
-    and the prefixes `+` and `00`.
+    Accepts ASCII, full-width and Tibetan digits, spaces, dashes, dots, brackets, and the prefixes
+    `+` and `00`.
 
     Raises:
-        NotAPhone: it has letters or an extension, or no telephone has this number.
+        NotAPhone: it has letters or an extension, or the number cannot exist.
     """
     plain = normalised(unicodedata.normalize("NFKC", normalised(text))).translate(_FIGURES)
     if _EXTENSION.search(plain):
@@ -96,7 +96,7 @@ def _abroad(figures: str) -> str | None:
 
 
 def _valid(code: str, national: str) -> str | None:
-    """Return the number in E.164 if it can exist, with or without a `0` for calls at home."""
+    """Return the number in E.164 if it can exist, with or without the trunk prefix `0`."""
     for digits in (national, national.removeprefix("0")):
         if not digits:
             continue

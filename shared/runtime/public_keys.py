@@ -1,7 +1,7 @@
-"""The public keys of whoever issues tokens, from a file or an address, and what was revoked.
+"""The issuer's public keys and revoked tokens, read from a file or fetched from a URL.
 
-joserfc reads keys but fetches none, and PyJWT's client keeps none while the issuer is away and asks
-it again for every unknown key id: so the fetching is our own.
+The fetching is our own: joserfc does not fetch keys, and PyJWT's client drops its keys while the
+issuer is unavailable and sends a request for every unknown key id.
 """
 
 import json
@@ -20,49 +20,49 @@ from shared.runtime.logs import get
 
 log = get(__name__)
 
-#: Seconds after which keys from an address are fetched again, and the least between two tries.
+#: Seconds after which keys from a URL are fetched again, and at least between two attempts.
 KEYS_FRESH, KEYS_PAUSE = 300, 30
-#: Bytes of a key set.
+#: Bytes of a key set at most.
 LARGEST_KEY_SET = 262_144
 
 
 class KeysUnavailable(Unavailable):
-    """Raised when no token can be checked, because the public keys cannot be read."""
+    """Raised when the public keys cannot be read, so that no token can be verified."""
 
 
 @dataclass(frozen=True, eq=False)
 class KeySet:
-    """An issuer's keys by their ids, and the tokens that it revoked, as read at one moment."""
+    """One reading of an issuer's keys, by key id, and of its revoked tokens."""
 
     keys: Mapping[str, OKPKey] = field(default_factory=dict)
-    #: Ids of single tokens (`jti`).
+    #: Ids (`jti`) of revoked tokens.
     revoked_ids: frozenset[str] = frozenset()
-    #: By subject the moment, in seconds since the epoch, up to which its tokens were revoked.
+    #: Subject → moment (seconds since the epoch): all its tokens issued until then are revoked.
     revoked_subjects: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> "KeySet":
-        """Read a JSON Web Key Set; RFC 7517 lets it have `revoked`, a member of our own.
+        """Parse a JSON Web Key Set, with our own member `revoked` (RFC 7517 allows new members).
 
         Raises:
-            ValueError, JoseError: it is none, or `revoked` is not as `farmgate tokens revoke`
-                writes it.
+            ValueError, JoseError: it is malformed, or `revoked` is not in the form that
+                `farmgate tokens revoke` writes.
         """
         document = json.loads(text)
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
-            raise ValueError("no JSON Web Key Set")
+            raise ValueError("not a JSON Web Key Set")
         revoked = document.get("revoked", {})
         try:
             ids = frozenset(map(str, revoked.get("ids", {})))
             subjects = {str(name): float(at) for name, at in revoked.get("subjects", {}).items()}
         except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError("the key set's member `revoked` cannot be read") from error
+            raise ValueError("the key set's member `revoked` is malformed") from error
         return cls(_usable(document["keys"]), ids, subjects)
 
 
 def _usable(entries: list[Any]) -> dict[str, OKPKey]:
-    # A set may hold keys for other uses; without an id none can be named by a token. What an entry
-    # says of its algorithm is left out: it may be either of the two names that count here.
+    # A set may hold keys for other uses, and a token names its key by id. The entry's algorithm is
+    # left out: it may be either of the two accepted names.
     return {
         entry["kid"]: OKPKey.import_key(
             {name: entry[name] for name in ("kty", "crv", "x", "kid") if name in entry}
@@ -76,12 +76,12 @@ def _usable(entries: list[Any]) -> dict[str, OKPKey]:
 
 
 class KeySource:
-    """Reads a key set again when it may have changed; keeps the last while it cannot be read."""
+    """A key set that is read again when it may have changed; on failure the last stays in use."""
 
     def __init__(self, where: str) -> None:
         self.where = where
         self._is_address = where.startswith(("http://", "https://"))
-        #: As last read.
+        #: The key set as last read.
         self.latest = KeySet()
         self._stamp: tuple[int, int] | None = None
         self._read_at = self._tried_at = float("-inf")
@@ -89,12 +89,12 @@ class KeySource:
         self._lock = threading.Lock()
 
     def current(self) -> KeySet:
-        """Return the key set as it is now.
+        """Return the current key set.
 
         Raises:
-            KeysUnavailable: no key has been read yet, and none can be.
+            KeysUnavailable: no key has been read yet, and none can be read now.
         """
-        # Only one thread reads it again; the others go on with what was read before.
+        # Only one thread reads it again; the others use the last one meanwhile.
         if self._lock.acquire(blocking=not self.latest.keys):
             try:
                 self._refresh(unknown=False)
@@ -103,10 +103,12 @@ class KeySource:
         return self.latest
 
     def key(self, kid: str) -> OKPKey | None:
-        """Return the key with this id, or None; look for an unknown one, but not at each request.
+        """Return the key with this id, or None.
+
+        An unknown id causes a new reading, from a URL at most one in `KEYS_PAUSE`.
 
         Raises:
-            KeysUnavailable: no key has been read yet, and none can be.
+            KeysUnavailable: no key has been read yet, and none can be read now.
         """
         with self._lock:
             self._refresh(unknown=kid not in self.latest.keys)
@@ -119,13 +121,13 @@ class KeySource:
             if text is not None:
                 self.latest, self._failure = KeySet.parse(text), ""
         except (OSError, ValueError, JoseError) as error:  # requests' errors are OSErrors
-            if self._failure != str(error):  # once, and not at each request
+            if self._failure != str(error):  # once per failure, not once per request
                 self._failure = str(error)
                 log.error("public keys cannot be read", error=repr(error))
             if not self.latest.keys:
                 raise KeysUnavailable(
-                    "Tokens cannot be checked now: the public keys named by FARMGATE_JWKS "
-                    "cannot be read. Try again later."
+                    "Tokens cannot be verified now: the public keys in FARMGATE_JWKS cannot be "
+                    "read. Try again later."
                 ) from error
 
     def _open(self) -> str | None:
@@ -145,7 +147,7 @@ class KeySource:
                 raise OSError(f"{self.where} did not answer a moment ago")
             return None
         self._tried_at = moment
-        # Here, since most read the keys from a file, and it is 5 MB of each process.
+        # Imported here: it takes 5 MB of memory, and most processes read the keys from a file.
         import requests
 
         with requests.get(self.where, timeout=(3, 5), stream=True, allow_redirects=False) as answer:

@@ -1,7 +1,7 @@
-"""Bases of the HTTP schemas: what comes in is checked to the last field, what goes out is listed.
+"""Base classes and fields of the HTTP schemas.
 
-Event contracts have a base of their own, in `shared.events`: unlike requests, they let unknown
-fields pass.
+A request with an unknown field is refused. Event contracts, in `shared.events`, ignore unknown
+fields instead.
 """
 
 import re
@@ -16,25 +16,26 @@ from marshmallow.validate import Length, Range
 from shared.runtime.clock import FIRST_DAY, LAST_DAY, in_calendar
 from shared.runtime.text import normalised
 
-#: What a BIGINT column holds.
+#: The range of a BIGINT column.
 LEAST, MOST = -(2**63), 2**63 - 1
 
 
-#: Unknown fields that are looked at; with more of them, they are all that is said of an object.
+#: Unknown fields that are checked together with the known ones; with more of them, only they are
+#: reported.
 MOST_UNKNOWN = 100
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def check_storable(value: Any) -> None:
-    """Refuse text that a database or UTF-8 cannot hold, anywhere inside `value`.
+    """Refuse text, anywhere inside `value`, that not every database can store.
 
-    PostgreSQL stores no NUL character, and half of a surrogate pair has no UTF-8 form; JSON
-    can spell both.
+    JSON can contain NUL characters, which PostgreSQL does not store, and lone surrogates, which
+    UTF-8 cannot encode.
 
     Raises:
         ValidationError: there is such a character.
     """
-    waiting = [value]  # no recursion: JSON may be nested as deep as Python's stack
+    waiting = [value]  # no recursion: deeply nested JSON would overflow the stack
     while waiting:
         item = waiting.pop()
         if isinstance(item, str):
@@ -49,13 +50,13 @@ def check_storable(value: Any) -> None:
 class Text(fields.String):
     """Text for people, normalised (see `text`): 1 to `longest` characters, one of them visible.
 
-    The length counts what is kept: blanks fill no field, and outer spaces overfill none.
+    The length is that of the normalised text.
     """
 
     def __init__(self, longest: int, **options: Any) -> None:
-        says = f"1 to {longest} characters; outer, repeated and invisible ones are dropped."
+        rule = f"1 to {longest} characters; outer, repeated and invisible ones are dropped."
         metadata = dict(options.pop("metadata", {}))
-        metadata["description"] = f"{metadata['description']} {says}" if metadata else says
+        metadata["description"] = f"{metadata['description']} {rule}" if metadata else rule
         super().__init__(metadata=metadata, **options)
         self.longest = longest
 
@@ -71,7 +72,7 @@ class Text(fields.String):
 
 
 class Flag(fields.Boolean):
-    """JSON's `true` or `false` in a body: 1, "yes" and "on" are no answer to yes or no."""
+    """A boolean in a JSON body: only `true` or `false`, not 1, "yes" or "on"."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
         if not isinstance(value, bool):
@@ -90,7 +91,7 @@ class Day(fields.Date):
 
 
 class Moment(fields.AwareDateTime):
-    """A moment of the years 1900 to 2199, with its offset from UTC; it is returned in UTC."""
+    """A moment in the years 1900 to 2199 with an offset from UTC; it is converted to UTC."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:
         moment = super()._deserialize(value, attr, data, **options)
@@ -101,9 +102,9 @@ class Moment(fields.AwareDateTime):
 
 
 class Parts(fields.Field[list[Any]]):
-    """The parts of an upload, unread: one that is not as it must be stops none of the others.
+    """The parts of an upload, not validated: a malformed part must not stop the others.
 
-    `items` describes a part in the document; whoever takes the parts in reads each by itself.
+    `items` describes a part in the OpenAPI document. The use case validates each part by itself.
     """
 
     def __init__(self, most: int, items: dict[str, Any]) -> None:
@@ -117,33 +118,33 @@ class Parts(fields.Field[list[Any]]):
         return value
 
 
-def matching(expression: str, says: str, **options: Any) -> fields.String:
-    """Return a field for text that matches `expression` as a whole; `says` describes it.
+def matching(expression: str, description: str, **options: Any) -> fields.String:
+    """Return a field for text that matches `expression` as a whole.
 
-    marshmallow's own Regexp would let a final newline through, and what Python has against that
-    means something else to those who read the document.
+    `description` is for the OpenAPI document and the error. marshmallow's own Regexp would accept a
+    final newline, and Python's `\\Z` has another meaning in the document's regular expressions.
     """
 
     def check(value: str) -> None:
         if not re.fullmatch(expression, value):
-            raise ValidationError(says)
+            raise ValidationError(description)
 
-    metadata = {"pattern": f"^{expression}$", "description": says}
+    metadata = {"pattern": f"^{expression}$", "description": description}
     return fields.String(validate=check, metadata=metadata, **options)
 
 
 class RequestSchema(Schema):
-    """What a client may send: an unknown field is refused, and so is what cannot be stored."""
+    """A request; unknown fields and text that cannot be stored are refused."""
 
     class Meta:
         unknown = RAISE
 
-    #: Whether the body has parts that count by themselves, so that a flaw in one voids no other.
+    #: Whether the parts of the body are validated one by one: a flaw then refuses only its part.
     KEEPS_FLAWED = False
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
-        """Add the checks that every field needs; a field's own come first."""
-        # A new list each time: bound fields share theirs with the declaration.
+        """Add the checks that every field needs, after the field's own."""
+        # A new list each time: a bound field shares its list with the declaration.
         if isinstance(field_obj, fields.Integer):
             field_obj.validators = [*field_obj.validators, Range(LEAST, MOST)]
         elif isinstance(field_obj, (fields.String, fields.Dict, fields.Raw)):
@@ -153,7 +154,7 @@ class RequestSchema(Schema):
 
     @pre_load
     def check_sizes(self, data: Any, **_: Any) -> Any:
-        """Refuse a list or an object of too many parts before any part is read."""
+        """Refuse a list or an object with too many parts before a part is validated."""
         if isinstance(data, Mapping):
             if len(data) > len(self.load_fields) + MOST_UNKNOWN:
                 known = {field.data_key or name for name, field in self.load_fields.items()}
@@ -175,7 +176,7 @@ class RequestSchema(Schema):
 
     @pre_load
     def refuse_words_for_booleans(self, data: Any, **_: Any) -> Any:
-        """Refuse "yes" or 1 where JSON has true; a query, which has only words, may say them."""
+        """Refuse "yes" or 1 for a boolean in JSON; a query string may contain them."""
         if isinstance(data, dict):
             wrong = {
                 field.data_key or name: ["Not a valid boolean."]
@@ -189,4 +190,4 @@ class RequestSchema(Schema):
 
 
 class ResponseSchema(Schema):
-    """What a client is shown, and nothing else."""
+    """A response; it contains only the declared fields."""

@@ -1,6 +1,6 @@
-"""Text that only whoever knows the key can read: AES-256-GCM, each with a nonce of its own.
+"""Authenticated encryption: AES-256-GCM with a random nonce per message.
 
-Apart from those who ask for it: workers need no cryptography.
+In a module of its own because workers do not import cryptography.
 """
 
 import os
@@ -12,15 +12,15 @@ NONCE = 12
 
 
 def seal(key: bytes, plain: bytes) -> bytes:
-    """Return `plain`, readable only with `key` (32 bytes)."""
+    """Return `plain` encrypted with `key` (32 bytes)."""
     nonce = os.urandom(NONCE)
     return nonce + AESGCM(key).encrypt(nonce, plain, None)
 
 
 def unseal(key: bytes, sealed: bytes) -> bytes:
-    """Return what was sealed with `key`.
+    """Return the bytes that were sealed with `key`.
 
     Raises:
-        cryptography.exceptions.InvalidTag: it was sealed with another key, or changed since.
+        cryptography.exceptions.InvalidTag: the key is another one, or the bytes were changed.
     """
     return AESGCM(key).decrypt(sealed[:NONCE], sealed[NONCE:], None)

@@ -1,7 +1,7 @@
-"""JSON from outside: what means the same to every reader, and is refused or kept when it does not.
+"""Strict parsing of JSON from outside: ambiguous JSON is refused, or its flaws are marked.
 
-Python's own reader takes NaN, keeps the last of two equal keys, makes infinity of 1e400, and fails
-where lists are nested too deeply for its stack.
+Python's parser accepts NaN, keeps only the last of two equal keys, reads 1e400 as infinity, and
+overflows the stack when lists are nested deeply.
 """
 
 import json
@@ -10,23 +10,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
-#: Lists and objects within each other. Ours have 6; what others say has to be stored and shown.
+#: Levels of nested lists and objects. Our requests have 6.
 DEEPEST = 64
-#: Digits of a whole number. Fields take 19; Python itself refuses to read or write more than 4300.
+#: Digits of a whole number. Fields accept 19; Python itself refuses more than 4300.
 _MOST_DIGITS = 4000
-#: What a repeated key is called where both values are kept.
+#: The suffix of a repeated key when both values are kept.
 AGAIN = " (again)"
-#: What stands for a part that is nested too deeply to be kept.
+#: Replaces a part that is nested too deeply.
 _CUT = '"\\u2026"'
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 def read(raw: bytes) -> Any:
-    """Return what `raw`, JSON in UTF-8 with or without a byte order mark, says.
+    """Parse JSON in UTF-8, with or without a byte order mark.
 
     Raises:
-        ValueError: it is no JSON; or it has a repeated key, a number that is none or too large,
-            or more than `DEEPEST` levels. The message says which.
+        ValueError: it is no JSON, or it has a repeated key, NaN, a number that is too large, or
+            more than `DEEPEST` levels. The message names the flaw.
     """
     text = raw.decode("utf-8-sig")
     _cut(text, _refuse_depth)
@@ -34,11 +34,11 @@ def read(raw: bytes) -> Any:
 
 
 def read_flawed(raw: bytes) -> Any:
-    """Return what `raw` says, with each flaw in a form that no field takes and a database keeps.
+    """Parse JSON and replace each flaw by a value that no field accepts and every database stores.
 
-    For uploads whose parts count by themselves: a flaw in one must not void its neighbours. A
-    number that is none or too large becomes its text, the second of two equal keys gets another
-    name, and what is nested too deeply becomes an ellipsis.
+    For uploads whose parts are validated one by one: a flaw in one must not refuse the others. NaN
+    and a number that is too large become text, the second of two equal keys is renamed, and a part
+    that is nested too deeply becomes an ellipsis.
 
     Raises:
         ValueError: it is no JSON in UTF-8.
@@ -48,10 +48,10 @@ def read_flawed(raw: bytes) -> Any:
 
 
 def refuse_repeated(found: dict[str, Any]) -> None:
-    """Refuse an object that `read_flawed` found to have a key twice.
+    """Refuse an object from `read_flawed` in which a key was repeated.
 
     Raises:
-        ValueError: it has; the message names the key.
+        ValueError: a key was repeated; the message names it.
     """
     for key in found:
         if key.endswith(AGAIN):
@@ -80,7 +80,7 @@ def _refuse_depth() -> NoReturn:
 
 
 def _number(flawed: Callable[[str, str], Any], text: str) -> Any:
-    """Return 5 for 5.0: JSON has one kind of number, and JSON Schema calls both whole."""
+    """Return 5 for 5.0: in JSON Schema both are integers."""
     value = float(text)
     if value in (float("inf"), float("-inf")):
         return flawed(text, f"{text:.20} is larger than any number")
@@ -106,7 +106,7 @@ def _object(flawed: Callable[[str, str], Any], pairs: list[tuple[str, Any]]) -> 
 
 
 def _cut(text: str, too_deep: Callable[[], None]) -> str:
-    """Return `text` with an ellipsis for whatever is nested more than `DEEPEST` levels deep."""
+    """Return `text` with an ellipsis for each part nested more than `DEEPEST` levels deep."""
     if text.count("[") + text.count("{") <= DEEPEST:
         return text
     kept: list[str] = []
@@ -121,5 +121,5 @@ def _cut(text: str, too_deep: Callable[[], None]) -> str:
             if depth == DEEPEST + 1:
                 begun = match.end()
             depth -= 1
-    # Brackets that are never closed: no JSON, which its reader then says.
+    # Unclosed brackets: the text stays as it is, and the parser refuses it.
     return "".join([*kept, text[begun:]]) if kept and depth <= DEEPEST else text

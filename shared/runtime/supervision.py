@@ -1,4 +1,4 @@
-"""Threads that must not end: started again after any failure, stopped when asked."""
+"""Supervised threads: restarted after any failure until the process stops."""
 
 import random
 import threading
@@ -10,24 +10,24 @@ from shared.runtime.logs import get
 
 log = get(__name__)
 
-#: Seconds before a failed loop starts again: the first time, and at most. One that ran for longer
-#: than the longest pause before it failed begins with the first again. What is away comes back for
-#: all of a service's loops within the longest, so that is the greater part of a recovery.
+#: Seconds before a failed loop restarts: the first time, and at most. A loop that ran for longer
+#: than the longest pause begins with the first pause again. The longest pause is the main part of a
+#: recovery: every loop notices within it that a server is back.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 
 class Stopped(Exception):
-    """Raised inside a loop that was waiting when the process was asked to stop."""
+    """Raised inside a loop's pause when the process stops."""
 
 
 class Stopping(threading.Event):
-    """Set once the process is to stop."""
+    """The event that is set when the process must stop."""
 
     def pause(self, seconds: float) -> None:
-        """Wait, but not longer than until the process is to stop.
+        """Wait for `seconds`, or until the process must stop.
 
         Raises:
-            Stopped: it is to stop.
+            Stopped: the process must stop.
         """
         if self.wait(seconds):
             raise Stopped
@@ -39,9 +39,9 @@ def supervise(
     stopping: Stopping,
     failed: Callable[[BaseException], None] = lambda error: None,
 ) -> threading.Thread:
-    """Run `loop` in a thread, again after every failure with growing pauses, until stopped.
+    """Run `loop` in a thread and restart it after each failure, with growing pauses.
 
-    `loop` must return soon after `stopping` is set; `failed` is told of every failure.
+    `loop` must return soon after `stopping` is set. `failed` is called with each error.
     """
 
     def run() -> None:
@@ -52,15 +52,15 @@ def supervise(
                 loop()
             except Stopped:
                 return
-            # Whatever it is, SystemExit of a library too: a process that lives on without one
-            # of its loops looks healthy and does half its work.
+            # Any error, also a library's SystemExit: a process that lost one of its loops would
+            # look healthy and do half its work.
             except BaseException as error:
                 failed(error)
                 ran_well = monotonic() - started > LONGEST_PAUSE
                 failures = 1 if ran_well else failures + 1
                 pause = pause_after(failures, FIRST_PAUSE, LONGEST_PAUSE)
                 log.error("loop failed", loop=name, error=repr(error), seconds=pause)
-                # Chance: what failed together must not come back together.
+                # Jitter: loops that failed together must not restart together.
                 stopping.wait(pause * random.uniform(0.8, 1.2))
 
     thread = threading.Thread(target=run, name=name, daemon=True)

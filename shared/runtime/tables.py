@@ -1,6 +1,6 @@
-"""Column types, and tables that every service keeps beside its own: for HTTP, keys and answers.
+"""Column types, and the tables of every service for idempotency keys and API keys.
 
-Those of events are in `shared.messaging.tables`.
+The tables of events are in `shared.messaging.tables`.
 """
 
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-#: Names for constraints, so that migrations can alter them on both databases.
+#: Names of constraints; migrations need them to alter a constraint on both databases.
 NAMING = {
     "ix": "ix_%(column_0_label)s",
     "uq": "uq_%(table_name)s_%(column_0_name)s",
@@ -33,7 +33,7 @@ NAMING = {
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment: aware on the way in, UTC on the way out, also where the database has no zones."""
+    """A moment: stored from an aware datetime, read in UTC, also on SQLite, which has no zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -51,7 +51,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-#: A 64-bit serial; SQLite only counts up by itself in a column typed INTEGER.
+#: A 64-bit serial; SQLite only auto-increments a column of type INTEGER.
 Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -67,7 +67,7 @@ class SharedBase(DeclarativeBase):
 
 
 class IdempotencyKey(SharedBase):
-    """The answer to a POST that carried this key, kept to be given again."""
+    """The stored answer to a POST with this key."""
 
     __tablename__ = "idempotency_keys"
     client: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -88,5 +88,5 @@ class ApiKey(SharedBase):
     digest: Mapped[str] = mapped_column(String(64))
     scopes: Mapped[list[str]] = mapped_column(JSON)
     claims: Mapped[dict[str, str]] = mapped_column(JSON)
-    #: Of the event that said so, or the owner's count.
+    #: The sequence of the last event of this key.
     sequence: Mapped[int]

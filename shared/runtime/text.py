@@ -1,14 +1,14 @@
-"""Text that people type: one form for what looks the same, whoever typed it on whatever keyboard.
+"""Normalisation of text that people type: texts that look the same become the same text.
 
 Each text is normalised before its length is checked and before it is compared or stored. The till
-applies the same rule (`web/till/static/js`), so that a label means the same at both ends.
+has the same rule (`web/till/static/js`), so that both compare a label alike.
 """
 
 import unicodedata
 
-#: Letters without a shape of their own: Hangul fillers and Braille's empty cell.
+#: Letters that are invisible: Hangul fillers and Braille's empty cell.
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-#: A combining character that combines nothing; the one invisible mark without any use in a label.
+#: The one invisible combining character that has no use in a label.
 _GRAPHEME_JOINER = "\u034f"
 _JOINERS = "\u200c\u200d"
 _EMOJI_FORM = "\ufe0f"
@@ -19,14 +19,14 @@ _VIRAMA = 9
 def normalised(text: str) -> str:
     """Return `text` in NFC, with single plain spaces inside and none outside.
 
-    All white space counts as a space, line ends too. Control and format characters are dropped.
-    A joiner stays where it has a visible effect: within an emoji, and after a virama. The result
-    is empty if nothing would be seen. A second call changes nothing.
+    White space of any kind, also a line end, becomes a space. Control and format characters are
+    dropped. A joiner stays where it has a visible effect: within an emoji, and after a virama. The
+    result is empty if no character is visible. The function is idempotent.
     """
     if text.isascii() and text.isprintable():
         return " ".join(text.split())
     tidy = _tidied(text.translate({ord(letter): _kept(letter) for letter in set(text)}))
-    while (again := _tidied(tidy)) != tidy:  # what composes may leave a joiner without a use
+    while (again := _tidied(tidy)) != tidy:  # a composition can leave a joiner without effect
         tidy = again
     seen = any(unicodedata.category(each)[0] not in "MZ" and each not in _JOINERS for each in tidy)
     return tidy if seen else ""
@@ -37,7 +37,7 @@ def _kept(letter: str) -> str:
         return " "
     if letter in _JOINERS:
         return letter
-    # Cs: half of a surrogate pair, which has no form in UTF-8.
+    # Cs: lone surrogates, which UTF-8 cannot encode.
     idle = unicodedata.category(letter) in ("Cc", "Cf", "Cs") or letter == _GRAPHEME_JOINER
     return "" if idle else letter
 

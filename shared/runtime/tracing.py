@@ -1,7 +1,7 @@
-"""The cause of the present work: the request or event that led to it, named in each event recorded.
+"""The cause of the current work: the request or event behind it, named in each recorded event.
 
-The same chain can be seen as a trace: where OTEL_… variables ask for it, requests, handled
-events, publishes and messages become spans of OpenTelemetry. Otherwise nothing of it is imported.
+If OTEL_… variables enable traces, requests, handled events, publishes and messages also become
+spans of OpenTelemetry. Otherwise nothing of OpenTelemetry is imported.
 """
 
 import os
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """`correlation_id` names the whole story, `causation_id` the event just before."""
+    """`correlation_id` is the same along the chain; `causation_id` is the event just before."""
 
     correlation_id: str
     causation_id: str | None = None
-    #: W3C Trace Context, as received; a new one is made for work that nobody traced.
+    #: W3C Trace Context, as received.
     traceparent: str | None = None
 
 
@@ -32,18 +32,18 @@ _current: ContextVar[Cause | None] = ContextVar("cause", default=None)
 
 
 def get_or_new() -> Cause:
-    """Return the cause of the present work; work that nobody caused begins a story of its own."""
+    """Return the cause of the current work, or a new one with a new correlation id."""
     return _current.get() or Cause(correlation_id=secrets.token_hex(16))
 
 
 def current() -> Cause | None:
-    """Return the cause of the present work, or None when nothing is known to have caused it."""
+    """Return the cause of the current work, or None."""
     return _current.get()
 
 
 @contextmanager
 def caused_by(cause: Cause) -> Iterator[None]:
-    """Let everything recorded inside name `cause`."""
+    """Make `cause` the cause of the work inside."""
     token = _current.set(cause)
     try:
         yield
@@ -59,27 +59,26 @@ def new_traceparent() -> str:
 Kind = Literal["server", "producer", "consumer"]
 #: No personal data: names, methods, states and our own ids only.
 Attributes = Mapping[str, str | int]
-#: Standard variables of which one says that traces are wanted, and where.
+#: Standard variables for the receiver's URL; each of them enables traces.
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-#: The one protocol whose exporter the extra `farmgate[otel]` installs.
+#: The only supported protocol; the extra `farmgate[otel]` installs its exporter.
 HTTP = "http/protobuf"
 
 _pipeline: "Pipeline | None" = None
 
 
 def start(warn: Callable[[str], None]) -> None:
-    """Export spans from now on, if OTEL_… variables of this process ask for it.
+    """Export spans from now on, if OTEL_… variables of this process enable traces.
 
-    Otherwise nothing of OpenTelemetry is imported. `warn` gets one line if what is asked for
-    cannot be done; the process goes on without traces.
+    If spans cannot be exported, `warn` is called with one line, and the process goes on without.
     """
     global _pipeline
-    if _pipeline is not None or not wanted(os.environ):
+    if _pipeline is not None or not enabled(os.environ):
         return
     protocol = next((os.environ[name] for name in PROTOCOLS if os.environ.get(name)), HTTP)
     if protocol != HTTP:
-        warn(f"no traces: OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, and only {HTTP} is spoken")
+        warn(f"no traces: OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, only {HTTP} is supported")
         return
     try:
         from shared.runtime import otlp
@@ -87,21 +86,21 @@ def start(warn: Callable[[str], None]) -> None:
         _pipeline = otlp.Pipeline(warn)
     except ImportError as error:
         warn(f"no traces: install farmgate[otel] ({error})")
-    # A wrong value of some OTEL_… variable must not take the process down.
+    # A malformed OTEL_… variable must not stop the process.
     except Exception as error:
         warn(f"no traces: {type(error).__name__}: {error}")
 
 
 def stop() -> None:
-    """Send the spans that are left, within a short time, and export none from now on."""
+    """Stop exporting; send the queued spans within a short time."""
     global _pipeline
     pipeline, _pipeline = _pipeline, None
     if pipeline is not None:
         pipeline.stop()
 
 
-def wanted(environment: Mapping[str, str]) -> bool:
-    """Tell whether the standard variables ask for traces."""
+def enabled(environment: Mapping[str, str]) -> bool:
+    """Tell whether the standard variables enable traces."""
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporters = environment.get("OTEL_TRACES_EXPORTER", "").replace(" ", "").split(",")
@@ -118,9 +117,9 @@ def exporting() -> bool:
 def span(
     service: str, name: str, kind: Kind, attributes: Attributes
 ) -> "AbstractContextManager[Span | None]":
-    """Let the work inside be a span: a child of the present cause, and parent of what follows.
+    """Run the work inside as a span, a child of the current cause's span.
 
-    Events recorded inside carry its traceparent. Gives None where spans are not exported.
+    Events recorded inside carry the span's traceparent. Yields None if spans are not exported.
     """
     if _pipeline is None:
         return nullcontext()
@@ -155,7 +154,7 @@ def ended(
 ) -> None:
     """Add a span of work that ends now and began at `began_ns` (`time.time_ns()`).
 
-    Nothing is added where spans are not exported, or where nobody keeps the trace.
+    Does nothing if spans are not exported, or if the trace is not sampled.
     """
     if _pipeline is None or not sampled(traceparent):
         return
@@ -166,7 +165,7 @@ def ended(
 
 
 def fail(span: "Span", kind: str) -> None:
-    """Mark a span as failed, with the kind of error only: its text may quote a person's data."""
+    """Mark a span as failed, with the kind of error only: its text may contain personal data."""
     from opentelemetry.trace import StatusCode
 
     span.set_attribute("error.type", kind)
@@ -174,5 +173,5 @@ def fail(span: "Span", kind: str) -> None:
 
 
 def sampled(traceparent: str | None) -> bool:
-    """Tell whether whoever began the trace keeps it."""
+    """Tell whether the trace is sampled, by the flag of its `traceparent`."""
     return traceparent is not None and traceparent[-1:] in "13579bdf"

@@ -1,4 +1,4 @@
-"""Which of several dated versions holds at a moment: one rule for all who keep such versions."""
+"""Dated versions, such as prices: the rule for which version is in force at a moment."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,25 +6,25 @@ from typing import Protocol, TypeVar
 
 
 class Dated(Protocol):
-    """What holds from a moment on, until another moment if it ends."""
+    """A version that is in force from one moment on, and possibly until another."""
 
     @property
     def valid_from(self) -> datetime:
-        """The moment from which it holds."""
+        """The first moment at which it is in force."""
 
     @property
     def valid_to(self) -> datetime | None:
-        """The first moment at which it does not hold any more."""
+        """The first moment at which it is no longer in force; None: it has no end."""
 
 
 DatedT = TypeVar("DatedT", bound=Dated)
 
 
 def in_force(versions: Sequence[DatedT], moment: datetime) -> DatedT | None:
-    """Return the version that holds at `moment`: of those begun and not ended the last to begin.
+    """Return the version in force at `moment`: the latest that has begun and not ended, or None.
 
-    `versions` are in the order of their beginning. When a version with an end is over, the one
-    before it holds again.
+    `versions` are sorted by `valid_from`. When a version with an end is over, the version before it
+    is in force again.
     """
     return next(
         (

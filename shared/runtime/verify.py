@@ -1,7 +1,7 @@
-"""What every service says for `farmgate verify`: its own differences, and facts to compare.
+"""The part of every service in `farmgate verify`: differences within it, and facts to compare.
 
-`GET …/verify` rebuilds a service's balances from its own rows. `GET …/verify/facts` gives short
-facts, page by page, so that the command can compare what the services hold of the same things.
+`GET …/verify` recomputes a service's balances from its own rows. `GET …/verify/facts` lists short
+facts in pages; the command compares the facts of different services.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,23 +16,23 @@ from sqlalchemy.orm import Session
 from shared.runtime.paging import LONGEST_CURSOR, page_of
 from shared.runtime.schemas import RequestSchema, ResponseSchema
 
-#: Facts of one page, at most: a hundred thousand come in a hundred requests.
+#: Facts of one page at most: a hundred thousand take a hundred requests.
 LARGEST = 1000
-#: Facts that may be asked for by their ids in one request.
+#: Ids in one request at most.
 MOST_IDS = 100
-#: Seconds that a service's comparison of its own rows may take per statement.
+#: Seconds that one statement of a service's comparison may take.
 COMPARING_SECONDS = 300
-#: Differences that one service lists; more than that is one fault many times.
+#: Differences that one service lists; more of them usually have one cause.
 MOST_DIFFERENCES = 200
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two things that should agree and do not."""
+    """Two values that should be equal and are not."""
 
-    #: Which comparison found it, as a word.
+    #: The name of the comparison that found it.
     check: str
-    #: What it is about: names → ids.
+    #: The things that were compared: names → ids.
     ids: Mapping[str, str]
     expected: str
     found: str
@@ -42,30 +42,30 @@ class Difference:
 
 @dataclass
 class Report:
-    """What one service found when it compared its own rows."""
+    """The result of one service's comparison of its own rows."""
 
     service: str
-    #: What was looked at → how many there were.
+    #: Kinds of things that were checked → their numbers.
     checked: dict[str, int]
     differences: list[Difference] = field(default_factory=list)
-    #: What is no difference, and worth knowing.
+    #: Remarks for the operator that are no differences.
     notes: list[str] = field(default_factory=list)
 
 
-def one_moment(session: Session) -> None:
-    """Let all that a fresh reading session reads be of one moment.
+def read_snapshot(session: Session) -> None:
+    """Make a new reading session read from one snapshot of the database.
 
-    Read statement by statement, a running system would show differences that never were.
-    SQLite's transactions are such by themselves.
+    Without it, each statement would see another moment of a running system, and the comparison
+    would find false differences. A transaction of SQLite always reads one snapshot.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-        # It reads everything, and who asks for it has time: requests' usual limit is far lower.
+        # Higher than the limit of other requests: it reads all rows, and the operator can wait.
         session.execute(text(f"SET LOCAL statement_timeout = '{COMPARING_SECONDS}s'"))
 
 
 class DifferenceResponse(ResponseSchema):
-    """Two things that should agree and do not."""
+    """Two values that should be equal and are not."""
 
     check = fields.String(required=True)
     ids = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
@@ -75,7 +75,7 @@ class DifferenceResponse(ResponseSchema):
 
 
 class VerifyResponse(ResponseSchema):
-    """What a service found when it compared its own rows, all read at one moment."""
+    """The result of a service's comparison of its own rows, all read from one snapshot."""
 
     service = fields.String(required=True)
     checked = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
@@ -84,19 +84,19 @@ class VerifyResponse(ResponseSchema):
 
 
 def facts_request(*kinds: str) -> type[RequestSchema]:
-    """Return the schema that asks for a page of facts of one of these kinds."""
+    """Return the schema of a request for a page of facts of one of these kinds."""
     return type(
         "FactsRequest",
         (RequestSchema,),
         {
-            "__doc__": "Which facts, and which page of them.",
+            "__doc__": "The kind of facts, and the page.",
             "kind": fields.String(required=True, validate=validate.OneOf(kinds)),
             "ids": fields.List(
                 fields.UUID(),
                 data_key="id",
                 load_default=list,
                 validate=validate.Length(max=MOST_IDS),
-                metadata={"description": "Only these; may be repeated. All when left out."},
+                metadata={"description": "Ids to list; may be repeated. All when left out."},
             ),
             "cursor": fields.String(
                 validate=validate.Length(min=1, max=LONGEST_CURSOR),
@@ -109,14 +109,14 @@ def facts_request(*kinds: str) -> type[RequestSchema]:
 
 @dataclass(frozen=True)
 class Fact:
-    """What one service holds of one thing, in few words."""
+    """One service's data of one thing, in a short form that the command compares."""
 
     id: UUID
     value: Mapping[str, Any]
 
 
 class FactResponse(ResponseSchema):
-    """What this service holds of one thing, in few words."""
+    """This service's data of one thing, in a short form to compare."""
 
     id = fields.UUID(required=True)
     value = fields.Dict(keys=fields.String(), required=True)
@@ -126,7 +126,7 @@ FactPage = page_of(FactResponse)
 
 
 def by_lot(lots: Sequence[tuple[UUID, int]]) -> dict[str, int]:
-    """Return how much was taken of each lot, summed over lines and places."""
+    """Return the quantity of each lot, summed over lines and locations."""
     total: dict[str, int] = {}
     for lot_id, quantity in lots:
         total[str(lot_id)] = total.get(str(lot_id), 0) + quantity

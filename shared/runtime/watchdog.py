@@ -1,11 +1,11 @@
-"""Ends a process whose work hangs, and logs where that work stands.
+"""Ends the process when a unit of work hangs, and logs the stack of its thread.
 
-A thread cannot be ended from outside, and supervision sees failures, not endless waiting. So the
-process ends, and whoever started it starts it again. The event that was being handled comes back;
-one that hangs again and again is a suspect (see `shared.messaging.processing`).
+No other thread can end a hanging thread, and supervision does not see it, because it does not fail.
+So the process ends, and the process manager restarts it. The broker delivers the event again, and
+an event that hangs repeatedly becomes a suspect (see `shared.messaging.processing`).
 
-faulthandler has one timer per process and knows no work by name, so it only stands behind: it ends
-a process whose interpreter never lets this thread run.
+faulthandler has one timer per process and knows no units of work. It is the fallback for a blocked
+interpreter, in which this thread does not run.
 """
 
 import faulthandler
@@ -25,36 +25,36 @@ from shared.runtime.supervision import Stopping
 
 log = get(__name__)
 
-#: Seconds that one transaction may take, if FARMGATE_HANG_SECONDS says nothing else: by then the
-#: broker has given a batch to another worker, and PostgreSQL has long cut a request's statement.
+#: Seconds that one transaction may take, by default (FARMGATE_HANG_SECONDS). By then the broker has
+#: delivered the batch to another worker, and PostgreSQL has cancelled a request's statement.
 HANG_SECONDS = 30
-#: Seconds between looks.
-LOOK = 0.5
-#: Seconds beyond the limit after which a process ends whose interpreter never lets go.
+#: Seconds between checks.
+CHECK_SECONDS = 0.5
+#: Seconds beyond the limit after which faulthandler ends a process whose interpreter is blocked.
 GRACE = 5.0
-#: The exit code of a process that hung. Source: EX_SOFTWARE of sysexits.h.
+#: The exit code of a hanging process. Source: EX_SOFTWARE of sysexits.h.
 HUNG = 70
-#: Calls, from the innermost on, that are named.
+#: Frames of the stack that are logged, from the innermost.
 CALLS = 12
 
 
 class Limit(Protocol):
-    """Gives the context in which some work is done, with its name and how long it may take."""
+    """Makes the context of a unit of work that has a time limit."""
 
     def __call__(self, what: str, seconds: float | None = None) -> AbstractContextManager[None]:
-        """Return the context; without `seconds` what is usual holds."""
+        """Return the context of the work `what`; `seconds` replaces the usual limit."""
 
 
 def unlimited(what: str, seconds: float | None = None) -> AbstractContextManager[None]:
-    """Let work take as long as it likes."""
+    """Return a context without a time limit."""
     return nullcontext()
 
 
 def seconds_of(environment: Mapping[str, str]) -> int:
-    """Return how many seconds one transaction may take.
+    """Return the number of seconds that one transaction may take.
 
     Raises:
-        Misconfigured: the setting is no whole number, or less than 1.
+        Misconfigured: the setting is not a whole number of at least 1.
     """
     return read_integer(environment, "FARMGATE_HANG_SECONDS", HANG_SECONDS, least=1)
 
@@ -68,9 +68,9 @@ class _Work:
 
 
 class Watchdog:
-    """Ends this process when a piece of work takes longer than its limit.
+    """Ends this process when a unit of work takes longer than its limit.
 
-    `measured` is told at each look how many seconds the work at hand has taken so far.
+    `measured` is called at each check with the seconds that the longest current work has taken.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Watchdog:
 
     @contextmanager
     def limit(self, what: str, seconds: float | None = None) -> Iterator[None]:
-        """Do work that may take `seconds`, if not given the watchdog's own."""
+        """Limit the work inside to `seconds`, by default the watchdog's own."""
         work = _Work(what, self.seconds if seconds is None else seconds)
         self._works[id(work)] = work
         try:
@@ -91,17 +91,17 @@ class Watchdog:
             del self._works[id(work)]
 
     def run(self, stopping: Stopping) -> None:
-        """Watch until the process stops, or end it."""
+        """Check until the process stops; end the process when work hangs."""
         try:
             while not stopping.is_set():
-                # Needs no turn of the interpreter: one search for a pattern may take it for hours.
+                # Works without the interpreter's lock: a regular expression may hold it for hours.
                 faulthandler.dump_traceback_later(self.seconds + GRACE, exit=True)
-                self._look()
-                stopping.wait(LOOK)
+                self._check()
+                stopping.wait(CHECK_SECONDS)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         moment = monotonic()
         works = list(self._works.values())
         self.measured(max((moment - work.begun for work in works), default=0.0))
@@ -111,14 +111,14 @@ class Watchdog:
                     "work hangs, the process ends",
                     loop=work.what,
                     seconds=round(moment - work.begun, 1),
-                    error=_place(work.thread),
+                    error=_stack(work.thread),
                 )
                 sys.stderr.flush()
                 os._exit(HUNG)
 
 
-def _place(thread: int) -> str:
-    """Return where a thread stands, the innermost call first."""
+def _stack(thread: int) -> str:
+    """Return a thread's stack in one line, the innermost call first."""
     frame = sys._current_frames().get(thread)
     calls = reversed(traceback.extract_stack(frame)[-CALLS:]) if frame is not None else ()
     return " < ".join(

@@ -1,6 +1,6 @@
-"""The HTTP base of the four services: `create_app`, declared access, transactions, problems.
+"""The HTTP base of the four services: `create_app`, access control, transactions, problems.
 
-A service's `app.py` calls `create_app`; its `api.py` uses the rest. Nothing here knows a service.
+A service's `app.py` calls `create_app`; its `api.py` uses the rest. No module here names a service.
 """
 
 from shared.runtime.schemas import RequestSchema as RequestSchema

@@ -1,4 +1,4 @@
-"""Every route says who may call it: a scope, or everybody. What says nothing is refused."""
+"""Access control: every route declares its scope or is public; an undeclared route is closed."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -14,135 +14,131 @@ from shared.web.state import state
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-#: The attribute in which a view's declarations stand; decorators copy it to what they wrap it in.
-NOTES = "farmgate_notes"
-#: An entry of it: the scope that the view needs, or `EVERYBODY`.
+#: The attribute of a view that holds its declarations; `functools.wraps` copies it to the wrapper.
+DECLARATIONS = "farmgate_declarations"
+#: The scope that the view needs, or `EVERYBODY`.
 ACCESS = "access"
-#: The entry of a view that narrows its answer to the sites that its caller belongs to.
+#: Whether the view limits its answer to the caller's sites.
 BY_SITE = "by_site"
 EVERYBODY = ""
-#: The entry of a view that takes an Idempotency-Key.
+#: Whether the view needs an Idempotency-Key.
 IDEMPOTENT = "idempotent"
-#: The entry of a view that takes larger bodies than others: bytes, and seconds.
+#: The view's own limits: bytes of a body, and seconds.
 LARGE = "large"
 
 
 class MissingScope(Forbidden):
-    """Raised when the token does not hold the scope that the route needs."""
+    """Raised when the caller does not have the route's scope."""
 
 
 class UndeclaredRoute(Forbidden):
-    """Raised when a route says neither a scope nor that it is public: a fault of ours."""
+    """Raised when a route has no declaration: a programming error."""
 
 
 class UnknownAddress(NotFound):
-    """Raised when a path holds what no route's could."""
+    """Raised when a path contains a character that no route can contain."""
 
 
 def scope(name: str, *, by_site: bool = False) -> Callable[[View], View]:
-    """Let only those through whose token holds the scope `name`.
+    """Require the scope `name` for a view.
 
-    Write it directly under the route, so that it is seen by whoever reads the route. Callers who
-    belong to sites are let through only `by_site`, the view's word that it looks at
-    `caller().sites`, or with one of the scopes `EVERYWHERE`.
+    Write it directly under the route, where readers look for it. `by_site` declares that the view
+    filters by `caller().sites`; without it, callers who belong to sites are refused, unless the
+    scope is in `EVERYWHERE`.
     """
 
-    def declare(view: View) -> View:
-        return note(_declare(view, name), BY_SITE, by_site)
+    def decorate(view: View) -> View:
+        return declare(declare(view, ACCESS, name), BY_SITE, by_site)
 
-    return declare
+    return decorate
 
 
 def large(most_bytes: int, seconds: float) -> Callable[[View], View]:
-    """Let a route take a body of up to `most_bytes` and work on it for `seconds`.
+    """Allow a view a body of up to `most_bytes`, and `seconds` of work.
 
-    Others keep to what the settings say.
+    The settings define the limits of all other views.
     """
 
-    def declare(view: View) -> View:
-        return note(view, LARGE, (most_bytes, seconds))
+    def decorate(view: View) -> View:
+        return declare(view, LARGE, (most_bytes, seconds))
 
-    return declare
+    return decorate
 
 
 def public(view: View) -> View:
-    """Let everybody through; `caller()` is nobody then, even if a token was sent."""
-    return _declare(view, EVERYBODY)
+    """Make a view public; `caller()` is anonymous, even if the request has a token."""
+    return declare(view, ACCESS, EVERYBODY)
 
 
-def _declare(view: View, needed: str) -> View:
-    return note(view, ACCESS, needed)
-
-
-def note(view: View, name: str, value: Any) -> View:
-    """Let a view declare something; a decorator on top of it must wrap with `functools.wraps`."""
-    setattr(view, NOTES, {**notes_of(view), name: value})
+def declare(view: View, name: str, value: Any) -> View:
+    """Add a declaration to a view; decorators above it must use `functools.wraps`."""
+    setattr(view, DECLARATIONS, {**declarations_of(view), name: value})
     return view
 
 
-def notes_of(view: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return what a view declares: entries by the names above."""
-    notes: Mapping[str, Any] = getattr(view, NOTES, {})
-    return notes
+def declarations_of(view: Callable[..., Any]) -> Mapping[str, Any]:
+    """Return a view's declarations by the names above."""
+    declarations: Mapping[str, Any] = getattr(view, DECLARATIONS, {})
+    return declarations
 
 
-def declared(view: Callable[..., Any]) -> str | None:
-    """Return the scope a view needs, `EVERYBODY`, or None when it declares nothing."""
-    found: str | None = notes_of(view).get(ACCESS)
+def scope_of(view: Callable[..., Any]) -> str | None:
+    """Return the scope that a view needs, `EVERYBODY`, or None without a declaration."""
+    found: str | None = declarations_of(view).get(ACCESS)
     return found
 
 
 def check_declarations(app: Flask) -> None:
-    """Refuse to start with a route that does not say who may call it.
+    """Refuse to start with an undeclared route.
 
     Raises:
         TypeError: a view has neither `@scope(…)` nor `@public`.
     """
-    undeclared = [name for name, view in app.view_functions.items() if declared(view) is None]
+    undeclared = [name for name, view in app.view_functions.items() if scope_of(view) is None]
     if undeclared:
         raise TypeError(f"neither @scope nor @public: {', '.join(sorted(undeclared))}")
 
 
 def check_access() -> None:
-    """Refuse the present request unless its route's declaration lets it through.
+    """Refuse the current request unless its route's declaration allows the caller.
 
     Raises:
-        InvalidToken: there is no token, or it does not count.
-        MissingScope: the token does not hold the route's scope.
-        OtherSites: the caller belongs to sites, and the route does not look at them.
+        InvalidToken: there is no token, or it is invalid.
+        MissingScope: the caller does not have the route's scope.
+        OtherSites: the caller belongs to sites, and the route does not filter by site.
         UndeclaredRoute: the route was added after the start, without a declaration.
     """
     g.caller = ANYBODY
     if "\x00" in request.path:
-        raise UnknownAddress("No path holds a NUL character.")
+        raise UnknownAddress("A path cannot contain a NUL character.")
     if request.endpoint is None:
         return  # no such route, or not with this method: the router answers
     view = current_app.view_functions[request.endpoint]
-    if LARGE in (notes := notes_of(view)):
-        request.max_content_length, g.seconds = notes[LARGE]
-    needed = declared(view)
+    if LARGE in (declarations := declarations_of(view)):
+        request.max_content_length, g.seconds = declarations[LARGE]
+    needed = scope_of(view)
     if needed is None:
-        raise UndeclaredRoute("This route is closed: it does not say who may call it.")
+        raise UndeclaredRoute("This route is closed: it has no declaration of access.")
     if needed == EVERYBODY:
         return
-    g.caller = _bearer(bearer_of(request.headers.get("Authorization")))
+    g.caller = _authenticate(bearer_of(request.headers.get("Authorization")))
     if not g.caller.may(needed):
         raise MissingScope(f"This needs a token with the scope {needed}.", scope=needed)
-    if g.caller.sites is not None and not notes.get(BY_SITE) and needed not in EVERYWHERE:
-        raise OtherSites("Your token is bound to sites; ask somebody whose token is bound to none.")
+    if g.caller.sites is not None and not declarations.get(BY_SITE) and needed not in EVERYWHERE:
+        raise OtherSites("Your token is limited to sites; this needs a token without that limit.")
 
 
-def _bearer(token: str) -> Caller:
+def _authenticate(token: str) -> Caller:
     if not token.startswith(api_keys.PREFIX):
         return state().verifier.caller(token)
-    # Looked up each time: a key that was revoked a second ago must not count any more.
+    # Looked up each time: a revocation must take effect at once.
     here = state().database
     with here.limit("request"), here.readers() as session:
         return api_keys.caller_of(session, token)
 
 
 def caller() -> Caller:
-    """Return who sent the present request; on public routes, nobody."""
+    """Return the caller of the current request; on public routes, `ANYBODY`."""
     found = g.get("caller", ANYBODY)
     assert isinstance(found, Caller)
     return found

@@ -1,4 +1,4 @@
-"""One service's application: `create_app` is all a service calls."""
+"""A service's Flask application, made by `create_app`."""
 
 import re
 import secrets
@@ -22,13 +22,13 @@ from shared.web.state import NAME, State, state
 
 log = logs.get(__name__)
 
-#: Seconds after which PostgreSQL cuts a request's statement.
+#: Seconds after which PostgreSQL cancels a request's statement.
 STATEMENT_SECONDS = 10
-#: What names a request, if the client says it itself; anything else is replaced.
+#: A valid `X-Request-Id` of a client; any other value is replaced.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
-#: W3C Trace Context; ids of zeros only are invalid.
+#: W3C Trace Context; an id of zeros only is invalid.
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-#: An answer of an API is never a page, a script or a frame; the docs page has its own policy.
+#: An API's answers are no pages, scripts or frames; the docs page has a policy of its own.
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -49,13 +49,13 @@ def create_app(
 ) -> Flask:
     """Return a new application of the service `name`: routes, docs page, health, parked events.
 
-    `settings` come from the environment unless given. Each route must declare `@scope(…)` or
-    `@public`. `security_schemes` explain, by name, what routes check besides the token. `late` are
-    the ways in which the service's rows can be late; `/metrics` counts them.
+    `settings` are read from the environment unless given. Each route must declare `@scope(…)` or
+    `@public`. `security_schemes` describe, by name, what routes check besides the token. `late` are
+    the kinds of late rows that `/metrics` counts.
 
     Raises:
         Misconfigured: a setting is missing or malformed.
-        TypeError: a route does not say who may call it.
+        TypeError: a route has no declaration of access.
     """
     settings = settings or Settings.from_environment(name)
     logs.configure(name)
@@ -70,14 +70,14 @@ def create_app(
     app.before_request(access.check_access)
     app.before_request(requests.refuse_long_stream)
     app.after_request(_end)
-    app.teardown_request(_leave)
+    app.teardown_request(_close_cause)
     keep_relative(app)
     problems.register(app)
     described = [*blueprints, parked.blueprint_of(name)]
     for blueprint in described:
         app.register_blueprint(blueprint)
     app.register_blueprint(docs.blueprint_of(name, title, described, security_schemes or {}))
-    # Once for probes of this process, once for one address that serves all four services.
+    # Twice: for probes of this process, and under the common URL of all four services.
     app.register_blueprint(operations.blueprint())
     app.register_blueprint(operations.blueprint(), name=f"{name}-of", url_prefix=f"/api/{name}")
     access.check_declarations(app)
@@ -85,23 +85,23 @@ def create_app(
 
 
 def _begin() -> None:
-    """Name the request, so that all it causes can be found by its name."""
+    """Give the request its id and its cause; each event and log line carries the id."""
     g.started = perf_counter()
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
     traceparent: str | None = request.headers.get("traceparent", "")
     if not _TRACEPARENT.fullmatch(traceparent or ""):
-        # The span, if there is one, begins a trace of its own.
+        # The request's span, if spans are exported, starts a new trace.
         traceparent = None if tracing.exporting() else tracing.new_traceparent()
     g.cause = ExitStack()
     g.cause.enter_context(tracing.caused_by(tracing.Cause(g.request_id, traceparent=traceparent)))
     route = _route()
     if not _is_probe(route):
         method = metrics.known_method(request.method)
-        facts = {"http.request.method": method, "http.route": route}
-        facts["farmgate.correlation_id"] = logs.scrub(g.request_id)
+        attributes = {"http.request.method": method, "http.route": route}
+        attributes["farmgate.correlation_id"] = logs.scrub(g.request_id)
         g.span = g.cause.enter_context(
-            tracing.span(state().settings.service, f"{method} {route}", "server", facts)
+            tracing.span(state().settings.service, f"{method} {route}", "server", attributes)
         )
 
 
@@ -132,14 +132,14 @@ def _end(response: Response) -> Response:
     return response
 
 
-def _leave(error: BaseException | None) -> None:
+def _close_cause(error: BaseException | None) -> None:
     cause = g.pop("cause", None)
     if cause is not None:
         cause.close()
 
 
 def _route() -> str:
-    """Return the pattern, never the path: a guest order's path is its secret."""
+    """Return the URL pattern, never the path: the path of a guest's order is its secret."""
     return request.url_rule.rule if request.url_rule is not None else "(none)"
 
 

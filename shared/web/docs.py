@@ -1,4 +1,4 @@
-"""The OpenAPI document and its page, from packaged files: nothing is fetched from outside."""
+"""The OpenAPI document and the Swagger UI page, served from packaged files only."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -14,32 +14,32 @@ from werkzeug.routing import Rule
 
 from shared.runtime.schemas import Text, check_storable
 from shared.web import problems
-from shared.web.access import EVERYBODY, IDEMPOTENT, declared, notes_of, public
+from shared.web.access import EVERYBODY, IDEMPOTENT, declarations_of, public, scope_of
 from shared.web.idempotency import KEY_PATTERN
 
 _DIST = Path(flask_swagger_ui.__file__).parent / "dist"
-#: Seconds a browser may keep the page's files.
-KEPT = 86_400
-#: What holds for every route, at the head of each document.
+#: Seconds for which a browser may cache the page's files.
+CACHED = 86_400
+#: The introduction of each document: rules for all routes.
 GUIDE = """\
-What is the same for all routes:
+Rules for all routes:
 
 - **Units.** Money is whole fen (CNY), quantities are whole grams or pieces, moments are RFC 3339
-  in UTC, dates are calendar dates in Asia/Shanghai, ids are UUIDs (version 7, so their order is
-  that of time).
-- **Who may.** `Authorization: Bearer <token>`; the scope a route needs is its
-  `x-required-scope`. Routes without `security` are public. A token with `site_ids` is answered for
-  these sites only; what is elsewhere is a 404, or a 403 where a route looks at no site.
-- **Repeating.** A POST that takes an `Idempotency-Key` may be repeated with it for 24 hours: it
-  counts once, and the answer is the first one again.
+  in UTC, dates are calendar dates in Asia/Shanghai, ids are UUIDs (version 7, sorted by time of
+  creation).
+- **Access.** Send `Authorization: Bearer <token>`. A route's `x-required-scope` is the scope that
+  it needs; a route without `security` is public. A token with `site_ids` is limited to these sites:
+  things of other sites are a 404, and routes that do not filter by site are a 403.
+- **Repeating.** A client may repeat a POST with its `Idempotency-Key` for 24 hours: the work is
+  done once, and the answer is the first one.
 - **Problems.** Every refusal is `application/problem+json` (RFC 9457). Decide by `type`, which
-  is stable; show `detail`, which says what to do next.
+  is stable; show `detail`, which names the next step.
 - **Lists** come in pages: pass `next` as `cursor` until it is null.
-- **Text** is kept in Unicode's NFC, without invisible characters, outer and repeated spaces; its
-  length is that of what is kept. **Dates** are from 1900 to 2199.
-- **Unknown fields and query parameters are refused**, so a misspelt one does no silent harm; so
-  is a key or a query parameter that comes twice, unless it is a list.
-- **Tracing.** Each answer names its request in `X-Request-Id`; a client may choose the name.
+- **Text** is stored in Unicode's NFC, without invisible characters, outer and repeated spaces; its
+  length is counted after that. **Dates** are from 1900 to 2199.
+- **Unknown fields and query parameters are refused**, so that a misspelt name is noticed. A
+  repeated key is refused, and so is a repeated query parameter that is not a list.
+- **Tracing.** Each answer has the id of its request in `X-Request-Id`; a client may choose it.
 """
 #: OpenAPI's name of the bearer token.
 SECURITY = "bearer"
@@ -48,15 +48,15 @@ _KEY_PARAMETER = {
     "name": "Idempotency-Key",
     "required": True,
     "description": (
-        "Names this request: new for each, the same when you repeat one. Take one that nobody can "
-        "guess, such as a UUID: it also seals the kept answer. The answer is kept for "
-        "24 hours and given again, with `Idempotency-Replayed: true`; the key with another "
-        "request is refused (422), and while the first is still running (409)."
+        "Identifies this request: a new key for each request, the same key to repeat it. Use a key "
+        "that is hard to guess, such as a UUID: it also encrypts the stored answer. For 24 hours a "
+        "repeated request gets the stored answer, with `Idempotency-Replayed: true`. The key is "
+        "refused with another request (422), and while the first request is still running (409)."
     ),
     "schema": {"type": "string", "pattern": KEY_PATTERN},
     "example": "5f1d7c1e-3c8a-4f2b-9a56-0f7f3c1f8b1d",
 }
-#: Scripts and styles of our own only; Swagger UI sets styles on elements and has `data:` images.
+#: Only our own scripts and styles; Swagger UI sets inline styles and uses `data:` images.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -72,8 +72,8 @@ def blueprint_of(
 ) -> Blueprint:
     """Return the routes `openapi.json` and `docs` of the service `name`.
 
-    The document describes `blueprints`. The first request for it makes it: that takes longer
-    than to make the rest of the application, and most processes are never asked.
+    The document describes `blueprints`. It is made at the first request for it: this takes longer
+    than the rest of the application's start, and most processes get no such request.
     """
     docs = Blueprint(
         "docs",
@@ -104,21 +104,21 @@ def blueprint_of(
     @public
     def file(name: str) -> Response:
         folder = Path(__file__).parent / "static" if name == "start.js" else _DIST
-        return send_from_directory(folder, name, max_age=KEPT)
+        return send_from_directory(folder, name, max_age=CACHED)
 
     return docs
 
 
 class _Api(flask_smorest.Api):
-    """flask-smorest's Api with problems instead of its own error body."""
+    """flask-smorest's Api with problems as error bodies."""
 
     ERROR_SCHEMA = problems.ProblemSchema
-    #: Each route names the problems it may answer with; "default" would allow any.
+    #: Each route lists its problems; "default" would allow any.
     DEFAULT_ERROR_RESPONSE_NAME = None
 
 
 class _Declared(BasePlugin):
-    """Adds to each operation what its view declares: access, Idempotency-Key, and refusals."""
+    """Adds each view's declarations to its operation: access, Idempotency-Key, problems."""
 
     def __init__(self, app: Flask) -> None:
         self._views = app.view_functions
@@ -126,16 +126,16 @@ class _Declared(BasePlugin):
     def operation_helper(
         self, path: str | None = None, operations: dict[Any, Any] | None = None, **options: Any
     ) -> None:
-        """Complete the operations of one route; see apispec. flask-smorest gives its `rule`."""
+        """Complete the operations of one route; see apispec. flask-smorest passes its `rule`."""
         rule: Rule = options["rule"]
         view = self._views[rule.endpoint]
         for method, operation in (operations or {}).items():
             operation["operationId"] = view.__name__
-            needed = declared(view)
+            needed = scope_of(view)
             operation.setdefault("security", [{SECURITY: [needed]}] if needed else [])
             if needed:
                 operation["x-required-scope"] = needed
-            if IDEMPOTENT in notes_of(view):
+            if IDEMPOTENT in declarations_of(view):
                 operation.setdefault("parameters", []).append(dict(_KEY_PARAMETER))
             responses = operation.setdefault("responses", {})
             for status in _refusals(view, rule, method, operation):
@@ -146,12 +146,12 @@ class _Declared(BasePlugin):
 def _refusals(
     view: Callable[..., Any], rule: Rule, method: str, operation: Mapping[str, Any]
 ) -> Iterator[HTTPStatus]:
-    """Tell which problems a route may answer with, by what it takes; a view may add others."""
-    if declared(view) != EVERYBODY:
+    """Yield the statuses of a route's problems, by its declarations; a view may add others."""
+    if scope_of(view) != EVERYBODY:
         yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
     if rule.arguments:
         yield HTTPStatus.NOT_FOUND
-    if IDEMPOTENT in notes_of(view):
+    if IDEMPOTENT in declarations_of(view):
         yield from (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
     if method != "get":
         yield HTTPStatus.CONFLICT
@@ -163,9 +163,9 @@ def _refusals(
 
 
 def storable2properties(converter: Any, field: Any, ret: dict[str, Any], **_: Any) -> Any:
-    """Document that a request's text holds no NUL characters, unless a pattern says more.
+    """Document that text in a request has no NUL characters, unless the field has a pattern.
 
-    Text for people also needs something besides white space.
+    Text for people must also contain a character that is not white space.
     """
     free = not ret.keys() & {"pattern", "format", "enum"}
     text = ret.get("type") in ("string", ["string", "null"])
@@ -181,8 +181,8 @@ def _described(
     blueprints: Sequence[flask_smorest.Blueprint],
     security_schemes: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the document of these routes."""
-    # An application that serves nobody: the one that serves takes no more blueprints by now.
+    """Return the OpenAPI document of these routes."""
+    # Another application: the serving one accepts no more blueprints after its first request.
     app = Flask(__name__, static_folder=None)
     app.config.update(
         API_TITLE=title,
@@ -200,7 +200,7 @@ def _described(
     described: dict[str, Any] = api.spec.to_dict()
     for status, meaning in problems.MEANING.items():
         if (response := described["components"]["responses"].get(status.name)) is not None:
-            # flask-smorest would have problems sent as application/json, and says less of them.
+            # flask-smorest would document problems as application/json, without their meaning.
             (content,) = response["content"].values()
             response |= {"description": meaning, "content": {problems.CONTENT_TYPE: content}}
             if status in problems.HEADERS:

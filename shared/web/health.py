@@ -1,7 +1,7 @@
-"""Is this service ready? Says what fails, how late its events are, and what is parked.
+"""Readiness of a service: database, broker, age of unpublished events, parked events.
 
-Only the database makes it unready. Orders are taken while the broker is away: their events wait
-in the outbox, and the report says so.
+Only an unavailable database makes a service unready. Without the broker it still accepts orders:
+their events wait in the outbox, and the report shows their age.
 """
 
 import socket
@@ -22,17 +22,17 @@ from shared.runtime.config import Settings
 from shared.runtime.database import Database
 from shared.runtime.late import Late, find, limits_of
 
-#: Seconds an answer about the broker is kept, so that probes are no load to it.
-BROKER_KEPT = 5.0
+#: Seconds for which the broker's state is cached, so that probes put no load on the broker.
+BROKER_CACHED = 5.0
 #: Seconds to wait for the broker's port.
 BROKER_TIMEOUT = 2.0
 
 
 class Health:
-    """Asks the parts that one service depends on.
+    """Checks the servers that one service depends on.
 
     Raises:
-        Misconfigured: a limit of `late` is not a number of seconds.
+        Misconfigured: a limit of `late` is not a whole number of seconds.
     """
 
     def __init__(self, settings: Settings, database: Database, late: Sequence[Late] = ()) -> None:
@@ -43,26 +43,26 @@ class Health:
         self._broker: tuple[float, str] = (float("-inf"), "away")
 
     def ready(self) -> tuple[dict[str, Any], bool]:
-        """Return what each part says, and whether the service can do its work.
+        """Return the report, and whether the service is ready.
 
-        `oldest_unpublished_seconds` is the age of the oldest event that is not yet with all who
-        listen; `parked` counts events by state.
+        `oldest_unpublished_seconds` is the age of the oldest event that the broker has not
+        confirmed; `parked` counts events by state.
         """
         backlog = self.measure()
         report: dict[str, Any] = {
             "service": self.settings.service,
             "status": "not ready" if backlog is None else "ready",
             "database": "away" if backlog is None else "ok",
-            "broker": self._ask_broker(),
+            "broker": self._broker_state(),
         }
         return report | (backlog or {}), backlog is not None
 
     def measure(self) -> dict[str, Any] | None:
-        """Return how late events are, and what is parked; None: the database is away.
+        """Return the age of unpublished events and the counts of parked ones, and set the metrics.
 
-        The metrics of the same names are set on the way.
+        None: the database is unavailable.
         """
-        # The first in the order of publication is the oldest; an index finds it at once.
+        # The first in the order of publication is the oldest; an index finds it.
         oldest = (
             select(Outbox.recorded_at).where(Outbox.position.is_(None)).order_by(Outbox.id).limit(1)
         )
@@ -80,9 +80,9 @@ class Health:
         }
 
     def count_late(self) -> None:
-        """Set the metric of what waits longer than its limit; not if the database is away.
+        """Set the metric of late rows, unless the database is unavailable.
 
-        Readiness does not wait for it: this query may take long when much is late.
+        Not part of readiness: the query may be slow when many rows are late.
         """
         try:
             with self.database.limit("request"), self.database.readers() as session:
@@ -92,22 +92,22 @@ class Health:
         for kind, cases in found.items():
             metrics.set_late(self.settings.service, kind, len(cases))
 
-    def _ask_broker(self) -> str:
-        """Return `ok`, `away`, or `embedded` where there is none.
+    def _broker_state(self) -> str:
+        """Return `ok`, `away`, or `embedded` without a broker.
 
-        Only whether its port answers: a log-in at each probe would fill the broker's log.
+        Only connects to the port: a login at each probe would fill the broker's log.
         """
         if self.settings.broker_url is None:
             return "embedded"
         with self._lock:
-            asked_at, answer = self._broker
-            if monotonic() - asked_at > BROKER_KEPT:
-                answer = "ok" if _answers(self.settings.broker_url) else "away"
-                self._broker = (monotonic(), answer)
-            return answer
+            checked_at, found = self._broker
+            if monotonic() - checked_at > BROKER_CACHED:
+                found = "ok" if _accepts_connections(self.settings.broker_url) else "away"
+                self._broker = (monotonic(), found)
+            return found
 
 
-def _answers(url: str) -> bool:
+def _accepts_connections(url: str) -> bool:
     parts = urlsplit(url)
     port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
     try:

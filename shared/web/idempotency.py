@@ -1,11 +1,12 @@
-"""Answers to POSTs, kept under their `Idempotency-Key`: a client may repeat any of them.
+"""Stored answers to POSTs by their `Idempotency-Key`, so that a client can repeat a POST safely.
 
-Source: IETF draft-ietf-httpapi-idempotency-key-header-07. Missing key 400, the same key with
-another request 422, the first one still running 409, otherwise the stored answer again.
+Source: IETF draft-ietf-httpapi-idempotency-key-header-07. A missing key is a 400, a key with
+another request a 422, a key whose first request still runs a 409. A repeated request gets the
+stored answer.
 
-An answer can hold a secret that is given out once, or an address, so no answer is stored in plain
-text, and no Idempotency-Key. From key and request come the name that an answer is stored under and
-the secret that seals it (docs/decisions/0014). A reader of the table or of a backup has neither.
+An answer can contain a one-time secret or an address, so neither answers nor keys are stored in
+plain text. The name and the encryption key of a stored answer are derived from the Idempotency-Key
+and the request (docs/decisions/0014). A reader of the table or of a backup has neither.
 """
 
 import hashlib
@@ -28,17 +29,17 @@ KEY_PATTERN = r'^(?:[!#-~]{1,255}|"[ !#-\[\]-~]{1,255}")$'
 
 
 _TABLE = cast(Table, IdempotencyKey.__table__)
-# Version 0.1 stored keys and answers as they are, and a client may repeat a request to the next
-# version: an upgrade must not do its work twice. These rows are gone after a day.
+# Version 0.1 stored keys and answers in plain text. A client may repeat a request after an upgrade,
+# and its work must not be done twice. These rows are deleted after a day.
 _FOUND = and_(
     _TABLE.c.client == bindparam("client"),
     _TABLE.c.key.in_([bindparam("key"), bindparam("plain")]),
 )
 _COLUMNS = _TABLE.c["key", "fingerprint", "status", "headers", "body"]
-_LOOK = select(*_COLUMNS).where(_FOUND)
-# One statement, because each costs a journey to the database: so its view of the table may be a
-# moment older than its lock. `keep` notices an answer that was stored in that moment.
-_LOCK_AND_LOOK = (
+_SELECT = select(*_COLUMNS).where(_FOUND)
+# One statement saves a round trip. Its snapshot may be a moment older than its lock; `store`
+# detects an answer that was stored in that moment.
+_LOCK_AND_SELECT = (
     select(
         func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("lock"), 0)).label(
             "claimed"
@@ -51,28 +52,28 @@ _LOCK_AND_LOOK = (
 
 
 class KeyRefused(FarmgateError):
-    """Raised when an Idempotency-Key itself is the reason for a refusal; nothing is kept then."""
+    """Raised when a request is refused because of its Idempotency-Key; no answer is stored."""
 
 
 class IdempotencyKeyMissing(KeyRefused, BadRequest):
-    """Raised when a POST that creates something came without a usable Idempotency-Key."""
+    """Raised when a POST needs an Idempotency-Key and has none, or a malformed one."""
 
 
 class IdempotencyKeyReused(KeyRefused, Unprocessable):
-    """Raised when a key that was used before comes with another request."""
+    """Raised when a key was used before for another request."""
 
 
 class RequestInProgress(KeyRefused, Conflict):
-    """Raised when the first request with this key is not answered yet."""
+    """Raised while the first request with this key is still running."""
 
 
-class Overtaken(Exception):
-    """Raised when another process stored an answer between the look for one and the claim."""
+class LostRace(Exception):
+    """Raised when another process stored an answer just before this one claimed the key."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What names a request: whose it is, its key, and what it asks for."""
+    """The identity of a request: its client, its key and its fingerprint."""
 
     client: str
     key: str
@@ -80,30 +81,30 @@ class Request:
 
     @property
     def name(self) -> str:
-        """The name under which its answer is stored: 64 hexadecimal digits."""
+        """The name of the stored answer, 64 hexadecimal digits."""
         return self._derive("name", "").hex()
 
     @property
-    def mark(self) -> str:
-        """What is stored of the fingerprint: of a short request that alone could be guessed."""
+    def stored_fingerprint(self) -> str:
+        """The fingerprint to store; it depends on the key: a short request could be guessed."""
         return self._derive("fingerprint", self.fingerprint).hex()
 
     @property
     def sealing_key(self) -> bytes:
-        """The key of its answer, 32 bytes."""
+        """The encryption key of the answer, 32 bytes."""
         return self._derive("answer", self.fingerprint)
 
     def _derive(self, purpose: str, text: str) -> bytes:
-        # RFC 5869's Expand with one block: a key gives values that tell nothing of each other.
+        # HKDF-Expand of RFC 5869 with one block: the derived values are independent.
         return hmac.digest(self.key.encode(), f"{purpose}\n{text}".encode(), "sha256")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered, to be given again.
+    """A stored answer.
 
-    `sealed` opens with the request's key and holds headers and body; None: a row of a version
-    that stored both as they are.
+    `sealed` holds headers and body, encrypted with the request's `sealing_key`; None: version 0.1
+    stored both in plain text.
     """
 
     status: int
@@ -127,7 +128,7 @@ def read_key(header: str | None) -> str:
 
 
 def fingerprint_of(method: str, path: str, query: bytes, body: bytes) -> str:
-    """Return what tells two requests with the same key apart: SHA-256, 64 hexadecimal digits."""
+    """Return a digest of the whole request: SHA-256, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for part in (method.encode(), path.encode(), query, body):
         digest.update(len(part).to_bytes(8, "big") + part)
@@ -135,9 +136,9 @@ def fingerprint_of(method: str, path: str, query: bytes, body: bytes) -> str:
 
 
 def claim(session: Session, request: Request) -> Answer | None:
-    """Claim a request's key until the transaction ends; return the stored answer, if there is one.
+    """Lock a request's key until the transaction ends; return the stored answer, if there is one.
 
-    On SQLite the transaction itself already excludes all others.
+    On SQLite a writing transaction excludes all others, so nothing is locked.
 
     Raises:
         RequestInProgress: another process is answering a request with this key.
@@ -147,44 +148,44 @@ def claim(session: Session, request: Request) -> Answer | None:
     connection = session.connection()
     if connection.dialect.name == "postgresql":
         lock = f"{request.client}\n{request.name}"
-        row = connection.execute(_LOCK_AND_LOOK, {"lock": lock, **names}).one_or_none()
+        row = connection.execute(_LOCK_AND_SELECT, {"lock": lock, **names}).one_or_none()
         if row is None or not row.claimed:
             raise RequestInProgress(
                 "The first request with this key is still running; repeat it later."
             )
     else:
-        row = connection.execute(_LOOK, names).one_or_none()
+        row = connection.execute(_SELECT, names).one_or_none()
     return _answer_in(row, request)
 
 
-def look(session: Session, request: Request) -> Answer | None:
-    """Return the stored answer to a request, if there is one; claim nothing.
+def find(session: Session, request: Request) -> Answer | None:
+    """Return the stored answer to a request, if there is one, without locking its key.
 
     Raises:
         IdempotencyKeyReused: the stored answer belongs to another request.
     """
     names = {"client": request.client, "key": request.name, "plain": request.key}
-    return _answer_in(session.execute(_LOOK, names).one_or_none(), request)
+    return _answer_in(session.execute(_SELECT, names).one_or_none(), request)
 
 
 def _answer_in(row: Any, request: Request) -> Answer | None:
     if row is None or row.fingerprint is None:
         return None
     plain = row.key == request.key
-    if row.fingerprint != (request.fingerprint if plain else request.mark):
+    if row.fingerprint != (request.fingerprint if plain else request.stored_fingerprint):
         raise IdempotencyKeyReused(
-            "This Idempotency-Key was used for another request; take a new one."
+            "This Idempotency-Key was used for another request; use a new one."
         )
     if plain:
         return Answer(row.status, None, row.headers, row.body)
     return Answer(row.status, row.body, {}, b"")
 
 
-def keep(session: Session, request: Request, status: int, sealed: bytes) -> None:
-    """Keep an answer, sealed with its request's key, in the transaction of what it tells.
+def store(session: Session, request: Request, status: int, sealed: bytes) -> None:
+    """Store a sealed answer in the transaction of the request's work.
 
     Raises:
-        Overtaken: another answer was stored since the key was claimed; roll back.
+        LostRace: another answer was stored since the key was claimed; roll back.
     """
     session.flush()
     result = session.connection().execute(
@@ -192,14 +193,14 @@ def keep(session: Session, request: Request, status: int, sealed: bytes) -> None
         {
             "client": request.client,
             "key": request.name,
-            "fingerprint": request.mark,
+            "fingerprint": request.stored_fingerprint,
             "status": status,
             "headers": {},
             "body": sealed,
             "answered_at": now(),
         },
-        # Else the driver's count of written rows is gone by the time it is asked for.
+        # Without it, SQLAlchemy would not keep the driver's count of inserted rows.
         execution_options={"preserve_rowcount": True},
     )
     if result.rowcount == 0:
-        raise Overtaken
+        raise LostRace

@@ -1,4 +1,4 @@
-"""What machines ask of a running service: is it alive, is it ready, what has it counted."""
+"""The routes for monitoring: liveness, readiness and metrics."""
 
 from flask import Blueprint, Response, jsonify
 

@@ -1,4 +1,4 @@
-"""The routes every service has for its parked events: look, replay, edit, discard, who did what."""
+"""The routes for parked events of every service: list, show, replay, edit, discard, actions."""
 
 from typing import Any
 from uuid import UUID
@@ -17,12 +17,12 @@ from shared.web.trace import ParkedResponse
 from shared.web.transactions import idempotent, reading, transaction
 
 STATES = ("waiting", "behind", "suspect", "dead")
-#: Characters of a reason that an operator may give.
+#: Characters of an operator's reason at most.
 LONGEST_WHY = 500
 
 
 class ListParkedRequest(PageRequest):
-    """Which parked events to list."""
+    """Filters of the list of parked events."""
 
     state = fields.String(validate=validate.OneOf(STATES))
     reason = fields.String(validate=validate.Length(min=1, max=40))
@@ -31,28 +31,28 @@ class ListParkedRequest(PageRequest):
 
 
 class ReplayRequest(RequestSchema):
-    """Why it should work now."""
+    """The reason for the replay; optional."""
 
     why = Text(LONGEST_WHY, load_default=None)
 
 
 class ReplayAllRequest(ReplayRequest):
-    """Which of them; all when both are left out."""
+    """Filters of the events to replay; without filters all are replayed."""
 
     reason = fields.String(validate=validate.Length(min=1, max=40))
     type = fields.String(validate=validate.Length(min=1, max=255))
 
 
 class DiscardRequest(RequestSchema):
-    """Why it may be given up; it is kept."""
+    """The reason for the discard; it is recorded."""
 
     why = Text(LONGEST_WHY, required=True)
 
 
 class EditRequest(RequestSchema):
-    """Which data the event has from now on, and why; the data as they were are kept.
+    """The new data of an event, and the reason; both the old and the new data are recorded.
 
-    Either all of `data`, or `changes`: values by path, such as `lines.0.quantity`.
+    Send either all `data`, or `changes`: values by path, such as `lines.0.quantity`.
     """
 
     why = Text(LONGEST_WHY, required=True)
@@ -60,26 +60,26 @@ class EditRequest(RequestSchema):
     changes = fields.Dict(keys=fields.String(), validate=validate.Length(min=1))
 
     @validates_schema
-    def check_one_of_both(self, told: dict[str, Any], **_: Any) -> None:
-        """Refuse an edit that changes nothing, or says twice what to change.
+    def check_one_of_both(self, edit_in: dict[str, Any], **_: Any) -> None:
+        """Refuse an edit without changes, or with two kinds of changes.
 
         Raises:
-            ValidationError: neither or both of data and changes are given.
+            ValidationError: the request has neither or both of data and changes.
         """
-        if ("data" in told) == ("changes" in told):
-            raise ValidationError("Give data or changes, and not both.", "data")
+        if ("data" in edit_in) == ("changes" in edit_in):
+            raise ValidationError("Send either data or changes.", "data")
 
 
 class ParkedEventResponse(ParkedResponse):
-    """An event that could not take effect here yet, or waits behind one that could not."""
+    """An event that could not take effect yet, or waits behind such an event of its subject."""
 
     publisher = fields.String(required=True)
 
 
 class ShownResponse(ResponseSchema):
-    """A parked event with its payload and how many wait behind it.
+    """A parked event with its payload and the number of events behind it.
 
-    Values that may be personal are shown as `…`; null means that it is no event at all.
+    `…` stands for values that may be personal. The payload is null if the bytes are no event.
     """
 
     event = fields.Nested(ParkedEventResponse, required=True)
@@ -88,7 +88,7 @@ class ShownResponse(ResponseSchema):
 
 
 class GroupResponse(ResponseSchema):
-    """Parked events that failed alike."""
+    """Parked events with the same reason, type and error."""
 
     reason = fields.String(required=True)
     type = fields.String(required=True)
@@ -98,21 +98,21 @@ class GroupResponse(ResponseSchema):
 
 
 class GroupsResponse(ResponseSchema):
-    """What is parked, by error, the oldest first."""
+    """Parked events grouped by error, the oldest first."""
 
     groups = fields.List(fields.Nested(GroupResponse), required=True)
 
 
 class ReplayedResponse(ResponseSchema):
-    """How many are tried again."""
+    """The number of replayed events."""
 
     replayed = fields.Integer(required=True)
 
 
 class ActionResponse(ResponseSchema):
-    """What an operator did about a parked event.
+    """An operator's action on a parked event.
 
-    `before` and `after` are the data of an edited one, with `…` for what may be personal.
+    `before` and `after` are the data of an edited event, with `…` for values that may be personal.
     """
 
     event_id = fields.UUID(required=True)
@@ -143,7 +143,7 @@ def blueprint_of(service: str) -> Blueprint:
     @blp.arguments(ListParkedRequest, location="query")
     @blp.response(200, page_of(ParkedEventResponse))
     def list_parked(query: dict[str, Any]) -> Page[Parked]:
-        """List parked events in the order in which they came."""
+        """List parked events in the order of their arrival."""
         place = place_of(query)
         with reading() as session:
             return page(session, repairs.matching(**query), Parked.arrival, **place)
@@ -152,9 +152,9 @@ def blueprint_of(service: str) -> Blueprint:
     @scope("operate")
     @blp.response(200, GroupsResponse)
     def list_groups() -> dict[str, Any]:
-        """List what is parked by error, the oldest first, with counts.
+        """List parked events grouped by error, the oldest first, with counts.
 
-        What waits behind another event of its subject is not counted.
+        Events that wait behind another event of their subject are not counted.
         """
         with reading() as session:
             return {"groups": repairs.groups(session)}
@@ -164,7 +164,7 @@ def blueprint_of(service: str) -> Blueprint:
     @blp.arguments(PageRequest, location="query")
     @blp.response(200, page_of(ActionResponse))
     def list_actions(query: dict[str, Any]) -> Page[ParkedAction]:
-        """List what operators did about parked events, the newest first."""
+        """List operators' actions on parked events, the newest first."""
         with reading() as session:
             return page(session, select(ParkedAction), ParkedAction.id, descending=True, **query)
 
@@ -172,7 +172,7 @@ def blueprint_of(service: str) -> Blueprint:
     @scope("operate")
     @blp.response(200, ShownResponse)
     def show_parked(event_id: UUID) -> repairs.ParkedDetail:
-        """Show a parked event, its payload without personal data, and what waits behind it."""
+        """Show a parked event, without personal data, and the number of events behind it."""
         with reading() as session:
             return repairs.show(session, event_id)
 
@@ -181,42 +181,43 @@ def blueprint_of(service: str) -> Blueprint:
     @idempotent
     @blp.arguments(ReplayAllRequest)
     @blp.response(200, ReplayedResponse)
-    def replay_parked(which: dict[str, Any]) -> dict[str, int]:
-        """Let all that failed alike be tried again at once; those behind them follow."""
+    def replay_parked(filters: dict[str, Any]) -> dict[str, int]:
+        """Retry all events that failed alike at once; the events behind them follow."""
         with transaction(Batch) as batch:
-            return {"replayed": repairs.replay_all(batch.session, caller().subject, **which)}
+            return {"replayed": repairs.replay_all(batch.session, caller().subject, **filters)}
 
     @blp.post("/<uuid:event_id>/replay")
     @scope("operate")
     @idempotent
     @blp.arguments(ReplayRequest)
     @blp.response(200, ParkedEventResponse)
-    def replay_one(told: dict[str, Any], event_id: UUID) -> Parked:
-        """Let a parked event be tried again at once; those behind it follow."""
+    def replay_one(replay_in: dict[str, Any], event_id: UUID) -> Parked:
+        """Retry a parked event at once; the events behind it follow."""
         with transaction(Batch) as batch:
-            return repairs.replay(batch.session, event_id, caller().subject, told["why"])
+            return repairs.replay(batch.session, event_id, caller().subject, replay_in["why"])
 
     @blp.post("/<uuid:event_id>/edit")
     @scope("operate")
     @idempotent
     @blp.arguments(EditRequest)
     @blp.response(200, ParkedEventResponse)
-    def edit_one(told: dict[str, Any], event_id: UUID) -> Parked:
-        """Give a parked event other data in this service, and let it be tried again in its place.
+    def edit_one(edit_in: dict[str, Any], event_id: UUID) -> Parked:
+        """Replace a parked event's data, in this service only, and retry it in its place.
 
-        The event's contract must allow them; the feed and other services keep what was published.
+        The event's contract must allow the data. The feed and other services keep the published
+        event.
         """
         with transaction(Batch) as batch:
-            return repairs.edit(batch.session, event_id, caller().subject, **told)
+            return repairs.edit(batch.session, event_id, caller().subject, **edit_in)
 
     @blp.post("/<uuid:event_id>/discard")
     @scope("operate")
     @idempotent
     @blp.arguments(DiscardRequest)
     @blp.response(200, ParkedEventResponse)
-    def discard_one(told: dict[str, Any], event_id: UUID) -> Parked:
-        """Give a parked event up for good; those behind it go on without it."""
+    def discard_one(discard_in: dict[str, Any], event_id: UUID) -> Parked:
+        """Discard a parked event; the events behind it go on."""
         with transaction(Batch) as batch:
-            return repairs.discard(batch.session, event_id, caller().subject, told["why"])
+            return repairs.discard(batch.session, event_id, caller().subject, discard_in["why"])
 
     return blp

@@ -1,6 +1,6 @@
-"""Every error as a problem (RFC 9457): one table, looked up along the error's bases.
+"""Answers every error as a problem (RFC 9457), with the status of its nearest base in a table.
 
-A leaf's name is its stable type: `OutOfStock` is `/problems/out-of-stock`.
+The name of the error's class is its stable type: `OutOfStock` is `/problems/out-of-stock`.
 """
 
 from datetime import date, datetime
@@ -40,60 +40,60 @@ STATUS: dict[type[Exception], int] = {
     errors.Unavailable: 503,
     errors.FarmgateError: 500,
 }
-#: What the document says of the problems that routes answer with; the detail says more.
+#: The descriptions of problems in the OpenAPI document.
 MEANING = {
     HTTPStatus.BAD_REQUEST: (
-        "The request cannot be read: broken JSON, no body, or no Idempotency-Key where needed."
+        "The request is malformed: broken JSON, no body, or a missing Idempotency-Key."
     ),
-    HTTPStatus.UNAUTHORIZED: "No valid token, or no valid signature, came with the request.",
+    HTTPStatus.UNAUTHORIZED: "The request has no valid token or signature.",
     HTTPStatus.FORBIDDEN: "The token lacks the scope that the route needs.",
-    HTTPStatus.NOT_FOUND: "There is no such thing, or it is not yours to see.",
+    HTTPStatus.NOT_FOUND: "The thing does not exist, or the caller may not see it.",
     HTTPStatus.CONFLICT: (
-        "The present state does not allow it (`type` says why), or the first request with this "
-        "Idempotency-Key is still running."
+        "The current state does not allow the request (`type` names the reason), or the first "
+        "request with this Idempotency-Key is still running."
     ),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than this service takes.",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not sent as application/json.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than the service's limit.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body's type is not application/json.",
     HTTPStatus.UNPROCESSABLE_ENTITY: (
-        "Fields are not as they must be (`errors` says which), name something that does not "
-        "exist or cannot be, or the Idempotency-Key belongs to another request."
+        "Some fields are invalid (`errors` lists them) or name a thing that does not exist, or the "
+        "Idempotency-Key belongs to another request."
     ),
-    HTTPStatus.INTERNAL_SERVER_ERROR: "A fault of ours; nothing was changed.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "Something needed is away; send the same request again.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "The service failed; nothing was changed.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "A server is unavailable; send the same request again later.",
 }
-#: The header that a problem answer always has, and what it says.
+#: Headers of problems, with their descriptions.
 HEADERS = {
-    HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After", "Seconds to wait before the next try."),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After", "Seconds to wait before the next attempt."),
 }
-#: Seconds after which a client may try again when something of ours is away.
+#: Seconds after which a client may retry a 503.
 RETRY_AFTER = 2
-#: PostgreSQL's query_canceled: the statement ran into its time-out.
+#: PostgreSQL's query_canceled: the statement exceeded its time-out.
 _CANCELLED = "57014"
 
 
 class ProblemSchema(ResponseSchema):
-    """What went wrong and what to do next (RFC 9457); a type may have members of its own."""
+    """A problem (RFC 9457); its type may add members."""
 
     class Meta:
-        # Else the document forbids the members that some types have.
+        # Otherwise the document would forbid the additional members.
         unknown = INCLUDE
 
     type = fields.String(required=True, metadata={"description": "Stable name of the problem."})
-    title = fields.String(required=True, metadata={"description": "The same for each type."})
+    title = fields.String(required=True, metadata={"description": "The type in words."})
     status = fields.Integer(required=True, metadata={"description": "The HTTP status."})
-    detail = fields.String(metadata={"description": "What happened, and what to do next."})
-    request_id = fields.String(metadata={"description": "Names this request in our logs."})
-    errors = fields.Raw(metadata={"description": "What is wrong, by field."})
+    detail = fields.String(metadata={"description": "The reason and the next step, for people."})
+    request_id = fields.String(metadata={"description": "The id of this request in the logs."})
+    errors = fields.Raw(metadata={"description": "Messages by field."})
 
 
 class Json(DefaultJSONProvider):
-    """Flask's JSON, with moments as RFC 3339 and keys in their own order."""
+    """Flask's JSON, with moments in RFC 3339 and keys in their original order."""
 
     sort_keys = False
 
     @staticmethod
     def default(value: Any) -> Any:
-        """Return what JSON can hold for `value`."""
+        """Return a JSON value for `value`."""
         if isinstance(value, datetime):
             return rfc3339(value)
         if isinstance(value, date):
@@ -102,12 +102,12 @@ class Json(DefaultJSONProvider):
 
 
 def status_of(error: errors.FarmgateError) -> int:
-    """Return the HTTP status of an error, by the nearest of its bases in the table."""
+    """Return the HTTP status of an error: that of its nearest base in the table."""
     return next(STATUS[base] for base in type(error).__mro__ if base in STATUS)
 
 
 def problem(status: int, slug: str, detail: str, **members: Any) -> Response:
-    """Return a problem answer; `members` come with it but replace none of its own."""
+    """Return a problem answer; `members` are added, but replace no standard member."""
     body = {
         "type": f"/problems/{slug}",
         "title": slug.replace("-", " ").capitalize(),
@@ -124,11 +124,11 @@ def problem(status: int, slug: str, detail: str, **members: Any) -> Response:
 
 
 def answer_of(error: errors.FarmgateError) -> Response:
-    """Return the problem answer for one of our own errors."""
+    """Return the problem answer for an error."""
     status = status_of(error)
     response = problem(status, slug_of(type(error).__name__), error.detail, **error.extra)
     if isinstance(error, InvalidToken):
-        # RFC 6750: no error code for a request that brought no token at all.
+        # RFC 6750: no error code for a request without a token.
         code = ', error="invalid_token"' if "Authorization" in request.headers else ""
         response.headers["WWW-Authenticate"] = f'Bearer realm="farmgate"{code}'
     elif isinstance(error, MissingScope):
@@ -141,27 +141,27 @@ def answer_of(error: errors.FarmgateError) -> Response:
 def _internal(error: BaseException) -> Response:
     log.error("request failed", error=type(error).__name__, exc_info=error)
     return problem(
-        500, "internal", "Something failed on our side. Nothing was changed; tell the operator."
+        500, "internal", "The service failed, and nothing was changed. Tell the operator."
     )
 
 
 def register(app: flask.Flask) -> None:
-    """Let the application answer our errors, a database that is away, and faults of ours."""
+    """Register the handlers that answer all errors as problems."""
 
     @app.errorhandler(errors.FarmgateError)
-    def known(error: errors.FarmgateError) -> Response:
+    def farmgate_error(error: errors.FarmgateError) -> Response:
         return answer_of(error) if status_of(error) != 500 else _internal(error)
 
     @app.errorhandler(HTTPException)
-    def raised(error: HTTPException) -> Response:
-        # What Flask and its router raise.
-        if error.response is not None:  # a redirection, or an answer made by hand
+    def http_exception(error: HTTPException) -> Response:
+        # From Flask and its router.
+        if error.response is not None:  # a redirect, or an explicit answer
             return flask.make_response(error.response)
         status = error.code or 500
         if status == 500:
             return _internal(error)
         response = problem(status, slug_of(type(error).__name__), error.description or error.name)
-        # Allow of a 405, Retry-After of a 429.
+        # For example Allow of a 405, Retry-After of a 429.
         for name, value in error.get_headers(request.environ):
             if name.lower() not in ("content-type", "content-length"):
                 response.headers[name] = value
@@ -174,9 +174,9 @@ def register(app: flask.Flask) -> None:
             return _internal(error)
         log.warning("database unavailable", error=type(error).__name__)
         return problem(
-            503, "unavailable", "The database is away or busy; send the same request again."
+            503, "unavailable", "The database is unavailable; send the same request again later."
         )
 
     @app.errorhandler(Exception)
-    def unknown(error: Exception) -> Response:
+    def unexpected(error: Exception) -> Response:
         return _internal(error)

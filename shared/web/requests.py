@@ -1,4 +1,4 @@
-"""How requests are read: JSON that is JSON, fields that are known, and why not."""
+"""Parses requests: strict JSON, known fields only, and each flaw named in the answer."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -14,28 +14,28 @@ from shared.runtime import strict_json
 from shared.runtime.errors import BadRequest, Unprocessable
 from shared.runtime.schemas import RequestSchema
 
-#: Flaws that one answer lists: a body of a megabyte can have a hundred thousand.
+#: Errors that one answer lists; a body of a megabyte can have a hundred thousand.
 MOST_ERRORS = 100
-#: Characters of a key that is shown to be wrong.
+#: Characters of an invalid key that are shown.
 _LONGEST_KEY = 100
 
 
 class UnreadableBody(BadRequest):
-    """Raised when a request's body is missing, or is not the JSON it should be."""
+    """Raised when a request's body is missing or is no valid JSON."""
 
 
 class UnsupportedBody(BadRequest):
-    """Raised when a request's body is not sent as application/json (415)."""
+    """Raised when the type of a request's body is not application/json (415)."""
 
 
 class ValidationFailed(Unprocessable):
-    """Raised when fields are missing, unknown or not as they must be; `errors` says which."""
+    """Raised when fields are missing, unknown or invalid; `errors` lists them."""
 
 
 class Parser(FlaskParser):
-    """webargs' parser, with our errors, and the schema's own word about unknown fields."""
+    """webargs' parser with strict JSON and our errors; the schema decides about unknown fields."""
 
-    #: None: as the schema says; webargs would drop unknown words of a query.
+    #: None: the schema decides; webargs would drop unknown query parameters.
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {  # noqa: RUF012
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
         "query": None,
@@ -43,17 +43,17 @@ class Parser(FlaskParser):
     }
 
     def load_json(self, req: Request, schema: Schema) -> Any:
-        """Return the request's JSON; `missing` without a body, so that each missing field is named.
+        """Return the request's JSON; without a body `missing`, so that each missing field is named.
 
         Raises:
-            UnsupportedBody: the body is of another type.
-            UnreadableBody: it is no JSON in UTF-8, or says something twice; or there is none, and
-                no field must be there.
+            UnsupportedBody: the body has another type.
+            UnreadableBody: it is no JSON in UTF-8, or has a repeated key; or there is no body, and
+                the schema has no required field.
         """
         body = req.get_data(cache=True)
         if not body:
             if not any(field.required for field in schema.load_fields.values()):
-                raise UnreadableBody("There is no body; send JSON, if only {}.")
+                raise UnreadableBody("The request has no body; send JSON, at least {}.")
             return missing
         if not req.is_json:
             raise UnsupportedBody("Send the body with `Content-Type: application/json`.")
@@ -64,13 +64,13 @@ class Parser(FlaskParser):
                 strict_json.refuse_repeated(found)
             return found
         except ValueError as error:
-            raise UnreadableBody(f"The body is no JSON in UTF-8: {error}.") from error
+            raise UnreadableBody(f"The body is not valid JSON in UTF-8: {error}.") from error
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
-        """Return the query's parameters, of which only lists may be repeated.
+        """Return the query parameters; only parameters with a list may be repeated.
 
         Raises:
-            ValidationFailed: another one is there twice; taking either would be a guess.
+            ValidationFailed: another parameter is repeated, and either value would be a guess.
         """
         lists = {
             field.data_key or name
@@ -79,7 +79,7 @@ class Parser(FlaskParser):
         }
         twice = [name for name, values in req.args.lists() if len(values) > 1 and name not in lists]
         if twice:
-            raise _validation_failed({name: ["Is there twice; give it once."] for name in twice})
+            raise _validation_failed({name: ["Appears twice; send it once."] for name in twice})
         return super().load_querystring(req, schema)
 
     def handle_error(
@@ -91,25 +91,25 @@ class Parser(FlaskParser):
         error_status_code: int | None,
         error_headers: Mapping[str, str] | None,
     ) -> NoReturn:
-        """Say by field what is wrong.
+        """Refuse the request with its errors by field.
 
         Raises:
             ValidationFailed: always.
         """
         found = error.messages
         if isinstance(found, dict) and len(found) == 1:
-            (found,) = found.values()  # webargs puts the place (json, query) above the fields
+            (found,) = found.values()  # webargs groups the fields by location (json, query)
         raise _validation_failed(found) from error
 
 
 def refuse_long_stream() -> None:
-    """Refuse a body over the limit before anything else is done with it.
+    """Refuse a body over the limit before it is parsed.
 
-    Werkzeug would cut a body that comes in chunks, without a length, at the limit and pass the
-    first part on as if it were the whole: an import would then take half a file.
+    Werkzeug truncates a chunked body without a length at the limit and passes it on as complete: an
+    import would then read half a file.
 
     Raises:
-        RequestEntityTooLarge: there is more of it.
+        RequestEntityTooLarge: the body is larger than the limit.
     """
     limit = request.max_content_length
     if limit is None:
@@ -127,14 +127,14 @@ def refuse_long_stream() -> None:
 def _validation_failed(found: Any) -> ValidationFailed:
     left = [MOST_ERRORS]
     shown = _first_of(found, left)
-    more = " There are more than are listed." if left[0] < 0 else ""
+    more = " Only the first errors are listed." if left[0] < 0 else ""
     return ValidationFailed(
-        f"Some fields are not as they must be; `errors` says which and why.{more}", errors=shown
+        f"Some fields are invalid; `errors` lists them with the reason.{more}", errors=shown
     )
 
 
 def _first_of(found: Any, left: list[int]) -> Any:
-    """Return the first messages of a tree of them; `left` counts down what may still be shown."""
+    """Return the first messages of a tree; `left` counts down the messages that still fit."""
     if not isinstance(found, dict):
         left[0] -= 1
         return found
@@ -148,6 +148,6 @@ def _first_of(found: Any, left: list[int]) -> Any:
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """Routes of a service, whose requests are read by our parser."""
+    """Routes of a service, with our parser for requests."""
 
     ARGUMENTS_PARSER = Parser()

@@ -1,4 +1,4 @@
-"""Routes that take and give CSV files: their limits, how they are documented, what they answer."""
+"""Routes for the import and export of CSV files: limits, documentation, schemas."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
@@ -25,15 +25,15 @@ from shared.web.access import large, scope
 from shared.web.requests import Blueprint
 from shared.web.transactions import idempotent, reading
 
-#: What every description of such routes says.
+#: The description of all these routes.
 GUIDE = (
-    "CSV files with a header, at most 20,000 rows. Encoding, separator and the form of dates are "
-    "told from the file, or named where they have two readings. A column that a file does not "
-    "have leaves its values as they are; an empty cell clears one. All rows are imported or none; "
-    "mistakes are listed by line and column, at once for the whole file. With `dry_run` they are "
-    "only listed, beside what would change."
+    "CSV files with a header, at most 20,000 rows. Encoding, separator and order of dates are "
+    "detected from the file; where they are ambiguous, the request must name them. Without a "
+    "column its values stay as they are; an empty cell clears a value. Either all rows are "
+    "imported or none; the answer lists the mistakes of the whole file by line and column. With "
+    "`dry_run` nothing is imported, and the answer lists mistakes and changes."
 )
-#: Seconds for 20,000 rows that are all new, on a busy machine; a quiet one needs a quarter.
+#: Seconds for 20,000 new rows on a busy machine; an idle one needs a quarter.
 SECONDS = 120
 
 Import = Callable[[Sheet, bool], Outcome]
@@ -45,8 +45,8 @@ def importing(
 ) -> Callable[[Import], Callable[..., Outcome]]:
     """Make a function of a sheet and `dry_run` the route `POST /imports/<kind>`.
 
-    The file is read before the function opens its transaction. `example` is a row: no schema
-    describes CSV. The route raises what `_sheet` raises.
+    The file is read before the function opens its transaction. `example` is a row for the OpenAPI
+    document. The route raises the errors of `_sheet`.
     """
     lines = "\n".join((",".join(columns), example, ""))
     body = {"required": True, "content": {"text/csv": {"example": lines}}}
@@ -72,7 +72,7 @@ def importing(
 def exporting(
     blp: Blueprint, kind: str, needs: str, columns: Iterable[str]
 ) -> Callable[[Rows], Callable[..., Response]]:
-    """Make a function that reads rows the route `GET /exports/<kind>.csv`, a file to save."""
+    """Make a function that reads rows the route `GET /exports/<kind>.csv`, a download."""
 
     def decorate(rows: Rows) -> Callable[..., Response]:
         @blp.get(f"/exports/{kind}.csv")
@@ -93,11 +93,11 @@ def exporting(
 def _sheet(
     columns: Mapping[str, Column], encoding: str | None, separator: str | None, dates: Any
 ) -> Sheet:
-    """Return what the present request's file says.
+    """Read the current request's file.
 
     Raises:
-        NotCsv: it is not sent as CSV, or is none.
-        WrongEncoding: it is not in the encoding that is named.
+        NotCsv: the content type is not CSV, or the file is no CSV.
+        WrongEncoding: it is not in the named encoding.
     """
     if request.mimetype not in ("text/csv", "text/tab-separated-values"):
         raise NotCsv("Send the file with Content-Type: text/csv.")
@@ -105,33 +105,33 @@ def _sheet(
 
 
 class ImportRequest(RequestSchema):
-    """How to import, and the form of the file where it cannot be told from the file."""
+    """Parameters of an import; encoding, separator and dates are detected unless named."""
 
     dry_run = fields.Boolean(
         load_default=False,
         metadata={
-            "description": "true: list mistakes and changes and count the rows, change nothing."
+            "description": "true: list mistakes and changes and count the rows, import nothing."
         },
     )
     encoding = fields.String(
         load_default=None,
         validate=validate.OneOf(list(CODECS)),
-        metadata={"description": "Told from the file unless named."},
+        metadata={"description": "Detected from the file unless named."},
     )
     separator = fields.String(
         load_default=None,
         validate=validate.OneOf(list(SEPARATORS)),
-        metadata={"description": "Told from the header unless named."},
+        metadata={"description": "Detected from the header unless named."},
     )
     dates = fields.String(
         load_default=None,
         validate=validate.OneOf(("dmy", "mdy")),
-        metadata={"description": "The order in dates such as 5/11/2026, which has two readings."},
+        metadata={"description": "The order of day and month in dates such as 5/11/2026."},
     )
 
 
 class LineErrorResponse(ResponseSchema):
-    """One mistake in a file: in which line (the first is 1) and column, and what to do."""
+    """One mistake in a file: its line (from 1), its column, and the correction."""
 
     line = fields.Integer(required=True)
     column = fields.String(required=True, allow_none=True)
@@ -139,7 +139,7 @@ class LineErrorResponse(ResponseSchema):
 
 
 class ChangeResponse(ResponseSchema):
-    """A value that was there before and is, or (dry run) would be, another after the import."""
+    """A value of an existing thing that the import changed, or would change in a dry run."""
 
     line = fields.Integer(required=True)
     name = fields.String(required=True)
@@ -149,7 +149,7 @@ class ChangeResponse(ResponseSchema):
 
 
 class ImportResponse(ResponseSchema):
-    """What an import did, or (dry run) would do; `errors` and `changes` list the first 500."""
+    """The result of an import or a dry run; `errors` and `changes` list the first 500."""
 
     rows = fields.Integer(required=True)
     created = fields.Integer(required=True)

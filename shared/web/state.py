@@ -1,4 +1,4 @@
-"""What one application holds: settings, database, and who checks tokens and health."""
+"""The state of one application: settings, database, token verifier, health."""
 
 import threading
 from dataclasses import dataclass, field
@@ -10,25 +10,25 @@ from shared.runtime.config import Settings
 from shared.runtime.database import Database
 from shared.web.health import Health
 
-#: Its name in `app.extensions`.
+#: The key of the state in `app.extensions`.
 NAME = "farmgate"
 
 
 @dataclass
 class State:
-    """Made once by `create_app`, and shared by all of the application's threads."""
+    """The state that all threads of an application share; `create_app` makes it."""
 
     settings: Settings
     database: Database
     verifier: Verifier
     health: Health
-    #: (client, Idempotency-Key) of the requests that are being answered by this process.
+    #: (client, Idempotency-Key) of the requests that run in this process.
     running: set[tuple[str, str]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def state() -> State:
-    """Return the state of the application that answers the present request."""
+    """Return the state of the current application."""
     found = current_app.extensions[NAME]
     assert isinstance(found, State)
     return found

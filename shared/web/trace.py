@@ -1,4 +1,4 @@
-"""What a service knows of some subjects' facts: published, handled, parked; for operators."""
+"""The audit trail of some subjects in one service, for operators: its events and their states."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,30 +10,30 @@ from sqlalchemy.orm import Session
 from shared.messaging.tables import Inbox, Outbox, Parked
 from shared.runtime.schemas import RequestSchema, ResponseSchema
 
-#: Facts shown of each kind: an order has some dozens, a subject asked for by mistake may have more.
+#: Events of each kind at most; an order has some dozens, another subject may have many.
 MOST = 500
 
 
 class TraceRequest(RequestSchema):
-    """Which subjects to show besides the order itself."""
+    """The subjects to show besides the order itself."""
 
     subject = fields.List(
         fields.String(validate=validate.Length(min=1, max=300)),
         load_default=list,
         validate=validate.Length(max=50),
-        metadata={"description": "Such as `shipment/0198…`; may be repeated."},
+        metadata={"description": "A subject such as `shipment/0198…`; may be repeated."},
     )
 
 
 class WaitingForResponse(ResponseSchema):
-    """Something that has to happen before an order goes on."""
+    """A step that an order waits for."""
 
     what = fields.String(required=True)
     since = fields.AwareDateTime(required=True, allow_none=True)
 
 
 class PublishedResponse(ResponseSchema):
-    """A fact that this service recorded; it is published once it has a position."""
+    """An event that this service recorded; it is published when it has a position."""
 
     event_id = fields.UUID(required=True)
     type = fields.String(required=True)
@@ -46,7 +46,7 @@ class PublishedResponse(ResponseSchema):
 
 
 class HandledResponse(ResponseSchema):
-    """Another service's fact that this service has taken in."""
+    """Another service's event that this service has handled."""
 
     event_id = fields.UUID(required=True)
     type = fields.String(required=True)
@@ -57,7 +57,7 @@ class HandledResponse(ResponseSchema):
 
 
 class ParkedResponse(ResponseSchema):
-    """A fact that could not take effect here yet."""
+    """An event that could not take effect in this service yet."""
 
     event_id = fields.UUID(required=True)
     type = fields.String(required=True)
@@ -71,7 +71,7 @@ class ParkedResponse(ResponseSchema):
 
 
 class TraceResponse(ResponseSchema):
-    """What one service knows of an order: its state, what it waits for, and the facts."""
+    """An order in one service: its state, the steps that it waits for, and its events."""
 
     service = fields.String(required=True)
     state = fields.Dict(keys=fields.String(), required=True)
@@ -82,9 +82,9 @@ class TraceResponse(ResponseSchema):
 
 
 def facts(session: Session, subjects: Sequence[str]) -> dict[str, Any]:
-    """Return the facts of `subjects` as `published`, `handled` and `parked`, each in its order.
+    """Return the events of `subjects` as `published`, `handled` and `parked`, each in its order.
 
-    A parked fact is not among the handled ones, though the inbox knows it.
+    A parked event is not among the handled ones, although the inbox contains it.
     """
     wanted = sorted(set(subjects))
     published = session.scalars(
@@ -93,7 +93,7 @@ def facts(session: Session, subjects: Sequence[str]) -> dict[str, Any]:
     parked = session.scalars(
         select(Parked).where(Parked.subject.in_(wanted)).order_by(Parked.arrival).limit(MOST)
     ).all()
-    held = {row.event_id for row in parked}
+    parked_ids = {row.event_id for row in parked}
     handled = session.scalars(
         select(Inbox)
         .where(Inbox.subject.in_(wanted))
@@ -102,6 +102,6 @@ def facts(session: Session, subjects: Sequence[str]) -> dict[str, Any]:
     ).all()
     return {
         "published": published,
-        "handled": [row for row in handled if row.event_id not in held],
+        "handled": [row for row in handled if row.event_id not in parked_ids],
         "parked": parked,
     }

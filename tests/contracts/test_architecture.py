@@ -13,7 +13,7 @@ from farmgate.services import NAMES, application_of
 from shared.runtime import keys, migrations
 from shared.runtime.config import Settings
 from shared.runtime.tables import SharedBase
-from shared.web.access import declared
+from shared.web.access import scope_of
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -30,7 +30,7 @@ def test_every_route_declares_a_scope_or_that_it_is_public(name: str, tmp_path: 
     undeclared = [
         rule.rule
         for rule in app.url_map.iter_rules()
-        if declared(app.view_functions[rule.endpoint]) is None
+        if scope_of(app.view_functions[rule.endpoint]) is None
     ]
 
     assert undeclared == []

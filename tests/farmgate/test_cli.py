@@ -14,7 +14,7 @@ from farmgate.roles import ROLES, SCOPES
 from farmgate.services import NAMES, application_of
 from shared.runtime import keys
 from shared.runtime.config import Settings
-from shared.web.access import EVERYBODY, declared
+from shared.web.access import EVERYBODY, scope_of
 
 Farmgate = Callable[..., Result]
 
@@ -130,7 +130,7 @@ def test_every_scope_that_a_route_asks_for_can_be_given(name: str, tmp_path: Pat
     app = application_of(name)(settings)
     app.extensions["farmgate"].database.close()
 
-    asked = {declared(view) for view in app.view_functions.values()} - {EVERYBODY}
+    asked = {scope_of(view) for view in app.view_functions.values()} - {EVERYBODY}
 
     assert asked <= set(SCOPES)
 

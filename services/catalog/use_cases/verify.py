@@ -29,7 +29,7 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.stock import reconciliation
 from shared.runtime.paging import Page, page
-from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
+from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, read_snapshot
 
 #: Rows fetched at once: memory must not grow with the number of sales.
 FETCHED = 2000
@@ -51,7 +51,7 @@ def compare(session: Session) -> Report:
 
     A sale that is not covered yet is a difference: its quantity is in no balance.
     """
-    one_moment(session)
+    read_snapshot(session)
     report = Report("catalog", {})
     for name, model in _COUNTED.items():
         report.checked[name] = session.scalar(select(func.count()).select_from(model)) or 0

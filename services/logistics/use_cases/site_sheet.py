@@ -38,12 +38,12 @@ def import_sites(batch: LogisticsBatch, sheet: Sheet, dry_run: bool) -> Outcome:
         code = row.cells["site"]
         first = first_lines.setdefault(code, row.line)
         if first != row.line:
-            outcome.wrong(row.line, "site", f"{code} is in line {first} already")
+            outcome.add_error(row.line, "site", f"{code} is in line {first} already")
         elif code in existing:
             _check_existing(row, existing[code], codes, outcome)
         else:
             _check_new(row, existing, levels, outcome)
-    outcome.refuse_if_wrong()
+    outcome.refuse_errors()
     if not outcome.errors:
         _write(batch, sheet.rows, existing, outcome)
     return outcome
@@ -52,12 +52,14 @@ def import_sites(batch: LogisticsBatch, sheet: Sheet, dry_run: bool) -> Outcome:
 def _check_existing(row: Row, site: Site, codes: dict[Any, str], outcome: Outcome) -> None:
     parent = None if site.parent_id is None else codes[site.parent_id]
     if row.cells["level"] != site.level:
-        outcome.wrong(row.line, "level", f"{site.code} is a {site.level}; an import moves no site")
+        outcome.add_error(
+            row.line, "level", f"{site.code} is a {site.level}; an import moves no site"
+        )
     if row.cells.get("parent_code", parent) != parent:
         message = f"{site.code} is below {parent}; an import moves no site"
-        outcome.wrong(row.line, "parent_code", message)
+        outcome.add_error(row.line, "parent_code", message)
     if site.closed_at is not None and _changes(row, site):
-        outcome.wrong(row.line, "site", f"{site.code} is closed and takes nothing new")
+        outcome.add_error(row.line, "site", f"{site.code} is closed and takes nothing new")
 
 
 def _check_new(
@@ -65,14 +67,16 @@ def _check_new(
 ) -> None:
     code, parent = row.cells["site"], row.cells.get("parent_code")
     if parent is not None and parent not in levels:
-        outcome.wrong(row.line, "parent_code", f"no site {parent}, neither here nor in the file")
+        outcome.add_error(
+            row.line, "parent_code", f"no site {parent}, neither here nor in the file"
+        )
         return
     try:
         rules.check_level(code, row.cells["level"], None if parent is None else levels[parent])
     except FarmgateError as error:
-        outcome.wrong(row.line, "parent_code", error.detail)
+        outcome.add_error(row.line, "parent_code", error.detail)
     if parent in existing and existing[parent].closed_at is not None:
-        outcome.wrong(row.line, "parent_code", f"{parent} is closed; no site can open under it")
+        outcome.add_error(row.line, "parent_code", f"{parent} is closed; no site can open under it")
 
 
 def _changes(row: Row, site: Site | None) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def _write(
             outcome.unchanged += 1
         else:
             outcome.changed += 1
-            outcome.differ(
+            outcome.add_changes(
                 row.line, site.code, {name: getattr(site, name) for name in changes}, changes
             )
             if not outcome.dry_run:

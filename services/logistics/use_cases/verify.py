@@ -11,7 +11,7 @@ from services.logistics import rules
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, ShipmentLine
 from services.logistics.rules import ShipmentRows
 from shared.runtime.paging import Page, page
-from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
+from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, read_snapshot
 
 #: Rows fetched at once: memory must not grow with the number of shipments.
 FETCHED = 2000
@@ -20,7 +20,7 @@ _MOMENTS = ("packed", "handed_over", "arrived", "refused", "ended")
 
 def compare(session: Session) -> Report:
     """Return the differences within the rows of each shipment; reads all shipments."""
-    one_moment(session)
+    read_snapshot(session)
     report = Report("logistics", {"shipments": 0})
     for row in session.execute(_every_shipment().execution_options(yield_per=FETCHED)):
         report.checked["shipments"] += 1

@@ -12,7 +12,7 @@ from services.notifications.models import Message, OrderReadModel
 from services.notifications.rules import OPEN
 from services.notifications.use_cases.contacts import enterprise_key, order_key
 from shared.runtime.paging import Page, page
-from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, one_moment
+from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, read_snapshot
 
 #: Orders looked at by one statement: memory must not grow with their number.
 AT_ONCE = 1000
@@ -27,7 +27,7 @@ class Notice(NamedTuple):
 
 def compare(session: Session) -> Report:
     """Return the messages in impossible states, and those that confirmed orders lack."""
-    one_moment(session)
+    read_snapshot(session)
     report = Report("notifications", {"messages": _count(session), "orders": 0})
     report.differences += _wrong_states(session)
     for orders in _orders(session):

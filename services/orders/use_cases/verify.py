@@ -25,7 +25,7 @@ from services.orders.rules.takings import Taken
 from services.orders.rules.till import PAYMENT_DIFFERS, SELLING, TAKING, EntryKind, EntryStatus
 from services.orders.use_cases.entries import CASH_BOOKED
 from shared.runtime.paging import Page, page
-from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, one_moment
+from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, read_snapshot
 
 #: Holes of one journal that a note names.
 NAMED = 10
@@ -33,7 +33,7 @@ NAMED = 10
 
 def compare(session: Session) -> Report:
     """Return the differences between orders' rows; reads them all, at one moment."""
-    one_moment(session)
+    read_snapshot(session)
     report = Report("orders", {})
     checks = (
         _orders(session, report),

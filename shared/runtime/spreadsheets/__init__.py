@@ -1,7 +1,7 @@
-"""Spreadsheets of real people as CSV: read what can be read safely, refuse the rest by line.
+"""CSV files from spreadsheet programs: unambiguous values are read, others refused by line.
 
-A sheet is a table with a header. A service says which columns there are and which field of its
-HTTP schemas each one is, so that a value means the same in a file and in JSON.
+A sheet is a table with a header. A service maps each column to a field of its HTTP schemas, so that
+files and JSON have the same checks.
 """
 
 from shared.runtime.spreadsheets.encodings import CODECS as CODECS

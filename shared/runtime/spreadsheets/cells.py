@@ -1,6 +1,6 @@
-"""How the text of a cell becomes the value that JSON would have, and how a value is written.
+"""Conversion of a cell's text to the value that JSON would have, and back.
 
-Only what has one meaning is read. Each refusal says how to write it.
+A text with two readings is refused. The error tells the user how to write the value.
 """
 
 import re
@@ -16,7 +16,7 @@ from shared.runtime import clock
 #: The order of day and month in dates that do not begin with the year.
 DateOrder = Literal["dmy", "mdy"]
 
-#: What a spreadsheet program takes for the beginning of a formula.
+#: Texts that a spreadsheet program takes for a formula.
 _FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 _GUARDED = re.compile(r"''*[=+\-@\t\r＝＋－＠]")
 
@@ -29,20 +29,20 @@ _NO = frozenset({"no", "false", "n", "否"})
 
 
 def guarded(text: str) -> str:
-    """Return `text` with an apostrophe before what a program would take for a formula."""
+    """Return `text`, with an apostrophe in front if a program would take it for a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def unguarded(text: str) -> str:
-    """Return `text` as it was before `guarded`."""
+    """Return `text` without the apostrophe that `guarded` added."""
     return text[1:] if _GUARDED.match(text) else text
 
 
 def whole_number(text: str, decimal_comma: bool = False) -> int:
-    """Read a whole number, with thousands separators where they can be nothing else.
+    """Parse a whole number; thousands separators are accepted where they are unambiguous.
 
     Raises:
-        ValueError: it is none, or has two readings.
+        ValueError: it is not a whole number, or has two readings.
     """
     plain = unicodedata.normalize("NFKC", text).strip()
     grouped = _THOUSANDS.fullmatch(plain)
@@ -54,38 +54,38 @@ def whole_number(text: str, decimal_comma: bool = False) -> int:
         plain = plain.replace(sign, "")
     plain = re.sub(r"\.0{1,2}$", "", plain)
     if re.fullmatch(r"-?[0-9]{1,19}", plain) is None:
-        raise ValueError("is no whole number; write digits only, such as 12500")
+        raise ValueError("is not a whole number; write digits only, such as 12500")
     return int(plain)
 
 
 def decimal(text: str, decimal_comma: bool = False) -> float:
-    """Read a decimal number, without thousands separators.
+    """Parse a decimal number without thousands separators.
 
     Raises:
-        ValueError: it is none, or has two readings.
+        ValueError: it is not a number, or has two readings.
     """
     plain = unicodedata.normalize("NFKC", text).strip()
     found = re.fullmatch(r"-?[0-9]{1,15}(?:([.,])[0-9]{1,15})?", plain)
     if found is None:
-        raise ValueError("is no number such as 29.87")
+        raise ValueError("is not a number; write it like 29.87")
     other_sign = found[1] == ("." if decimal_comma else ",")
     if other_sign and re.search(r"[.,][0-9]{3}$", plain):
-        raise ValueError(f"{text} may be thousands; write it with another number of decimals")
+        raise ValueError(f"{text} may mean thousands; write it with another number of decimals")
     return float(plain.replace(",", "."))
 
 
 def calendar_date(text: str, order: DateOrder | None = None) -> date:
-    """Read a date that begins with the year, or one of which day and month are certain.
+    """Parse a date that begins with the year, or whose day and month are unambiguous.
 
     Raises:
-        ValueError: it is no date, or has two readings.
+        ValueError: it is not a date, or has two readings.
     """
     found = _LOCAL_MOMENT.fullmatch(text)
     if found is not None and all(each in (None, "0", "00") for each in found.groups()[1:]):
         return _day(found[1], order)
     if re.fullmatch(r"\d{8}", text):
         return _day(f"{text[:4]}-{text[4:6]}-{text[6:]}", order)
-    raise ValueError(f"is no date; write it as {clock.today()}")
+    raise ValueError(f"is not a date; write it like {clock.today()}")
 
 
 def _day(text: str, order: DateOrder | None) -> date:
@@ -93,11 +93,10 @@ def _day(text: str, order: DateOrder | None) -> date:
     if re.match(r"\d{4}(?!\d)", text):
         return _in_calendar(text, first, second, third)
     if re.search(r"(?<!\d)\d{4}[日号]?$", text) is None:
-        raise ValueError(f"{text} has no year of four digits; write it as {clock.today()}")
+        raise ValueError(f"{text} has no year of four digits; write it like {clock.today()}")
     if order is None and first <= 12 and second <= 12 and first != second:
         raise ValueError(
-            f"{text} has two readings; write the year first, or name the order with dates=dmy or "
-            "dates=mdy"
+            f"{text} has two readings; write the year first, or set dates=dmy or dates=mdy"
         )
     if order == "mdy" or (order is None and second > 12):
         first, second = second, first
@@ -112,24 +111,24 @@ def _in_calendar(text: str, year: int, month: int, day: int) -> date:
 
 
 def moment(text: str, order: DateOrder | None = None) -> str:
-    """Return a moment with its offset as it stands; without one it is a time of Asia/Shanghai.
+    """Return a moment in RFC 3339; a time without an offset is in Asia/Shanghai.
 
     Raises:
-        ValueError: it is none, or has two readings.
+        ValueError: the date or time does not exist, or has two readings.
     """
     found = _LOCAL_MOMENT.fullmatch(text)
     if found is None:
-        return text  # the field itself refuses what is no moment with an offset
+        return text  # with an offset, or malformed: the field checks it
     day = _day(found[1], order)
     try:
         time_of_day = time(int(found[2] or 0), int(found[3] or 0), int(found[4] or 0))
     except ValueError:
-        raise ValueError(f"{text} is no time of day") from None
+        raise ValueError(f"{text} has no valid time of day") from None
     return datetime.combine(day, time_of_day, clock.LOCAL).isoformat()
 
 
 def yes_or_no(text: str) -> bool:
-    """Read yes or no.
+    """Parse yes or no.
 
     Raises:
         ValueError: it is neither.
@@ -143,7 +142,7 @@ def yes_or_no(text: str) -> bool:
 def reader(
     of: fields.Field[Any], order: DateOrder | None, decimal_comma: bool
 ) -> Callable[[str], Any]:
-    """Return how a cell is read for a field of an HTTP schema: to what JSON would hold."""
+    """Return the function that converts a cell to the JSON value of a field of an HTTP schema."""
     if isinstance(of, fields.Integer):
         return lambda text: whole_number(text, decimal_comma)
     if isinstance(of, fields.Float):
@@ -160,7 +159,7 @@ def reader(
 
 
 def written(value: Any) -> Any:
-    """Return how a value is written: nothing for None, yes and no, lists with spaces."""
+    """Return a value's cell: empty for None, yes or no for a boolean, a list with spaces."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,10 +1,10 @@
-"""In which encoding a file is, told from its bytes."""
+"""Detects the encoding of a CSV file from its bytes."""
 
 import codecs
 
 from shared.runtime.errors import BadRequest, Unprocessable
 
-#: The names that a client may give, and the codec of each. GB18030 holds GBK, and GBK GB 2312.
+#: The names that a client may send → codecs. GB18030 is a superset of GBK, and GBK of GB 2312.
 CODECS = {
     "utf-8": "utf-8-sig",
     "utf-16": "utf-16",
@@ -13,28 +13,28 @@ CODECS = {
     "gb2312": "gb18030",
     "big5": "big5",
 }
-#: Beginnings of the files that spreadsheet programs write by default.
+#: The first bytes of workbooks, the default format of spreadsheet programs.
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-#: So much of what is not ASCII must be common in Chinese, or Tibetan, to be taken for GB18030:
-#: text of another encoding decodes to rare characters.
+#: The share of common Chinese or Tibetan characters among all that are not ASCII, from which on a
+#: text counts as GB18030: text in another encoding decodes to rare characters.
 _COMMON = 0.75
 _SAMPLE = 65_536
 
 
 class NotCsv(BadRequest):
-    """Raised when a file is no CSV, or in an encoding that cannot be told; says what to do."""
+    """Raised when a file is no CSV, or its encoding cannot be detected."""
 
 
 class WrongEncoding(Unprocessable):
-    """Raised when a file is not in the encoding that is named for it."""
+    """Raised when a file is not in the encoding that the client named."""
 
 
 def codec_of(data: bytes, named: str | None = None) -> str:
-    """Return the codec of a file: the one that is named, or else the one its bytes tell.
+    """Return the codec of a file: the named one, or one detected from its bytes.
 
     Raises:
-        NotCsv: it is a workbook, or its encoding cannot be told.
-        WrongEncoding: it is not in the one that is named.
+        NotCsv: it is a workbook, or its encoding cannot be detected.
+        WrongEncoding: it is not in the named encoding.
     """
     if data.startswith(_WORKBOOKS):
         raise NotCsv("The file is a workbook, not CSV. Save it as `CSV UTF-8` and send that.")
@@ -56,8 +56,8 @@ def codec_of(data: bytes, named: str | None = None) -> str:
         if _decodes(data, codec) and (codec != "gb18030" or _is_chinese(data)):
             return codec
     raise NotCsv(
-        "The file is neither in UTF-8 nor surely in another encoding. Save it as `CSV UTF-8`, or "
-        f"name its encoding: {', '.join(CODECS)}."
+        "The file is not in UTF-8, and its encoding cannot be detected. Save it as `CSV UTF-8`, "
+        f"or name its encoding: {', '.join(CODECS)}."
     )
 
 

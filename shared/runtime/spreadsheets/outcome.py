@@ -1,4 +1,4 @@
-"""What an import did, or would do."""
+"""The outcome of an import or a dry run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,17 +8,17 @@ from typing import Any
 from shared.runtime.clock import rfc3339
 from shared.runtime.errors import Unprocessable
 
-#: Mistakes, and changes, that are listed; a file with more is wrong, or new, as a whole.
+#: Mistakes and changes that are listed at most; more would not help to correct a file.
 MOST_LISTED = 500
 
 
 class ImportRefused(Unprocessable):
-    """Raised when a file has mistakes; nothing of it was written, and `errors` lists them."""
+    """Raised when a file has mistakes; nothing was imported, and `errors` lists them."""
 
 
 @dataclass(frozen=True)
 class LineError:
-    """One mistake: in which line of the file (from 1) and column (None: the row as a whole)."""
+    """One mistake: its line in the file (from 1) and column (None: the whole row)."""
 
     line: int
     column: str | None
@@ -27,7 +27,7 @@ class LineError:
 
 @dataclass(frozen=True)
 class Change:
-    """One value of something that was there before, and what the file makes of it."""
+    """One changed value of an existing thing, before and after the import."""
 
     line: int
     name: str
@@ -37,7 +37,7 @@ class Change:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return the JSON form of a value."""
     if isinstance(value, datetime):
         return rfc3339(value)
     return value.isoformat() if isinstance(value, date) else value
@@ -45,7 +45,7 @@ def _shown(value: Any) -> Any:
 
 @dataclass
 class Outcome:
-    """What an import did, or (dry run) would do."""
+    """The counts, changes and mistakes of an import, or of a dry run."""
 
     rows: int = 0
     created: int = 0
@@ -57,25 +57,25 @@ class Outcome:
     encoding: str = ""
     separator: str = ""
 
-    def wrong(self, line: int, column: str | None, message: str) -> None:
-        """Note a mistake."""
+    def add_error(self, line: int, column: str | None, message: str) -> None:
+        """Add a mistake."""
         self.errors.append(LineError(line, column, message))
 
-    def differ(
+    def add_changes(
         self, line: int, name: str, before: Mapping[str, Any], after: Mapping[str, Any]
     ) -> bool:
-        """Note what the file changes of something that is there; tell whether it changes any."""
+        """Add the changed values of an existing thing; return whether there are any."""
         found = [key for key, value in after.items() if before[key] != value]
         self.changes += [
             Change(line, name, key, _shown(before[key]), _shown(after[key])) for key in found
         ]
         return bool(found)
 
-    def refuse_if_wrong(self) -> None:
-        """Refuse the file when it has mistakes and is not only tried.
+    def refuse_errors(self) -> None:
+        """Refuse a file with mistakes, unless this is a dry run.
 
         Raises:
-            ImportRefused: with the mistakes, in the order of their lines.
+            ImportRefused: with the mistakes, sorted by line.
         """
         self.errors.sort(key=lambda error: error.line)
         if self.errors and not self.dry_run:

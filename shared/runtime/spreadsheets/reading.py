@@ -1,4 +1,4 @@
-"""Read a sheet line by line, with every mistake named by line and column."""
+"""Reads a sheet line by line and lists every mistake with line and column."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ from shared.runtime.spreadsheets.encodings import codec_of
 from shared.runtime.spreadsheets.outcome import LineError, Outcome
 from shared.runtime.text import normalised
 
-#: Rows of one file; a longer one is split by whoever sends it.
+#: Rows of one file at most; the user splits a longer file.
 MOST_ROWS = 20_000
-#: Bytes of one file: 20,000 rows of 400.
+#: Bytes of one file at most: 20,000 rows of 400 bytes.
 MOST_BYTES = 8 * 1024 * 1024
-#: Columns of one file, ten times what any importer knows. A line of commas costs no more.
+#: Columns of one file at most, ten times the columns of the largest import.
 MOST_COLUMNS = 200
-#: Mistakes after which nobody needs more of them.
+#: Mistakes after which reading stops.
 _MOST_ERRORS = 2000
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
@@ -29,7 +29,7 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a sheet: a field of an HTTP schema; `required`: it must be in every file."""
+    """A column of a sheet: a field of an HTTP schema. A `required` one must be in every file."""
 
     field: fields.Field[Any]
     required: bool
@@ -37,7 +37,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Form:
-    """What a client says about its file; None: told from the file."""
+    """The client's parameters for its file; None: detected from the file."""
 
     encoding: str | None = None
     separator: str | None = None
@@ -46,9 +46,9 @@ class Form:
 
 @dataclass(frozen=True)
 class Row:
-    """One row that could be read: the line where it begins, and the columns that the file has.
+    """One valid row: its first line, and its values by column.
 
-    An empty cell is None. A column that the file does not have is not in `cells`.
+    An empty cell is None. A column that is not in the file is not in `cells`.
     """
 
     line: int
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass
 class Sheet:
-    """What a file says: rows that could be read, and the mistakes in the others."""
+    """A file as read: the valid rows, and the mistakes in the others."""
 
     rows: list[Row] = field(default_factory=list)
     errors: list[LineError] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Sheet:
     separator: str = ""
 
     def outcome(self, dry_run: bool) -> Outcome:
-        """Return the outcome with which an import of the sheet begins."""
+        """Return the initial outcome of an import of this sheet."""
         return Outcome(
             rows=len(self.rows),
             errors=list(self.errors),
@@ -76,18 +76,18 @@ class Sheet:
 
 
 def column(schema: type[Schema], name: str, required: bool | None = None) -> Column:
-    """Return the column that is the field `name` of an HTTP schema, with all its checks."""
-    # From a schema's instance, since a field gets its last checks when it is bound to one.
+    """Return the column for the field `name` of an HTTP schema, with all its checks."""
+    # From an instance of the schema: a field gets its last checks when it is bound.
     found = schema().load_fields[name]
     return Column(found, found.required if required is None else required)
 
 
 def read(data: bytes, columns: Mapping[str, Column], form: Form) -> Sheet:
-    """Return what a file says, and every mistake in it.
+    """Read a file: its valid rows, and every mistake.
 
     Raises:
-        NotCsv: it is a workbook, or its encoding cannot be told.
-        WrongEncoding: it is not in the one that is named.
+        NotCsv: it is a workbook, or its encoding cannot be detected.
+        WrongEncoding: it is not in the named encoding.
     """
     sheet, line, names, records = _begin(data, columns, form)
     if not sheet.errors:
@@ -98,11 +98,11 @@ def read(data: bytes, columns: Mapping[str, Column], form: Form) -> Sheet:
 
 
 def header(data: bytes, known: Collection[str], form: Form) -> list[str]:
-    """Return the names of a file's columns; `known` ones tell the separator.
+    """Return the names of a file's columns; the `known` names serve to detect the separator.
 
     Raises:
-        NotCsv: it is a workbook, or its encoding cannot be told.
-        WrongEncoding: it is not in the one that is named.
+        NotCsv: it is a workbook, or its encoding cannot be detected.
+        WrongEncoding: it is not in the named encoding.
     """
     return _begin(data, known, form)[2]
 
@@ -113,7 +113,7 @@ def _begin(
     """Return a sheet without rows, the header's line, its names, and the records below it."""
     codec = codec_of(data, form.encoding)
     sheet = Sheet(encoding=codec.removesuffix("-sig"))
-    # Decoded piece by piece: the text as a whole would be four times as large as the file.
+    # Decoded piece by piece: the whole text would take four times the memory of the file.
     lines = io.TextIOWrapper(io.BytesIO(data), encoding=codec, newline="")
     above, first, named = _find_header(lines)
     separator = SEPARATORS[form.separator] if form.separator else named
@@ -130,26 +130,26 @@ def _begin(
 
 
 def _find_header(lines: io.TextIOWrapper) -> tuple[int, str, str | None]:
-    """Return how many lines are above the header, its line, and the separator that Excel named."""
+    """Return the number of lines above the header, its text, and Excel's `sep=` if there is one."""
     separator = None
     for above, line in enumerate(lines):
         text = line.strip(" \r\n\ufeff\"'")
-        says = re.fullmatch(r"sep=([,;\t])", text, re.IGNORECASE)
-        if says is not None:
-            separator = says[1]
+        found = re.fullmatch(r"sep=([,;\t])", text, re.IGNORECASE)
+        if found is not None:
+            separator = found[1]
         elif text.strip(",;\t"):
             return above, line.lstrip("\ufeff"), separator
     return 0, "", separator
 
 
 def _separator_of(header: str, known: Collection[str]) -> str:
-    """Return the separator by which most names of the header are those of columns."""
+    """Return the separator that splits the header into the most known names."""
 
-    def names_known(sign: str) -> int:
+    def known_names(sign: str) -> int:
         names = header.split(sign, MOST_COLUMNS)
         return sum(_column_name(name.strip(' "\r\n')) in known for name in names)
 
-    return max(SEPARATORS.values(), key=names_known)
+    return max(SEPARATORS.values(), key=known_names)
 
 
 def _column_name(text: str) -> str:
@@ -159,7 +159,7 @@ def _column_name(text: str) -> str:
 def _records(
     lines: Iterator[str], separator: str, above: int, sheet: Sheet
 ) -> Iterator[tuple[int, list[str]]]:
-    """Give each record with the line where it begins; what is no CSV ends them."""
+    """Yield each record with its first line; stop at malformed CSV."""
     records = csv.reader(lines, delimiter=separator, strict=True)
     while True:
         begins = above + records.line_num + 1
@@ -170,8 +170,8 @@ def _records(
         except csv.Error as error:
             why = str(error)
             if "unexpected end of data" in why:
-                why = "a quotation mark is opened and not closed"
-            sheet.errors.append(LineError(begins, None, f"no CSV: {why}"))
+                why = "a quotation mark is not closed"
+            sheet.errors.append(LineError(begins, None, f"not CSV: {why}"))
             return
         yield begins, record
 
@@ -185,8 +185,8 @@ def _header_errors(
     twice = [name for name in columns if names.count(name) > 1]
     return [
         *(LineError(line, name, "column is missing") for name in missing),
-        *(LineError(line, name, f"column is not known; there are {there}") for name in unknown),
-        *(LineError(line, name, "column is there twice") for name in twice),
+        *(LineError(line, name, f"unknown column; the columns are {there}") for name in unknown),
+        *(LineError(line, name, "column appears twice") for name in twice),
     ]
 
 
@@ -211,7 +211,7 @@ def _read_rows(
             sheet.errors.append(LineError(line, None, message))
             return
         if any(cell.strip() for cell in record[len(names) :]):
-            sheet.errors.append(LineError(line, None, "more cells than the header has columns"))
+            sheet.errors.append(LineError(line, None, "more cells than columns in the header"))
             continue
         if len(sheet.errors) > _MOST_ERRORS:
             sheet.errors.append(LineError(line, None, "too many mistakes; the rest was not read"))
@@ -233,7 +233,7 @@ def _read_rows(
 
 def _value(text: str, column: Column, read_cell: Callable[[str], Any]) -> Any:
     if "\x00" in text:
-        raise ValueError("has a NUL character; type the cell again")
+        raise ValueError("contains a NUL character; type the cell again")
     text = normalised(unguarded(text.strip(" \u00a0\u3000")))
     if not text:
         if column.field.required:
@@ -243,7 +243,7 @@ def _value(text: str, column: Column, read_cell: Callable[[str], Any]) -> Any:
 
 
 def _texts(messages: Any) -> Iterator[str]:
-    """Give the sentences of a validation error, however deep they lie."""
+    """Yield the messages of a validation error at all levels."""
     if isinstance(messages, str):
         yield messages
     else:

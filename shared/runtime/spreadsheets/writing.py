@@ -1,4 +1,4 @@
-"""Write a sheet such that a spreadsheet program opens it, and an import takes it as it is."""
+"""Writes a sheet that spreadsheet programs can open and imports can read unchanged."""
 
 import csv
 import io
@@ -9,9 +9,9 @@ from shared.runtime.spreadsheets.cells import written
 
 
 def write(columns: Iterable[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return CSV with a header; no cell can be taken for a formula.
+    """Return CSV with a header; no program takes a cell for a formula.
 
-    It begins with a byte order mark, without which Excel takes UTF-8 for something else.
+    It begins with a byte order mark: without one, Excel does not detect UTF-8.
     """
     out = io.StringIO(newline="")
     out.write("\ufeff")

@@ -24,7 +24,7 @@ from shared.runtime.auth import Verifier
 from shared.runtime.config import Settings
 from shared.runtime.public_keys import KeySource, KeysUnavailable
 from shared.web import Blueprint
-from shared.web.access import EVERYBODY, declared
+from shared.web.access import EVERYBODY, scope_of
 
 Headers = Callable[..., dict[str, str]]
 THINGS = "/api/things/v1/things"
@@ -222,9 +222,9 @@ def test_a_public_route_knows_nobody(client: FlaskClient, token: Headers) -> Non
 
 
 def test_every_route_declares_who_may_call_it(app: Flask) -> None:
-    public = {name for name, view in app.view_functions.items() if declared(view) == EVERYBODY}
+    public = {name for name, view in app.view_functions.items() if scope_of(view) == EVERYBODY}
 
-    assert all(declared(view) is not None for view in app.view_functions.values())
+    assert all(scope_of(view) is not None for view in app.view_functions.values())
     assert {"docs.document", "operations.live", "operations.ready"} <= public
     assert "things.list_things" not in public
 
@@ -420,7 +420,7 @@ def test_a_remembered_token_ends_when_it_says(
 def test_only_so_many_tokens_are_remembered(
     settings: Settings, signed: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "REMEMBERED", 2)
+    monkeypatch.setattr(auth, "CACHED", 2)
     verifier = Verifier(settings)
 
     for number in range(5):
@@ -510,7 +510,7 @@ def test_settings_say_which_types_count_and_how_long_a_token_may_live(
 
     assert verifier.caller(signed(header={"typ": "JWT"})).subject == "operator"
     assert verifier.caller(signed(exp_in=24 * 3600 - 5)).subject == "operator"
-    with pytest.raises(callers.InvalidToken, match="longer than is allowed"):
+    with pytest.raises(callers.InvalidToken, match="lifetime is too long"):
         verifier.caller(signed(exp_in=24 * 3600 + 60))
 
 

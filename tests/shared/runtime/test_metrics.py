@@ -94,5 +94,5 @@ def test_a_process_that_finds_no_room_for_its_metrics_does_its_work(tmp_path: Pa
     neighbour.communicate("\n", timeout=30)
 
     assert (status, requests(scraped)) == (0, 1)
-    assert "metrics are of this process only" in told
+    assert "metrics are not shared between processes" in told
     assert names(tmp_path) == found

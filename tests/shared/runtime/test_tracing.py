@@ -386,7 +386,7 @@ def test_a_wrong_variable_is_one_line_and_all_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("environment", "wanted"),
+    ("environment", "expected"),
     [
         ({}, False),
         ({"OTEL_SERVICE_NAME": "x"}, False),
@@ -399,10 +399,10 @@ def test_a_wrong_variable_is_one_line_and_all_goes_on(
     ],
     ids=str,
 )
-def test_the_standard_variables_say_whether_traces_are_wanted(
-    environment: dict[str, str], wanted: bool
+def test_the_standard_variables_say_whether_traces_are_expected(
+    environment: dict[str, str], expected: bool
 ) -> None:
-    assert tracing.wanted(environment) is wanted
+    assert tracing.enabled(environment) is expected
 
 
 def test_a_process_that_forks_exports_from_both_sides_and_flushes_at_its_end(

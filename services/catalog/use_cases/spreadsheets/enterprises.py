@@ -36,14 +36,14 @@ def import_enterprises(
         code = row.cells["enterprise"]
         first = first_lines.setdefault(code, row.line)
         if first != row.line:
-            outcome.wrong(row.line, "enterprise", f"is in line {first} already")
+            outcome.add_error(row.line, "enterprise", f"is in line {first} already")
         known: Enterprise | None = batch.get_for_update(Enterprise.code, code)
         lost = set(known.roles if known else ()).difference(row.cells["roles"])
         if lost:
             # Lots and shares rest on a role.
             message = f"{code} is {', '.join(sorted(lost))}; an import takes no role away"
-            outcome.wrong(row.line, "roles", message)
-    outcome.refuse_if_wrong()
+            outcome.add_error(row.line, "roles", message)
+    outcome.refuse_errors()
     if not outcome.errors:
         for row in sheet.rows:
             _put(batch, row, contacts.get(row.line), outcome)
@@ -68,7 +68,7 @@ def _put(
         )
     else:
         before = {name: getattr(enterprise, name) for name in facts}
-        if outcome.differ(row.line, code, before, facts):
+        if outcome.add_changes(row.line, code, before, facts):
             outcome.changed += 1
         else:
             outcome.unchanged += 1

@@ -55,11 +55,11 @@ def import_lots(batch: CatalogBatch, sheet: Sheet, actor: str, dry_run: bool) ->
         lot = lots.get(row.cells["lot"])
         described = facts.describe(row, lot, outcome)
         if row.cells["lot"] in seen:
-            outcome.wrong(row.line, "lot", f"is in line {seen[row.cells['lot']]} already")
+            outcome.add_error(row.line, "lot", f"is in line {seen[row.cells['lot']]} already")
         seen.setdefault(row.cells["lot"], row.line)
         if described is not None and _fits(lot, row, described, outcome):
             todo.append((row, described, lot))
-    outcome.refuse_if_wrong()
+    outcome.refuse_errors()
     if outcome.errors:
         return outcome
     for row, described, known in todo:
@@ -97,11 +97,11 @@ class _Facts:
         variant = self.variants.get(cells["sku"])
         origin = cells.get("origin")
         if variant is None:
-            outcome.wrong(row.line, "sku", f"no variant {cells['sku']}")
+            outcome.add_error(row.line, "sku", f"no variant {cells['sku']}")
         if cells["producer"] not in self.producers:
-            outcome.wrong(row.line, "producer", f"no producer {cells['producer']}")
+            outcome.add_error(row.line, "producer", f"no producer {cells['producer']}")
         if origin is not None and origin not in self.sites:
-            outcome.wrong(row.line, "origin", f"no site {origin}")
+            outcome.add_error(row.line, "origin", f"no site {origin}")
         best_before = cells.get("best_before")
         if best_before is None and lot is not None:
             # As it was recorded: the product's shelf life may have changed since.
@@ -113,9 +113,9 @@ class _Facts:
             if lot is None and variant is not None:
                 check_keeping(variant.perishable, best_before)
         except ImpossibleDates as error:
-            outcome.wrong(row.line, "harvest_date", error.detail)
+            outcome.add_error(row.line, "harvest_date", error.detail)
         except NoBestBefore as error:
-            outcome.wrong(row.line, "best_before", error.detail)
+            outcome.add_error(row.line, "best_before", error.detail)
         if variant is None or len(outcome.errors) > before:
             return None
         described = {
@@ -151,12 +151,12 @@ def _fits(lot: Lot | None, row: Row, described: Mapping[str, Any], outcome: Outc
         different = [name for name, value in described.items() if getattr(lot, name) != value]
         if different:
             message = f"lot {lot.code} is recorded with another {', '.join(different)}"
-            outcome.wrong(row.line, "lot", message)
+            outcome.add_error(row.line, "lot", message)
             return False
     try:
         _steps(_status(lot), row.cells.get("status"))
     except WrongLotState as error:
-        outcome.wrong(row.line, "status", error.detail)
+        outcome.add_error(row.line, "status", error.detail)
         return False
     return True
 
@@ -188,7 +188,7 @@ def _put(
     if lot is None:
         outcome.created += 1
     elif steps:
-        outcome.differ(row.line, lot.code, {"status": lot.status}, {"status": steps[-1].value})
+        outcome.add_changes(row.line, lot.code, {"status": lot.status}, {"status": steps[-1].value})
         outcome.changed += 1
     else:
         outcome.unchanged += 1

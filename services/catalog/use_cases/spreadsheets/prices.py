@@ -42,18 +42,18 @@ def import_prices(batch: CatalogBatch, sheet: Sheet, dry_run: bool) -> Outcome:
         variant = variants[sku]
         first = first_lines.setdefault((sku, channel, begins), row.line)
         if variant is None:
-            outcome.wrong(row.line, "sku", f"no variant {sku}")
+            outcome.add_error(row.line, "sku", f"no variant {sku}")
         elif first != row.line:
-            outcome.wrong(row.line, None, f"this price is in line {first} already")
+            outcome.add_error(row.line, None, f"this price is in line {first} already")
         else:
             prices = known.setdefault((variant.id, channel), [])
             terms = _terms(row, price_about(prices, begins, now))
             try:
                 check_span(begins or now, terms["valid_to"])
             except ImpossibleDates as error:
-                outcome.wrong(row.line, "valid_to", error.detail)
+                outcome.add_error(row.line, "valid_to", error.detail)
             todo.append((row, variant, prices, terms))
-    outcome.refuse_if_wrong()
+    outcome.refuse_errors()
     if not outcome.errors:
         for row, variant, prices, terms in todo:
             _put(batch, row, variant, prices, terms, now, outcome)
@@ -87,7 +87,7 @@ def _put(
         return
     else:
         before = {name: getattr(known, name) for name in terms}
-        outcome.differ(row.line, f"{variant.sku} {channel}", before, terms)
+        outcome.add_changes(row.line, f"{variant.sku} {channel}", before, terms)
         outcome.changed += 1
     if not outcome.dry_run:
         put_price(batch, variant, channel, prices, begins, terms)

@@ -33,7 +33,7 @@ def import_products(batch: CatalogBatch, sheet: Sheet, dry_run: bool) -> Outcome
     _check_groups(groups, outcome)
     _check_variants(batch.session, sheet.rows, outcome)
     _check_keeping(batch, groups, outcome)
-    outcome.refuse_if_wrong()
+    outcome.refuse_errors()
     if outcome.errors:
         return outcome
     for product_code, group in groups.items():
@@ -47,7 +47,7 @@ def _check_groups(groups: Mapping[str, list[Row]], outcome: Outcome) -> None:
         for row in group[1:]:
             if _product_cells(row) != first:
                 message = f"{product_code} is described otherwise in line {group[0].line}"
-                outcome.wrong(row.line, "product", message)
+                outcome.add_error(row.line, "product", message)
 
 
 def _product_cells(row: Row) -> dict[str, Any]:
@@ -74,17 +74,17 @@ def _check_variants(session: Session, rows: list[Row], outcome: Outcome) -> None
     for row in rows:
         sku = row.cells["sku"]
         if sku in first_lines:
-            outcome.wrong(row.line, "sku", f"{sku} is in line {first_lines[sku]} already")
+            outcome.add_error(row.line, "sku", f"{sku} is in line {first_lines[sku]} already")
             continue
         first_lines[sku] = row.line
         variant = known.get(sku)
         if variant is None:
             continue
         if variant.product.code != row.cells["product"]:
-            outcome.wrong(row.line, "sku", f"{sku} belongs to {variant.product.code}")
+            outcome.add_error(row.line, "sku", f"{sku} belongs to {variant.product.code}")
         elif variant.unit != row.cells["unit"] and variant.id in in_stock:
             # Grams that become pieces would turn 5,000 g in stock into 5,000 pieces.
-            outcome.wrong(row.line, "unit", f"{sku} has lots counted in {variant.unit}")
+            outcome.add_error(row.line, "unit", f"{sku} has lots counted in {variant.unit}")
 
 
 def _check_keeping(batch: CatalogBatch, groups: Mapping[str, list[Row]], outcome: Outcome) -> None:
@@ -103,7 +103,7 @@ def _check_keeping(batch: CatalogBatch, groups: Mapping[str, list[Row]], outcome
     )
     for product_id, lot in batch.session.execute(undated) if spoiling else ():
         message = f"lot {lot} has no best-before date; it was recorded as one that does not spoil"
-        outcome.wrong(spoiling[product_id], "perishable", message)
+        outcome.add_error(spoiling[product_id], "perishable", message)
 
 
 def _product_facts(row: Row, product: Product | None) -> dict[str, Any]:
@@ -134,14 +134,14 @@ def _put(batch: CatalogBatch, product_code: str, group: list[Row], outcome: Outc
         (row, variants.get(row.cells["sku"]), _variant_facts(row, variants.get(row.cells["sku"])))
         for row in group
     ]
-    product_changed = product is None or outcome.differ(
+    product_changed = product is None or outcome.add_changes(
         group[0].line, product_code, _present(product, facts), facts
     )
     changed = product_changed
     for row, variant, values in new_facts:
         if variant is None:
             outcome.created += 1
-        elif outcome.differ(row.line, variant.sku, _present(variant, values), values):
+        elif outcome.add_changes(row.line, variant.sku, _present(variant, values), values):
             outcome.changed += 1
         elif product_changed:
             outcome.changed += 1

@@ -62,17 +62,17 @@ def import_stock(batch: CatalogBatch, sheet: Sheet, actor: str, dry_run: bool) -
         lot_code, location_code = row.cells["lot"], row.cells["location"]
         first = first_lines.setdefault((lot_code, location_code), row.line)
         if first != row.line:
-            outcome.wrong(row.line, None, f"lot and location are in line {first} already")
+            outcome.add_error(row.line, None, f"lot and location are in line {first} already")
         elif lot_code not in lot_ids:
-            outcome.wrong(row.line, "lot", f"no lot {lot_code}")
+            outcome.add_error(row.line, "lot", f"no lot {lot_code}")
         elif location_code not in locations:
-            outcome.wrong(row.line, "location", f"no location {location_code}")
+            outcome.add_error(row.line, "location", f"no location {location_code}")
         else:
             lot, location = locked_lot(batch, lot_ids[lot_code]), locations[location_code]
             difference = _difference(lot, location, row, movements, outcome)
             if difference is not None:
                 todo.append((row, lot, location, difference))
-    outcome.refuse_if_wrong()
+    outcome.refuse_errors()
     if not outcome.errors:
         for row, lot, location, difference in todo:
             _put(batch, row, lot, location, difference, actor, outcome)
@@ -152,7 +152,7 @@ def _difference(
     counted: int = row.cells["on_hand"]
     counted_at = row.cells.get("counted_at")
     if counted_at is not None and counted_at > clock.now():
-        outcome.wrong(row.line, "counted_at", f"{counted_at} is in the future")
+        outcome.add_error(row.line, "counted_at", f"{counted_at} is in the future")
         return None
     since = _since(movements.get((lot.id, location.id), []), row)
     try:
@@ -163,14 +163,14 @@ def _difference(
         else:
             difference = correction_by_book(counted, on_hand, row.cells.get("book"), since)
     except OutdatedCount as error:
-        outcome.wrong(row.line, "on_hand", error.detail)
+        outcome.add_error(row.line, "on_hand", error.detail)
         return None
     if difference > 0 and not location.is_open:
-        outcome.wrong(row.line, "location", f"{location.code} is closed")
+        outcome.add_error(row.line, "location", f"{location.code} is closed")
         return None
     if free + difference < 0:
         message = f"{on_hand - free} of {lot.code} are promised; no fewer can be counted"
-        outcome.wrong(row.line, "on_hand", message)
+        outcome.add_error(row.line, "on_hand", message)
         return None
     return difference
 
@@ -189,7 +189,7 @@ def _put(
         outcome.unchanged += 1
         return
     present = 0 if level is None else level.on_hand
-    outcome.differ(
+    outcome.add_changes(
         row.line,
         f"{lot.code} at {location.code}",
         {"on_hand": present},
