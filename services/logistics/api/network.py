@@ -9,7 +9,7 @@ from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Route, Site
 from services.logistics.schemas import network as schemas
 from services.logistics.use_cases import planning, routes, site_tree
-from shared.runtime.paging import Page, page, page_of
+from shared.runtime.paging import Page, page, page_of, place_of
 from shared.web import Blueprint, idempotent, public, reading, scope, transaction
 
 blp = Blueprint(
@@ -56,7 +56,7 @@ def open_sites(sites_in: dict[str, Any]) -> dict[str, Any]:
 @blp.response(200, page_of(schemas.SiteResponse))
 def list_sites(query: dict[str, Any]) -> Page[Site]:
     """List sites, in the order in which they were opened."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         return page(session, site_tree.select_sites(**query), Site.id, **place)
 
@@ -114,7 +114,7 @@ def open_route(route_in: dict[str, Any]) -> Route:
 @blp.response(200, page_of(schemas.RouteResponse))
 def list_routes(query: dict[str, Any]) -> Page[Route]:
     """List routes, in the order in which they were opened."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         return page(session, select(Route).filter_by(**query), Route.id, **place)
 

@@ -8,7 +8,7 @@ from services.catalog.models import Price, Product
 from services.catalog.schemas.goods import products as schemas
 from services.catalog.use_cases.goods import prices, products
 from shared.events import CHANNELS
-from shared.runtime.paging import Page, page, page_of
+from shared.runtime.paging import Page, page, page_of, place_of
 from shared.web import Blueprint, idempotent, public, reading, scope, transaction
 
 blp = Blueprint(
@@ -40,7 +40,7 @@ def list_product(product_in: dict[str, Any]) -> Product:
 @blp.response(200, page_of(schemas.ProductResponse))
 def list_products(query: dict[str, Any]) -> Page:
     """List products, in the order in which they were put on sale."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         return page(session, products.select_products(**query), Product.id, **place)
 

@@ -18,7 +18,7 @@ from services.catalog.use_cases.stations import (
     standing_rules,
 )
 from shared.runtime.belonging import within
-from shared.runtime.paging import Page, page, page_of
+from shared.runtime.paging import Page, page, page_of, place_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
@@ -59,7 +59,7 @@ def grant(grant_in: dict[str, Any]) -> dict[str, Any]:
 @blp.response(200, page_of(schemas.AllotmentResponse))
 def list_allotments(query: dict[str, Any]) -> Page:
     """List what devices may sell, newest first."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         found = page(
             session,
@@ -179,7 +179,7 @@ def set_standing_rule(rule_in: dict[str, Any], site_id: UUID, variant_id: UUID) 
 @blp.response(200, page_of(rule_schemas.StandingRuleResponse))
 def list_standing_rules(query: dict[str, Any]) -> Page:
     """List how much of each variant is kept at each site."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         return page(session, standing_rules.select_rules(**query), StandingRule.id, **place)
 

@@ -10,7 +10,7 @@ from services.catalog.schemas.stations import overdrafts as overdraft_schemas
 from services.catalog.use_cases.stations import devices, inquiries, overdrafts
 from services.catalog.use_cases.stations.devices import DeviceNotFound
 from shared.runtime.belonging import check_within, within
-from shared.runtime.paging import Page, page, page_of
+from shared.runtime.paging import Page, page, page_of, place_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
@@ -83,7 +83,7 @@ def revoke_device(revocation_in: dict[str, Any], device_id: UUID) -> dict[str, A
 @blp.response(200, page_of(schemas.DeviceResponse))
 def list_devices(query: dict[str, Any]) -> Page:
     """List devices: the last contact of each, and the changes that it was not told of yet."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         chosen = within(devices.select_devices(**query), Device.site_id, caller().sites)
         found = page(session, chosen, Device.id, **place)
@@ -109,7 +109,7 @@ def show_device(device_id: UUID) -> dict[str, Any]:
 @blp.response(200, page_of(overdraft_schemas.OverdraftResponse))
 def list_overdrafts(query: dict[str, Any]) -> Page:
     """List overdrafts, sales beyond what their devices were granted, newest first."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         return page(
             session,

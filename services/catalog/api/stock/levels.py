@@ -8,7 +8,7 @@ from services.catalog.models import Reservation, StockLevel, StockMovement
 from services.catalog.schemas.stock import levels as schemas
 from services.catalog.schemas.stock import reservations as reservation_schemas
 from services.catalog.use_cases.stock import levels, reconciliation, reservation_inquiries
-from shared.runtime.paging import Page, page, page_of
+from shared.runtime.paging import Page, page, page_of, place_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
@@ -71,7 +71,7 @@ def move_stock(move_in: dict[str, Any]) -> dict[str, Any]:
 @blp.response(200, page_of(schemas.LevelResponse))
 def list_levels(query: dict[str, Any]) -> Page:
     """List how much of each lot lies where, and how much of it is free."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         return page(session, levels.select_levels(**query), StockLevel.id, **place)
 
@@ -82,7 +82,7 @@ def list_levels(query: dict[str, Any]) -> Page:
 @blp.response(200, page_of(schemas.MovementResponse))
 def list_movements(query: dict[str, Any]) -> Page:
     """List the ledger, newest first."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         return page(
             session, levels.select_movements(**query), StockMovement.id, descending=True, **place

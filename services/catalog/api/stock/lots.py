@@ -7,7 +7,7 @@ from services.catalog.batch import CatalogBatch
 from services.catalog.models import Location, Lot
 from services.catalog.schemas.stock import lots as schemas
 from services.catalog.use_cases.stock import locations, lot_tracing, lots
-from shared.runtime.paging import Page, PageRequest, page, page_of
+from shared.runtime.paging import Page, PageRequest, page, page_of, place_of
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 
 blp = Blueprint(
@@ -39,7 +39,7 @@ def record_lot(lot_in: dict[str, Any]) -> Lot:
 @blp.response(200, page_of(schemas.LotResponse))
 def list_lots(query: dict[str, Any]) -> Page:
     """List lots, newest first."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         return page(session, lots.select_lots(**query), Lot.id, descending=True, **place)
 
@@ -135,6 +135,6 @@ def list_station_sales_of_lot(query: dict[str, Any], lot_id: UUID) -> Page:
 @blp.response(200, page_of(schemas.LocationResponse))
 def list_locations(query: dict[str, Any]) -> Page:
     """List the locations where stock may lie: logistics' sites."""
-    place = {"cursor": query.pop("cursor", None), "limit": query.pop("limit")}
+    place = place_of(query)
     with reading() as session:
         return page(session, locations.select_locations(**query), Location.id, **place)
