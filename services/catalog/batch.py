@@ -8,13 +8,13 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, insert
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Allotment, Base, DailySales, StockLevel
 from services.catalog.rules import RecordedSale, ReservedLot
 from shared.messaging.batch import Batch
+from shared.runtime.inserts import insert
 
 #: (device, epoch, lot): there is at most one allotment of each.
 AllotmentKey = tuple[UUID, int, UUID]
@@ -59,7 +59,7 @@ class CatalogBatch(Batch):
         self.session.flush()
         appended, self._appended = self._appended, {}
         for table, rows in appended.items():
-            self.session.connection().execute(insert(table), rows)
+            self.session.connection().execute(table.insert(), rows)
         sold, self.sold = self.sold, {}
         if sold:
             self._add_to_days(sold)
@@ -67,10 +67,8 @@ class CatalogBatch(Batch):
     def _add_to_days(self, sold: dict[tuple[UUID, UUID, date], int]) -> None:
         table = DailySales.__table__
         assert isinstance(table, Table)
-        connection = self.session.connection()
-        upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        statement = upsert(table)
-        connection.execute(
+        statement = insert(self.session, table)
+        self.session.connection().execute(
             statement.on_conflict_do_update(
                 index_elements=list(table.primary_key.columns),
                 set_={"quantity": table.c.quantity + statement.excluded.quantity},

@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Select, Table, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Select, Table, select
 from sqlalchemy.orm import Session
 
 from services.orders.batch import OrdersBatch
@@ -17,6 +16,7 @@ from services.orders.use_cases.place import UnknownSite
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.ids import new_id
+from shared.runtime.inserts import insert
 
 _ENTRIES = cast(Table, CashEntry.__table__)
 _CUSTODIES = cast(Table, Custody.__table__)
@@ -229,7 +229,7 @@ def _row(
 def _book(session: Session, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
-    session.execute(insert(_ENTRIES), rows)
+    session.execute(_ENTRIES.insert(), rows)
     changes: defaultdict[tuple[UUID, str], cash.Change] = defaultdict(cash.Change)
     for row in rows:
         changes[row["site_id"], row["clerk"]].add(row["cause"], row["amount_fen"])
@@ -238,8 +238,7 @@ def _book(session: Session, rows: list[dict[str, Any]]) -> None:
 
 def _change(session: Session, changes: Mapping[tuple[UUID, str], cash.Change]) -> None:
     """Add to clerks' custodies; a custody that does not exist is opened."""
-    dialect = session.get_bind().dialect.name
-    statement = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(_CUSTODIES)
+    statement = insert(session, _CUSTODIES)
     counted = [column.name for column in _CUSTODIES.c if column.name.endswith("_fen")]
     rows = [
         {
