@@ -8,6 +8,7 @@ from typing import NamedTuple
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
+from shared.runtime.backoff import pause_after
 from shared.runtime.clock import LOCAL
 from shared.runtime.errors import Conflict
 
@@ -294,11 +295,6 @@ def _wait(age: timedelta) -> timedelta:
     return max(FIRST_WAIT, min(LONGEST_WAIT, age))
 
 
-def pause_after(attempts: int) -> timedelta:
-    """Return how long to wait after the `attempts`-th failure: doubling up to a limit."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << (attempts - 1)))
-
-
 def after_attempt(
     attempts: int, moment: datetime, *, missing: Collection[str], hopeless: bool
 ) -> Decision:
@@ -312,7 +308,7 @@ def after_attempt(
         return Decision("dead", reason="refused")
     if attempts >= ATTEMPTS:
         return Decision("dead", reason="attempts_used_up")
-    return Decision("retrying", moment + pause_after(attempts))
+    return Decision("retrying", moment + pause_after(attempts, FIRST_PAUSE, LONGEST_PAUSE))
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,11 @@ def test_quiet_hours_end_within_a_day_and_outside_of_themselves(start, end, mome
 
 
 def test_pauses_double_up_to_a_limit():
-    pauses = [rules.pause_after(n) for n in range(1, rules.ATTEMPTS + 1)]
+    decisions = [
+        rules.after_attempt(n, NOON, missing=["gateway_refused"], hopeless=False)
+        for n in range(1, rules.ATTEMPTS)
+    ]
+    pauses = [each.due_at - NOON for each in decisions]
 
     assert pauses[:3] == [timedelta(seconds=s) for s in (30, 60, 120)]
     assert max(pauses) <= rules.LONGEST_PAUSE
