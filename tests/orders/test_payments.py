@@ -439,7 +439,7 @@ def test_a_callback_signed_too_long_ago_or_changed_afterwards_is_refused(
 
 @pytest.mark.parametrize("secret", [None, "", "whsec_", "whsec_*"])
 def test_without_a_usable_secret_the_route_names_the_setting(
-    make_app: Callable[[Settings], Flask],
+    app_of: Callable[[Settings], Flask],
     app_settings: Settings,
     forged: Callable[..., tuple[str, dict[str, str]]],
     secret: str | None,
@@ -448,7 +448,7 @@ def test_without_a_usable_secret_the_route_names_the_setting(
     del environment["FARMGATE_PAYMENT_SECRET_FILE"]
     if secret is not None:
         environment["FARMGATE_PAYMENT_SECRET"] = secret
-    client = make_app(Settings.from_environment("orders", environment)).test_client()
+    client = app_of(Settings.from_environment("orders", environment)).test_client()
     body, headers = forged(clock.now())
 
     answer = client.post(CALLBACKS, data=body, headers=headers)
@@ -458,14 +458,14 @@ def test_without_a_usable_secret_the_route_names_the_setting(
 
 
 def test_while_a_secret_is_replaced_both_are_taken(
-    make_app: Callable[[Settings], Flask],
+    app_of: Callable[[Settings], Flask],
     app_settings: Settings,
     forged: Callable[..., tuple[str, dict[str, str]]],
 ) -> None:
     environment = dict(app_settings.environment)
     del environment["FARMGATE_PAYMENT_SECRET_FILE"]
     environment["FARMGATE_PAYMENT_SECRET"] = f"whsec_{'QkJC' * 8} whsec_{'QUFB' * 8}"
-    client = make_app(Settings.from_environment("orders", environment)).test_client()
+    client = app_of(Settings.from_environment("orders", environment)).test_client()
     body, headers = forged(clock.now())
 
     assert client.post(CALLBACKS, data=body, headers=headers).status_code == 200

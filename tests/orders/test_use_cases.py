@@ -123,7 +123,7 @@ def test_a_callback_that_comes_many_times_at_once_books_once(
 
 
 def test_the_last_hold_allowed_is_given_once_when_asked_for_many_times_at_once(
-    make_app: Callable[[Settings], Any],
+    app_of: Callable[[Settings], Any],
     app_settings: Settings,
     token: Callable[..., dict[str, str]],
     an_order: Callable[..., dict[str, Any]],
@@ -131,7 +131,7 @@ def test_the_last_hold_allowed_is_given_once_when_asked_for_many_times_at_once(
 ) -> None:
     """One buyer cannot hoard a rare lot by asking for it all at once."""
     limit = {**app_settings.environment, "FARMGATE_ORDERS_OPEN_HOLDS": "3"}
-    app = make_app(Settings.from_environment("orders", limit))
+    app = app_of(Settings.from_environment("orders", limit))
     body = an_order(payment_method="prepaid")
 
     def place() -> int:
@@ -141,7 +141,6 @@ def test_the_last_hold_allowed_is_given_once_when_asked_for_many_times_at_once(
         return answer.status_code
 
     answers = in_threads([place] * 8)
-    app.extensions["farmgate"].database.close()
 
     assert sorted(answers) == [202] * 3 + [409] * 5
 

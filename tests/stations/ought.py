@@ -184,20 +184,20 @@ class Ought:
             return
         self.heard.add(event.event_id)
         told = event.data
-        sale_id = told["sale_id"].hex
-        key = (told["device_id"].hex, told["epoch"])
-        lines = {line["line_no"]: (line["lot_id"].hex, line["quantity"]) for line in told["lines"]}
+        sale_id = told.sale_id.hex
+        key = (told.device_id.hex, told.epoch)
+        lines = {line.line_no: (line.lot_id.hex, line.quantity) for line in told.lines}
         if event.type == "orders.station_sale_disputed.v1":
-            if told["kind"] == "sale" and sale_id not in self.sales:
-                self._overdraw(sale_id, key, told["number"], lines, told["reason"])
+            if told.kind == "sale" and sale_id not in self.sales:
+                self._overdraw(sale_id, key, told.number, lines, told.reason)
             return
         kind, of, expected = self.untold.pop(sale_id)
-        assert kind == told["kind"]
+        assert kind == told.kind
         assert lines == {
             line["line_no"]: (plain(line["lot_id"]), line["quantity"]) for line in expected
         }
         if kind == "sale":
-            self._sell(sale_id, key, told["number"], lines)
+            self._sell(sale_id, key, told.number, lines)
         else:
             assert of is not None
             self._undo(self.sales[of], expected)

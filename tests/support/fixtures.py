@@ -201,6 +201,20 @@ def session(database: Database) -> Iterator[Session]:
 
 
 @pytest.fixture
+def app_of(make_app: Callable[[Settings], Flask]) -> Iterator[Callable[[Settings], Flask]]:
+    """Make the service's application with other settings; its database is closed at the end."""
+    made: list[Flask] = []
+
+    def make(settings: Settings) -> Flask:
+        made.append(make_app(settings))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.extensions["farmgate"].database.close()
+
+
+@pytest.fixture
 def client(make_app: Callable[[Settings], Flask], kept: Kept) -> FlaskClient:
     """HTTP calls to the service under test."""
     if kept.app is None:

@@ -129,8 +129,6 @@ def test_two_machines_that_show_one_code_at_once_get_one_epoch(
     shop: Any,
     operate: Any,
     look: Any,
-    make_app: Any,
-    app_settings: Any,
     in_threads: Any,
     client: FlaskClient,
 ) -> None:

@@ -309,7 +309,7 @@ def test_an_entry_that_nobody_could_read_is_corrected_and_booked(
     listed = words(farmgate("devices", "disputes"))
     done = farmgate(*whose, "colour:=null", "float_fen:=500")
 
-    assert "Unknown: colour" in words_of_error(refused)
+    assert "unknown field `colour`" in words_of_error(refused)
     assert "correct" in listed
     assert f"The shift_open of {clerk} is accepted." in words(done)
     (shift,) = client.pages("orders", "/cash/shifts", clerk=clerk)

@@ -30,14 +30,14 @@ def phone(number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def limited(
-    make_app: Callable[[Settings], Flask], app_settings: Settings, an_order: Builder, token: Token
+    app_of: Callable[[Settings], Flask], app_settings: Settings, an_order: Builder, token: Token
 ) -> Callable[..., Callable[..., Any]]:
     """Set limits; returns what places an order as `subject`, an operator unless told otherwise."""
 
     def limit(**settings: int) -> Callable[..., Any]:
         given = {f"FARMGATE_ORDERS_{name.upper()}": str(value) for name, value in settings.items()}
         changed = Settings.from_environment("orders", {**app_settings.environment, **given})
-        client = make_app(changed).test_client()
+        client = app_of(changed).test_client()
 
         def place(*scopes: str, subject: str = "shop", **changes: Any) -> Any:
             headers = token("orders:place", *(scopes or ("orders:operate",)), subject=subject)

@@ -360,10 +360,10 @@ def test_a_closed_site_takes_no_orders(
     ],
 )
 def test_a_wrong_setting_fails_at_the_start_and_is_named(
-    make_app: Callable[[Settings], Flask], app_settings: Settings, name: str, value: str
+    app_of: Callable[[Settings], Flask], app_settings: Settings, name: str, value: str
 ) -> None:
     with pytest.raises(Misconfigured, match=name):
-        make_app(_changed(app_settings, {name: value}))
+        app_of(_changed(app_settings, {name: value}))
 
 
 def _changed(settings: Settings, environment: dict[str, str]) -> Settings:
