@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from farmgate.failures import Failed, Unreachable
-from farmgate.integrators import known
+from farmgate.integrators import list_integrators
 from farmgate.management import Management, management_of
 from shared.messaging import topology
 from shared.messaging.reconciler import Bindings, CompleteBindings
@@ -18,7 +18,7 @@ from shared.runtime.logs import get
 log = get(__name__)
 
 #: The global parameter with the last complete bindings; the virtual host's name follows.
-WHOLE = "topology.whole"
+PARAMETER = "topology.whole"
 
 T = TypeVar("T")
 
@@ -32,29 +32,29 @@ class ManagementInspector:
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Keep where the broker is said to be."""
         self.environment = environment
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def integrators(self) -> list[Integrator]:
         """Return whose queues are to be kept besides the services'."""
-        return self._asked(known) or []
+        return self._query(list_integrators) or []
 
     def bindings(self) -> Bindings | None:
         """Return what is bound to the exchange; None when that cannot be seen."""
 
-        def ask(management: Management) -> Bindings:
+        def read(management: Management) -> Bindings:
             place = ("exchanges", management.vhost, topology.EXCHANGE, "bindings", "source")
             found: defaultdict[str, set[str]] = defaultdict(set)
             for binding in management.get(*place) or ():
                 found[binding["destination"]].add(binding["routing_key"])
             return {queue: frozenset(types) for queue, types in found.items()}
 
-        return self._asked(ask)
+        return self._query(read)
 
     def load(self) -> CompleteBindings | None:
         """Return what was saved last, by whichever process."""
 
-        def ask(management: Management) -> CompleteBindings | None:
-            parameter = management.get("global-parameters", _name_at(management))
+        def read(management: Management) -> CompleteBindings | None:
+            parameter = management.get("global-parameters", _parameter_name(management))
             if parameter is None:
                 return None
             value: dict[str, Any] = parameter["value"]
@@ -64,7 +64,7 @@ class ManagementInspector:
                 return CompleteBindings(bindings, datetime.fromisoformat(value["at"]))
             return None
 
-        return self._asked(ask)
+        return self._query(read)
 
     def save(self, complete: CompleteBindings) -> None:
         """Keep it at the broker, where it outlives this process."""
@@ -72,19 +72,19 @@ class ManagementInspector:
             "bindings": {queue: sorted(types) for queue, types in complete.bindings.items()},
             "at": rfc3339(complete.at),
         }
-        self._asked(lambda m: m.put("global-parameters", _name_at(m), value=value))
+        self._query(lambda m: m.put("global-parameters", _parameter_name(m), value=value))
 
-    def _asked(self, question: Callable[[Management], T]) -> T | None:
+    def _query(self, question: Callable[[Management], T]) -> T | None:
         try:
             answer = question(management_of(self.environment))
         except (Failed, Unreachable) as error:
-            if error.message not in self._told:
-                self._told.add(error.message)
+            if error.message not in self._logged:
+                self._logged.add(error.message)
                 log.warning("bindings and integrators are not seen", reason=error.message)
             return None
-        self._told.clear()
+        self._logged.clear()
         return answer
 
 
-def _name_at(management: Management) -> str:
-    return f"{WHOLE}.{management.vhost}"
+def _parameter_name(management: Management) -> str:
+    return f"{PARAMETER}.{management.vhost}"

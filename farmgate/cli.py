@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from farmgate.failures import Failed
-from farmgate.printing import unfailing
+from farmgate.printing import never_failing
 from shared.runtime.errors import Misconfigured
 from shared.runtime.plain import plain_lines
 
@@ -80,7 +80,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit; nothing that is printed can change the exit code."""
-        with unfailing():
+        with never_failing():
             try:
                 code = super().main(*args, **options | {"standalone_mode": False})
             except click.ClickException as error:

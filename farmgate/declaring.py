@@ -6,7 +6,7 @@ from pika.exceptions import AMQPError
 
 from farmgate.broker_address import topology_url
 from farmgate.failures import Failed, Unreachable
-from farmgate.integrators import known
+from farmgate.integrators import list_integrators
 from farmgate.management import management_of
 from farmgate.services import NAMES, service_of
 from shared.messaging import topology
@@ -23,7 +23,7 @@ def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> 
     """
     url = topology_url(environment)
     try:
-        integrators, trouble = known(management_of(environment)), []
+        integrators, trouble = list_integrators(management_of(environment)), []
     except (Failed, Unreachable) as error:
         integrators, trouble = [], [f"integrators' queues left as they are: {error.message}"]
     try:

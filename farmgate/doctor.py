@@ -43,7 +43,7 @@ TAKE_ROOM = text(
 )
 
 
-class Ill(Exception):
+class CheckFailed(Exception):
     """Raised by a check that fails; the message says what is wrong and what to do."""
 
 
@@ -69,7 +69,7 @@ def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
         except Misconfigured as error:
             yield Finding(f"{name}: settings", False, error.detail)
             continue
-        yield Finding(f"{name}: settings", True, _where(settings))
+        yield Finding(f"{name}: settings", True, _mode(settings))
         yield _check(f"{name}: token keys", _jwks, settings)
         database = _check(f"{name}: database", _database, settings)
         yield database
@@ -97,8 +97,8 @@ def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
 def _check(name: str, work: Callable[..., str], *what: Any) -> Finding:
     try:
         return Finding(name, True, work(*what))
-    except Ill as ill:
-        return Finding(name, False, str(ill))
+    except CheckFailed as failure:
+        return Finding(name, False, str(failure))
 
 
 def _disk(data: Path) -> str:
@@ -106,19 +106,23 @@ def _disk(data: Path) -> str:
     try:
         free = shutil.disk_usage(place).free
     except OSError as error:
-        raise Ill(f"{place} cannot be read: {error.strerror}. Set FARMGATE_DATA.") from error
+        raise CheckFailed(
+            f"{place} cannot be read: {error.strerror}. Set FARMGATE_DATA."
+        ) from error
     if free < FREE_BYTES:
-        raise Ill(f"only {free / 1e9:.1f} GB are free at {place}; make room.")
+        raise CheckFailed(f"only {free / 1e9:.1f} GB are free at {place}; make room.")
     return f"{free / 1e9:.0f} GB free at {place}"
 
 
 def _signing_key(data: Path) -> str:
     path = data / "keys" / "signing.json"
     if not path.exists():
-        raise Ill(f"{path} is missing; the first `farmgate up` or `farmgate tokens issue` makes it")
+        raise CheckFailed(
+            f"{path} is missing; the first `farmgate up` or `farmgate tokens issue` makes it"
+        )
     mode = path.stat().st_mode & 0o077
     if mode:
-        raise Ill(f"{path} can be read by others; chmod 600 {path}")
+        raise CheckFailed(f"{path} can be read by others; chmod 600 {path}")
     return str(path)
 
 
@@ -127,14 +131,16 @@ def _payment_secret(environment: Mapping[str, str], data: Path) -> str:
         if read(environment, "FARMGATE_PAYMENT_SECRET", ""):
             return "set by FARMGATE_PAYMENT_SECRET"
     except Misconfigured as error:
-        raise Ill(error.detail) from error
+        raise CheckFailed(error.detail) from error
     path = data / "keys" / "payment_secret"
     if not path.exists():
-        raise Ill("set FARMGATE_PAYMENT_SECRET_FILE; without it prepaid orders cannot be paid")
+        raise CheckFailed(
+            "set FARMGATE_PAYMENT_SECRET_FILE; without it prepaid orders cannot be paid"
+        )
     return str(path)
 
 
-def _where(settings: Settings) -> str:
+def _mode(settings: Settings) -> str:
     return "RabbitMQ" if settings.broker_url else "embedded, no broker"
 
 
@@ -144,7 +150,7 @@ def _jwks(settings: Settings) -> str:
     try:
         keys = json.loads(Path(settings.jwks).read_text(encoding="utf-8"))["keys"]
     except (OSError, ValueError, KeyError) as error:
-        raise Ill(
+        raise CheckFailed(
             f"{settings.jwks} holds no keys ({error}); set FARMGATE_JWKS, or start "
             "`farmgate up` once"
         ) from error
@@ -155,27 +161,27 @@ def _database(settings: Settings) -> str:
     name = settings.service
     url = make_url(settings.database_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-        raise Ill(f"{url.database} is missing; run: farmgate migrate {name}")
+        raise CheckFailed(f"{url.database} is missing; run: farmgate migrate {name}")
     try:
         present, newest = migrations.revisions(name, settings.database_url)
     except SQLAlchemyError as error:
-        raise Ill(
+        raise CheckFailed(
             f"{url.render_as_string()} cannot be used: {_first_line(error)}; check "
             f"FARMGATE_{name.upper()}_DATABASE_URL and that the server runs"
         ) from error
     if present != newest:
-        raise Ill(f"at revision {present}, not {newest}; run: farmgate migrate {name}")
+        raise CheckFailed(f"at revision {present}, not {newest}; run: farmgate migrate {name}")
     return f"{url.render_as_string()}, revision {present}"
 
 
 @contextmanager
-def _opened(settings: Settings, refused: str) -> Iterator[Database]:
+def _connected(settings: Settings, refused: str) -> Iterator[Database]:
     """A service's database for a moment; what it refuses is told as `refused` has it."""
     database = Database(settings.database_url, statement_seconds=10)
     try:
         yield database
     except SQLAlchemyError as error:
-        raise Ill(refused.format(_first_line(error))) from error
+        raise CheckFailed(refused.format(_first_line(error))) from error
     finally:
         database.close()
 
@@ -186,7 +192,7 @@ def _writes(settings: Settings) -> str:
         "refused: {}; until it takes them, requests are refused with 503 and events wait: make "
         "room on the volume of its server, or see why it only reads"
     )
-    with _opened(settings, refused) as database:
+    with _connected(settings, refused) as database:
         if database.is_sqlite:
             return "to the disk above"
         with database.sessions.begin() as session:
@@ -195,19 +201,19 @@ def _writes(settings: Settings) -> str:
 
 
 def _events(settings: Settings) -> str:
-    with _opened(settings, "cannot be counted: {}") as database, database.readers() as session:
+    with _connected(settings, "cannot be counted: {}") as database, database.readers() as session:
         oldest = session.scalar(
             select(func.min(Outbox.recorded_at)).where(Outbox.position.is_(None))
         )
         counts = parked.counts(session)
     if counts:
         found = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        raise Ill(f"{found} parked; see why: farmgate parked list")
+        raise CheckFailed(f"{found} parked; see why: farmgate parked list")
     if oldest is None:
         return "none waits to be published, none is parked"
     age = (clock.now() - oldest).total_seconds()
     if age > LATE:
-        raise Ill(
+        raise CheckFailed(
             f"the oldest waits for {age:.0f} s to be published; start `farmgate worker "
             f"{settings.service}` (or `farmgate up`) and look at its log"
         )
@@ -215,7 +221,7 @@ def _events(settings: Settings) -> str:
 
 
 def _clock(settings: Settings) -> str:
-    with _opened(settings, "cannot be asked: {}") as database:
+    with _connected(settings, "cannot be asked: {}") as database:
         if database.is_sqlite:
             return "the machine's own"
         with database.readers() as session:
@@ -223,7 +229,7 @@ def _clock(settings: Settings) -> str:
             theirs = session.scalars(select(func.clock_timestamp())).one()
     apart = (theirs.astimezone(UTC) - asked_at).total_seconds()
     if abs(apart) > CLOCK_SECONDS:
-        raise Ill(
+        raise CheckFailed(
             f"the database's clock is {apart:+.0f} s from ours; let both machines follow one "
             "time server: timedatectl set-ntp true"
         )
@@ -235,18 +241,21 @@ def _late(settings: Settings) -> str:
     try:
         limits = late.limits_of(lates, settings.environment)
     except Misconfigured as error:
-        raise Ill(error.detail) from error
-    with _opened(settings, "cannot be looked for: {}") as database, database.readers() as session:
+        raise CheckFailed(error.detail) from error
+    with (
+        _connected(settings, "cannot be looked for: {}") as database,
+        database.readers() as session,
+    ):
         found = late.find(session, lates, limits)
-    told = [_late_ones(kind, cases) for kind, cases in found.items() if cases]
+    told = [_late_summary(kind, cases) for kind, cases in found.items() if cases]
     if told:
-        raise Ill(
+        raise CheckFailed(
             f"{'; '.join(told)}. What to do is in docs/operations.md under: What waits too long"
         )
     return "nothing waits too long"
 
 
-def _late_ones(kind: str, cases: Sequence[late.Case]) -> str:
+def _late_summary(kind: str, cases: Sequence[late.Case]) -> str:
     """Say how many are late, and how to look at the one that waits longest."""
     first = cases[0]
     count = f"{len(cases)}" if len(cases) < late.MOST else f"{late.MOST} or more"
@@ -257,32 +266,34 @@ def _late_ones(kind: str, cases: Sequence[late.Case]) -> str:
 def _queue(url: str, name: str) -> str:
     """Look at a service's queue by passive declares, which need no right."""
     try:
-        waiting, consumers = _seen(url, topology.queue_of(name))
-        dead, _ = _seen(url, topology.dead_queue_of(name))
+        waiting, consumers = _queue_counts(url, topology.queue_of(name))
+        dead, _ = _queue_counts(url, topology.dead_queue_of(name))
     except ChannelClosedByBroker as error:
-        raise Ill(f"cannot be looked at: {error.reply_text}; run: farmgate topology") from error
+        raise CheckFailed(
+            f"cannot be looked at: {error.reply_text}; run: farmgate topology"
+        ) from error
     except (AMQPError, OSError) as error:
-        raise Ill(f"cannot be looked at: {type(error).__name__}") from error
+        raise CheckFailed(f"cannot be looked at: {type(error).__name__}") from error
     if not consumers:
-        raise Ill(
+        raise CheckFailed(
             f"nobody takes its {waiting} events; start `farmgate worker {name}` and look at its log"
         )
     if waiting > LONG_QUEUE:
-        raise Ill(
+        raise CheckFailed(
             f"{waiting} events wait; if they do not become fewer, look at the log of `farmgate "
             f"worker {name}` and at its database"
         )
     if dead:
-        raise Ill(
+        raise CheckFailed(
             f"{dead} in {topology.dead_queue_of(name)}; its worker moves them to the parked "
             "events: see that it runs, then farmgate parked list"
         )
     return f"{waiting} events wait, {consumers} consumers"
 
 
-def _seen(url: str, queue: str) -> tuple[int, int]:
+def _queue_counts(url: str, queue: str) -> tuple[int, int]:
     """Return how many messages wait in a queue, and its consumers."""
-    connection = pika.BlockingConnection(_patiently(url))
+    connection = pika.BlockingConnection(_with_timeouts(url))
     try:
         method = connection.channel().queue_declare(queue, passive=True).method
         return method.message_count, method.consumer_count
@@ -303,9 +314,9 @@ def _without_password(url: str) -> str:
 
 def _broker(url: str) -> str:
     try:
-        pika.BlockingConnection(_patiently(url)).close()
+        pika.BlockingConnection(_with_timeouts(url)).close()
     except (AMQPError, OSError) as error:
-        raise Ill(
+        raise CheckFailed(
             f"cannot be reached ({type(error).__name__}); check FARMGATE_BROKER_URL and that "
             "RabbitMQ runs"
         ) from error
@@ -327,14 +338,14 @@ def _alarms(environment: Mapping[str, str]) -> str:
             used, limit = node["mem_used"] / 1e6, node["mem_limit"] / 1e6
             wrong.append(f"{node['name']} uses {used:.0f} MB of memory, its limit is {limit:.0f}")
     if wrong:
-        raise Ill(
+        raise CheckFailed(
             f"{'; '.join(wrong)}: orders are taken, but no event leaves until it has room again; "
             "then the relays go on by themselves"
         )
     return f"none at {len(nodes)} nodes" if len(nodes) > 1 else "none"
 
 
-def _patiently(url: str) -> pika.URLParameters:
+def _with_timeouts(url: str) -> pika.URLParameters:
     parameters = pika.URLParameters(url)
     parameters.socket_timeout = parameters.blocked_connection_timeout = 5
     return parameters
@@ -342,14 +353,14 @@ def _patiently(url: str) -> pika.URLParameters:
 
 def _topology(url: str) -> str:
     try:
-        with pika.BlockingConnection(_patiently(url)) as connection:
+        with pika.BlockingConnection(_with_timeouts(url)) as connection:
             found = topology.look(connection, [service_of(name) for name in NAMES])
     except (AMQPError, OSError) as error:
-        raise Ill(f"cannot be looked at: {type(error).__name__}") from error
+        raise CheckFailed(f"cannot be looked at: {type(error).__name__}") from error
     if absent := [name for name, seen in found.items() if seen is None]:
-        raise Ill(f"{', '.join(absent)} missing; run: farmgate topology")
+        raise CheckFailed(f"{', '.join(absent)} missing; run: farmgate topology")
     if down := [name for name, seen in found.items() if seen and seen.is_down]:
-        raise Ill(f"{', '.join(down)} is down; see {topology.DOWN_HELP}")
+        raise CheckFailed(f"{', '.join(down)} is down; see {topology.DOWN_HELP}")
     return "all queues are there"
 
 
@@ -358,7 +369,7 @@ def _ready(client: Client, name: str, running: bool) -> str:
     url = client.addresses[name]
     if answer is None:
         todo = "look at its log" if running else "run: farmgate up"
-        raise Ill(f"nothing at {url}; {todo}")
+        raise CheckFailed(f"nothing at {url}; {todo}")
     if answer.get("status") not in ("ready", "ok"):
-        raise Ill(f"{url} is not ready: {json.dumps(answer)}")
+        raise CheckFailed(f"{url} is not ready: {json.dumps(answer)}")
     return url

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from farmgate import pages, run_file
-from farmgate.answering import Answering, Application
-from farmgate.locking import alone_in
+from farmgate.http_server import Application, HttpServer
+from farmgate.locking import lock_data_folder
 from farmgate.migrating import migrate
 from farmgate.services import NAMES, application_of, service_of
 from shared.messaging.embedded import Bus, Member
@@ -50,7 +50,7 @@ def run(
     data = Path(read(environment, "FARMGATE_DATA", "var"))
     settings = {name: Settings.from_environment(name, environment) for name in NAMES}
     with ExitStack() as stack:
-        stack.enter_context(alone_in(data))
+        stack.enter_context(lock_data_folder(data))
         keys.ensure(data)
         if "FARMGATE_PAYMENT_SECRET" not in environment:
             secret = {"FARMGATE_PAYMENT_SECRET_FILE": str(data / "keys" / "payment_secret")}
@@ -73,7 +73,7 @@ def run(
 
         url = f"http://{addresses.place(addresses.reachable(host), port)}"
         urls = dict.fromkeys(NAMES, url)
-        server = Answering(by_prefix(applications, pages.create(urls)), host, port, THREADS)
+        server = HttpServer(by_prefix(applications, pages.create(urls)), host, port, THREADS)
         timers = [_timers(member, settings[member.service.name], stopping) for member in members]
         bus = Bus(members)
         bus.start()

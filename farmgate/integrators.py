@@ -28,7 +28,7 @@ NAME = re.compile("[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
 LIMITS = {"max-connections": 5, "max-channels": 20}
 
 
-def known(management: Management) -> list[Integrator]:
+def list_integrators(management: Management) -> list[Integrator]:
     """Return the integrators of this virtual host, by name."""
     found = [
         Integrator(
@@ -79,11 +79,11 @@ def accounts(management: Management) -> list[Account]:
     hashes = {user["name"]: user["password_hash"] for user in management.get("users") or ()}
     return [
         Account(one, hashes.get(broker_users.integrator_user(one.name)))
-        for one in known(management)
+        for one in list_integrators(management)
     ]
 
 
-def check(patterns: Sequence[str]) -> None:
+def check_patterns(patterns: Sequence[str]) -> None:
     """Look whether each pattern stands for some public order event.
 
     Raises:
@@ -108,7 +108,7 @@ def has_user(management: Management, name: str) -> bool:
         return False
     if management.get("permissions", management.vhost, user) is not None:
         return True
-    return all(one.name != name for one in known(management))
+    return all(one.name != name for one in list_integrators(management))
 
 
 def put(management: Management, url: str, integrator: Integrator, password_hash: str) -> None:
@@ -184,14 +184,14 @@ def remove(management: Management, url: str, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class State:
+class IntegratorState:
     """An integrator and what waits for it; `seen` is None where its queue is missing."""
 
     integrator: Integrator
     seen: QueueInfo | None
 
 
-def look(url: str, integrators: Sequence[Integrator]) -> list[State]:
+def queue_states(url: str, integrators: Sequence[Integrator]) -> list[IntegratorState]:
     """Return what waits for each integrator.
 
     Raises:
@@ -199,7 +199,9 @@ def look(url: str, integrators: Sequence[Integrator]) -> list[State]:
     """
     with _Channel(url) as channel:
         connection = channel.connection
-        return [State(one, topology.look_for(connection, one.queue)) for one in integrators]
+        return [
+            IntegratorState(one, topology.look_for(connection, one.queue)) for one in integrators
+        ]
 
 
 class _Channel:

@@ -13,7 +13,7 @@ from farmgate.failures import Failed
 
 
 @contextmanager
-def alone_in(data: Path) -> Iterator[None]:
+def lock_data_folder(data: Path) -> Iterator[None]:
     """Hold the data folder; the lock ends with the process, however it ends.
 
     Raises:

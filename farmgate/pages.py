@@ -28,7 +28,7 @@ def create(urls: Mapping[str, str]) -> Application:
     return choose
 
 
-def passing_on(application: Application, urls: Mapping[str, str]) -> Application:
+def with_proxied_services(application: Application, urls: Mapping[str, str]) -> Application:
     """Return `application` with `/api/<service>/…` passed on to the service's own address."""
     targets = {f"/api/{name}/": {"target": url} for name, url in urls.items()}
     passing: Application = ProxyMiddleware(application, targets, timeout=PATIENCE)

@@ -33,7 +33,7 @@ def lost() -> str | None:
 
 
 @contextmanager
-def unfailing() -> Iterator[None]:
+def never_failing() -> Iterator[None]:
     """Let nothing that is printed meanwhile raise, whatever the encoding and the streams are."""
     # A closed number would be given to the next file or connection, and printed into.
     for number in range(3):
@@ -54,13 +54,13 @@ def unfailing() -> Iterator[None]:
 
 def _safe(stream: TextIO | None) -> TextIO:
     stream = stream or io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8")
-    unfailing: Any = _Unfailing(stream)
+    never_failing: Any = _NeverFailingStream(stream)
     return io.TextIOWrapper(
-        unfailing, encoding=stream.encoding, errors="farmgate", line_buffering=True
+        never_failing, encoding=stream.encoding, errors="farmgate", line_buffering=True
     )
 
 
-class _Unfailing(io.BufferedIOBase):
+class _NeverFailingStream(io.BufferedIOBase):
     """Takes everything, also when a disk is full or nobody reads any more; the rest is lost."""
 
     def __init__(self, stream: TextIO) -> None:

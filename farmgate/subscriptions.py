@@ -14,14 +14,14 @@ from shared.events import BY_TYPE, Fact
 
 
 @dataclass(frozen=True)
-class Listening:
+class ServiceSubscriptions:
     """A service's name and the events that it gets: a `shared.messaging.topology.Subscriber`."""
 
     name: str
     subscriptions: Mapping[type[Fact], None]
 
 
-def asked() -> list[Listening]:
+def load() -> list[ServiceSubscriptions]:
     """Return what all services listen to.
 
     Raises:
@@ -33,12 +33,12 @@ def asked() -> list[Listening]:
     if done.returncode != 0:
         raise Failed("What the services listen to cannot be told; the lines above say why.")
     return [
-        Listening(name, {BY_TYPE[type_]: None for type_ in types})
+        ServiceSubscriptions(name, {BY_TYPE[type_]: None for type_ in types})
         for name, types in json.loads(done.stdout).items()
     ]
 
 
-def told() -> dict[str, list[str]]:
+def routing_keys() -> dict[str, list[str]]:
     """Return the event types that each service subscribes to."""
     # Here, and only in the process that ends at once.
     from farmgate.services import NAMES, service_of
@@ -50,4 +50,4 @@ def told() -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(told()))
+    print(json.dumps(routing_keys()))

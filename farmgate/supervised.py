@@ -16,10 +16,10 @@ from pathlib import Path
 from time import monotonic
 
 from farmgate import pages, run_file
-from farmgate.answering import Answering
 from farmgate.declaring import declare_topology
 from farmgate.failures import Failed
-from farmgate.locking import alone_in
+from farmgate.http_server import HttpServer
+from farmgate.locking import lock_data_folder
 from farmgate.migrating import migrate
 from farmgate.printing import say
 from farmgate.services import NAMES, port_of
@@ -111,7 +111,7 @@ def run(
     # The services themselves are for this machine: a request from outside comes by the pages.
     urls = {name: f"http://{INSIDE}:{port_of(name, port)}" for name in NAMES}
     with ExitStack() as stack:
-        stack.enter_context(alone_in(data))
+        stack.enter_context(lock_data_folder(data))
         keys.ensure(data)
         _check_free(host, port, data)
         for name in NAMES:
@@ -125,8 +125,8 @@ def run(
         }
         processes = _processes(whole, port, workers, data)
         # The pages call the services on their own origin; here these are other processes.
-        page = pages.passing_on(pages.create(urls), urls)
-        server = Answering(page, host, port, PAGE_THREADS)
+        page = pages.with_proxied_services(pages.create(urls), urls)
+        server = HttpServer(page, host, port, PAGE_THREADS)
         server.start()
         stack.callback(run_file.remove, data)
         stack.callback(_stop, processes)

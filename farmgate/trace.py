@@ -13,13 +13,13 @@ from farmgate.services import NAMES, service_of
 from shared.runtime import clock
 
 #: How long an event may be under way before it is said to be held up.
-UNDER_WAY = timedelta(seconds=5)
+USUAL_DELAY = timedelta(seconds=5)
 #: Letters after ORD- of a reference; people may write it in small ones.
 _REFERENCE = re.compile(r"(?i)^ORD-[2-9A-Z]{8}$")
 
 
 @dataclass
-class Reached:
+class HandledEvent:
     """A service that an event reached, and how long that took since it was recorded."""
 
     service: str
@@ -27,7 +27,7 @@ class Reached:
 
 
 @dataclass
-class HeldUp:
+class Delay:
     """Where an event of the order is held up, since when, and what to do."""
 
     service: str
@@ -37,7 +37,7 @@ class HeldUp:
 
 
 @dataclass
-class Stuck:
+class ParkedEvent:
     """A service in which an event is parked."""
 
     service: str
@@ -48,7 +48,7 @@ class Stuck:
 
 
 @dataclass
-class Fact:
+class TracedEvent:
     """One event of the order or its shipment."""
 
     event_id: str
@@ -58,8 +58,8 @@ class Fact:
     recorded_at: datetime
     #: None: not published yet.
     published_after_ms: int | None
-    handled: list[Reached] = field(default_factory=list)
-    parked: list[Stuck] = field(default_factory=list)
+    handled: list[HandledEvent] = field(default_factory=list)
+    parked: list[ParkedEvent] = field(default_factory=list)
 
     @property
     def publisher(self) -> str:
@@ -74,17 +74,18 @@ class Trace:
     order_id: str
     #: Service → what it says of the order; a service that does not answer is not in it.
     states: dict[str, dict[str, Any]]
-    timeline: list[Fact]
+    timeline: list[TracedEvent]
     #: Service → what the order waits for there, and since when.
     waiting_for: dict[str, list[dict[str, Any]]]
     #: Service → why it says nothing.
     silent: dict[str, str]
-    held_up: list[HeldUp] = field(default_factory=list)
+    held_up: list[Delay] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return it for scripts."""
         facts = [
-            asdict(fact) | {"recorded_at": fact.recorded_at.isoformat()} for fact in self.timeline
+            asdict(event) | {"recorded_at": event.recorded_at.isoformat()}
+            for event in self.timeline
         ]
         return {
             "order_id": self.order_id,
@@ -154,31 +155,33 @@ def listeners() -> dict[str, set[str]]:
 
 
 def held_up(
-    timeline: Iterable[Fact], speaking: Collection[str], listening: Mapping[str, Collection[str]]
-) -> list[HeldUp]:
+    timeline: Iterable[TracedEvent],
+    speaking: Collection[str],
+    listening: Mapping[str, Collection[str]],
+) -> list[Delay]:
     """Return where events are held up: parked, not published, or not taken in by a listener.
 
     A service that does not answer is named elsewhere, not guessed about.
     """
     found = []
-    for fact in timeline:
-        since = fact.recorded_at.isoformat()
-        for stuck in fact.parked:
+    for event in timeline:
+        since = event.recorded_at.isoformat()
+        for parked in event.parked:
             why = (
-                f"parked there ({stuck.reason}, {stuck.state}, {stuck.attempts} attempts): "
-                f"farmgate parked show {fact.event_id}"
+                f"parked there ({parked.reason}, {parked.state}, {parked.attempts} attempts): "
+                f"farmgate parked show {event.event_id}"
             )
-            found.append(HeldUp(stuck.service, fact.type, why, since))
-        if clock.now() - fact.recorded_at < UNDER_WAY or fact.publisher not in speaking:
+            found.append(Delay(parked.service, event.type, why, since))
+        if clock.now() - event.recorded_at < USUAL_DELAY or event.publisher not in speaking:
             continue
-        if fact.published_after_ms is None:
+        if event.published_after_ms is None:
             why = "not published: is its worker running, and the broker? farmgate doctor"
-            found.append(HeldUp(fact.publisher, fact.type, why, since))
+            found.append(Delay(event.publisher, event.type, why, since))
             continue
-        known = {each.service for each in fact.handled} | {each.service for each in fact.parked}
-        for name in sorted(set(listening.get(fact.type, ())) & set(speaking) - known):
+        known = {each.service for each in event.handled} | {each.service for each in event.parked}
+        for name in sorted(set(listening.get(event.type, ())) & set(speaking) - known):
             why = "not taken in: is its worker running, does it keep up? farmgate doctor"
-            found.append(HeldUp(name, fact.type, why, since))
+            found.append(Delay(name, event.type, why, since))
     return found
 
 
@@ -191,13 +194,13 @@ def _shipments(client: Client, order_id: str) -> tuple[list[str], dict[str, str]
     return [f"shipment/{shipment['shipment_id']}" for shipment in items], {}
 
 
-def merge(answers: Mapping[str, dict[str, Any]]) -> list[Fact]:
+def merge(answers: Mapping[str, dict[str, Any]]) -> list[TracedEvent]:
     """Merge what services published, handled and parked into one time line, oldest first."""
-    facts: dict[str, Fact] = {}
+    facts: dict[str, TracedEvent] = {}
     for answer in answers.values():
         for entry in answer["published"]:
             recorded_at = datetime.fromisoformat(entry["recorded_at"])
-            facts[entry["event_id"]] = Fact(
+            facts[entry["event_id"]] = TracedEvent(
                 entry["event_id"],
                 entry["type"],
                 entry["subject"],
@@ -207,13 +210,17 @@ def merge(answers: Mapping[str, dict[str, Any]]) -> list[Fact]:
             )
     for name, answer in answers.items():
         for entry in answer["handled"]:
-            fact = facts.get(entry["event_id"]) or _heard_of(entry, entry["recorded_at"], facts)
-            took = _since(fact.recorded_at, entry["handled_at"])
-            fact.handled.append(Reached(name, took or 0))
+            event = facts.get(entry["event_id"]) or _event_of_silent_publisher(
+                entry, entry["recorded_at"], facts
+            )
+            took = _since(event.recorded_at, entry["handled_at"])
+            event.handled.append(HandledEvent(name, took or 0))
         for entry in answer["parked"]:
-            fact = facts.get(entry["event_id"]) or _heard_of(entry, entry["first_failed_at"], facts)
-            fact.parked.append(
-                Stuck(
+            event = facts.get(entry["event_id"]) or _event_of_silent_publisher(
+                entry, entry["first_failed_at"], facts
+            )
+            event.parked.append(
+                ParkedEvent(
                     name,
                     entry["state"],
                     entry["reason"],
@@ -221,16 +228,18 @@ def merge(answers: Mapping[str, dict[str, Any]]) -> list[Fact]:
                     entry["next_attempt_at"],
                 )
             )
-    return sorted(facts.values(), key=lambda fact: (fact.recorded_at, fact.sequence))
+    return sorted(facts.values(), key=lambda event: (event.recorded_at, event.sequence))
 
 
-def _heard_of(entry: dict[str, Any], at: str, facts: dict[str, Fact]) -> Fact:
+def _event_of_silent_publisher(
+    entry: dict[str, Any], at: str, facts: dict[str, TracedEvent]
+) -> TracedEvent:
     """Note an event whose publisher is silent, as far as its reader knows it."""
-    fact = Fact(
+    event = TracedEvent(
         entry["event_id"], entry["type"], entry["subject"], 0, datetime.fromisoformat(at), None
     )
-    facts[entry["event_id"]] = fact
-    return fact
+    facts[entry["event_id"]] = event
+    return event
 
 
 def _since(begin: datetime, end: str | None) -> int | None:

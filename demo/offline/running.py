@@ -17,7 +17,7 @@ from demo.offline.link import Line, Link, Weather
 from demo.offline.operator import Operator
 from demo.offline.scene import Scene
 from farmgate.client import Client
-from farmgate.verify import running as verify
+from farmgate.verify import verifier as verify
 
 #: The device that is restored from a backup; none of its lots is held or recalled.
 RESTORED = 9

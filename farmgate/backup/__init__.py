@@ -1,6 +1,6 @@
-"""`farmgate backup` and `farmgate restore`: the four databases as one set, of one moment.
+"""`farmgate backup` and `farmgate restore`: a consistent backup set of the four databases.
 
-`snapshots` holds and copies databases, `saving` makes a set of them, `manifest` says what a set
-holds and whether it is whole. `restoring` puts a set in the databases' place, `placing` knows
-how each kind of database does that, and `replaying` lets go out again what somebody lacks.
+`creating` writes a set from `snapshots` of the databases; `manifest` describes and checks a set.
+`restoring` restores a set, `replacing` replaces one SQLite or PostgreSQL database, and
+`republishing` marks events that some service lacks. `programs` runs PostgreSQL's client programs.
 """

@@ -1,4 +1,4 @@
-"""What a set holds, and whether it is whole. A folder without a manifest is no set."""
+"""The manifest of a backup set and its checks. A folder without a manifest is no backup set."""
 
 import hashlib
 import json
@@ -13,14 +13,14 @@ from farmgate.failures import Failed
 from farmgate.integrators import Account
 from farmgate.services import NAMES
 
-#: What this version writes, and the newest one that it reads.
+#: The format that this version writes; it reads this and older ones.
 FORMAT = 1
 NAME = "manifest.json"
 #: Bytes read at once.
 CHUNK = 1 << 20
 
-#: Told of a file: how many bytes of how many; 0 in all when that is not known before.
-Show = Callable[[int, int], None]
+#: Called with the bytes done and the bytes in total; 0 in total if that is unknown.
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Part:
     """One service's database in a set."""
 
     service: str
-    #: `sqlite` or `postgresql`: what it was copied from, and can be restored to.
+    #: `sqlite` or `postgresql`; it can only be restored to the same kind.
     kind: str
     file: str
-    #: Of its migrations.
+    #: The database's Alembic revision.
     revision: str
-    #: Of its relay, and the last position handed out.
+    #: The relay's epoch, and its last position.
     epoch: int
     position: int
     #: Table → rows.
@@ -44,34 +44,34 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One set; its parts are of one moment."""
+    """One backup set; its parts form one consistent snapshot."""
 
     format: int
-    #: Version that made it.
+    #: The Farmgate version that made it.
     farmgate: str
     made_at: datetime
     parts: tuple[Part, ...]
-    #: Who gets events at the broker; None where it could not be asked, or there is none.
+    #: The broker's integrators; None if there was no broker or it could not be asked.
     integrators: tuple[Account, ...] | None = None
 
     def part(self, service: str) -> Part:
         """Return a service's part.
 
         Raises:
-            Failed: the set was made without it.
+            Failed: the set does not have this service.
         """
         for part in self.parts:
             if part.service == service:
                 return part
-        raise Failed(f"The set has nothing of {service}; it holds {', '.join(self.services)}.")
+        raise Failed(f"The set does not have {service}; it has {', '.join(self.services)}.")
 
     @property
     def services(self) -> list[str]:
-        """Whose databases are in it."""
+        """The services whose databases are in the set."""
         return [part.service for part in self.parts]
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as it is shown: integrators by name, without what would let a guesser in."""
+        """Return the manifest for display: integrators by name, without their password hashes."""
         names = self.integrators and [account.integrator.name for account in self.integrators]
         return _as_written(self) | {"integrators": names}
 
@@ -81,7 +81,7 @@ def _as_written(manifest: Manifest) -> dict[str, Any]:
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest of a set whose other files are on disk already."""
+    """Write the manifest; the set's other files must be on disk already."""
     text = json.dumps(_as_written(manifest), indent=2) + "\n"
     descriptor = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
@@ -91,17 +91,17 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def read(folder: Path) -> Manifest:
-    """Return what a set says of itself; its files are not looked at.
+    """Return a set's manifest; the set's other files are not checked.
 
     Raises:
-        Failed: it is no set, or one of a newer format.
+        Failed: the folder is no backup set, or has a newer format.
     """
     try:
         found = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except OSError as error:
         raise Failed(
-            f"{folder} is no whole set: {NAME} cannot be read ({error.strerror}). A backup writes "
-            "it last, so one that was interrupted has none. Name another folder."
+            f"{folder} is no complete set: {NAME} cannot be read ({error.strerror}). A backup "
+            "writes it last, so an interrupted backup has none. Name another folder."
         ) from error
     except ValueError as error:
         raise Failed(f"{folder / NAME} is damaged: {error}. Use another set.") from error
@@ -113,10 +113,10 @@ def read(folder: Path) -> Manifest:
             )
         parts = tuple(Part(**part) for part in found["parts"])
         made_at = datetime.fromisoformat(found["made_at"])
-        # A file outside the set would be read, and a name that is no service be a path.
+        # A forged name could lead to a file outside the set.
         if any(part.service not in NAMES or Path(part.file).name != part.file for part in parts):
-            raise ValueError("a part has a strange name")
-        # Sets from before integrators were in them are whole, too.
+            raise ValueError("a part has an invalid name")
+        # Older sets have no integrators.
         kept = found.get("integrators")
         integrators = None if kept is None else tuple(Account.of(one) for one in kept)
         return Manifest(found["format"], found["farmgate"], made_at, parts, integrators)
@@ -124,11 +124,11 @@ def read(folder: Path) -> Manifest:
         raise Failed(f"{folder / NAME} is damaged: {error!r}. Use another set.") from error
 
 
-def check(folder: Path, part: Part, show: Show) -> None:
-    """Read a part's file and compare it with the manifest.
+def check(folder: Path, part: Part, show: OnProgress) -> None:
+    """Compare a part's file with its size and SHA-256 in the manifest.
 
     Raises:
-        Failed: it is missing, cannot be read, or is not what was written.
+        Failed: the file is missing, unreadable, or changed.
     """
     path = folder / part.file
     try:
@@ -137,12 +137,12 @@ def check(folder: Path, part: Part, show: Show) -> None:
         raise Failed(f"{path} cannot be read: {error.strerror}. Use another set.") from error
     if (size, digest) != (part.bytes, part.sha256):
         raise Failed(
-            f"{path} is not what was written: {size:,} bytes with SHA-256 {digest[:12]}…, not "
+            f"{path} was changed or damaged: {size:,} bytes with SHA-256 {digest[:12]}…, not "
             f"{part.bytes:,} with {part.sha256[:12]}…. Use another set."
         )
 
 
-def digest_of(path: Path, show: Show) -> str:
+def digest_of(path: Path, show: OnProgress) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
     digest, total, done = hashlib.sha256(), path.stat().st_size, 0
     with path.open("rb") as file:

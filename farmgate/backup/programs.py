@@ -1,4 +1,4 @@
-"""What copies a database to a file and back: SQLite's own backup, PostgreSQL's own programs."""
+"""Copy a database to a file and back, with SQLite's backup API and PostgreSQL's client programs."""
 
 import os
 import shutil
@@ -12,15 +12,15 @@ from typing import IO, Any
 from psycopg.conninfo import make_conninfo
 from sqlalchemy.engine import make_url
 
-from farmgate.backup.manifest import Show
+from farmgate.backup.manifest import OnProgress
 from farmgate.failures import Failed
 
-#: Seconds between looks at how far a program is.
-LOOK = 0.2
-#: Bytes of what a program complains that are shown.
-COMPLAINT = 2000
+#: Seconds between updates of the progress bar.
+POLL_SECONDS = 0.2
+#: Bytes of a program's output in an error message: the last ones.
+SHOWN_OUTPUT_BYTES = 2000
 
-#: Empties the schema, also of what a newer version made there.
+#: Drops everything in the schema, including tables of a newer version.
 _EMPTY = """
 SET client_min_messages = warning;
 DO $$ DECLARE each record; BEGIN
@@ -37,7 +37,7 @@ DO $$ DECLARE each record; BEGIN
   END LOOP;
 END $$;
 """
-#: Undoes everything unless each table has the rows that the manifest names.
+#: Rolls back unless the table has the number of rows in the manifest.
 _COUNT = """
 DO $$ DECLARE found bigint; BEGIN
   SELECT count(*) INTO found FROM public."{table}";
@@ -46,8 +46,8 @@ END $$;
 """
 
 
-def copy_sqlite(source: Any, path: Path, pages: int, show: Show) -> None:
-    """Copy what an open connection sees into a new file that needs no other beside it."""
+def copy_sqlite(source: Any, path: Path, pages: int, show: OnProgress) -> None:
+    """Copy an open connection's snapshot into a new file, which needs no -wal file."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with closing(sqlite3.connect(path, isolation_level=None)) as copy:
         source.backup(
@@ -56,11 +56,13 @@ def copy_sqlite(source: Any, path: Path, pages: int, show: Show) -> None:
         copy.execute("PRAGMA journal_mode=DELETE")
         (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
-        raise Failed(f"SQLite finds the copy damaged: {found}. Look at the disk, then again.")
+        raise Failed(
+            f"SQLite found the copy damaged: {found}. Check the disk, then run this again."
+        )
 
 
-def dump_postgresql(url: str, snapshot: str, path: Path, show: Show) -> None:
-    """Write what an exported snapshot sees into a new file, in pg_dump's custom format.
+def dump_postgresql(url: str, snapshot: str, path: Path, show: OnProgress) -> None:
+    """Dump an exported snapshot into a new file, in pg_dump's custom format.
 
     Raises:
         Failed: pg_dump is missing or failed.
@@ -71,25 +73,25 @@ def dump_postgresql(url: str, snapshot: str, path: Path, show: Show) -> None:
         *(f"--snapshot={snapshot}", "--lock-wait-timeout=30s", f"--file={path}"),
         f"--dbname={address_of(url)}",
     ]
-    with TemporaryFile() as said:
-        running = subprocess.Popen(
-            command, env=_environment(url), stdin=subprocess.DEVNULL, stdout=said, stderr=said
+    with TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, env=_environment(url), stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
         try:
-            while _still(running):
+            while _is_running(process):
                 show(path.stat().st_size, 0)
         finally:
-            _end(running)
-        _must_be_well("pg_dump", running, said)
+            _kill(process)
+        _check_exit("pg_dump", process, output)
     show(path.stat().st_size, path.stat().st_size)
 
 
-def load_postgresql(url: str, path: Path, rows: dict[str, int], show: Show) -> None:
-    """Put a dump in the place of everything in a database, in one transaction.
+def load_postgresql(url: str, path: Path, rows: dict[str, int], show: OnProgress) -> None:
+    """Replace everything in a database by a dump, in one transaction.
 
     Raises:
-        Failed: a program is missing or failed, or a table has other than `rows`; the database
-            is as it was.
+        Failed: a program is missing or failed, or a table's row count differs from `rows`; the
+            database is unchanged.
     """
     counts = "".join(_COUNT.format(table=table, rows=count) for table, count in rows.items())
     unpack = [program("pg_restore"), "--no-owner", "--no-privileges", "--file=-", str(path)]
@@ -98,28 +100,37 @@ def load_postgresql(url: str, path: Path, rows: dict[str, int], show: Show) -> N
         *("--set=ON_ERROR_STOP=1", f"--command={_EMPTY}", "--file=-", f"--command={counts}"),
         f"--dbname={address_of(url)}",
     ]
-    with TemporaryFile() as unpack_said, TemporaryFile() as load_said:
-        unpacking = subprocess.Popen(unpack, stdout=subprocess.PIPE, stderr=unpack_said)
+    with TemporaryFile() as unpack_output, TemporaryFile() as load_output:
+        unpacking = subprocess.Popen(unpack, stdout=subprocess.PIPE, stderr=unpack_output)
         assert unpacking.stdout is not None
         loading = subprocess.Popen(
             load,
             env=_environment(url),
             stdin=unpacking.stdout,
             stdout=subprocess.DEVNULL,
-            stderr=load_said,
+            stderr=load_output,
         )
         unpacking.stdout.close()
         try:
-            while _still(loading):
+            while _is_running(loading):
                 show(0, 0)
             unpacking.wait()
         finally:
-            _end(loading)
-            _end(unpacking)
-        # The counts are the last word: a dump that ended early commits nothing.
-        _must_be_well("psql", loading, load_said)
-        _must_be_well("pg_restore", unpacking, unpack_said)
+            _kill(loading)
+            _kill(unpacking)
+        # psql checks the row counts before it commits, so a truncated dump commits nothing.
+        _check_exit("psql", loading, load_output)
+        _check_exit("pg_restore", unpacking, unpack_output)
     show(1, 1)
+
+
+def sync_to_disk(path: Path) -> None:
+    """Flush a file's content, or a folder's names, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def program(name: str) -> str:
@@ -138,9 +149,9 @@ def program(name: str) -> str:
 
 
 def address_of(url: str) -> str:
-    """Return SQLAlchemy's address the way PostgreSQL's programs take it, without the password.
+    """Return a SQLAlchemy URL as a connection string of libpq, without the password.
 
-    Several servers, `?host=first:5432&host=second:5432`, stay several.
+    Several servers, `?host=first:5432&host=second:5432`, stay in their order.
     """
     parts = make_url(url)
     options: dict[str, Any] = dict(parts.query)
@@ -157,28 +168,28 @@ def address_of(url: str) -> str:
 
 
 def _environment(url: str) -> dict[str, str]:
-    """Return the environment of a program: a password among its arguments could be read by all."""
+    """Return a program's environment with PGPASSWORD: every user can read its arguments."""
     password = make_url(url).password
     return dict(os.environ) | ({"PGPASSWORD": str(password)} if password is not None else {})
 
 
-def _still(running: "subprocess.Popen[bytes]") -> bool:
+def _is_running(process: "subprocess.Popen[bytes]") -> bool:
     try:
-        running.wait(LOOK)
+        process.wait(POLL_SECONDS)
     except subprocess.TimeoutExpired:
         return True
     return False
 
 
-def _end(running: "subprocess.Popen[bytes]") -> None:
-    if running.poll() is None:
-        running.kill()
-        running.wait()
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
 
 
-def _must_be_well(name: str, ended: "subprocess.Popen[bytes]", said: IO[bytes]) -> None:
-    if ended.returncode == 0:
+def _check_exit(name: str, process: "subprocess.Popen[bytes]", output: IO[bytes]) -> None:
+    if process.returncode == 0:
         return
-    said.seek(0)
-    complaint = said.read()[-COMPLAINT:].decode("utf-8", "replace").strip()
-    raise Failed(f"{name} failed ({ended.returncode}): {complaint or 'it said nothing'}")
+    output.seek(0)
+    shown = output.read()[-SHOWN_OUTPUT_BYTES:].decode("utf-8", "replace").strip()
+    raise Failed(f"{name} failed ({process.returncode}): {shown or 'no output'}")

@@ -1,6 +1,6 @@
-"""Put a set, or some services of it, in the databases' place, and let events go out again.
+"""Restore a backup set, or some services of it, and mark events that must be published again.
 
-Everything that can be refused is refused before anything is replaced.
+All checks run before the first database is replaced.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from typing import Any
 from pika.exceptions import AMQPError
 from sqlalchemy.exc import SQLAlchemyError
 
-from farmgate.backup import manifest, placing, programs, replaying, saving
+from farmgate.backup import creating, manifest, programs, replacing, republishing
+from farmgate.backup.creating import Reporter
 from farmgate.backup.manifest import Manifest, Part
-from farmgate.backup.replaying import Receiver
-from farmgate.backup.saving import Watch
+from farmgate.backup.republishing import Receiver
 from farmgate.backup.snapshots import kind_of
 from farmgate.failures import Failed, Unreachable
 from farmgate.services import NAMES, service_of
@@ -29,50 +29,50 @@ from shared.runtime.database import Database
 
 @dataclass(frozen=True)
 class Replacement:
-    """What takes the place of what."""
+    """A service's database and the part of the set that replaces it."""
 
     settings: Settings
     part: Part
-    #: As in a manifest; None: there is nothing, or it cannot be read.
+    #: The present database's metadata, as in a manifest; None if missing or unreadable.
     present: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A restore that may be done."""
+    """A restore whose checks all passed."""
 
     folder: Path
     found: Manifest
     replacements: tuple[Replacement, ...]
-    #: Service → settings, of all four.
+    #: Service → settings, for all four services.
     settings: Mapping[str, Settings]
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all four go back to one moment."""
+    def is_complete(self) -> bool:
+        """Whether it restores all four services."""
         return len(self.replacements) == len(NAMES)
 
 
 @dataclass
 class Restored:
-    """What was done."""
+    """The result of a restore."""
 
     made_at: str
     #: Service → its relay's new epoch.
     epochs: dict[str, int] = field(default_factory=dict)
-    #: Service → where its old database is.
+    #: Service → path of its old database.
     kept: dict[str, str] = field(default_factory=dict)
-    #: Service → events that go out again when it starts.
+    #: Service → number of events that it publishes again after its start.
     again: dict[str, int] = field(default_factory=dict)
 
 
 def plan(
-    folder: Path, settings: Mapping[str, Settings], chosen: Sequence[str], watch: Watch
+    folder: Path, settings: Mapping[str, Settings], chosen: Sequence[str], report: Reporter
 ) -> Plan:
-    """Look at a set and at the databases; nothing is changed.
+    """Check the set and the databases; change nothing.
 
     Raises:
-        Failed: the set is not whole, is of a newer version, or a database is in use.
+        Failed: the set is incomplete or of a newer version, or a database is in use.
         Unreachable: a database does not answer.
     """
     found = manifest.read(folder)
@@ -82,32 +82,33 @@ def plan(
         kind = kind_of(settings[name])
         if part.kind != kind:
             raise Failed(
-                f"The set's {name} is of {part.kind}, and FARMGATE_{name.upper()}_DATABASE_URL "
-                f"names {kind}. A set is restored to the kind of database it came from."
+                f"The set has {name} from {part.kind}, and FARMGATE_{name.upper()}_DATABASE_URL "
+                f"names {kind}. A backup can only be restored to the same kind of database."
             )
         if not migrations.knows(name, part.revision):
             raise Failed(
-                f"The set's {name} is at revision {part.revision}, which this version does not "
+                f"The set has {name} at revision {part.revision}, which this version does not "
                 f"know. Restore it with the version that made it: Farmgate {found.farmgate}."
             )
-        manifest.check(folder, part, watch(name, "checked"))
+        manifest.check(folder, part, report(name, "checked"))
         if kind == "postgresql":
             programs.program("psql")
             programs.program("pg_restore")
-    for name in NAMES:  # also those that stay: what they publish again is marked in them
-        placing.must_be_idle(settings[name])
+    # All four: a restore also marks events in the outboxes of services that it does not replace.
+    for name in NAMES:
+        replacing.check_idle(settings[name])
     for name in chosen:
-        present = placing.present_facts(settings[name])
+        present = replacing.current_metadata(settings[name])
         replacements.append(Replacement(settings[name], found.part(name), present))
     return Plan(folder, found, tuple(replacements), settings)
 
 
-def restore(plan: Plan, broker: str, keep: bool, watch: Watch) -> Restored:
-    """Do it. A service's database is replaced whole or stays; run again after an interruption.
+def restore(plan: Plan, broker: str, keep: bool, report: Reporter) -> Restored:
+    """Replace the databases of a plan; after an interruption, run it again.
 
-    With `keep`, what PostgreSQL holds is first saved beside the embedded mode's data. When all
-    four are restored, the queues of `broker` (its address, or empty) are emptied: what waits
-    there was said by a future that is undone.
+    Each database is replaced completely or stays unchanged. With `keep`, PostgreSQL databases
+    are first backed up in the data folder. If all four services are restored, the queues of
+    `broker` (a URL, or empty) are purged: their events are newer than the set.
 
     Raises:
         Failed: something could not be done; the message says what to do.
@@ -119,53 +120,53 @@ def restore(plan: Plan, broker: str, keep: bool, watch: Watch) -> Restored:
     on_postgres = [r.settings for r in plan.replacements if kind_of(r.settings) == "postgresql"]
     if keep and on_postgres:
         kept = on_postgres[0].data / f"before-restore-{stamp}"
-        saving.save(on_postgres, kept, watch)
+        creating.save(on_postgres, kept, report)
         done.kept = {settings.service: str(kept) for settings in on_postgres}
-    if plan.is_whole and broker:
-        _empty_queues(broker)
-    # No aggregate gains a version each microsecond: more than whatever was handed out since.
+    if plan.is_complete and broker:
+        _purge_queues(broker)
+    # An aggregate gains fewer versions than microseconds pass, so no version is used twice.
     jump = max(1, (moment - plan.found.made_at) // timedelta(microseconds=1))
     for each in plan.replacements:
         name, part = each.settings.service, each.part
         epoch = _next_epoch(part.epoch, (each.present or {}).get("epoch", 0))
         try:
-            old = placing.place(
+            old = replacing.place(
                 each.settings,
                 plan.folder / part.file,
                 part,
                 epoch,
                 jump,
                 stamp,
-                watch(name, "restored"),
+                report(name, "restored"),
             )
         except OSError as error:
             raise Failed(
-                f"{name} could not be restored: {error.strerror or error}. Its database is as it "
-                "was. Make room, then run this again."
+                f"{name} could not be restored: {error.strerror or error}. Its database is "
+                "unchanged. Free disk space, then run this again."
             ) from error
         done.epochs[name] = epoch
         if old is not None:
             done.kept[name] = str(old)
-    _let_go_out_again(plan.settings, done, watch)
+    _republish_missing(plan.settings, done, report)
     return done
 
 
 def _next_epoch(*known: int) -> int:
-    """Return an epoch above all that there were; a lost disk cannot say which it had."""
+    """Return an epoch above all used ones: now in seconds, as a lost database's is unknown."""
     return max(int(now().timestamp()), *(epoch + 1 for epoch in known))
 
 
-def _empty_queues(broker: str) -> None:
+def _purge_queues(broker: str) -> None:
     try:
         topology.purge(broker, [service_of(name) for name in NAMES])
     except (AMQPError, OSError) as error:
         raise Unreachable(
-            f"The broker cannot be reached: {error!r}. Nothing was replaced. What waits in its "
-            "queues must go when all four services go back: start it, then run this again."
+            f"The broker cannot be reached: {error!r}. Nothing was replaced. A restore of all four "
+            "services purges the broker's queues: start it, then run this again."
         ) from error
 
 
-def _let_go_out_again(settings: Mapping[str, Settings], done: Restored, watch: Watch) -> None:
+def _republish_missing(settings: Mapping[str, Settings], done: Restored, report: Reporter) -> None:
     with ExitStack() as stack:
         databases, receivers = {}, []
         for name in NAMES:
@@ -174,18 +175,20 @@ def _let_go_out_again(settings: Mapping[str, Settings], done: Restored, watch: W
             types = frozenset(c.routing_key for c in service_of(name).subscriptions)
             receivers.append(Receiver(databases[name], types))
         for name in NAMES:
-            show = watch(name, "compared")
+            show = report(name, "compared")
             try:
-                first = replaying.first_missing(databases[name], receivers)
+                first = republishing.first_missing(databases[name], receivers)
                 if first is not None:
                     epoch = done.epochs.get(name) or _next_epoch(
-                        replaying.epoch_of(databases[name])
+                        republishing.epoch_of(databases[name])
                     )
-                    done.again[name] = replaying.set_back(databases[name], first, epoch)
+                    done.again[name] = republishing.mark_for_republish(
+                        databases[name], first, epoch
+                    )
                     done.epochs[name] = epoch
             except SQLAlchemyError as error:
                 raise Unreachable(
-                    f"What {name} must publish again could not be marked: "
+                    f"The events that {name} must publish again could not be marked: "
                     f"{getattr(error, 'orig', None) or error}. Start nothing; see that all four "
                     "databases answer and are migrated, then run this again."
                 ) from error

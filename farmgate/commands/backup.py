@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from farmgate.backup import manifest, saving
+from farmgate.backup import creating, manifest
 from farmgate.backup.manifest import Manifest
-from farmgate.backup.watching import progress
+from farmgate.backup.progress import progress_bars
 from farmgate.broker_address import broker_of
 from farmgate.console import err, out, say, say_json
 from farmgate.failures import Failed, Unreachable
@@ -40,14 +40,14 @@ def command(folder: Path, only_check: bool, as_json: bool) -> None:
     reached.
     """
     known, unknown = (None, None) if only_check else _integrators()
-    with progress() as watch:
+    with progress_bars() as report:
         if only_check:
             found = manifest.read(folder)
             for part in found.parts:
-                manifest.check(folder, part, watch(part.service, "checked"))
+                manifest.check(folder, part, report(part.service, "checked"))
         else:
             every = [Settings.from_environment(name) for name in NAMES]
-            found = saving.save(every, folder, watch, known)
+            found = creating.save(every, folder, report, known)
     if unknown is not None:
         say(("!", "yellow"), f" Integrators are not in the set: {unknown}", console=err)
     if as_json:

@@ -9,8 +9,8 @@ from rich.table import Table
 from farmgate.client import Client, connect
 from farmgate.console import say, say_json, show_json, show_table
 from farmgate.failures import Failed, Refused
+from farmgate.parameters import ANOTHER, Yuan
 from farmgate.stations import find_site, moment, site_codes, yuan
-from farmgate.typed import ANOTHER, Yuan
 
 
 @click.group("cash")

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from farmgate import certificates
+from farmgate.parameters import WholeNumber
 from farmgate.printing import say
-from farmgate.typed import Whole
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -23,9 +23,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Names and addresses by which the gateway is called, with commas between.",
 )
 @click.option(
-    "--port", type=Whole(0, 65_535), default=8443, show_default=True, help="Where clients find it."
+    "--port",
+    type=WholeNumber(0, 65_535),
+    default=8443,
+    show_default=True,
+    help="Where clients find it.",
 )
-@click.option("--owner", type=Whole(0), metavar="UID", help="Who may read the key.")
+@click.option("--owner", type=WholeNumber(0), metavar="UID", help="Who may read the key.")
 @click.option(
     "--given", type=(FILE, FILE), metavar="CERTIFICATE KEY", help="Use these two files (PEM)."
 )

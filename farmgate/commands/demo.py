@@ -18,7 +18,7 @@ from demo.payments import provider
 from demo.stories import WAITING
 from farmgate.client import Client, connect
 from farmgate.console import WELL, WRONG, Label, err, out, say, say_json
-from farmgate.typed import Seconds, Whole
+from farmgate.parameters import Seconds, WholeNumber
 
 SEED = 2021
 #: Seconds a call is repeated for: a process that was killed may take so long to come back.
@@ -30,10 +30,10 @@ SHOWN = 20
 
 
 @click.command("demo")
-@click.option("--orders", "count", type=Whole(1, 10_000), default=200, show_default=True)
+@click.option("--orders", "count", type=WholeNumber(1, 10_000), default=200, show_default=True)
 @click.option(
     "--seed",
-    type=Whole(0),
+    type=WholeNumber(0),
     default=SEED,
     show_default=True,
     help="The same seed plans the same orders.",
@@ -41,7 +41,7 @@ SHOWN = 20
 @click.option("--offline", is_flag=True, help="Stations that sell while they are cut off.")
 @click.option(
     "--steps",
-    type=Whole(clerk.RESTORED_AT + 1),
+    type=WholeNumber(clerk.RESTORED_AT + 1),
     default=clerk.STEPS,
     show_default=True,
     help="With --offline: how much each station does.",

@@ -17,7 +17,7 @@ from farmgate.broker_users import hashed, integrator_user
 from farmgate.console import ask, say, say_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.management import management_of
-from farmgate.typed import Whole
+from farmgate.parameters import WholeNumber
 from shared.messaging.topology import INTEGRATOR_BYTES, Integrator
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
@@ -58,7 +58,7 @@ def command() -> None:
 )
 @click.option(
     "--max-megabytes",
-    type=Whole(1, 10_000),
+    type=WholeNumber(1, 10_000),
     help=f"What may wait before the oldest go; {INTEGRATOR_BYTES // MEGABYTE} when not said.",
 )
 @click.option("--new-password", is_flag=True, help="Of one that exists, which stops the old one.")
@@ -83,7 +83,7 @@ def add(
     nobody else.
     """
     management, url = management_of(os.environ), topology_url(os.environ)
-    integrators.check(patterns)
+    integrators.check_patterns(patterns)
     exists = integrators.has_user(management, name)
     if exists and not new_password:
         raise Failed(
@@ -94,7 +94,9 @@ def add(
     if new_password and not exists:
         raise Failed(f"There is no integrator {name}: leave out --new-password to make it.")
     # Also without a user: somebody began to make it.
-    before = {one.name: one for one in integrators.known(management)}.get(name, Integrator(name))
+    before = {one.name: one for one in integrators.list_integrators(management)}.get(
+        name, Integrator(name)
+    )
     integrator = Integrator(
         name,
         patterns or before.patterns,
@@ -136,7 +138,9 @@ def _say(told: dict[str, Any]) -> None:
 def list_(as_json: bool) -> None:
     """Show who there is, and what waits for each."""
     management = management_of(os.environ)
-    states = integrators.look(topology_url(os.environ), integrators.known(management))
+    states = integrators.queue_states(
+        topology_url(os.environ), integrators.list_integrators(management)
+    )
     rows = [
         {
             "name": state.integrator.name,
@@ -177,8 +181,8 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 def remove(name: str, yes: bool) -> None:
     """Remove an integrator: its user, its queue, and what waits in it."""
     management, url = management_of(os.environ), topology_url(os.environ)
-    names = {one.name for one in integrators.known(management)}
-    (state,) = integrators.look(url, [Integrator(name)])
+    names = {one.name for one in integrators.list_integrators(management)}
+    (state,) = integrators.queue_states(url, [Integrator(name)])
     # One that was made or removed by half is there, too.
     if name not in names and state.seen is None and not integrators.has_user(management, name):
         raise Failed(f"There is no integrator {name}: see farmgate integrators list.")

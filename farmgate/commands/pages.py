@@ -6,9 +6,9 @@ import signal
 import click
 
 from farmgate import pages
-from farmgate.answering import Answering
 from farmgate.client import addresses
-from farmgate.typed import Whole
+from farmgate.http_server import HttpServer
+from farmgate.parameters import WholeNumber
 
 #: Answers come from memory; only the start page asks the services.
 THREADS = 8
@@ -16,7 +16,7 @@ THREADS = 8
 
 @click.command("pages")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=Whole(0, 65_535), default=8000, show_default=True, help="Port.")
+@click.option("--port", type=WholeNumber(0, 65_535), default=8000, show_default=True, help="Port.")
 def command(host: str, port: int) -> None:
     """Run the HTTP process of the start page and the till.
 
@@ -24,7 +24,7 @@ def command(host: str, port: int) -> None:
     gateway stands before both; the start page asks for the services' state where
     FARMGATE_URL or FARMGATE_<SERVICE>_URL say.
     """
-    server = Answering(pages.create(addresses(os.environ)), host, port, THREADS)
+    server = HttpServer(pages.create(addresses(os.environ)), host, port, THREADS)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     server.run()

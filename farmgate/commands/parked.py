@@ -11,9 +11,9 @@ from rich.table import Table
 from farmgate.client import Client, connect
 from farmgate.console import ask, say, say_json, show_json, show_table
 from farmgate.failures import Failed, Refused
+from farmgate.parameters import json_value
 from farmgate.services import NAMES
 from farmgate.stations import moment
-from farmgate.typed import json_value
 
 SERVICE = click.option(
     "--service",

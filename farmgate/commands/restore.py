@@ -8,12 +8,12 @@ import click
 from rich.table import Table
 
 from farmgate.backup import restoring
+from farmgate.backup.progress import progress_bars
 from farmgate.backup.restoring import Plan, Restored
-from farmgate.backup.watching import progress
 from farmgate.broker_address import broker_of
 from farmgate.console import ask, err, say, say_json
 from farmgate.failures import Failed
-from farmgate.locking import alone_in
+from farmgate.locking import lock_data_folder
 from farmgate.services import NAMES
 from shared.runtime.config import Settings, read
 
@@ -54,13 +54,13 @@ def command(folder: Path, services: tuple[str, ...], yes: bool, keep: bool, as_j
     data = Path(read(os.environ, "FARMGATE_DATA", "var"))
     settings = {name: Settings.from_environment(name) for name in NAMES}
     chosen = [name for name in NAMES if name in (services or NAMES)]
-    with alone_in(data):
-        with progress() as watch:
-            plan = restoring.plan(folder, settings, chosen, watch)
+    with lock_data_folder(data):
+        with progress_bars() as report:
+            plan = restoring.plan(folder, settings, chosen, report)
         if not yes:
             _ask(plan)
-        with progress() as watch:
-            done = restoring.restore(plan, broker_of(os.environ), keep, watch)
+        with progress_bars() as report:
+            done = restoring.restore(plan, broker_of(os.environ), keep, report)
     if as_json:
         say_json(asdict(done), indent=2)
     else:
@@ -84,7 +84,7 @@ def _ask(plan: Plan) -> None:
             part.revision,
         )
     err.print(table)
-    if not plan.is_whole:
+    if not plan.is_complete:
         say(
             "The others stay newer: what this forgets, they remember. See `farmgate verify`.",
             console=err,

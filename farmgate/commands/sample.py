@@ -10,7 +10,7 @@ from demo.sample import loading
 from demo.sample.making import SEED
 from farmgate.client import connect
 from farmgate.console import Label, err, say, say_json
-from farmgate.typed import Whole
+from farmgate.parameters import WholeNumber
 
 
 @click.group("sample")
@@ -21,7 +21,7 @@ def command() -> None:
 @command.command("load")
 @click.option(
     "--seed",
-    type=Whole(0),
+    type=WholeNumber(0),
     default=SEED,
     show_default=True,
     help="The same seed makes the same sample.",

@@ -7,8 +7,8 @@ import click
 
 from farmgate import deployment_secrets
 from farmgate.deployment_secrets import Servers
+from farmgate.parameters import WholeNumber
 from farmgate.printing import say
-from farmgate.typed import Whole
 
 
 def _places(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def _places(context: click.Context, parameter: click.Parameter, value: str) -> t
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--owner",
-    type=Whole(0),
+    type=WholeNumber(0),
     metavar="UID",
     help="Who may read what Farmgate's own containers read; this user when left out.",
 )

@@ -9,10 +9,10 @@ import click
 from farmgate.client import connect, make_token
 from farmgate.console import check_written, say, say_json
 from farmgate.failures import Failed
+from farmgate.parameters import WholeNumber
 from farmgate.roles import BOUND_TO_SITES, ROLES, SCOPES
 from farmgate.services import NAMES
 from farmgate.stations import find_site
-from farmgate.typed import Whole
 from shared.runtime import keys
 from shared.runtime.config import Settings, read
 from shared.runtime.ids import new_id
@@ -56,7 +56,7 @@ def command() -> None:
     metavar="CODE",
     help="Binds the bearer to a site, by its code or id; may be repeated.",
 )
-@click.option("--days", type=Whole(1), default=30, show_default=True)
+@click.option("--days", type=WholeNumber(1), default=30, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print token, id and the rest as JSON.")
 def issue(
     subject: str,

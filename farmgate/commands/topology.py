@@ -9,8 +9,8 @@ from farmgate import subscriptions
 from farmgate.broker_address import topology_url
 from farmgate.broker_inspector import ManagementInspector
 from farmgate.declaring import declare_topology
+from farmgate.parameters import Seconds
 from farmgate.printing import say
-from farmgate.typed import Seconds
 from shared.messaging.reconciler import TopologyReconciler
 from shared.runtime import logs
 from shared.runtime.supervision import Stopping, supervise
@@ -47,7 +47,7 @@ def command(prune: bool, watch: bool, every: float) -> None:
     if prune:
         raise click.UsageError("--prune is done once, after a deployment: leave out --watch.")
     reconciler = TopologyReconciler(
-        topology_url(os.environ), subscriptions.asked(), ManagementInspector(os.environ)
+        topology_url(os.environ), subscriptions.load(), ManagementInspector(os.environ)
     )
     logs.configure("topology")
     # Before any thread, so that all inherit it; see shared/messaging/worker.py.

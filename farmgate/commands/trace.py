@@ -48,15 +48,15 @@ def _show(found: trace.Trace) -> None:
     table = Table(title="Events (Asia/Shanghai)", title_justify="left")
     for title in ("recorded", "event", "published", "handled by"):
         table.add_column(title, overflow="fold")
-    for fact in found.timeline:
-        handled = [painted(f"{each.service} {each.milliseconds} ms") for each in fact.handled]
-        for each in fact.parked:
+    for event in found.timeline:
+        handled = [painted(f"{each.service} {each.milliseconds} ms") for each in event.handled]
+        for each in event.parked:
             after = f"{each.attempts} attempts, {_next(each.next_attempt_at)}"
             handled.append(painted((f"{each.service}: parked, {each.reason}, {after}", "red")))
-        published = fact.published_after_ms
+        published = event.published_after_ms
         table.add_row(
-            f"{fact.recorded_at.astimezone(LOCAL):%m-%d %H:%M:%S.%f}"[:-3],
-            fact.type,
+            f"{event.recorded_at.astimezone(LOCAL):%m-%d %H:%M:%S.%f}"[:-3],
+            event.type,
             painted(("not yet", "yellow")) if published is None else f"{published} ms",
             Text("\n").join(handled) if handled else "–",
         )

@@ -10,9 +10,9 @@ import click
 from demo.sample import loading
 from farmgate import embedded, supervised
 from farmgate.client import connect
+from farmgate.parameters import WholeNumber
 from farmgate.printing import say
 from farmgate.services import NAMES, PORT
-from farmgate.typed import Whole
 from shared.runtime.config import Settings, read
 from shared.runtime.supervision import Stopping
 
@@ -21,7 +21,7 @@ from shared.runtime.supervision import Stopping
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
-    type=Whole(0, 65_535),
+    type=WholeNumber(0, 65_535),
     default=PORT,
     show_default=True,
     help="Port of the start page and the API; behind a broker the services' APIs are on the "
@@ -30,14 +30,14 @@ from shared.runtime.supervision import Stopping
 @click.option("--sample", is_flag=True, help="Load the sample data first; what is there stays.")
 @click.option(
     "--hold",
-    type=Whole(1),
+    type=WholeNumber(1),
     metavar="SECONDS",
     help="How long an unpaid prepaid order keeps its stock (FARMGATE_ORDERS_HOLD_SECONDS, "
     "else 900). Short ones let `farmgate demo` show orders that expire.",
 )
 @click.option(
     "--workers",
-    type=Whole(1),
+    type=WholeNumber(1),
     default=1,
     show_default=True,
     help="Worker processes of each web server; only behind a broker.",

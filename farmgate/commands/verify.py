@@ -8,9 +8,9 @@ from rich.table import Table
 
 from farmgate.client import connect
 from farmgate.console import Label, err, say, show_json, show_table
-from farmgate.typed import Seconds
+from farmgate.parameters import Seconds
 from farmgate.verify.rules import Difference
-from farmgate.verify.running import Result, Verifier
+from farmgate.verify.verifier import Result, Verifier
 
 #: Seconds a service is asked for before it counts as away.
 REACHING = 10.0

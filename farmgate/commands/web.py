@@ -10,10 +10,10 @@ import click
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base import Worker
 
-from farmgate.answering import Answering
 from farmgate.cli import PRIVATE
+from farmgate.http_server import HttpServer
+from farmgate.parameters import WholeNumber
 from farmgate.services import NAMES, application_of, port_of
-from farmgate.typed import Whole
 from shared.runtime import addresses, watchdog
 from shared.runtime.config import Settings
 from shared.runtime.supervision import Stopping, supervise
@@ -51,7 +51,7 @@ class WaitressWorker(Worker):  # type: ignore[misc]
     def run(self) -> None:
         """Answer until told to end, or left alone by the parent; then the requests in hand."""
         sockets = [listening.sock for listening in self.sockets]
-        server = Answering(self.wsgi, threads=self.cfg.threads, sockets=sockets)
+        server = HttpServer(self.wsgi, threads=self.cfg.threads, sockets=sockets)
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
 
@@ -73,12 +73,14 @@ def pre_fork(server: Any, worker: Any) -> None:
 @click.argument("service", type=click.Choice(NAMES))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=Whole(0, 65_535), help="Port; 8001 to 8004 in the order of the services."
+    "--port", type=WholeNumber(0, 65_535), help="Port; 8001 to 8004 in the order of the services."
 )
-@click.option("--workers", type=Whole(1), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--workers", type=WholeNumber(1), default=1, show_default=True, help="Worker processes."
+)
 @click.option(
     "--threads",
-    type=Whole(1),
+    type=WholeNumber(1),
     default=16,
     show_default=True,
     help="Threads of each worker process.",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 Lots = tuple[tuple[str, int], ...]
 
 
-class Held(NamedTuple):
+class ServiceRecord(NamedTuple):
     """What one service holds of one thing."""
 
     state: str
@@ -44,24 +44,24 @@ class Difference:
 class OrderSides(NamedTuple):
     """One order as the four services have it; None: nothing is known of it there."""
 
-    order: Held | None
-    reservation: Held | None
-    shipment: Held | None
-    notice: Held | None
+    order: ServiceRecord | None
+    reservation: ServiceRecord | None
+    shipment: ServiceRecord | None
+    notice: ServiceRecord | None
 
 
 class SaleSides(NamedTuple):
     """One station sale (or void, or return) as orders and catalog have it."""
 
-    sale: Held | None
-    booking: Held | None
+    sale: ServiceRecord | None
+    booking: ServiceRecord | None
 
 
 NONE = "nothing"
 
 
 @dataclass(frozen=True)
-class Fitting:
+class ExpectedRecords:
     """What the others hold of an order in one state."""
 
     #: (reservation, shipment) that fit together.
@@ -79,27 +79,29 @@ def _pairs(*pairs: tuple[str, str]) -> frozenset[tuple[str, str]]:
 _OVER = _pairs(("consumed", "delivered"), ("consumed", "collected"))
 #: State of an order → what fits to it. One that is `placed` waits for catalog's answer, so
 #: nothing fits to it for long.
-FITTING: Mapping[str, Fitting] = {
-    "reserved": Fitting(_pairs(("held", NONE)), "order_placed"),
-    "confirmed": Fitting(_pairs(("committed", "planned")), "order_confirmed"),
-    "in_fulfilment": Fitting(_pairs(("committed", "packed")), "order_confirmed"),
+EXPECTED: Mapping[str, ExpectedRecords] = {
+    "reserved": ExpectedRecords(_pairs(("held", NONE)), "order_placed"),
+    "confirmed": ExpectedRecords(_pairs(("committed", "planned")), "order_confirmed"),
+    "in_fulfilment": ExpectedRecords(_pairs(("committed", "packed")), "order_confirmed"),
     # Refused goods are on their way back; the order is shipped until they arrive.
-    "shipped": Fitting(
+    "shipped": ExpectedRecords(
         _pairs(("consumed", "handed_over"), ("consumed", "refused")), "order_confirmed"
     ),
-    "delivered": Fitting(_OVER, "order_confirmed"),
-    "collected": Fitting(_OVER, "order_confirmed"),
-    "completed": Fitting(_OVER, "order_confirmed"),
-    "returned": Fitting(_pairs(("returned", "returned")), "order_returned"),
+    "delivered": ExpectedRecords(_OVER, "order_confirmed"),
+    "collected": ExpectedRecords(_OVER, "order_confirmed"),
+    "completed": ExpectedRecords(_OVER, "order_confirmed"),
+    "returned": ExpectedRecords(_pairs(("returned", "returned")), "order_returned"),
     # With a shipment: its lots were recalled before it left, and no others were found.
-    "rejected": Fitting(
+    "rejected": ExpectedRecords(
         _pairs(("refused", NONE), ("refused", "cancelled")), "order_rejected", has_goods=False
     ),
     # It waits for an operator, or that declined it: nobody was asked for its goods.
-    "awaiting_approval": Fitting(_pairs((NONE, NONE)), "approval_requested", has_goods=False),
-    "declined": Fitting(_pairs((NONE, NONE)), "order_declined", has_goods=False),
-    "expired": Fitting(_pairs(("released", NONE)), "order_expired", has_goods=False),
-    "cancelled": Fitting(
+    "awaiting_approval": ExpectedRecords(
+        _pairs((NONE, NONE)), "approval_requested", has_goods=False
+    ),
+    "declined": ExpectedRecords(_pairs((NONE, NONE)), "order_declined", has_goods=False),
+    "expired": ExpectedRecords(_pairs(("released", NONE)), "order_expired", has_goods=False),
+    "cancelled": ExpectedRecords(
         _pairs(
             ("refused", NONE),
             ("released", NONE),
@@ -119,20 +121,20 @@ def order_differences(order_id: str, sides: OrderSides) -> list[Difference]:
     """Return where the services do not agree on an order."""
     order = sides.order
     if order is None:
-        return [_unknown_order(order_id, name) for name in _who_knows(sides)]
-    fitting = FITTING.get(order.state)
+        return [_unknown_order(order_id, name) for name in _services_with_records(sides)]
+    fitting = EXPECTED.get(order.state)
     if fitting is None:
         return [_undecided(order_id, sides)]
     found = []
     pair = _state(sides.reservation), _state(sides.shipment)
     if pair not in fitting.pairs:
-        found.append(_misfit(order_id, order, pair, fitting))
+        found.append(_state_mismatch(order_id, order, pair, fitting))
     elif fitting.has_goods:
         for name, other in (("reservation", sides.reservation), ("shipment", sides.shipment)):
             if other is not None and other.lots != order.lots:
-                found.append(_other_lots(order_id, order, name, other))
+                found.append(_lots_mismatch(order_id, order, name, other))
     if sides.notice is None or fitting.told not in sides.notice.marks:
-        found.append(_untold(order_id, order, fitting.told))
+        found.append(_missing_message(order_id, order, fitting.told))
     return found
 
 
@@ -143,9 +145,9 @@ def sale_differences(sale_id: str, sides: SaleSides) -> list[Difference]:
         return [_unknown_sale(sale_id, booking)] if booking is not None else []
     wanted = _bookings(sale)
     if _state(booking) not in wanted:
-        return [_misbooked(sale_id, sale, booking, wanted)]
+        return [_booking_mismatch(sale_id, sale, booking, wanted)]
     if booking is not None and booking.state == "booked" and booking.lots != sale.lots:
-        return [_booked_otherwise(sale_id, sale, booking)]
+        return [_booked_lots_mismatch(sale_id, sale, booking)]
     return []
 
 
@@ -153,7 +155,7 @@ def sale_differences(sale_id: str, sides: SaleSides) -> list[Difference]:
 DISPUTED, UNCOVERED = "station_sale_disputed", "overdraft open"
 
 
-def said_once(own: Iterable[Difference]) -> list[Difference]:
+def merge_reports(own: Iterable[Difference]) -> list[Difference]:
     """Return what services found in their own rows, each dispute once and with what to do.
 
     Of a sale that nothing covers both orders and catalog tell.
@@ -176,7 +178,7 @@ def said_once(own: Iterable[Difference]) -> list[Difference]:
     return kept
 
 
-def _bookings(sale: Held) -> tuple[str, ...]:
+def _bookings(sale: ServiceRecord) -> tuple[str, ...]:
     """Return what catalog may hold of a sale, void or return.
 
     That one is disputed and not decided is a difference that orders and catalog tell themselves.
@@ -200,16 +202,16 @@ def _bookings(sale: Held) -> tuple[str, ...]:
             return (NONE,)
 
 
-def _state(held: Held | None) -> str:
+def _state(held: ServiceRecord | None) -> str:
     return NONE if held is None else held.state
 
 
-def shown_lots(lots: Lots) -> str:
+def format_lots(lots: Lots) -> str:
     """Return lots for people."""
     return ", ".join(f"{quantity} of lot {lot_id}" for lot_id, quantity in lots) or "no lots"
 
 
-def _who_knows(sides: OrderSides) -> Iterable[str]:
+def _services_with_records(sides: OrderSides) -> Iterable[str]:
     if sides.reservation is not None:
         yield "catalog"
     if sides.shipment is not None:
@@ -246,7 +248,9 @@ def _undecided(order_id: str, sides: OrderSides) -> Difference:
     )
 
 
-def _misfit(order_id: str, order: Held, pair: tuple[str, str], fitting: Fitting) -> Difference:
+def _state_mismatch(
+    order_id: str, order: ServiceRecord, pair: tuple[str, str], fitting: ExpectedRecords
+) -> Difference:
     expected = " or ".join(sorted(f"reservation {r}, shipment {s}" for r, s in fitting.pairs))
     return Difference(
         "order_state",
@@ -259,24 +263,27 @@ def _misfit(order_id: str, order: Held, pair: tuple[str, str], fitting: Fitting)
     )
 
 
-def _other_lots(order_id: str, order: Held, name: str, other: Held) -> Difference:
+def _lots_mismatch(
+    order_id: str, order: ServiceRecord, name: str, other: ServiceRecord
+) -> Difference:
     return Difference(
         f"{name}_lots",
-        {"order_id": order_id} | _lots_apart(order.lots, other.lots),
-        shown_lots(order.lots),
-        shown_lots(other.lots),
-        f"Order {order_id} took {shown_lots(order.lots)}; its {name} has {shown_lots(other.lots)}.",
+        {"order_id": order_id} | _differing_lot_ids(order.lots, other.lots),
+        format_lots(order.lots),
+        format_lots(other.lots),
+        f"Order {order_id} took {format_lots(order.lots)}; its {name} has "
+        f"{format_lots(other.lots)}.",
         "Rows were changed by hand or a backup is partly restored: compare with the events. "
         + _trace(order_id),
     )
 
 
-def _lots_apart(one: Lots, other: Lots) -> dict[str, str]:
+def _differing_lot_ids(one: Lots, other: Lots) -> dict[str, str]:
     apart = sorted({lot_id for lot_id, _ in set(one) ^ set(other)})
     return {"lot_ids": " ".join(apart)} if apart else {}
 
 
-def _untold(order_id: str, order: Held, template: str) -> Difference:
+def _missing_message(order_id: str, order: ServiceRecord, template: str) -> Difference:
     return Difference(
         "order_untold",
         {"order_id": order_id},
@@ -288,7 +295,7 @@ def _untold(order_id: str, order: Held, template: str) -> Difference:
     )
 
 
-def _unknown_sale(sale_id: str, booking: Held) -> Difference:
+def _unknown_sale(sale_id: str, booking: ServiceRecord) -> Difference:
     return Difference(
         "sale_unknown",
         {"sale_id": sale_id},
@@ -300,8 +307,8 @@ def _unknown_sale(sale_id: str, booking: Held) -> Difference:
     )
 
 
-def _misbooked(
-    sale_id: str, sale: Held, booking: Held | None, wanted: tuple[str, ...]
+def _booking_mismatch(
+    sale_id: str, sale: ServiceRecord, booking: ServiceRecord | None, wanted: tuple[str, ...]
 ) -> Difference:
     return Difference(
         "sale_booking",
@@ -313,13 +320,13 @@ def _misbooked(
     )
 
 
-def _booked_otherwise(sale_id: str, sale: Held, booking: Held) -> Difference:
+def _booked_lots_mismatch(sale_id: str, sale: ServiceRecord, booking: ServiceRecord) -> Difference:
     return Difference(
         "sale_lots",
-        {"sale_id": sale_id} | _lots_apart(sale.lots, booking.lots),
-        shown_lots(sale.lots),
-        shown_lots(booking.lots),
-        f"The {sale.kind} {sale_id} is of {shown_lots(sale.lots)}; catalog booked "
-        f"{shown_lots(booking.lots)}.",
+        {"sale_id": sale_id} | _differing_lot_ids(sale.lots, booking.lots),
+        format_lots(sale.lots),
+        format_lots(booking.lots),
+        f"The {sale.kind} {sale_id} is of {format_lots(sale.lots)}; catalog booked "
+        f"{format_lots(booking.lots)}.",
         "Rows were changed by hand: compare the sale's lines with catalog's movements of it.",
     )

@@ -16,7 +16,7 @@ from sqlalchemy import insert, select
 
 from farmgate.backup import programs, snapshots
 from farmgate.failures import Failed
-from farmgate.locking import alone_in
+from farmgate.locking import lock_data_folder
 from farmgate.services import NAMES
 from shared.messaging.tables import Inbox, Outbox, RelayState
 from shared.runtime import clock, migrations
@@ -86,8 +86,8 @@ def test_a_set_that_was_changed_or_has_no_manifest_is_refused(
     without = farmgate("restore", str(folder), "--yes")
 
     assert changed.exit_code == without.exit_code == 1
-    assert "is not what was written" in changed.output
-    assert "no whole set" in without.output
+    assert "was changed or damaged" in changed.output
+    assert "no complete set" in without.output
     assert positions(orders) == [1]
 
 
@@ -134,10 +134,10 @@ def test_a_backup_that_fails_leaves_nothing(
     assert list((tmp_path / "sets").iterdir()) == []
 
 
-def test_writers_that_cannot_be_held_are_told(
+def test_an_outbox_that_cannot_be_locked_is_named(
     farmgate: Farmgate, orders: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "HOLD_SECONDS", 0.2)
+    monkeypatch.setattr(snapshots, "LOCK_SECONDS", 0.2)
     monkeypatch.setattr(snapshots, "PAUSE", 0.0)
 
     with orders.sessions.begin() as session:
@@ -145,17 +145,19 @@ def test_writers_that_cannot_be_held_are_told(
         busy = farmgate("backup", str(tmp_path / "set"))
 
     assert busy.exit_code == 1
-    assert "writers of orders could not be held" in busy.output
+    assert "outbox of orders could not be locked" in busy.output
     assert not (tmp_path / "set").exists()
-    publish(orders, 2)  # nobody is held any more
+    publish(orders, 2)  # the lock is released
 
 
-def test_a_copy_is_of_the_moment_when_all_were_held(orders: Database, tmp_path: Path) -> None:
+def test_a_copy_does_not_have_what_was_written_after_the_snapshot(
+    orders: Database, tmp_path: Path
+) -> None:
     settings = Settings.from_environment("orders", {"FARMGATE_ORDERS_DATABASE_URL": orders.url})
     snapshot = snapshots.Snapshot(settings)
     try:
-        snapshots.freeze_all([snapshot])
-        publish(orders, 2)  # let go: written before it is copied
+        snapshots.take_all([snapshot])
+        publish(orders, 2)  # after the snapshot, before it is copied
         snapshot.dump(tmp_path / "copy.db", lambda done, total: None)
     finally:
         snapshot.close()
@@ -171,7 +173,7 @@ def test_nothing_is_replaced_while_somebody_runs_or_says_no(
     farmgate("backup", str(folder))
     publish(orders, 2)
 
-    with alone_in(data):
+    with lock_data_folder(data):
         running = farmgate("restore", str(folder), "--yes")
     with orders.sessions.begin() as session:
         session.connection()
@@ -247,7 +249,7 @@ def test_a_killed_restore_leaves_the_old_data_and_may_be_run_again(
     publish(orders, 2)
     orders.close()
 
-    killed_at("placing._put_aside", "restore", str(folder), "--yes", "--service", "orders")
+    killed_at("replacing._keep_old", "restore", str(folder), "--yes", "--service", "orders")
     assert positions(orders) == [1, 2]
     orders.close()
     again = farmgate("restore", str(folder), "--yes", "--service", "orders")
@@ -261,7 +263,7 @@ def test_a_killed_backup_is_no_set(farmgate: Farmgate, orders: Database, tmp_pat
 
     (partial,) = tmp_path.glob(".set.*.partial")
     assert not (tmp_path / "set").exists()
-    assert "no whole set" in farmgate("restore", str(partial), "--yes").output
+    assert "no complete set" in farmgate("restore", str(partial), "--yes").output
     assert farmgate("backup", str(tmp_path / "set")).exit_code == 0
 
 
@@ -276,8 +278,8 @@ def test_postgresql_keeps_what_it_has_when_a_dump_ends_early(
     settings = Settings.from_environment("orders", {"FARMGATE_ORDERS_DATABASE_URL": url})
     snapshot = snapshots.Snapshot(settings)
     try:
-        snapshots.freeze_all([snapshot])
-        rows = snapshot.facts()["rows"]
+        snapshots.take_all([snapshot])
+        rows = snapshot.metadata()["rows"]
         snapshot.dump(tmp_path / "orders.dump", lambda done, total: None)
     finally:
         snapshot.close()

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from farmgate.cli import COMMANDS
-from farmgate.locking import alone_in
+from farmgate.locking import lock_data_folder
 from farmgate.roles import ROLES, SCOPES
 from farmgate.services import NAMES, application_of
 from shared.runtime import keys
@@ -143,7 +143,7 @@ def test_topology_without_a_broker_says_which_setting_is_missing(farmgate: Farmg
 
 
 def test_a_second_start_on_the_same_data_is_refused(farmgate: Farmgate, tmp_path: Path) -> None:
-    with alone_in(tmp_path / "var"):
+    with lock_data_folder(tmp_path / "var"):
         result = farmgate("up", "--port", "0")
 
     assert result.exit_code == 1

@@ -13,7 +13,7 @@ from pika.exceptions import ChannelClosedByBroker, ProbableAuthenticationError
 
 from farmgate import broker_users
 from farmgate.broker_inspector import ManagementInspector
-from farmgate.integrators import known
+from farmgate.integrators import list_integrators
 from farmgate.management import management_of
 from farmgate.services import NAMES
 from shared.events import BY_TYPE
@@ -408,5 +408,8 @@ def test_only_those_of_ones_own_virtual_host_are_seen(
         "FARMGATE_BROKER_MANAGEMENT_URL": broker.management_url,
     }
 
-    assert known(management_of(elsewhere)) == []
-    assert [one.name for one in known(management_of(elsewhere | {"FARMGATE_BROKER_URL": vhost}))]
+    assert list_integrators(management_of(elsewhere)) == []
+    assert [
+        one.name
+        for one in list_integrators(management_of(elsewhere | {"FARMGATE_BROKER_URL": vhost}))
+    ]

@@ -12,7 +12,7 @@ from pika.exceptions import ProbableAuthenticationError
 from farmgate.backup import manifest
 from farmgate.backup.manifest import FORMAT, Manifest
 from farmgate.cli import main
-from farmgate.integrators import Account, known
+from farmgate.integrators import Account, list_integrators
 from farmgate.management import management_of
 from shared.messaging.topology import Integrator
 from shared.runtime.clock import now
@@ -77,7 +77,7 @@ def test_after_the_broker_s_loss_partners_log_in_with_the_passwords_they_have(
         "FARMGATE_BROKER_URL": vhost,
         "FARMGATE_BROKER_MANAGEMENT_URL": broker.management_url,
     }
-    assert known(management_of(environment)) == [Integrator(name, (PAID,), 3_145_728)]
+    assert list_integrators(management_of(environment)) == [Integrator(name, (PAID,), 3_145_728)]
 
 
 @pytest.mark.broker

@@ -9,7 +9,7 @@ from shared.messaging.topology import topology_of
 
 
 def test_asked_in_another_process_the_services_say_what_they_say_here():
-    assert topology_of(subscriptions.asked()) == topology_of(list(map(service_of, NAMES)))
+    assert topology_of(subscriptions.load()) == topology_of(list(map(service_of, NAMES)))
 
 
 def test_who_keeps_the_topology_loads_no_service_and_no_database():

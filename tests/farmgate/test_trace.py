@@ -48,12 +48,12 @@ def test_facts_come_in_the_order_of_time_with_who_handled_them() -> None:
         }
     )
 
-    assert [(fact.type, fact.publisher) for fact in timeline] == [
+    assert [(event.type, event.publisher) for event in timeline] == [
         ("orders.order_placed.v1", "orders"),
         ("catalog.stock_reserved.v1", "catalog"),
     ]
     assert timeline[0].published_after_ms == 12
-    assert timeline[0].handled == [trace.Reached("catalog", 25)]
+    assert timeline[0].handled == [trace.HandledEvent("catalog", 25)]
     assert timeline[1].published_after_ms is None
 
 
@@ -72,7 +72,7 @@ def test_a_parked_event_shows_its_attempts() -> None:
     timeline = trace.merge({"catalog": answer(parked=[parked])})
 
     assert timeline[0].parked == [
-        trace.Stuck("catalog", "waiting", "handler_failed", 3, "2026-08-01T08:00:20Z")
+        trace.ParkedEvent("catalog", "waiting", "handler_failed", 3, "2026-08-01T08:00:20Z")
     ]
 
 
@@ -81,7 +81,7 @@ def test_a_silent_publisher_does_not_hide_what_others_handled() -> None:
         {"catalog": answer(handled=[handled("a", "orders.order_placed.v1", "00.000", "00.025")])}
     )
 
-    assert [fact.type for fact in timeline] == ["orders.order_placed.v1"]
+    assert [event.type for event in timeline] == ["orders.order_placed.v1"]
 
 
 def test_a_state_is_shown_without_what_is_unset() -> None:

@@ -8,19 +8,19 @@ import pytest
 from click.testing import Result
 
 from farmgate.client import Client
-from farmgate.verify import reading
-from farmgate.verify.reading import MOST_IDS, Reader, held_of
+from farmgate.verify import reader
+from farmgate.verify.reader import MOST_IDS, Reader, record_of
 from farmgate.verify.rules import (
     DISPUTED,
-    FITTING,
+    EXPECTED,
     NONE,
     UNCOVERED,
     Difference,
-    Held,
     OrderSides,
     SaleSides,
+    ServiceRecord,
+    merge_reports,
     order_differences,
-    said_once,
     sale_differences,
 )
 from services.catalog.rules import ReservationStatus
@@ -37,10 +37,10 @@ def an_order(
 ) -> OrderSides:
     """An order as the four services have it; NONE: one knows nothing."""
     return OrderSides(
-        Held(state, lots),
-        Held(reservation, LOTS) if reservation != NONE else None,
-        Held(shipment, LOTS) if shipment != NONE else None,
-        Held("placed", (), ("order_placed", told)),
+        ServiceRecord(state, lots),
+        ServiceRecord(reservation, LOTS) if reservation != NONE else None,
+        ServiceRecord(shipment, LOTS) if shipment != NONE else None,
+        ServiceRecord("placed", (), ("order_placed", told)),
     )
 
 
@@ -50,24 +50,24 @@ def checks(differences: list[Difference]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("state", "pair"),
-    [(state, pair) for state, fitting in FITTING.items() for pair in sorted(fitting.pairs)],
+    [(state, pair) for state, fitting in EXPECTED.items() for pair in sorted(fitting.pairs)],
 )
 def test_what_fits_is_no_difference(state: str, pair: tuple[str, str]) -> None:
-    sides = an_order(state, *pair, FITTING[state].told)
+    sides = an_order(state, *pair, EXPECTED[state].told)
 
     assert order_differences("o-1", sides) == []
 
 
 def test_the_rules_know_every_state_and_no_other() -> None:
     """The words are the services' own: a state added there must be thought of here."""
-    reservations = {pair[0] for fitting in FITTING.values() for pair in fitting.pairs}
-    shipments = {pair[1] for fitting in FITTING.values() for pair in fitting.pairs}
+    reservations = {pair[0] for fitting in EXPECTED.values() for pair in fitting.pairs}
+    shipments = {pair[1] for fitting in EXPECTED.values() for pair in fitting.pairs}
 
     unasked = {"awaiting_approval", "declined"}
-    assert FITTING.keys() == {state.value for state in OrderState} - {"placed"} | unasked
+    assert EXPECTED.keys() == {state.value for state in OrderState} - {"placed"} | unasked
     assert reservations == {status.value for status in ReservationStatus} | {NONE}
     assert shipments == {state.value for state in ShipmentState} | {NONE}
-    assert {fitting.told for fitting in FITTING.values()} <= TEMPLATES.keys()
+    assert {fitting.told for fitting in EXPECTED.values()} <= TEMPLATES.keys()
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,9 @@ def test_lots_of_an_order_that_holds_nothing_are_not_compared() -> None:
 
 
 def test_what_orders_does_not_know_is_named_by_who_does() -> None:
-    sides = OrderSides(None, Held("held"), Held("planned"), Held("placed"))
+    sides = OrderSides(
+        None, ServiceRecord("held"), ServiceRecord("planned"), ServiceRecord("placed")
+    )
 
     found = order_differences("o-1", sides)
 
@@ -127,8 +129,8 @@ def test_what_orders_does_not_know_is_named_by_who_does() -> None:
     ]
 
 
-def a_sale(state: str, *marks: str, kind: str = "sale", lots: Any = LOTS) -> Held:
-    return Held(state, lots, marks, kind)
+def a_sale(state: str, *marks: str, kind: str = "sale", lots: Any = LOTS) -> ServiceRecord:
+    return ServiceRecord(state, lots, marks, kind)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def a_sale(state: str, *marks: str, kind: str = "sale", lots: Any = LOTS) -> Hel
         (a_sale("acknowledged", kind="return"), None),
     ],
 )
-def test_a_sale_and_its_booking_agree(sale: Held, booking: Held | None) -> None:
+def test_a_sale_and_its_booking_agree(sale: ServiceRecord, booking: ServiceRecord | None) -> None:
     assert sale_differences("s-1", SaleSides(sale, booking)) == []
 
 
@@ -168,7 +170,7 @@ def test_a_sale_and_its_booking_agree(sale: Held, booking: Held | None) -> None:
     ],
 )
 def test_a_sale_and_its_booking_that_differ_are_named(
-    sale: Held | None, booking: Held | None, check: str
+    sale: ServiceRecord | None, booking: ServiceRecord | None, check: str
 ) -> None:
     [difference] = sale_differences("s-1", SaleSides(sale, booking))
 
@@ -189,7 +191,7 @@ def test_a_dispute_that_two_services_tell_of_is_said_once_with_how_to_decide_it(
         a_difference("catalog", "balance_movements", "s-1"),
     ]
 
-    said = said_once(own)
+    said = merge_reports(own)
 
     assert [(each.service, each.ids["sale_id"]) for each in said] == [
         ("orders", "s-1"),
@@ -211,18 +213,18 @@ def test_equal_facts_are_kept_once(stand: Any) -> None:
     ]
     pages: list[int] = []
 
-    facts = Reader(_client(stand)).read_all(reading.SHIPMENTS, pages.append)
+    facts = Reader(_client(stand)).read_all(reader.SHIPMENTS, pages.append)
 
     assert pages == [2, 1]
     assert facts["o-0"] is facts["o-1"] is facts["o-2"]
-    assert facts["o-0"] == held_of(value)
+    assert facts["o-0"] == record_of(value)
     assert "cursor=more" in stand.requests[1].path
 
 
 def test_many_ids_are_asked_for_in_parts(stand: Any) -> None:
     stand.answers += [(200, {"items": [], "next": None})] * 2
 
-    Reader(_client(stand)).read_some(reading.ORDERS, {f"o-{n}" for n in range(MOST_IDS + 1)})
+    Reader(_client(stand)).read_some(reader.ORDERS, {f"o-{n}" for n in range(MOST_IDS + 1)})
 
     assert [request.path.count("id=") for request in stand.requests] == [MOST_IDS, 1]
 

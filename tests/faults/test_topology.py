@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from farmgate.broker_inspector import ManagementInspector
-from farmgate.subscriptions import Listening
+from farmgate.subscriptions import ServiceSubscriptions
 from shared.messaging import reconciler as reconciler_module
 from shared.messaging import topology
 from shared.messaging.dead_letters import REPLAY, drain
@@ -166,7 +166,7 @@ def test_a_keeper_that_was_away_knows_from_its_last_life_which_bindings_there_we
 def test_the_binding_of_a_newer_version_asks_for_no_history(
     bench: Bench, inspector: ManagementInspector
 ) -> None:
-    older = Listening("notifications", {})
+    older = ServiceSubscriptions("notifications", {})
     with broker_of(bench) as connection:
         unbind(bench)
         assert (

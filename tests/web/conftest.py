@@ -29,8 +29,8 @@ from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Request, Response
 
 import web
-from farmgate.answering import Answering
 from farmgate.client import Client, connect
+from farmgate.http_server import HttpServer
 from shared.runtime import clock
 from tests.support import processes
 from tests.support.processes import Processes
@@ -57,7 +57,7 @@ class Link:
         #: Bodies of what was sent to an API: (path, JSON or None).
         self.sent: list[tuple[str, Any]] = []
         self._through = ProxyMiddleware(Response(status=404), {"all": {"target": target}})
-        self._server = Answering(self._answer, "127.0.0.1", 0, threads=8)
+        self._server = HttpServer(self._answer, "127.0.0.1", 0, threads=8)
         self.port = self._server.port
         self.url = f"http://127.0.0.1:{self.port}"
         self._server.start()
@@ -244,7 +244,7 @@ def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def page_server() -> Iterator[str]:
     """The address of the pages alone, with no service behind them."""
-    server = Answering(web.create_app(), "127.0.0.1", 0, threads=4)
+    server = HttpServer(web.create_app(), "127.0.0.1", 0, threads=4)
     server.start()
     yield f"http://127.0.0.1:{server.port}"
     server.close()

@@ -107,7 +107,7 @@ def test_requests_of_the_page_reach_services_that_listen_elsewhere(
     """Behind a broker each service has a port of its own; the page knows only its own origin."""
     url = stand_in()
     urls = {name: url for name in NAMES}
-    passing = Client(pages.passing_on(Response("page"), urls))
+    passing = Client(pages.with_proxied_services(Response("page"), urls))
 
     answer = passing.post(
         "/api/orders/v1/till/entries?x=1", json={"a": 1}, headers={"Authorization": "Bearer t"}

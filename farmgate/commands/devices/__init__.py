@@ -2,7 +2,7 @@
 
 import click
 
-from farmgate.commands.devices import disputing, enrolling, granting, showing
+from farmgate.commands.devices import allotments, disputes, enrolment, overview
 
 
 class InOrder(click.Group):
@@ -28,24 +28,24 @@ def command() -> None:
 
 
 for each in (
-    enrolling.add,
-    enrolling.replace,
-    enrolling.revoke,
-    showing.list_devices,
-    showing.show,
-    showing.holding,
-    granting.grant,
-    granting.take_back,
-    granting.count,
-    granting.suspend,
-    granting.resume,
-    granting.rule,
-    granting.list_rules,
-    disputing.list_disputes,
-    disputing.settle,
-    disputing.acknowledge,
-    disputing.correct,
-    disputing.list_flagged,
-    disputing.import_file,
+    enrolment.add,
+    enrolment.replace,
+    enrolment.revoke,
+    overview.list_devices,
+    overview.show,
+    overview.holding,
+    allotments.grant,
+    allotments.take_back,
+    allotments.count,
+    allotments.suspend,
+    allotments.resume,
+    allotments.rule,
+    allotments.list_rules,
+    disputes.list_disputes,
+    disputes.settle,
+    disputes.acknowledge,
+    disputes.correct,
+    disputes.list_flagged,
+    disputes.import_file,
 ):
     command.add_command(each)

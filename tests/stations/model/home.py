@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from farmgate.verify.reading import BOOKINGS, SALES, Reader
+from farmgate.verify.reader import BOOKINGS, SALES, Reader
 from farmgate.verify.rules import SaleSides, sale_differences
 from tests.stations.model.desk import AtTheDesk
 from tests.stations.model.story import Machine

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from farmgate.client import Client
-from farmgate.verify.rules import Held, Lots
+from farmgate.verify.rules import Lots, ServiceRecord
 
 #: Facts of one page, and ids of one question; what the services allow (`shared.runtime.verify`).
 PAGE, MOST_IDS = 1000, 100
@@ -35,11 +35,11 @@ class Reader:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._kept: dict[Held | Lots, Any] = {}
+        self._kept: dict[ServiceRecord | Lots, Any] = {}
 
-    def read_all(self, kind: Kind, seen: Callable[[int], None]) -> dict[str, Held]:
+    def read_all(self, kind: Kind, seen: Callable[[int], None]) -> dict[str, ServiceRecord]:
         """Return all facts of a kind by id; `seen` is told how many came with each page."""
-        facts: dict[str, Held] = {}
+        facts: dict[str, ServiceRecord] = {}
         cursor: str | None = None
         while True:
             page = self._page(kind, limit=PAGE, cursor=cursor)
@@ -49,10 +49,10 @@ class Reader:
             if cursor is None:
                 return facts
 
-    def read_some(self, kind: Kind, ids: Iterable[str]) -> dict[str, Held]:
+    def read_some(self, kind: Kind, ids: Iterable[str]) -> dict[str, ServiceRecord]:
         """Return the facts of a kind that have these ids; those that are not there are left out."""
         wanted = sorted(ids)
-        facts: dict[str, Held] = {}
+        facts: dict[str, ServiceRecord] = {}
         for begin in range(0, len(wanted), MOST_IDS):
             page = self._page(kind, id=wanted[begin : begin + MOST_IDS])
             facts.update(self._facts(page["items"]))
@@ -61,9 +61,9 @@ class Reader:
     def _page(self, kind: Kind, **query: Any) -> Any:
         return self._client.get(kind.service, "/verify/facts", kind=kind.name, **query)
 
-    def _facts(self, items: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, Held]]:
+    def _facts(self, items: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, ServiceRecord]]:
         for item in items:
-            held = held_of(item["value"])
+            held = record_of(item["value"])
             kept = self._kept.get(held)
             if kept is None:
                 kept = held._replace(lots=self._kept.setdefault(held.lots, held.lots))
@@ -71,12 +71,12 @@ class Reader:
             yield item["id"], kept
 
 
-def held_of(value: Mapping[str, Any]) -> Held:
+def record_of(value: Mapping[str, Any]) -> ServiceRecord:
     """Return a fact's value as the rules take it; services call the state `state` or `status`."""
     marks = list(value.get("told", ()))
     if value.get("voided"):
         marks.append("voided")
-    return Held(
+    return ServiceRecord(
         state=value.get("state") or value["status"],
         lots=tuple(sorted(value.get("lots", {}).items())),
         marks=tuple(marks),

@@ -1,18 +1,18 @@
-"""How far a backup or a restore is, on the terminal."""
+"""Progress bars of a backup or a restore."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TaskID, TimeElapsedColumn
 
-from farmgate.backup.manifest import Show
-from farmgate.backup.saving import Watch
+from farmgate.backup.creating import Reporter
+from farmgate.backup.manifest import OnProgress
 from farmgate.console import Label, err
 
 
 @contextmanager
-def progress() -> Iterator[Watch]:
-    """Show a bar for each service and step that is watched."""
+def progress_bars() -> Iterator[Reporter]:
+    """Show a bar for each service and step that is reported."""
     with Progress(
         Label(24),
         BarColumn(),
@@ -21,8 +21,8 @@ def progress() -> Iterator[Watch]:
         transient=True,
     ) as bars:
 
-        def watch(service: str, step: str) -> Show:
+        def report(service: str, step: str) -> OnProgress:
             task: TaskID = bars.add_task(f"{service}: {step}", total=None)
             return lambda done, total: bars.update(task, completed=done, total=total or None)
 
-        yield watch
+        yield report

@@ -1,4 +1,4 @@
-"""Put one part of a set in its database's place. A kill at any moment leaves the old or the new."""
+"""Replace one service's database from a backup set; a kill leaves the old one or the new one."""
 
 import os
 import sqlite3
@@ -12,14 +12,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from farmgate.backup import programs
-from farmgate.backup.manifest import CHUNK, Part, Show
-from farmgate.backup.snapshots import facts_of, kind_of
+from farmgate.backup.manifest import CHUNK, OnProgress, Part
+from farmgate.backup.snapshots import kind_of, metadata_of
 from farmgate.failures import Failed, Unreachable
 from shared.runtime import addresses, migrations
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 
-_OTHERS = text(
+_CONNECTIONS = text(
     "SELECT count(*) AS connections, string_agg(DISTINCT usename || ' from ' || "
     "coalesce(host(client_addr), 'this machine'), ', ') AS whose FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid() "
@@ -27,11 +27,11 @@ _OTHERS = text(
 )
 
 
-def must_be_idle(settings: Settings) -> None:
-    """Refuse a database that somebody is connected to.
+def check_idle(settings: Settings) -> None:
+    """Check that nobody is connected to a service's database.
 
     Raises:
-        Failed: somebody is.
+        Failed: somebody is connected.
         Unreachable: PostgreSQL does not answer.
     """
     name = settings.service
@@ -41,7 +41,7 @@ def must_be_idle(settings: Settings) -> None:
             return
         try:
             with closing(sqlite3.connect(path, timeout=1)) as connection:
-                # Needs to be the only one; and takes what is in the -wal file into the database.
+                # Succeeds only without other connections, and merges the -wal file.
                 connection.execute("PRAGMA journal_mode=DELETE")
         except sqlite3.OperationalError as error:
             raise Failed(
@@ -49,14 +49,14 @@ def must_be_idle(settings: Settings) -> None:
                 "(farmgate up), then run this again."
             ) from error
         except sqlite3.DatabaseError:
-            return  # damaged: no reason to keep it in its place
+            return  # A damaged database may be replaced.
         return
     engine = create_engine(settings.database_url)
     try:
         with engine.connect() as connection:
-            found = connection.execute(_OTHERS).one()
+            found = connection.execute(_CONNECTIONS).one()
     except SQLAlchemyError as error:
-        raise _away(settings, error) from error
+        raise _unreachable(settings, error) from error
     finally:
         engine.dispose()
     if found.connections:
@@ -66,8 +66,8 @@ def must_be_idle(settings: Settings) -> None:
         )
 
 
-def present_facts(settings: Settings) -> dict[str, Any] | None:
-    """Return what is there now, as in a manifest; None: nothing that could be read.
+def current_metadata(settings: Settings) -> dict[str, Any] | None:
+    """Return the database's metadata, as in a manifest; None if it is missing or unreadable.
 
     Raises:
         Unreachable: PostgreSQL does not answer.
@@ -77,32 +77,32 @@ def present_facts(settings: Settings) -> dict[str, Any] | None:
     database = Database(settings.database_url)
     try:
         with database.read_engine.connect() as connection:
-            return facts_of(connection)
+            return metadata_of(connection)
     except Failed:
         return None
     except SQLAlchemyError as error:
         if kind_of(settings) == "sqlite":
             return None
-        raise _away(settings, error) from error
+        raise _unreachable(settings, error) from error
     finally:
         database.close()
 
 
 def place(
-    settings: Settings, file: Path, part: Part, epoch: int, jump: int, stamp: str, show: Show
+    settings: Settings, file: Path, part: Part, epoch: int, jump: int, stamp: str, show: OnProgress
 ) -> Path | None:
-    """Put a part's file in its database's place, at the newest revision and with a new epoch.
+    """Replace a database by a file of the set, migrate it, and set its relay's epoch.
 
-    `jump` is added to every aggregate's version. Returns where an SQLite database that was
-    there now is; one of PostgreSQL is gone.
+    `jump` is added to every aggregate's version. Returns the path of the old SQLite database;
+    an old PostgreSQL database is overwritten.
 
     Raises:
-        Failed: it could not be done; the database is as it was.
+        Failed: it could not be done; the database is unchanged.
         OSError: likewise.
     """
     if kind_of(settings) == "postgresql":
         programs.load_postgresql(settings.database_url, file, dict(part.rows), show)
-        _renew(settings, epoch, jump)
+        _migrate_and_advance(settings, epoch, jump)
         return None
     path = _path(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,18 +111,19 @@ def place(
         leftover.unlink(missing_ok=True)
     _copy(file, new, show)
     fresh = replace(settings, database_url=addresses.sqlite(new))
-    _renew(fresh, epoch, jump)
+    _migrate_and_advance(fresh, epoch, jump)
     with closing(sqlite3.connect(new)) as connection:
-        connection.execute("PRAGMA journal_mode=DELETE")  # whole in one file, so one rename
-    _to_disk(new)
-    kept = _put_aside(path, stamp)
+        # One file without -wal, so that one rename replaces the whole database.
+        connection.execute("PRAGMA journal_mode=DELETE")
+    programs.sync_to_disk(new)
+    kept = _keep_old(path, stamp)
     os.replace(new, path)
-    _to_disk(path.parent)
+    programs.sync_to_disk(path.parent)
     return kept
 
 
-def _renew(settings: Settings, epoch: int, jump: int) -> None:
-    """Migrate; let positions and versions be ones that nobody has seen before."""
+def _migrate_and_advance(settings: Settings, epoch: int, jump: int) -> None:
+    """Migrate; set the epoch and raise the versions, so that none is used twice."""
     try:
         migrations.upgrade(settings.service, settings.database_url)
         engine = create_engine(settings.database_url)
@@ -135,7 +136,7 @@ def _renew(settings: Settings, epoch: int, jump: int) -> None:
                     ),
                     {"epoch": epoch},
                 )
-                for table in versioned(inspect(connection)):
+                for table in aggregate_tables(inspect(connection)):
                     connection.execute(
                         text(f'UPDATE "{table}" SET version = version + :jump'), {"jump": jump}
                     )
@@ -143,13 +144,13 @@ def _renew(settings: Settings, epoch: int, jump: int) -> None:
             engine.dispose()
     except SQLAlchemyError as error:
         raise Failed(
-            f"{settings.service} was restored but not prepared: "
+            f"{settings.service} was restored but not migrated: "
             f"{getattr(error, 'orig', None) or error}. Do not start it; run this again."
         ) from error
 
 
-def versioned(inspector: Any) -> list[str]:
-    """Return the tables of aggregates: those that count the events recorded of each row."""
+def aggregate_tables(inspector: Any) -> list[str]:
+    """Return the tables with a `version` column, which counts the events of each aggregate."""
     return [
         table
         for table in sorted(inspector.get_table_names())
@@ -160,12 +161,12 @@ def versioned(inspector: Any) -> list[str]:
     ]
 
 
-def _put_aside(path: Path, stamp: str) -> Path | None:
-    """Give what is in the place a second name, so that the place is never empty."""
+def _keep_old(path: Path, stamp: str) -> Path | None:
+    """Hard-link the old database under a second name; the path itself always has a database."""
     if not path.exists():
         return None
     kept = path.with_name(f"{path.name}.before-restore-{stamp}")
-    # Only a damaged database still has these; beside another database they would damage it.
+    # Only a damaged database still has -wal and -shm files; they would damage the new one.
     for beside in _files(path)[1:]:
         with suppress(FileNotFoundError):
             beside.rename(Path(str(beside).replace(path.name, kept.name)))
@@ -177,7 +178,7 @@ def _files(path: Path) -> list[Path]:
     return [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))]
 
 
-def _copy(source: Path, target: Path, show: Show) -> None:
+def _copy(source: Path, target: Path, show: OnProgress) -> None:
     total, done = source.stat().st_size, 0
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with source.open("rb") as read, open(descriptor, "wb") as write:
@@ -187,19 +188,11 @@ def _copy(source: Path, target: Path, show: Show) -> None:
             show(done, total)
 
 
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _path(settings: Settings) -> Path:
     return Path(make_url(settings.database_url).database or "")
 
 
-def _away(settings: Settings, error: SQLAlchemyError) -> Unreachable:
+def _unreachable(settings: Settings, error: SQLAlchemyError) -> Unreachable:
     name = settings.service
     return Unreachable(
         f"The database of {name} cannot be used: {getattr(error, 'orig', None) or error}\n"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from farmgate import answering
-from farmgate.answering import CONNECTIONS, Answering
+from farmgate import http_server
+from farmgate.http_server import CONNECTIONS, HttpServer
 from tests.support.servers import wait_until
 
 HALF = b"GET / HTTP/1.1\r\nHost: here\r\nX-Slow: "
@@ -24,8 +24,8 @@ def _echo(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]
 
 
 @pytest.fixture
-def server() -> Iterator[Answering]:
-    opened = Answering(_echo, "127.0.0.1", 0, 4)
+def server() -> Iterator[HttpServer]:
+    opened = HttpServer(_echo, "127.0.0.1", 0, 4)
     opened.start()
     yield opened
     opened.close()
@@ -48,7 +48,7 @@ def _ended(sock: socket.socket, seconds: float, word: bytes = b"a") -> bool:
 
 
 def test_more_half_sent_requests_than_there_are_connections_hold_up_nobody(
-    server: Answering,
+    server: HttpServer,
 ) -> None:
     with ExitStack() as stack:
         for _ in range(CONNECTIONS + 150):
@@ -61,18 +61,18 @@ def test_more_half_sent_requests_than_there_are_connections_hold_up_nobody(
 
 
 def test_headers_that_come_byte_by_byte_have_their_time_as_a_whole(
-    server: Answering, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answering, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.5)
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(HALF)
         assert _ended(slow, 10)
 
 
 def test_a_body_may_take_longer_than_the_headers(
-    server: Answering, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answering, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.5)
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n")
         assert not _ended(slow, 2)
@@ -81,9 +81,9 @@ def test_a_body_may_take_longer_than_the_headers(
 def test_a_body_that_comes_byte_by_byte_has_its_time_as_a_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(answering, "WHOLE_SECONDS", 2)
-    monkeypatch.setattr(answering, "HEADER_SECONDS", 0.5)
-    server = Answering(_echo, "127.0.0.1", 0, 4)
+    monkeypatch.setattr(http_server, "WHOLE_SECONDS", 2)
+    monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.5)
+    server = HttpServer(_echo, "127.0.0.1", 0, 4)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n")
@@ -105,7 +105,7 @@ def test_requests_in_hand_are_answered_before_it_closes() -> None:
         going_on.wait(10)
         return _echo(environ, start)
 
-    server = Answering(wait, "127.0.0.1", 0, threads=1)
+    server = HttpServer(wait, "127.0.0.1", 0, threads=1)
     server.start()
     url = f"http://127.0.0.1:{server.port}/"
     with ThreadPoolExecutor() as pool:

@@ -14,8 +14,8 @@ from rich.table import Table
 from farmgate.client import connect
 from farmgate.console import WRONG, say, say_json, show_json, show_table
 from farmgate.failures import Failed
+from farmgate.parameters import WholeNumber, json_value
 from farmgate.stations import find_device, moment, yuan
-from farmgate.typed import Whole, json_value
 from shared.runtime import strict_json
 
 #: Entries sent in one request; what orders takes.
@@ -79,7 +79,11 @@ def _next(entry: dict[str, Any]) -> str:
 
 @click.command("flagged")
 @click.option(
-    "--most", type=Whole(1), default=50, show_default=True, help="The newest, as many as this."
+    "--most",
+    type=WholeNumber(1),
+    default=50,
+    show_default=True,
+    help="The newest, as many as this.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_flagged(most: int, as_json: bool) -> None:

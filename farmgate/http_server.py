@@ -79,7 +79,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             super().handle_write()
 
 
-class Answering:
+class HttpServer:
     """A server that listens from the start on and answers in `run`, or from `start` to `close`.
 
     It listens on `sockets` where they are given, else on `host` and `port`.

@@ -1,21 +1,20 @@
-"""After a restore: which events some receiver has not seen, and how they go out again.
+"""Find published events that a consumer lacks after a restore, and mark them for publishing.
 
-An event that was published once lives only in its outbox when the receiver's database is older
-than that, or when the broker had it and nobody had consumed it. Such an outbox is set back to
-before the oldest one: its relay hands out those positions again, and inboxes drop the repeats.
+A consumer lacks an event if its restored database is older, or if the event was in a queue that
+was purged. From the oldest such event on, the publisher's outbox rows become unpublished; its
+relay publishes them again with new positions, and the inboxes drop the repeats.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
 
 from shared.messaging.tables import Inbox, Outbox, RelayState
 from shared.runtime.database import Database
 
-#: Events asked about at once.
+#: Events in one query.
 PAGE = 1000
 
 
@@ -27,7 +26,7 @@ class Receiver(NamedTuple):
 
 
 def first_missing(publisher: Database, receivers: Sequence[Receiver]) -> int | None:
-    """Return the position of the oldest published event that a receiver never saw, or None."""
+    """Return the position of the oldest published event that a receiver lacks, or None."""
     after = -1
     while True:
         page = (
@@ -41,31 +40,29 @@ def first_missing(publisher: Database, receivers: Sequence[Receiver]) -> int | N
         if not rows:
             return None
         types = {row.event_id: row.type for row in rows}
-        unseen: set[UUID] = set()
+        missing: set[UUID] = set()
         for receiver in receivers:
-            unseen |= _unseen(receiver, types)
+            missing |= _missing(receiver, types)
         for row in rows:
-            if row.event_id in unseen:
+            if row.event_id in missing:
                 return int(row.position)
         after = rows[-1].position
 
 
-def _unseen(receiver: Receiver, types: Mapping[UUID, str]) -> set[UUID]:
+def _missing(receiver: Receiver, types: Mapping[UUID, str]) -> set[UUID]:
     wanted = {event_id for event_id, type_ in types.items() if type_ in receiver.types}
     if not wanted:
         return set()
     with receiver.database.readers() as session:
-        return wanted - set(_known(session, wanted))
+        return wanted - set(
+            session.scalars(select(Inbox.event_id).where(Inbox.event_id.in_(wanted)))
+        )
 
 
-def _known(session: Session, event_ids: Iterable[UUID]) -> Iterable[UUID]:
-    return session.scalars(select(Inbox.event_id).where(Inbox.event_id.in_(event_ids)))
+def mark_for_republish(publisher: Database, first: int, epoch: int) -> int:
+    """Mark the events from position `first` on as unpublished; return how many.
 
-
-def set_back(publisher: Database, first: int, epoch: int) -> int:
-    """Let everything from position `first` on be published again; return how many events.
-
-    Positions are handed out anew, so readers of the feed are told so by the new `epoch`.
+    They get new positions; the new `epoch` tells readers of the feed.
     """
     with publisher.sessions.begin() as session:
         again = session.scalar(select(func.count()).where(Outbox.position >= first)) or 0

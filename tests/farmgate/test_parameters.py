@@ -6,7 +6,7 @@ import click
 import pytest
 
 from farmgate.cli import main
-from farmgate.typed import Seconds, Whole, Yuan, json_value
+from farmgate.parameters import Seconds, WholeNumber, Yuan, json_value
 
 #: Numbers to Python, or to people elsewhere; none of them is safe to guess.
 SLIPS = [
@@ -39,9 +39,9 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
         Yuan().convert(text, None, None)
 
 
-@pytest.mark.parametrize("kind", [Whole(0), Seconds(0, 3600)], ids=["whole", "seconds"])
+@pytest.mark.parametrize("kind", [WholeNumber(0), Seconds(0, 3600)], ids=["whole", "seconds"])
 @pytest.mark.parametrize("text", SLIPS)
-def test_what_is_no_number_is_refused(kind: Whole | Seconds, text: str) -> None:
+def test_what_is_no_number_is_refused(kind: WholeNumber | Seconds, text: str) -> None:
     with pytest.raises(click.BadParameter):
         kind.convert(text, None, None)
 
@@ -59,7 +59,10 @@ def test_json_that_is_typed_is_read() -> None:
 
 
 def test_numbers_are_read() -> None:
-    assert (Whole(0).convert("12", None, None), Whole(-5).convert("-5", None, None)) == (12, -5)
+    assert (
+        WholeNumber(0).convert("12", None, None),
+        WholeNumber(-5).convert("-5", None, None),
+    ) == (12, -5)
     assert Seconds(0, 3600).convert("1.5", None, None) == 1.5
 
 
@@ -78,4 +81,6 @@ def test_no_command_reads_a_number_as_python_does() -> None:
     read = {name: each.type for name, each in parameters(main) if isinstance(each.type, numbers)}
 
     assert "grant quantity" in read
-    assert {name for name, kind in read.items() if not isinstance(kind, (Whole, Seconds))} == set()
+    assert {
+        name for name, kind in read.items() if not isinstance(kind, (WholeNumber, Seconds))
+    } == set()

@@ -9,6 +9,7 @@ from rich.table import Table
 from farmgate.client import Client, connect
 from farmgate.console import err, say, say_json, show_json, show_table
 from farmgate.failures import Failed
+from farmgate.parameters import ANOTHER, WholeNumber
 from farmgate.stations import (
     Variant,
     find_device,
@@ -19,7 +20,6 @@ from farmgate.stations import (
     site_codes,
     variants,
 )
-from farmgate.typed import ANOTHER, Whole
 
 #: Why a command that was run again did nothing.
 WAS_DONE = "The same was done within the last 24 hours. A second one: --another TEXT"
@@ -30,7 +30,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print what it is
 @click.command("grant")
 @click.argument("code")
 @click.argument("sku_or_lot")
-@click.argument("quantity", type=Whole(1))
+@click.argument("quantity", type=WholeNumber(1))
 @click.option("--packs", is_flag=True, help="QUANTITY counts packs, not grams or pieces.")
 @ANOTHER
 @AS_JSON
@@ -78,7 +78,7 @@ def _variant_or_lot(client: Client, sku_or_lot: str) -> Variant:
 @click.command("return")
 @click.argument("code")
 @click.argument("lot_code")
-@click.argument("quantity", type=Whole(1))
+@click.argument("quantity", type=WholeNumber(1))
 @click.option("--to", "site_code", help="Site where the goods lie now; the device's own else.")
 @ANOTHER
 @AS_JSON
@@ -106,14 +106,14 @@ def take_back(
 @click.command("count")
 @click.argument("code")
 @click.argument("lot_code")
-@click.argument("counted", type=Whole(0))
+@click.argument("counted", type=WholeNumber(0))
 @click.option("--reason", required=True, help="Why it was counted, and what became of the rest.")
 @click.option(
-    "--epoch", type=Whole(1), help="Of a machine that was replaced; the present one else."
+    "--epoch", type=WholeNumber(1), help="Of a machine that was replaced; the present one else."
 )
 @click.option(
     "--book",
-    type=Whole(0),
+    type=WholeNumber(0),
     help="What should have been left when it was counted; refused if it is another now.",
 )
 @AS_JSON
@@ -202,7 +202,7 @@ def _allotment(client: Client, code: str, lot_code: str, epoch: int | None) -> d
 @click.command("rule")
 @click.argument("site_code")
 @click.argument("sku")
-@click.argument("packs", type=Whole(0))
+@click.argument("packs", type=WholeNumber(0))
 def rule(site_code: str, sku: str, packs: int) -> None:
     """Keep PACKS packs of a SKU at a site's device while the centre has some; 0 ends the rule.
 

@@ -33,7 +33,7 @@ def json_value(text: str) -> Any:
     return strict_json.read(text.encode())
 
 
-class Whole(click.IntRange):  # noqa: TID251
+class WholeNumber(click.IntRange):  # noqa: TID251
     """A whole number, within limits if there are some."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -9,15 +9,15 @@ from typing import Any
 
 from farmgate.client import Client
 from farmgate.services import NAMES
-from farmgate.verify import reading
-from farmgate.verify.reading import KINDS, Kind, Reader
+from farmgate.verify import reader
+from farmgate.verify.reader import KINDS, Kind, Reader
 from farmgate.verify.rules import (
     Difference,
-    Held,
     OrderSides,
     SaleSides,
+    ServiceRecord,
+    merge_reports,
     order_differences,
-    said_once,
     sale_differences,
 )
 from shared.runtime.backoff import pause_after
@@ -32,7 +32,7 @@ OWN_TODO = (
     "restored? Nothing is mended by itself."
 )
 
-Facts = Mapping[Kind, Mapping[str, Held]]
+Facts = Mapping[Kind, Mapping[str, ServiceRecord]]
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Verifier:
                 for each in found.values()
                 for difference in each
             ),
-            *said_once(difference for found in own.values() for difference in found),
+            *merge_reports(difference for found in own.values() for difference in found),
         ]
         result.vanished = len(first - {*orders, *sales})
         for name in NAMES:
@@ -108,7 +108,7 @@ class Verifier:
         self, checked: dict[str, int]
     ) -> tuple[dict[str, list[Difference]], dict[str, list[Difference]]]:
         """Return what differs of all orders and sales; what was read is then forgotten."""
-        facts: dict[Kind, dict[str, Held]] = {}
+        facts: dict[Kind, dict[str, ServiceRecord]] = {}
         for kind in KINDS:
             what = f"{kind.service}: {kind.name.replace('_', ' ')}"
             facts[kind] = self._reader.read_all(kind, partial(self._progress, what))
@@ -123,14 +123,14 @@ class Verifier:
     def _orders_again(self, ids: Iterable[str]) -> dict[str, list[Difference]]:
         return self._again(
             ids,
-            (reading.ORDERS, reading.RESERVATIONS, reading.SHIPMENTS, reading.NOTICES),
+            (reader.ORDERS, reader.RESERVATIONS, reader.SHIPMENTS, reader.NOTICES),
             lambda facts, order_id: order_differences(order_id, _order(facts, order_id)),
         )
 
     def _sales_again(self, ids: Iterable[str]) -> dict[str, list[Difference]]:
         return self._again(
             ids,
-            (reading.SALES, reading.BOOKINGS),
+            (reader.SALES, reader.BOOKINGS),
             lambda facts, sale_id: sale_differences(sale_id, _sale(facts, sale_id)),
         )
 
@@ -175,22 +175,22 @@ def _differing(
 
 
 def _order_ids(facts: Facts) -> set[str]:
-    kinds = (reading.ORDERS, reading.RESERVATIONS, reading.SHIPMENTS, reading.NOTICES)
+    kinds = (reader.ORDERS, reader.RESERVATIONS, reader.SHIPMENTS, reader.NOTICES)
     return set().union(*(facts[kind] for kind in kinds))
 
 
 def _sale_ids(facts: Facts) -> set[str]:
-    return set(facts[reading.SALES]) | set(facts[reading.BOOKINGS])
+    return set(facts[reader.SALES]) | set(facts[reader.BOOKINGS])
 
 
 def _order(facts: Facts, order_id: str) -> OrderSides:
     return OrderSides(
-        facts[reading.ORDERS].get(order_id),
-        facts[reading.RESERVATIONS].get(order_id),
-        facts[reading.SHIPMENTS].get(order_id),
-        facts[reading.NOTICES].get(order_id),
+        facts[reader.ORDERS].get(order_id),
+        facts[reader.RESERVATIONS].get(order_id),
+        facts[reader.SHIPMENTS].get(order_id),
+        facts[reader.NOTICES].get(order_id),
     )
 
 
 def _sale(facts: Facts, sale_id: str) -> SaleSides:
-    return SaleSides(facts[reading.SALES].get(sale_id), facts[reading.BOOKINGS].get(sale_id))
+    return SaleSides(facts[reader.SALES].get(sale_id), facts[reader.BOOKINGS].get(sale_id))
