@@ -30,8 +30,8 @@ def upgrade() -> None:
             name=op.f("ck_custodies_held"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_custodies")),
-        sa.UniqueConstraint("site_id", "clerk", name=op.f("uq_custodies_site_id")),
     )
+    op.create_index(op.f("ix_custodies_site_id"), "custodies", ["site_id", "clerk"], unique=False)
     op.create_table(
         "journals",
         sa.Column("id", sa.Uuid(), nullable=False),
