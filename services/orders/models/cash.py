@@ -25,8 +25,8 @@ class Custody(Base):
     #: Below 0 while sales whose cash was remitted are not uploaded yet.
     held_fen: Mapped[int]
     __table_args__ = (
-        # Not unique, although `id` is made from both: when two transactions open the same custody at
-        # once, PostgreSQL would refuse the second by this key before it compares the ids.
+        # Not unique, although `id` is made from both: when two transactions open the same custody
+        # at once, PostgreSQL would refuse the second by this key before it compares the ids.
         Index(None, "site_id", "clerk"),
         CheckConstraint(
             "held_fen = collected_fen - refunded_fen - remitted_fen - written_off_fen",
