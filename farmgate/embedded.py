@@ -71,7 +71,7 @@ def run(
             service = service_of(name)
             members.append(Member(service, database, Processor(service, database)))
 
-        url = f"http://{addresses.place(addresses.reachable(host), port)}"
+        url = f"http://{addresses.host_and_port(addresses.reachable(host), port)}"
         urls = dict.fromkeys(NAMES, url)
         server = HttpServer(by_prefix(applications, pages.create(urls)), host, port, THREADS)
         timers = [_timers(member, settings[member.service.name], stopping) for member in members]

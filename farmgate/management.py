@@ -90,7 +90,7 @@ def management_of(environment: Mapping[str, str]) -> Management:
                 f"Set {SETTING} to http://USER:PASSWORD@HOST:15672, with a user of the broker "
                 "that has the tag administrator."
             )
-        given = f"http://{addresses.place(broker.hostname or '', MANAGEMENT_PORT)}"
+        given = f"http://{addresses.host_and_port(broker.hostname or '', MANAGEMENT_PORT)}"
     parts = urlsplit(addresses.check_http(SETTING, given))
     place = parts.netloc.rpartition("@")[2]
     who = parts if parts.username else broker

@@ -107,7 +107,7 @@ def run(
     """
     data = Path(read(environment, "FARMGATE_DATA", "var"))
     settings = {name: Settings.from_environment(name, environment) for name in NAMES}
-    url = f"http://{addresses.place(addresses.reachable(host), port)}"
+    url = f"http://{addresses.host_and_port(addresses.reachable(host), port)}"
     # The services themselves are for this machine: a request from outside comes by the pages.
     urls = {name: f"http://{INSIDE}:{port_of(name, port)}" for name in NAMES}
     with ExitStack() as stack:

@@ -104,7 +104,7 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
     Server(
         service,
         {
-            "bind": addresses.place(host, port),
+            "bind": addresses.host_and_port(host, port),
             "workers": workers,
             "threads": threads,
             "worker_class": WaitressWorker,

@@ -21,9 +21,10 @@ from services.notifications.schemas import (
 )
 from shared.runtime.errors import NotFound
 from shared.runtime.paging import Page
-from shared.runtime.verify import Fact, FactPage, Report, VerifyResponse, facts_request
+from shared.runtime.verify import Fact, Report
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 from shared.web.trace import TraceRequest, TraceResponse, facts
+from shared.web.verify import FactPage, VerifyResponse, facts_request
 
 blp = Blueprint(
     "notifications",

@@ -4,8 +4,8 @@ from marshmallow import fields, validate
 
 from services.notifications.rules import CHANNELS, LANGUAGES, STATUSES, TEMPLATES
 from shared import web
-from shared.runtime.paging import PageRequest, page_of
 from shared.runtime.schemas import matching
+from shared.web.paging import PageRequest, page_of
 
 #: A time of day as `HH:MM`.
 CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"

@@ -149,7 +149,7 @@ class OrderConfirmed(Fact, frozen=True, kw_only=True):
 
 
 class OrderRejected(Fact, frozen=True, kw_only=True):
-    """The order will not be delivered: catalog refused its stock, or it was not approved."""
+    """The order will not be delivered: stock was short, or approval was declined or withdrawn."""
 
     routing_key = "orders.order_rejected.v1"
     subject = "order_id"

@@ -90,7 +90,7 @@ class StationSaleRecorded(Fact, frozen=True, kw_only=True):
 
 
 class StationSaleDisputed(Fact, frozen=True, kw_only=True):
-    """A recorded sale contradicts other records, such as a second sale with the same number.
+    """A recorded sale cannot be correct, such as a second one with the same number.
 
     Orders stores the sale, and an operator decides. No balance contains its quantity until then.
     """

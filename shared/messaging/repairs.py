@@ -335,7 +335,7 @@ def _mistakes(contract: type[Fact], data: Mapping[str, Any]) -> dict[str, list[s
 
 def _refused(errors: Mapping[Any, Any]) -> EditRefused:
     return EditRefused(
-        "The contract does not allow these data; `errors` says which and why. Nothing was changed.",
+        "The contract does not allow these data; `errors` lists the fields. Nothing was changed.",
         errors=dict(errors),
     )
 

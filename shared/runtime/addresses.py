@@ -33,7 +33,7 @@ def sqlite(path: Path) -> str:
         ) from error
 
 
-def place(host: str, port: int | str) -> str:
+def host_and_port(host: str, port: int | str) -> str:
     """Return `host:port` for a URL, with IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -73,7 +73,7 @@ class Verifier:
             KeysUnavailable: the public keys cannot be read.
         """
         if len(token) > LARGEST_TOKEN:
-            raise InvalidToken("The token is too long to be one of ours.")
+            raise InvalidToken(f"The token is longer than {LARGEST_TOKEN} characters.")
         caller, expires = self._verified(token, self.keys.current())
         if time() >= expires + LEEWAY:
             raise InvalidToken(EXPIRED)

@@ -61,10 +61,10 @@ _seconds = Histogram(
     ["service", "method", "route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-_events = Counter("farmgate_events", "Events by what became of them.", ["service", "outcome"])
+_events = Counter("farmgate_events", "Events by outcome.", ["service", "outcome"])
 _oldest = Gauge(
     "farmgate_oldest_unpublished_seconds",
-    "Age of the oldest event that is not published.",
+    "Age of the oldest unpublished event.",
     ["service"],
     multiprocess_mode="mostrecent",
 )
@@ -77,14 +77,14 @@ _parked = Gauge(
 
 _blocked = Gauge(
     "farmgate_relay_blocked",
-    "1 while the broker's memory or disk alarm holds the service's events back.",
+    "1 while the broker's memory or disk alarm blocks the service's relay.",
     ["service"],
     multiprocess_mode="livemostrecent",
 )
 
 _working = Gauge(
     "farmgate_working_seconds",
-    "How long the worker has been at the work in its hands: a transaction, a timer.",
+    "Duration of the worker's current transaction or timer.",
     ["service"],
     multiprocess_mode="livemostrecent",
 )
@@ -92,7 +92,7 @@ _working = Gauge(
 
 _late = Gauge(
     "farmgate_late",
-    "What waits longer than its limit, by the way in which it is late; 1000 stands for more, too.",
+    "Rows that wait longer than their limit, by kind; counted up to 1000.",
     ["service", "kind"],
     multiprocess_mode="mostrecent",
 )

@@ -8,16 +8,14 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from marshmallow import Schema, fields, validate
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from shared.runtime.errors import Unprocessable
-from shared.runtime.schemas import LEAST, MOST, RequestSchema, ResponseSchema
+from shared.runtime.schemas import LEAST, MOST
 
 T = TypeVar("T")
 
@@ -32,38 +30,12 @@ class MalformedCursor(Unprocessable):
     """Raised when a cursor does not belong to this list."""
 
 
-class PageRequest(RequestSchema):
-    """Which page of a list: the first, or the one after `cursor`."""
-
-    cursor = fields.String(
-        validate=validate.Length(min=1, max=LONGEST_CURSOR),
-        metadata={"description": "`next` of the page before; leave it out for the first page."},
-    )
-    limit = fields.Integer(
-        load_default=USUAL,
-        validate=validate.Range(1, LARGEST),
-        metadata={"description": "The most items to return."},
-    )
-
-
 @dataclass(frozen=True)
 class Page(Generic[T]):
     """Some rows of a list, and the cursor of the next page (None: this is the last page)."""
 
     items: Sequence[T]
     next: str | None
-
-
-class Place(TypedDict):
-    """Where a page begins and how many items it has: what `page` takes of a `PageRequest`."""
-
-    limit: int
-    cursor: str | None
-
-
-def place_of(query: dict[str, Any]) -> Place:
-    """Take the page's place out of a request's query; its filters are left."""
-    return {"limit": query.pop("limit"), "cursor": query.pop("cursor", None)}
 
 
 def page(
@@ -91,25 +63,6 @@ def page(
     items = rows[:limit]
     last = getattr(items[-1], column.key) if more else None
     return Page(items, _encode(last, column, descending) if more else None)
-
-
-@cache
-def page_of(item: type[Schema]) -> type[Schema]:
-    """Return the schema of a page of `item`s; `ThingResponse` makes `ThingPage`."""
-    name = f"{item.__name__.removesuffix('Response')}Page"
-    return type(
-        name,
-        (ResponseSchema,),
-        {
-            "__doc__": f"A page of a list of {item.__name__.removesuffix('Response')}.",
-            "items": fields.List(fields.Nested(item), required=True),
-            "next": fields.String(
-                required=True,
-                allow_none=True,
-                metadata={"description": "The cursor of the next page; null: there is none."},
-            ),
-        },
-    )
 
 
 def _check(value: bytes, column: InstrumentedAttribute[Any], descending: bool) -> bytes:

@@ -9,9 +9,10 @@ from sqlalchemy import select
 from shared.messaging import repairs
 from shared.messaging.batch import Batch
 from shared.messaging.tables import Parked, ParkedAction
-from shared.runtime.paging import Page, PageRequest, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.runtime.schemas import RequestSchema, ResponseSchema, Text
 from shared.web.access import caller, scope
+from shared.web.paging import PageRequest, page_arguments, page_of
 from shared.web.requests import Blueprint
 from shared.web.trace import ParkedResponse
 from shared.web.transactions import idempotent, reading, transaction
@@ -144,9 +145,9 @@ def blueprint_of(service: str) -> Blueprint:
     @blp.response(200, page_of(ParkedEventResponse))
     def list_parked(query: dict[str, Any]) -> Page[Parked]:
         """List parked events in the order of their arrival."""
-        place = place_of(query)
+        arguments = page_arguments(query)
         with reading() as session:
-            return page(session, repairs.matching(**query), Parked.arrival, **place)
+            return page(session, repairs.matching(**query), Parked.arrival, **arguments)
 
     @blp.get("/groups")
     @scope("operate")

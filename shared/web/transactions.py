@@ -54,8 +54,8 @@ class _AnsweredBefore(Exception):
 class _Work:
     """The transaction of a request with an Idempotency-Key; it begins when the view opens it."""
 
-    def __init__(self, named: idempotency.Request, until: ExitStack) -> None:
-        self.named = named
+    def __init__(self, keyed: idempotency.Request, until: ExitStack) -> None:
+        self.keyed = keyed
         self.session: Session | None = None
         self.batch: Batch | None = None
         self._until = until
@@ -70,7 +70,7 @@ class _Work:
             here = database()
             self._until.enter_context(here.limit("request", g.get("seconds")))
             self.session = self._until.enter_context(here.sessions())
-            stored = idempotency.claim(self.session, self.named)
+            stored = idempotency.claim(self.session, self.keyed)
             if stored is not None:
                 raise _AnsweredBefore(stored)
         return self.session
@@ -126,19 +126,19 @@ def idempotent(view: View) -> View:
 
     @wraps(view)
     def once(*args: Any, **kwargs: Any) -> Response:
-        named = idempotency.Request(
+        keyed = idempotency.Request(
             client=caller().subject or PUBLIC,
             key=idempotency.read_key(request.headers.get("Idempotency-Key")),
             fingerprint=idempotency.fingerprint_of(
                 request.method, request.path, request.query_string, request.get_data()
             ),
         )
-        with _exclusive(named):
+        with _exclusive(keyed):
             attempts_left = ATTEMPTS
             while True:
                 attempts_left -= 1
                 try:
-                    return _answer(named, lambda: make_response(view(*args, **kwargs)))
+                    return _answer(keyed, lambda: make_response(view(*args, **kwargs)))
                 except (SQLAlchemyError, idempotency.LostRace) as error:
                     retry = (
                         isinstance(error, idempotency.LostRace)
@@ -151,9 +151,9 @@ def idempotent(view: View) -> View:
 
 
 @contextmanager
-def _exclusive(named: idempotency.Request) -> Iterator[None]:
+def _exclusive(keyed: idempotency.Request) -> Iterator[None]:
     """Refuse a second request with the same key in this process, so that it blocks no thread."""
-    here, name = state(), (named.client, named.key)
+    here, name = state(), (keyed.client, keyed.key)
     with here.lock:
         if name in here.running:
             raise idempotency.RequestInProgress(
@@ -167,40 +167,40 @@ def _exclusive(named: idempotency.Request) -> Iterator[None]:
             here.running.discard(name)
 
 
-def _answer(named: idempotency.Request, view: Callable[[], Response]) -> Response:
+def _answer(keyed: idempotency.Request, view: Callable[[], Response]) -> Response:
     with ExitStack() as until:
-        work = g.work = _Work(named, until)
+        work = g.work = _Work(keyed, until)
         until.callback(g.pop, "work", None)
         try:
             answer = view()
             session = work.begin()  # also for a view without a transaction
             if answer.status_code < 500:
-                _store(session, named, answer)
+                _store(session, keyed, answer)
                 recorded = work.batch is not None and work.batch.write()
                 session.commit()
                 if recorded:
                     database().recorded.set()
             return answer
         except _AnsweredBefore as before:
-            return _replay(named, before.stored)
+            return _replay(keyed, before.stored)
         except errors.FarmgateError as error:
             if isinstance(error, NOT_STORED) or status_of(error) >= 500:
-                stored = None if work.session else _stored_before(named, error)
+                stored = None if work.session else _stored_before(keyed, error)
                 if stored is None:
                     raise
-                return _replay(named, stored)
+                return _replay(keyed, stored)
             refusal = answer_of(error)
     here = database()
     with here.limit("request", g.get("seconds")), here.sessions.begin() as session:
-        stored = idempotency.claim(session, named)
+        stored = idempotency.claim(session, keyed)
         if stored is not None:  # another process stored its answer first
-            return _replay(named, stored)
-        _store(session, named, refusal)
+            return _replay(keyed, stored)
+        _store(session, keyed, refusal)
     return refusal
 
 
 def _stored_before(
-    named: idempotency.Request, refusal: errors.FarmgateError
+    keyed: idempotency.Request, refusal: errors.FarmgateError
 ) -> idempotency.Answer | None:
     """Return the stored answer to a request that was accepted before and is refused now.
 
@@ -210,18 +210,18 @@ def _stored_before(
     if isinstance(refusal, errors.Unavailable):
         return None
     with reading() as session:
-        return idempotency.find(session, named)
+        return idempotency.find(session, keyed)
 
 
-def _store(session: Session, named: idempotency.Request, answer: Response) -> None:
+def _store(session: Session, keyed: idempotency.Request, answer: Response) -> None:
     headers = {name: value for name, value in answer.headers.items() if name != "Content-Length"}
     plain = json.dumps(headers).encode() + b"\n" + answer.get_data()
-    idempotency.store(session, named, answer.status_code, seal(named.sealing_key, plain))
+    idempotency.store(session, keyed, answer.status_code, seal(keyed.sealing_key, plain))
 
 
-def _replay(named: idempotency.Request, stored: idempotency.Answer) -> Response:
+def _replay(keyed: idempotency.Request, stored: idempotency.Answer) -> Response:
     headers, body = stored.headers, stored.body
     if stored.sealed is not None:
-        text, _, body = unseal(named.sealing_key, stored.sealed).partition(b"\n")
+        text, _, body = unseal(keyed.sealing_key, stored.sealed).partition(b"\n")
         headers = json.loads(text)
     return Response(body, stored.status, {**headers, REPLAYED: "true"})

@@ -22,9 +22,10 @@ from shared.runtime import errors, keys
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
-from shared.runtime.paging import Page, PageRequest, page, page_of
+from shared.runtime.paging import Page, page
 from shared.runtime.tables import NAMING, SharedBase
 from shared.web import Blueprint, caller, idempotent, public, reading, scope, transaction
+from shared.web.paging import PageRequest, page_of
 from shared.web.trace import TraceRequest, TraceResponse, facts
 
 V1 = "/api/things/v1"

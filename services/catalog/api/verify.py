@@ -4,8 +4,9 @@ from typing import Any
 
 from services.catalog.use_cases import verify
 from shared.runtime.paging import Page
-from shared.runtime.verify import Fact, FactPage, Report, VerifyResponse, facts_request
+from shared.runtime.verify import Fact, Report
 from shared.web import Blueprint, reading, scope
+from shared.web.verify import FactPage, VerifyResponse, facts_request
 
 blp = Blueprint(
     "verify",

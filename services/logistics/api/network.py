@@ -9,8 +9,9 @@ from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Route, Site
 from services.logistics.schemas import network as schemas
 from services.logistics.use_cases import planning, routes, site_tree
-from shared.runtime.paging import Page, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import Blueprint, idempotent, public, reading, scope, transaction
+from shared.web.paging import page_arguments, page_of
 
 blp = Blueprint(
     "network",
@@ -56,9 +57,9 @@ def open_sites(sites_in: dict[str, Any]) -> dict[str, Any]:
 @blp.response(200, page_of(schemas.SiteResponse))
 def list_sites(query: dict[str, Any]) -> Page[Site]:
     """List sites, in the order in which they were opened."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
-        return page(session, site_tree.select_sites(**query), Site.id, **place)
+        return page(session, site_tree.select_sites(**query), Site.id, **arguments)
 
 
 @blp.get("/sites/<uuid:site_id>")
@@ -114,9 +115,9 @@ def open_route(route_in: dict[str, Any]) -> Route:
 @blp.response(200, page_of(schemas.RouteResponse))
 def list_routes(query: dict[str, Any]) -> Page[Route]:
     """List routes, in the order in which they were opened."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
-        return page(session, select(Route).filter_by(**query), Route.id, **place)
+        return page(session, select(Route).filter_by(**query), Route.id, **arguments)
 
 
 @blp.get("/routes/<uuid:route_id>")

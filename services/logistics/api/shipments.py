@@ -12,8 +12,9 @@ from services.logistics.schemas import shipments as schemas
 from services.logistics.use_cases import belonging, hand_over, reading, tracking, travelling
 from services.logistics.use_cases.hand_over import WrongCode
 from shared import web
-from shared.runtime.paging import Page, PageRequest, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import Blueprint, caller, idempotent, scope, transaction
+from shared.web.paging import PageRequest, page_arguments, page_of
 from shared.web.problems import answer_of
 
 blp = Blueprint(
@@ -30,10 +31,10 @@ blp = Blueprint(
 @blp.response(200, page_of(schemas.ShipmentResponse))
 def list_shipments(query: dict[str, Any]) -> Page[Shipment]:
     """List shipments, the newest first."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with web.reading() as session:
         chosen = belonging.concerning(reading.select_shipments(**query), caller().sites)
-        return page(session, chosen, Shipment.id, descending=True, **place)
+        return page(session, chosen, Shipment.id, descending=True, **arguments)
 
 
 @blp.get("/shipments/<uuid:shipment_id>")

@@ -6,9 +6,9 @@ from marshmallow import ValidationError, fields, validate
 
 from services.logistics.rules import EVERY_DAY
 from shared.events import SITE_LEVELS
-from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Flag, Text, matching
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 #: Sites opened by one call.
 MOST_SITES = 500

@@ -5,9 +5,9 @@ from typing import Any
 from marshmallow import fields, validate
 
 from services.logistics.rules import FAILURE_REASONS, ShipmentState, TrackingStatus
-from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Flag, Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 
 def _fen(**options: Any) -> fields.Integer:

@@ -7,8 +7,9 @@ from services.orders.models import CashEntry, Custody, Remittance, Shift
 from services.orders.schemas import stations as schemas
 from services.orders.use_cases import cash, shifts
 from shared.runtime.belonging import within
-from shared.runtime.paging import Page, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+from shared.web.paging import page_arguments, page_of
 
 blp = Blueprint(
     "cash",
@@ -24,10 +25,10 @@ blp = Blueprint(
 @blp.response(200, page_of(schemas.CustodyResponse))
 def list_custody(query: dict[str, Any]) -> Page[Custody]:
     """List what each clerk of each site took, gave back and handed on, and so must hold."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
         chosen = within(cash.select_custodies(**query), Custody.site_id, caller().sites)
-        return page(session, chosen, Custody.id, **place)
+        return page(session, chosen, Custody.id, **arguments)
 
 
 @blp.get("/shifts")
@@ -39,10 +40,10 @@ def list_shifts(query: dict[str, Any]) -> Page[shifts.Balance]:
 
     While entries of a shift are missing, what is expected may still change.
     """
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
         chosen = within(shifts.select_shifts(**query), Shift.site_id, caller().sites)
-        found = page(session, chosen, Shift.id, descending=True, **place)
+        found = page(session, chosen, Shift.id, descending=True, **arguments)
         return Page(shifts.balances(session, found.items), found.next)
 
 

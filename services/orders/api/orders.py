@@ -14,7 +14,7 @@ from services.orders.rules.limits import Allowance, Limits
 from services.orders.schemas import orders as schemas
 from services.orders.use_cases import approve, decide, find, place
 from shared.runtime.config import read_integer
-from shared.runtime.paging import Page, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import (
     Blueprint,
     caller,
@@ -25,6 +25,7 @@ from shared.web import (
     settings,
     transaction,
 )
+from shared.web.paging import page_arguments, page_of
 
 blp = Blueprint(
     "orders",
@@ -114,12 +115,12 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.PlacedOrder, dict[str, 
 @blp.response(200, page_of(schemas.OrderResponse))
 def list_orders(query: dict[str, Any]) -> Page[Order]:
     """List orders, the newest first: your own, or all with the scope orders:operate."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     if "buyer_id" in query and _owner() and caller().may(callers.OWN_BUYERS):
         query["buyer_id"] = callers.own_buyer(caller(), query["buyer_id"])
     with reading() as session:
         chosen = find.select_orders(_owner(), **query)
-        return page(session, chosen, Order.arrival, descending=True, **place)
+        return page(session, chosen, Order.arrival, descending=True, **arguments)
 
 
 @blp.get("/orders/summary")

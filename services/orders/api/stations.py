@@ -14,7 +14,7 @@ from services.orders.use_cases.correct import correct
 from services.orders.use_cases.upload import upload
 from shared.runtime import clock
 from shared.runtime.belonging import check_within, within
-from shared.runtime.paging import Page, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import (
     Blueprint,
     caller,
@@ -24,6 +24,7 @@ from shared.web import (
     settings,
     transaction,
 )
+from shared.web.paging import page_arguments, page_of
 
 blp = Blueprint(
     "stations",
@@ -42,10 +43,10 @@ def list_station_sales(query: dict[str, Any]) -> Page[TillEntry]:
 
     Sales, and with them voids, returns, parcels handed over, orders and shifts: see `kind`.
     """
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
         chosen = within(stations.select_entries(**query), TillEntry.site_id, caller().sites)
-        return page(session, chosen, TillEntry.arrival, descending=True, **place)
+        return page(session, chosen, TillEntry.arrival, descending=True, **arguments)
 
 
 @blp.get("/station-sales/<uuid:sale_id>")
@@ -129,8 +130,8 @@ def list_till_devices(query: dict[str, Any]) -> Page[stations.JournalStatus]:
 
     A hole is an entry that has not come: it may still lie on the device.
     """
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
         chosen = within(stations.select_journals(**query), Journal.site_id, caller().sites)
-        found = page(session, chosen, Journal.id, **place)
+        found = page(session, chosen, Journal.id, **arguments)
         return Page(stations.journal_statuses(session, found.items), found.next)

@@ -8,9 +8,9 @@ from services.orders.rules import people, prices
 from services.orders.rules.order_status import FulfilmentState, OrderState, PaymentState
 from shared.events import CHANNELS, PAYMENT_METHODS
 from shared.runtime import phones
-from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Flag, Moment, Text, matching
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 
 def _one_of(choices: tuple[str, ...], **options: Any) -> fields.String:

@@ -8,9 +8,9 @@ from services.orders.rules import prices
 from services.orders.rules.entries import MOST_NUMBER
 from services.orders.rules.till import EntryKind, EntryStatus
 from services.orders.schemas.entries import ANY_ENTRY, SALE_EXAMPLE
-from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Flag, Parts, Text
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 #: Entries of one exported file: what a body of a megabyte holds. A larger one comes in pieces.
 MOST_IMPORTED = 2000

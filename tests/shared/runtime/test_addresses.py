@@ -141,7 +141,7 @@ def test_an_http_address_that_cannot_be_read_is_refused_by_its_setting(url: str)
     [("0.0.0.0", "127.0.0.1:8000"), ("::", "[::1]:8000"), ("::1", "[::1]:8000"), ("h", "h:8000")],
 )
 def test_a_server_is_reached_at_an_address_that_can_be_read(host: str, shown: str) -> None:
-    place = addresses.place(addresses.reachable(host), 8000)
+    place = addresses.host_and_port(addresses.reachable(host), 8000)
 
     assert place == shown
     assert urlsplit(addresses.check_http("X", f"http://{place}/")).port == 8000

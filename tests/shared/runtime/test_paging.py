@@ -15,9 +15,10 @@ from shared.messaging.tables import Outbox
 from shared.runtime import clock
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
-from shared.runtime.paging import MalformedCursor, Page, page, page_of
+from shared.runtime.paging import MalformedCursor, Page, page
 from shared.runtime.schemas import ResponseSchema
 from shared.runtime.tables import IdempotencyKey
+from shared.web.paging import page_of
 from tests.support.probe import Effect
 
 Headers = Callable[..., dict[str, str]]

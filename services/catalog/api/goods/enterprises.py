@@ -7,8 +7,9 @@ from services.catalog.batch import CatalogBatch
 from services.catalog.models import Enterprise, Membership
 from services.catalog.schemas.goods import enterprises as schemas
 from services.catalog.use_cases.goods import enterprises
-from shared.runtime.paging import Page, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import Blueprint, idempotent, reading, scope, transaction
+from shared.web.paging import page_arguments, page_of
 
 blp = Blueprint(
     "enterprises",
@@ -39,9 +40,9 @@ def register_enterprise(enterprise_in: dict[str, Any]) -> Enterprise:
 @blp.response(200, page_of(schemas.EnterpriseResponse))
 def list_enterprises(query: dict[str, Any]) -> Page:
     """List enterprises, in the order in which they were registered."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
-        return page(session, enterprises.select_enterprises(**query), Enterprise.id, **place)
+        return page(session, enterprises.select_enterprises(**query), Enterprise.id, **arguments)
 
 
 @blp.get("/enterprises/<uuid:enterprise_id>")

@@ -8,8 +8,9 @@ from services.catalog.models import Price, Product
 from services.catalog.schemas.goods import products as schemas
 from services.catalog.use_cases.goods import prices, products
 from shared.events import CHANNELS
-from shared.runtime.paging import Page, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import Blueprint, idempotent, public, reading, scope, transaction
+from shared.web.paging import page_arguments, page_of
 
 blp = Blueprint(
     "products",
@@ -40,9 +41,9 @@ def list_product(product_in: dict[str, Any]) -> Product:
 @blp.response(200, page_of(schemas.ProductResponse))
 def list_products(query: dict[str, Any]) -> Page:
     """List products, in the order in which they were put on sale."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
-        return page(session, products.select_products(**query), Product.id, **place)
+        return page(session, products.select_products(**query), Product.id, **arguments)
 
 
 @blp.get("/products/<uuid:product_id>")

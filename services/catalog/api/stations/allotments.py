@@ -18,8 +18,9 @@ from services.catalog.use_cases.stations import (
     standing_rules,
 )
 from shared.runtime.belonging import within
-from shared.runtime.paging import Page, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+from shared.web.paging import page_arguments, page_of
 
 blp = Blueprint(
     "allotments",
@@ -59,14 +60,14 @@ def grant(grant_in: dict[str, Any]) -> dict[str, Any]:
 @blp.response(200, page_of(schemas.AllotmentResponse))
 def list_allotments(query: dict[str, Any]) -> Page:
     """List what devices may sell, newest first."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
         found = page(
             session,
             within(allotments.select_allotments(**query), Allotment.site_id, caller().sites),
             Allotment.id,
             descending=True,
-            **place,
+            **arguments,
         )
         return Page(inquiries.describe_allotments(session, found.items), found.next)
 
@@ -179,9 +180,9 @@ def set_standing_rule(rule_in: dict[str, Any], site_id: UUID, variant_id: UUID) 
 @blp.response(200, page_of(rule_schemas.StandingRuleResponse))
 def list_standing_rules(query: dict[str, Any]) -> Page:
     """List how much of each variant is kept at each site."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
-        return page(session, standing_rules.select_rules(**query), StandingRule.id, **place)
+        return page(session, standing_rules.select_rules(**query), StandingRule.id, **arguments)
 
 
 @blp.delete("/standing-rules/<uuid:site_id>/<uuid:variant_id>")

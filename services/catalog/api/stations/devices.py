@@ -10,8 +10,9 @@ from services.catalog.schemas.stations import overdrafts as overdraft_schemas
 from services.catalog.use_cases.stations import devices, inquiries, overdrafts
 from services.catalog.use_cases.stations.devices import DeviceNotFound
 from shared.runtime.belonging import check_within, within
-from shared.runtime.paging import Page, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+from shared.web.paging import page_arguments, page_of
 
 blp = Blueprint(
     "devices",
@@ -83,10 +84,10 @@ def revoke_device(revocation_in: dict[str, Any], device_id: UUID) -> dict[str, A
 @blp.response(200, page_of(schemas.DeviceResponse))
 def list_devices(query: dict[str, Any]) -> Page:
     """List devices: the last contact of each, and the changes that it was not told of yet."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
         chosen = within(devices.select_devices(**query), Device.site_id, caller().sites)
-        found = page(session, chosen, Device.id, **place)
+        found = page(session, chosen, Device.id, **arguments)
         return Page(inquiries.describe_devices(session, found.items), found.next)
 
 
@@ -109,14 +110,14 @@ def show_device(device_id: UUID) -> dict[str, Any]:
 @blp.response(200, page_of(overdraft_schemas.OverdraftResponse))
 def list_overdrafts(query: dict[str, Any]) -> Page:
     """List overdrafts, sales beyond what their devices were granted, newest first."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
         return page(
             session,
             within(overdrafts.select_overdrafts(**query), Overdraft.site_id, caller().sites),
             Overdraft.id,
             descending=True,
-            **place,
+            **arguments,
         )
 
 

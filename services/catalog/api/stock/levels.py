@@ -8,8 +8,9 @@ from services.catalog.models import Reservation, StockLevel, StockMovement
 from services.catalog.schemas.stock import levels as schemas
 from services.catalog.schemas.stock import reservations as reservation_schemas
 from services.catalog.use_cases.stock import levels, reconciliation, reservation_inquiries
-from shared.runtime.paging import Page, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+from shared.web.paging import page_arguments, page_of
 
 blp = Blueprint(
     "stock",
@@ -71,9 +72,9 @@ def move_stock(move_in: dict[str, Any]) -> dict[str, Any]:
 @blp.response(200, page_of(schemas.LevelResponse))
 def list_levels(query: dict[str, Any]) -> Page:
     """List how much of each lot lies where, and how much of it is free."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
-        return page(session, levels.select_levels(**query), StockLevel.id, **place)
+        return page(session, levels.select_levels(**query), StockLevel.id, **arguments)
 
 
 @blp.get("/stock/movements")
@@ -82,10 +83,14 @@ def list_levels(query: dict[str, Any]) -> Page:
 @blp.response(200, page_of(schemas.MovementResponse))
 def list_movements(query: dict[str, Any]) -> Page:
     """List the ledger, newest first."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
         return page(
-            session, levels.select_movements(**query), StockMovement.id, descending=True, **place
+            session,
+            levels.select_movements(**query),
+            StockMovement.id,
+            descending=True,
+            **arguments,
         )
 
 

@@ -7,8 +7,9 @@ from services.catalog.batch import CatalogBatch
 from services.catalog.models import Location, Lot
 from services.catalog.schemas.stock import lots as schemas
 from services.catalog.use_cases.stock import locations, lot_tracing, lots
-from shared.runtime.paging import Page, PageRequest, page, page_of, place_of
+from shared.runtime.paging import Page, page
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
+from shared.web.paging import PageRequest, page_arguments, page_of
 
 blp = Blueprint(
     "lots",
@@ -39,9 +40,9 @@ def record_lot(lot_in: dict[str, Any]) -> Lot:
 @blp.response(200, page_of(schemas.LotResponse))
 def list_lots(query: dict[str, Any]) -> Page:
     """List lots, newest first."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
-        return page(session, lots.select_lots(**query), Lot.id, descending=True, **place)
+        return page(session, lots.select_lots(**query), Lot.id, descending=True, **arguments)
 
 
 @blp.get("/lots/<uuid:lot_id>")
@@ -135,6 +136,6 @@ def list_station_sales_of_lot(query: dict[str, Any], lot_id: UUID) -> Page:
 @blp.response(200, page_of(schemas.LocationResponse))
 def list_locations(query: dict[str, Any]) -> Page:
     """List the locations where stock may lie: logistics' sites."""
-    place = place_of(query)
+    arguments = page_arguments(query)
     with reading() as session:
-        return page(session, locations.select_locations(**query), Location.id, **place)
+        return page(session, locations.select_locations(**query), Location.id, **arguments)

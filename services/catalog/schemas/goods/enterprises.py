@@ -6,9 +6,9 @@ from marshmallow import ValidationError, fields, post_load, validate
 
 from services.catalog.schemas.values import NamesRequest, NamesResponse, code, whole
 from shared.runtime import phones
-from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Day, Text
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 ROLES = ("producer", "cooperative", "company", "centre", "station")
 LANGUAGES = ("zh", "bo", "en")

@@ -12,9 +12,9 @@ from services.catalog.schemas.values import (
     whole,
 )
 from shared.events import UNITS
-from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Flag, Moment, Text
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 
 class VariantRequest(RequestSchema):

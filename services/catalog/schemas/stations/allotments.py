@@ -6,9 +6,9 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from services.catalog.rules import AllotmentStatus
 from services.catalog.schemas.values import MOST_QUANTITY, quantity, whole
-from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Text
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 
 class AllotmentResponse(ResponseSchema):

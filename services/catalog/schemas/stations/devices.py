@@ -4,9 +4,9 @@ from marshmallow import fields
 
 from services.catalog.schemas.stations.allotments import AllotmentResponse, CountResponse
 from services.catalog.schemas.values import NamesResponse
-from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Text
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 
 class RegisterDeviceRequest(RequestSchema):

@@ -2,9 +2,9 @@
 
 from marshmallow import fields, validate
 
-from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Text
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 
 class ListOverdraftsRequest(PageRequest):

@@ -3,8 +3,8 @@
 from marshmallow import fields
 
 from services.catalog.schemas.values import quantity
-from shared.runtime.paging import PageRequest
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 
 class StandingRuleRequest(RequestSchema):

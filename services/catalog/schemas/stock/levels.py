@@ -8,8 +8,8 @@ from services.catalog.schemas.values import (
     quantity,
     whole,
 )
-from shared.runtime.paging import PageRequest
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 
 class ReceiveStockRequest(RequestSchema):

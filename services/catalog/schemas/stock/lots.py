@@ -8,9 +8,9 @@ from services.catalog.schemas.values import (
     code,
 )
 from shared.events import SITE_LEVELS
-from shared.runtime.paging import PageRequest
 from shared.runtime.schemas import Day, Text
 from shared.web import RequestSchema, ResponseSchema
+from shared.web.paging import PageRequest
 
 
 class RecordLotRequest(RequestSchema):
