@@ -21,7 +21,7 @@ from services.notifications.schemas import (
 )
 from shared.runtime.errors import NotFound
 from shared.runtime.paging import Page
-from shared.runtime.verify import Fact, Report
+from shared.runtime.verify import Fact, Report, page_of_facts
 from shared.web import Blueprint, caller, idempotent, reading, scope, transaction
 from shared.web.trace import TraceRequest, TraceResponse, facts
 from shared.web.verify import FactPage, VerifyResponse, facts_request
@@ -159,7 +159,8 @@ def compare_messages() -> Report:
     """Compare messages with the orders they are about.
 
     Every message is due at some time or has ended, and buyer and producers of every confirmed
-    order have a message. All is read at one moment; at most 200 differences are listed.
+    order have a message. All is read at one moment; at most 200 differences of each check are
+    listed.
     """
     with reading() as session:
         return use_cases.compare(session)
@@ -167,7 +168,7 @@ def compare_messages() -> Report:
 
 @blp.get("/verify/facts")
 @scope("operate")
-@blp.arguments(facts_request("orders"), location="query")
+@blp.arguments(facts_request(use_cases.FACTS), location="query")
 @blp.response(200, FactPage)
 def list_facts(query: dict[str, Any]) -> Page[Fact]:
     """List what notifications knows of orders, in brief, by order id.
@@ -175,9 +176,8 @@ def list_facts(query: dict[str, Any]) -> Page[Fact]:
     `orders`: each has `state` (`confirmed`, `placed`, or `heard_of` when other facts came
     first) and `told`, the kinds of messages its buyer was sent.
     """
-    del query["kind"]
     with reading() as session:
-        return use_cases.order_facts(session, **query)
+        return page_of_facts(session, use_cases.FACTS, **query)
 
 
 def _own_person() -> str:

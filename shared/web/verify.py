@@ -1,5 +1,7 @@
 """HTTP schemas of `GET …/verify` and `GET …/verify/facts`; see `shared.runtime.verify`."""
 
+from collections.abc import Iterable
+
 from marshmallow import fields, validate
 
 from shared.runtime.paging import LONGEST_CURSOR
@@ -31,14 +33,14 @@ class VerifyResponse(ResponseSchema):
     notes = fields.List(fields.String(), required=True)
 
 
-def facts_request(*kinds: str) -> type[RequestSchema]:
+def facts_request(kinds: Iterable[str]) -> type[RequestSchema]:
     """Return the schema of a request for a page of facts of one of these kinds."""
     return type(
         "FactsRequest",
         (RequestSchema,),
         {
             "__doc__": "The kind of facts, and the page.",
-            "kind": fields.String(required=True, validate=validate.OneOf(kinds)),
+            "kind": fields.String(required=True, validate=validate.OneOf(tuple(kinds))),
             "ids": fields.List(
                 fields.UUID(),
                 data_key="id",

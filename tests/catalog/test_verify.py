@@ -168,7 +168,7 @@ def test_only_so_many_differences_are_listed(shop: Any, till: Any, deliver: Any,
     report = get("/verify").json
 
     assert len(report["differences"]) == 200
-    assert report["notes"] == ["3 more differences of catalog are not listed."]
+    assert report["notes"] == ["3 more of overdraft open are not listed."]
 
 
 # --- Facts for the others --------------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Any
 
 from services.catalog.use_cases import verify
 from shared.runtime.paging import Page
-from shared.runtime.verify import Fact, Report
+from shared.runtime.verify import Fact, Report, page_of_facts
 from shared.web import Blueprint, reading, scope
 from shared.web.verify import FactPage, VerifyResponse, facts_request
 
@@ -15,8 +15,6 @@ blp = Blueprint(
     description="Whether catalog's rows agree, and what it holds of orders and station sales.",
 )
 
-RESERVATIONS, STATION_SALES = "reservations", "station_sales"
-
 
 @blp.get("")
 @scope("operate")
@@ -25,7 +23,7 @@ def compare_stock() -> Report:
     """Rebuild all balances from the ledger, and compare sales and allotments with it.
 
     Reads everything, at one moment. A sale that nothing covers yet is listed as a difference;
-    at most 200 differences are listed.
+    at most 200 differences of each check are listed.
     """
     with reading() as session:
         return verify.compare(session)
@@ -33,13 +31,12 @@ def compare_stock() -> Report:
 
 @blp.get("/facts")
 @scope("operate")
-@blp.arguments(facts_request(RESERVATIONS, STATION_SALES), location="query")
+@blp.arguments(facts_request(verify.FACTS), location="query")
 @blp.response(200, FactPage)
 def list_facts(query: dict[str, Any]) -> Page[Fact]:
     """List in few words what catalog holds of orders (`reservations`) or of `station_sales`.
 
     Each has `status`, and `lots`: how much of each lot is set aside, or was moved.
     """
-    facts = {RESERVATIONS: verify.reservation_facts, STATION_SALES: verify.sale_facts}
     with reading() as session:
-        return facts[query.pop("kind")](session, **query)
+        return page_of_facts(session, verify.FACTS, **query)

@@ -1,6 +1,7 @@
 """Compare catalog's rows with each other, and list what other services' rows are compared with."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -28,11 +29,8 @@ from services.catalog.rules import (
     sale_moves,
 )
 from services.catalog.use_cases.stock import reconciliation
-from shared.runtime.paging import Page, page
-from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, read_snapshot
+from shared.runtime.verify import Difference, FactKind, Report, by_lot, read_snapshot, stream
 
-#: Rows fetched at once: memory must not grow with the number of sales.
-FETCHED = 2000
 #: What each table is called in the report.
 _COUNTED = {
     "lots": Lot,
@@ -56,24 +54,23 @@ def compare(session: Session) -> Report:
     for name, model in _COUNTED.items():
         report.checked[name] = session.scalar(select(func.count()).select_from(model)) or 0
     report.checked["station_sales"] = 0
-    report.differences += _of_books(session)
-    report.differences += _of_stopped_lots(session)
-    report.differences += _of_recalled_lots(session)
-    report.differences += _of_overdrafts(session)
-    report.differences += _of_sales(session, report)
-    cut = len(report.differences) - MOST_DIFFERENCES
-    if cut > 0:
-        del report.differences[MOST_DIFFERENCES:]
-        report.notes.append(f"{cut} more differences of catalog are not listed.")
+    report.add(_of_books(session))
+    report.add(_of_stopped_lots(session))
+    report.add(_of_recalled_lots(session))
+    report.add(_of_overdrafts(session))
+    report.add(_of_sales(session, report))
     return report
 
 
 def _of_books(session: Session) -> Iterator[Difference]:
     for found in reconciliation.reconcile(session).differences:
-        ids = {"lot_code": found.lot_code, "location_code": found.location_code}
+        ids: dict[str, object] = {
+            "lot_code": found.lot_code,
+            "location_code": found.location_code,
+        }
         what = f"Lot {found.lot_code} at {found.location_code}"
         if found.allotment_id is not None:
-            ids["allotment_id"] = str(found.allotment_id)
+            ids["allotment_id"] = found.allotment_id
             what = f"Allotment {found.allotment_id} of lot {found.lot_code}"
         yield Difference(
             f"balance_{found.against}",
@@ -100,7 +97,7 @@ def _of_stopped_lots(session: Session) -> Iterator[Difference]:
     for row in rows:
         yield Difference(
             "stopped_lot",
-            {"allotment_id": str(row.id), "lot_code": row.code},
+            {"allotment_id": row.id, "lot_code": row.code},
             "suspended",
             row.status,
             f"Lot {row.code} is {row.lot_status}, and allotment {row.id} of it is {row.status}.",
@@ -123,7 +120,7 @@ def _of_recalled_lots(session: Session) -> Iterator[Difference]:
     for row in rows:
         yield Difference(
             "recalled_lot",
-            {"order_id": str(row.order_id), "lot_id": str(row.id), "lot_code": row.code},
+            {"order_id": row.order_id, "lot_id": row.id, "lot_code": row.code},
             "other lots, or none",
             row.status,
             f"Lot {row.code} is recalled, and it is still {row.status} for order {row.order_id}.",
@@ -140,7 +137,7 @@ def _of_overdrafts(session: Session) -> Iterator[Difference]:
     for row in rows:
         yield Difference(
             "overdraft open",
-            {"sale_id": str(row.sale_id)},
+            {"sale_id": row.sale_id},
             "settled",
             f"open: {row.reason}",
             f"Sale {row.number} of device {row.code} (epoch {row.epoch}) is not covered by "
@@ -163,7 +160,7 @@ def _of_sales(session: Session, report: Report) -> Iterator[Difference]:
         .order_by(StationSale.sale_id)
     )
     moved = _Moved(session)
-    for row in session.execute(statement.execution_options(yield_per=FETCHED)):
+    for row in stream(session, statement):
         report.checked["station_sales"] += 1
         for sale_id, found in moved.before(row.sale_id):
             yield from _unlike(sale_id, "sale", {}, found)
@@ -181,7 +178,7 @@ def _unlike(sale_id: UUID, kind: str, expected: Lots, found: Lots) -> Iterator[D
     if expected != found:
         yield Difference(
             "station_sale_movements",
-            {"sale_id": str(sale_id)},
+            {"sale_id": sale_id},
             _words(expected),
             _words(found),
             f"The {kind} {sale_id} should have moved {_words(expected)}, and moved "
@@ -235,7 +232,7 @@ def _moved_lots(
     if sale_ids is not None:
         statement = statement.where(StockMovement.sale_id.in_(list(sale_ids)))
     present: tuple[UUID, Lots] | None = None
-    for row in session.execute(statement.execution_options(yield_per=FETCHED)):
+    for row in stream(session, statement):
         if present is not None and present[0] != row.sale_id:
             yield present
             present = None
@@ -257,60 +254,48 @@ _HOLDING = (
 )
 
 
-def reservation_facts(
-    session: Session, ids: Sequence[UUID], *, limit: int, cursor: str | None = None
-) -> Page[Fact]:
-    """Return what is set aside for orders: the state, and how much of each lot."""
-    statement = select(Reservation).options(selectinload(Reservation.lines))
-    if ids:
-        statement = statement.where(Reservation.order_id.in_(ids))
-    found = page(session, statement, Reservation.order_id, limit=limit, cursor=cursor)
-    facts = [
-        Fact(
-            reservation.order_id,
-            {
-                "status": reservation.status,
-                "lots": by_lot([(line.lot_id, line.quantity) for line in reservation.lines])
-                if reservation.status in _HOLDING
-                else {},
-            },
-        )
-        for reservation in found.items
-    ]
-    return Page(facts, found.next)
+def reservation_values(
+    session: Session, reservations: Sequence[Reservation]
+) -> Iterator[Mapping[str, Any]]:
+    """Go through reservations: the status of each, and the quantity that it holds of each lot."""
+    for reservation in reservations:
+        holds = reservation.lines if reservation.status in _HOLDING else ()
+        yield {
+            "status": reservation.status,
+            "lots": by_lot((line.lot_id, line.quantity) for line in holds),
+        }
 
 
-def sale_facts(
-    session: Session, ids: Sequence[UUID], *, limit: int, cursor: str | None = None
-) -> Page[Fact]:
-    """Return what station sales, voids and returns moved: the state, and how much of each lot.
+def sale_values(session: Session, sales: Sequence[StationSale]) -> Iterator[Mapping[str, Any]]:
+    """Go through station sales, voids and returns: status, and the quantity moved of each lot.
 
-    The state is `booked`, `reduced` (it undid what was never booked), `overdrawn` or `disputed`;
-    of these two what they were settled to: `covered`, `lost`, `voided`.
+    The status is `booked`, `reduced` (it undid what was never booked), `overdrawn` or `disputed`;
+    of these two, once they are settled, `covered`, `lost` or `voided`.
     """
-    statement = select(StationSale)
-    if ids:
-        statement = statement.where(StationSale.sale_id.in_(ids))
-    found = page(session, statement, StationSale.sale_id, limit=limit, cursor=cursor)
-    wanted = [sale.sale_id for sale in found.items]
-    moved = dict(_moved_lots(session, wanted))
-    decided = {
+    sale_ids = [sale.sale_id for sale in sales]
+    moved = dict(_moved_lots(session, sale_ids))
+    settled = {
         row.sale_id: row.status
         for row in session.execute(
             select(Overdraft.sale_id, Overdraft.status).where(
-                Overdraft.sale_id.in_(wanted), Overdraft.status != OverdraftStatus.OPEN.value
+                Overdraft.sale_id.in_(sale_ids), Overdraft.status != OverdraftStatus.OPEN.value
             )
         )
     }
-    facts = [
-        Fact(
-            sale.sale_id,
-            {
-                "kind": sale.kind,
-                "status": decided.get(sale.sale_id, sale.status),
-                "lots": moved.get(sale.sale_id, {}),
-            },
-        )
-        for sale in found.items
-    ]
-    return Page(facts, found.next)
+    for sale in sales:
+        yield {
+            "kind": sale.kind,
+            "status": settled.get(sale.sale_id, sale.status),
+            "lots": moved.get(sale.sale_id, {}),
+        }
+
+
+#: The facts of catalog, by their kind in the HTTP API.
+FACTS: Mapping[str, FactKind[Any]] = {
+    "reservations": FactKind(
+        select(Reservation).options(selectinload(Reservation.lines)),
+        Reservation.order_id,
+        reservation_values,
+    ),
+    "station_sales": FactKind(select(StationSale), StationSale.sale_id, sale_values),
+}

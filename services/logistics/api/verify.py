@@ -4,7 +4,7 @@ from typing import Any
 
 from services.logistics.use_cases import verify
 from shared.runtime.paging import Page
-from shared.runtime.verify import Fact, Report
+from shared.runtime.verify import Fact, Report, page_of_facts
 from shared.web import Blueprint, reading, scope
 from shared.web.verify import FactPage, VerifyResponse, facts_request
 
@@ -22,7 +22,7 @@ blp = Blueprint(
 def compare_shipments() -> Report:
     """Compare the rows about every shipment with each other.
 
-    Reads them all, at one moment; at most 200 differences are listed.
+    Reads them all, at one moment; at most 200 differences of each check are listed.
     """
     with reading() as session:
         return verify.compare(session)
@@ -30,13 +30,12 @@ def compare_shipments() -> Report:
 
 @blp.get("/facts")
 @scope("operate")
-@blp.arguments(facts_request("shipments"), location="query")
+@blp.arguments(facts_request(verify.FACTS), location="query")
 @blp.response(200, FactPage)
 def list_facts(query: dict[str, Any]) -> Page[Fact]:
     """List what logistics holds of orders, in brief, by order id.
 
     `shipments`: each has `state`, and `lots`, how much it carries of each lot.
     """
-    del query["kind"]
     with reading() as session:
-        return verify.shipment_facts(session, **query)
+        return page_of_facts(session, verify.FACTS, **query)

@@ -1,8 +1,7 @@
 """Check that logistics' own rows agree, and list what logistics holds of each order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, selectinload
@@ -10,11 +9,8 @@ from sqlalchemy.orm import Session, selectinload
 from services.logistics import rules
 from services.logistics.models import CollectionCode, ProofOfDelivery, Shipment, ShipmentLine
 from services.logistics.rules import ShipmentRows
-from shared.runtime.paging import Page, page
-from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, read_snapshot
+from shared.runtime.verify import Difference, FactKind, Report, by_lot, read_snapshot, stream
 
-#: Rows fetched at once: memory must not grow with the number of shipments.
-FETCHED = 2000
 _MOMENTS = ("packed", "handed_over", "arrived", "refused", "ended")
 
 
@@ -22,45 +18,22 @@ def compare(session: Session) -> Report:
     """Return the differences within the rows of each shipment; reads all shipments."""
     read_snapshot(session)
     report = Report("logistics", {"shipments": 0})
-    for row in session.execute(_every_shipment().execution_options(yield_per=FETCHED)):
-        report.checked["shipments"] += 1
-        for check, expected, found in rules.disagreements(_rows_of(row)):
-            report.differences.append(
-                Difference(
-                    f"shipment_{check}",
-                    {"shipment_id": str(row.id), "order_id": str(row.order_id)},
-                    expected,
-                    found,
-                    f"Shipment {row.shipment_ref} of order {row.order_ref} is {row.state}: "
-                    f"{check} should be {expected}, and is {found}.",
-                )
-            )
-    cut = len(report.differences) - MOST_DIFFERENCES
-    if cut > 0:
-        del report.differences[MOST_DIFFERENCES:]
-        report.notes.append(f"{cut} more differences of shipments are not listed.")
+    report.add(_of_shipments(session, report))
     return report
 
 
-def shipment_facts(
-    session: Session, ids: Sequence[UUID], *, limit: int, cursor: str | None = None
-) -> Page[Fact]:
-    """Return what logistics holds of orders: the shipment's state, and how much of each lot."""
-    statement = select(Shipment).options(selectinload(Shipment.lines))
-    if ids:
-        statement = statement.where(Shipment.order_id.in_(ids))
-    found = page(session, statement, Shipment.order_id, limit=limit, cursor=cursor)
-    facts = [
-        Fact(
-            shipment.order_id,
-            {
-                "state": str(shipment.state),
-                "lots": by_lot([(line.lot_id, line.quantity) for line in shipment.lines]),
-            },
-        )
-        for shipment in found.items
-    ]
-    return Page(facts, found.next)
+def _of_shipments(session: Session, report: Report) -> Iterator[Difference]:
+    for row in stream(session, _every_shipment()):
+        report.checked["shipments"] += 1
+        for check, expected, found in rules.disagreements(_rows_of(row)):
+            yield Difference(
+                f"shipment_{check}",
+                {"shipment_id": row.id, "order_id": row.order_id},
+                expected,
+                found,
+                f"Shipment {row.shipment_ref} of order {row.order_ref} is {row.state}: "
+                f"{check} should be {expected}, and is {found}.",
+            )
 
 
 def _every_shipment() -> Select[Any]:
@@ -104,3 +77,20 @@ def _rows_of(row: Any) -> ShipmentRows:
         has_reason=bool(row.difference_reason),
         has_code=row.code is not None,
     )
+
+
+def shipment_values(session: Session, shipments: Sequence[Shipment]) -> Iterator[Mapping[str, Any]]:
+    """Go through shipments: the state of each, and the quantity that it carries of each lot."""
+    for shipment in shipments:
+        yield {
+            "state": str(shipment.state),
+            "lots": by_lot((line.lot_id, line.quantity) for line in shipment.lines),
+        }
+
+
+#: The facts of logistics, by their kind in the HTTP API.
+FACTS: Mapping[str, FactKind[Any]] = {
+    "shipments": FactKind(
+        select(Shipment).options(selectinload(Shipment.lines)), Shipment.order_id, shipment_values
+    )
+}

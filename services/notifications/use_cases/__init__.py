@@ -36,9 +36,10 @@ from services.notifications.use_cases.verified import (
     load_for_verification,
     verify_phone,
 )
-from services.notifications.use_cases.verify import compare, order_facts
+from services.notifications.use_cases.verify import FACTS, compare
 
 __all__ = [
+    "FACTS",
     "Cause",
     "InboxMessage",
     "MessageNotFound",
@@ -60,7 +61,6 @@ __all__ = [
     "messages_of",
     "notify_buyer",
     "notify_producers",
-    "order_facts",
     "order_key",
     "read_message",
     "read_preferences",

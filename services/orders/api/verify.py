@@ -4,7 +4,7 @@ from typing import Any
 
 from services.orders.use_cases import verify
 from shared.runtime.paging import Page
-from shared.runtime.verify import Fact, Report
+from shared.runtime.verify import Fact, Report, page_of_facts
 from shared.web import Blueprint, reading, scope
 from shared.web.verify import FactPage, VerifyResponse, facts_request
 
@@ -14,9 +14,6 @@ blp = Blueprint(
     url_prefix="/api/orders/v1/verify",
     description="Whether orders' rows agree, and what they hold of each order and station sale.",
 )
-
-#: What facts may be asked for, by kind.
-FACTS = {"orders": verify.order_facts, "station_sales": verify.sale_facts}
 
 
 @blp.get("")
@@ -33,7 +30,7 @@ def compare_orders() -> Report:
 
 @blp.get("/facts")
 @scope("operate")
-@blp.arguments(facts_request(*FACTS), location="query")
+@blp.arguments(facts_request(verify.FACTS), location="query")
 @blp.response(200, FactPage)
 def list_facts(query: dict[str, Any]) -> Page[Fact]:
     """List in few words what orders holds, by id.
@@ -41,6 +38,5 @@ def list_facts(query: dict[str, Any]) -> Page[Fact]:
     `orders`: each has `state`, and `lots`, how much was set aside of each lot. `station_sales`:
     each sale, void and return has `kind`, `status`, `lots`, and `voided` if it never counted.
     """
-    facts = FACTS[query.pop("kind")]
     with reading() as session:
-        return facts(session, **query)
+        return page_of_facts(session, verify.FACTS, **query)

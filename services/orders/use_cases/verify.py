@@ -1,7 +1,7 @@
 """Compare orders' own rows with each other, and list what they hold of each order and sale."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -24,8 +24,7 @@ from services.orders.rules.order_status import OrderState
 from services.orders.rules.takings import Taken
 from services.orders.rules.till import PAYMENT_DIFFERS, SELLING, TAKING, EntryKind, EntryStatus
 from services.orders.use_cases.entries import CASH_BOOKED
-from shared.runtime.paging import Page, page
-from shared.runtime.verify import MOST_DIFFERENCES, Difference, Fact, Report, by_lot, read_snapshot
+from shared.runtime.verify import Difference, FactKind, Report, by_lot, read_snapshot, stream
 
 #: Holes of one journal that a note names.
 NAMED = 10
@@ -35,28 +34,20 @@ def compare(session: Session) -> Report:
     """Return the differences between orders' rows; reads them all, at one moment."""
     read_snapshot(session)
     report = Report("orders", {})
-    checks = (
-        _orders(session, report),
-        _refunds(session),
-        _journals(session, report),
-        _taken_back(session, report),
-        _cash_of_entries(session),
-        _custodies(session, report),
-        _disputed(session),
-    )
-    for differences in checks:
-        found = list(differences)
-        report.differences += found[:MOST_DIFFERENCES]
-        cut = len(found) - MOST_DIFFERENCES
-        if cut > 0:
-            report.notes.append(f"{cut} more of {found[0].check} are not listed.")
+    report.add(_orders(session, report))
+    report.add(_refunds(session))
+    report.add(_journals(session, report))
+    report.add(_taken_back(session, report))
+    report.add(_cash_of_entries(session))
+    report.add(_custodies(session, report))
+    report.add(_disputed(session))
     return report
 
 
 # --- Orders --------------------------------------------------------------------------------------
 
 
-def _orders(session: Session, report: Report) -> Iterable[Difference]:
+def _orders(session: Session, report: Report) -> Iterator[Difference]:
     report.checked["orders"] = session.scalar(select(func.count()).select_from(Order)) or 0
     lines_fen = func.coalesce(func.sum(OrderLine.line_total_fen), 0)
     statement = (
@@ -64,10 +55,9 @@ def _orders(session: Session, report: Report) -> Iterable[Difference]:
         .outerjoin(OrderLine, OrderLine.order_id == Order.id)
         .group_by(Order.id, Order.order_ref, Order.total_fen)
         .having(Order.total_fen != lines_fen)
-        .limit(MOST_DIFFERENCES)
     )
-    for row in session.execute(statement):
-        yield _difference(
+    for row in stream(session, statement):
+        yield Difference(
             "order_total",
             {"order_id": row.id},
             f"{row.lines_fen} fen",
@@ -77,7 +67,7 @@ def _orders(session: Session, report: Report) -> Iterable[Difference]:
         )
 
 
-def _refunds(session: Session) -> Iterable[Difference]:
+def _refunds(session: Session) -> Iterator[Difference]:
     refunds = (
         select(Refund.order_id, func.sum(Refund.amount_fen).label("fen"))
         .group_by(Refund.order_id)
@@ -88,10 +78,9 @@ def _refunds(session: Session) -> Iterable[Difference]:
         select(Order.id, Order.order_ref, Order.refunded_fen, Order.paid_fen, gone.label("gone"))
         .outerjoin(refunds, refunds.c.order_id == Order.id)
         .where(or_(Order.refunded_fen != gone, gone > Order.paid_fen))
-        .limit(MOST_DIFFERENCES)
     )
-    for row in session.execute(statement):
-        yield _difference(
+    for row in stream(session, statement):
+        yield Difference(
             "order_refunded",
             {"order_id": row.id},
             f"{row.gone} fen",
@@ -104,7 +93,7 @@ def _refunds(session: Session) -> Iterable[Difference]:
 # --- Journals of tills ---------------------------------------------------------------------------
 
 
-def _journals(session: Session, report: Report) -> Iterable[Difference]:
+def _journals(session: Session, report: Report) -> Iterator[Difference]:
     waiting = func.sum(case((TillEntry.status == EntryStatus.WAITING, 1), else_=0))
     firsts = func.sum(case((TillEntry.copy == 1, 1), else_=0))
     key = (TillEntry.device_id, TillEntry.epoch)
@@ -120,7 +109,7 @@ def _journals(session: Session, report: Report) -> Iterable[Difference]:
         here = int(row.firsts) if row is not None else 0
         missing = runs.missing(journal.holes)
         if here != journal.highest - missing:
-            yield _difference(
+            yield Difference(
                 "journal",
                 {"device_id": journal.device_id, "epoch": journal.epoch},
                 f"{journal.highest - missing} entries",
@@ -141,7 +130,7 @@ def _journals(session: Session, report: Report) -> Iterable[Difference]:
                 "returns wait for entries that have not come."
             )
     for device_id, epoch in rows:
-        yield _difference(
+        yield Difference(
             "journal",
             {"device_id": device_id, "epoch": epoch},
             "a journal",
@@ -150,12 +139,12 @@ def _journals(session: Session, report: Report) -> Iterable[Difference]:
         )
 
 
-def _taken_back(session: Session, report: Report) -> Iterable[Difference]:
+def _taken_back(session: Session, report: Report) -> Iterator[Difference]:
     by_entries: defaultdict[tuple[UUID, int], Taken] = defaultdict(Taken)
     takings = select(TillEntry.of_entry_id, TillEntry.taken).where(
         TillEntry.of_entry_id.is_not(None), TillEntry.kind.in_(TAKING)
     )
-    for sale_id, lines in session.execute(takings):
+    for sale_id, lines in stream(session, takings):
         for line in lines or ():
             assert sale_id is not None
             name = (sale_id, line["line_no"])
@@ -164,7 +153,7 @@ def _taken_back(session: Session, report: Report) -> Iterable[Difference]:
                 before.quantity + line["quantity"], before.fen + line["line_total_fen"]
             )
     statement = select(TakenBack, TillEntry).join(TillEntry, TillEntry.id == TakenBack.sale_id)
-    for row, sale in session.execute(statement):
+    for row, sale in stream(session, statement):
         report.checked["taken_back"] = report.checked.get("taken_back", 0) + 1
         noted = Taken(row.taken, row.taken_fen)
         expected = by_entries.pop((row.sale_id, row.line_no), Taken())
@@ -190,7 +179,7 @@ _TakenOf = tuple[Taken, Taken | None]
 def _taken_difference(
     sale_id: UUID, line_no: int, expected: _TakenOf, noted: _TakenOf
 ) -> Difference:
-    return _difference(
+    return Difference(
         "taken_back",
         {"sale_id": sale_id, "line_no": line_no},
         _shown_taken(expected),
@@ -206,14 +195,14 @@ def _shown_taken(taken_of: _TakenOf) -> str:
     return f"{taken.quantity} for {taken.fen} fen{whole}"
 
 
-def _disputed(session: Session) -> Iterable[Difference]:
+def _disputed(session: Session) -> Iterator[Difference]:
     statement = (
         select(TillEntry)
         .where(TillEntry.status == EntryStatus.DISPUTED)
         .order_by(TillEntry.arrival)
     )
-    for entry in session.scalars(statement):
-        yield _difference(
+    for entry in stream(session, statement).scalars():
+        yield Difference(
             "station_sale_disputed",
             {"sale_id": entry.id, "device_id": entry.device_id},
             "a decision",
@@ -251,7 +240,7 @@ def _custody_fen() -> ColumnElement[int]:
     )
 
 
-def _cash_of_entries(session: Session) -> Iterable[Difference]:
+def _cash_of_entries(session: Session) -> Iterator[Difference]:
     expected = _custody_fen()
     booked = func.coalesce(CashEntry.amount_fen, 0)
     statement = (
@@ -274,10 +263,9 @@ def _cash_of_entries(session: Session) -> Iterable[Difference]:
                 CashEntry.site_id != TillEntry.site_id,
             )
         )
-        .limit(MOST_DIFFERENCES)
     )
-    for row in session.execute(statement):
-        yield _difference(
+    for row in stream(session, statement):
+        yield Difference(
             "cash_entry",
             {"sale_id": row.id},
             f"{row.expected} fen of {row.clerk} at site {row.site_id}",
@@ -287,7 +275,7 @@ def _cash_of_entries(session: Session) -> Iterable[Difference]:
         )
 
 
-def _custodies(session: Session, report: Report) -> Iterable[Difference]:
+def _custodies(session: Session, report: Report) -> Iterator[Difference]:
     key = (CashEntry.site_id, CashEntry.clerk)
     summed = select(*key, CashEntry.cause, func.sum(CashEntry.amount_fen), func.count()).group_by(
         *key, CashEntry.cause
@@ -314,7 +302,7 @@ def _custodies(session: Session, report: Report) -> Iterable[Difference]:
 
 
 def _custody_difference(site_id: UUID, clerk: str, expected: Change, noted: Change) -> Difference:
-    return _difference(
+    return Difference(
         "custody",
         {"site_id": site_id, "clerk": clerk},
         _shown(expected),
@@ -331,42 +319,17 @@ def _shown(change: Change) -> str:
     )
 
 
-def _difference(
-    check: str, ids: dict[str, Any], expected: str, found: str, detail: str
-) -> Difference:
-    return Difference(
-        check, {name: str(value) for name, value in ids.items()}, expected, found, detail
-    )
-
-
 # --- Facts ---------------------------------------------------------------------------------------
 
 
-def order_facts(
-    session: Session, ids: Sequence[UUID], *, limit: int, cursor: str | None = None
-) -> Page[Fact]:
-    """Return the state of each order, and how much of each lot was set aside for it."""
-    statement = select(Order)
-    if ids:
-        statement = statement.where(Order.id.in_(ids))
-    found = page(session, statement, Order.id, limit=limit, cursor=cursor)
-    facts = [
-        Fact(
-            order.id,
-            {
-                "state": _state_to_compare(order),
-                "lots": by_lot(
-                    [
-                        (UUID(lot["lot_id"]), lot["quantity"])
-                        for line in order.lines
-                        for lot in line.lots or ()
-                    ]
-                ),
-            },
-        )
-        for order in found.items
-    ]
-    return Page(facts, found.next)
+def order_values(session: Session, orders: Sequence[Order]) -> Iterator[Mapping[str, Any]]:
+    """Go through orders: the state of each, and the quantity of each lot set aside for it."""
+    for order in orders:
+        lots = [lot for line in order.lines for lot in line.lots or ()]
+        yield {
+            "state": _state_to_compare(order),
+            "lots": by_lot((lot["lot_id"], lot["quantity"]) for lot in lots),
+        }
 
 
 def _state_to_compare(order: Order) -> str:
@@ -378,24 +341,21 @@ def _state_to_compare(order: Order) -> str:
     return str(order.state)
 
 
-def sale_facts(
-    session: Session, ids: Sequence[UUID], *, limit: int, cursor: str | None = None
-) -> Page[Fact]:
-    """Return the station sales, voids and returns, and the quantity of each lot in them."""
-    statement = select(TillEntry).where(TillEntry.kind.in_(SELLING))
-    if ids:
-        statement = statement.where(TillEntry.id.in_(ids))
-    found = page(session, statement, TillEntry.id, limit=limit, cursor=cursor)
-    facts = [
-        Fact(
-            entry.id,
-            {
-                "kind": str(entry.kind),
-                "status": str(entry.status),
-                "lots": by_lot([(UUID(line["lot_id"]), line["quantity"]) for line in entry.lines]),
-                "voided": entry.voided,
-            },
-        )
-        for entry in found.items
-    ]
-    return Page(facts, found.next)
+def sale_values(session: Session, entries: Sequence[TillEntry]) -> Iterator[Mapping[str, Any]]:
+    """Go through station sales, voids and returns: the status, and the quantity of each lot."""
+    for entry in entries:
+        yield {
+            "kind": str(entry.kind),
+            "status": str(entry.status),
+            "lots": by_lot((line["lot_id"], line["quantity"]) for line in entry.lines),
+            "voided": entry.voided,
+        }
+
+
+#: The facts of orders, by their kind in the HTTP API.
+FACTS: Mapping[str, FactKind[Any]] = {
+    "orders": FactKind(select(Order), Order.id, order_values),
+    "station_sales": FactKind(
+        select(TillEntry).where(TillEntry.kind.in_(SELLING)), TillEntry.id, sale_values
+    ),
+}

@@ -217,7 +217,7 @@ def test_a_recalled_lot_that_an_order_keeps_is_a_difference(shop: Any, database:
     def found() -> list[tuple[str, str]]:
         with database.readers() as reader:
             differences = verify.compare(reader).differences
-        return [(each.check, each.ids["order_id"]) for each in differences]
+        return [(each.check, str(each.ids["order_id"])) for each in differences]
 
     before = found()
     ask_again(shop, order)
