@@ -1,6 +1,6 @@
 """Catalog's routes, by subject."""
 
-from services.catalog.api import spreadsheets, tracing, verify
+from services.catalog.api import spreadsheets, trace, verify
 from services.catalog.api.goods import enterprises, products
 from services.catalog.api.stations import allotments, devices, till
 from services.catalog.api.stock import levels, lots
@@ -14,6 +14,6 @@ BLUEPRINTS = [
     allotments.blp,
     till.blp,
     spreadsheets.blp,
-    tracing.blp,
+    trace.blp,
     verify.blp,
 ]

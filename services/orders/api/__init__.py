@@ -1,6 +1,6 @@
 """Orders' routes: orders, payments, stations and their cash, and what operators ask."""
 
-from services.orders.api import cash, orders, payments, stations, till, tracing, verify
+from services.orders.api import cash, orders, payments, stations, till, trace, verify
 
 BLUEPRINTS = [
     orders.blp,
@@ -8,6 +8,6 @@ BLUEPRINTS = [
     till.blp,
     stations.blp,
     cash.blp,
-    tracing.blp,
+    trace.blp,
     verify.blp,
 ]

@@ -31,5 +31,5 @@ def trace(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
             "service": "logistics",
             "state": state,
             "waiting_for": reading.waiting_for(session, shipment),
-            **facts(session, list(dict.fromkeys(subjects))),
+            **facts(session, subjects),
         }

@@ -21,11 +21,10 @@ blp = Blueprint(
 @blp.response(200, TraceResponse)
 def trace(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
     """Show an order's stock, lot by lot, its facts, and what it waits for."""
-    subjects = list(dict.fromkeys([f"order/{order_id}", *query["subject"]]))
     with reading() as session:
         return {
             "service": "catalog",
             "state": reservation_inquiries.state_of_order(session, order_id),
             "waiting_for": reservation_inquiries.waiting_for(session, order_id),
-            **facts(session, subjects),
+            **facts(session, [f"order/{order_id}", *query["subject"]]),
         }

@@ -31,5 +31,5 @@ def trace(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
             "service": "orders",
             "state": find.state_of_order(order),
             "waiting_for": find.waiting_for(order),
-            **facts(session, list(dict.fromkeys(subjects))),
+            **facts(session, subjects),
         }
