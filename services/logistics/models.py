@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     CheckConstraint,
     Enum,
     Float,
@@ -17,7 +16,6 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     String,
-    Text,
     UniqueConstraint,
     text,
 )
@@ -26,18 +24,14 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from services.logistics.rules import LotStatus, ShipmentState, TrackingStatus
 from shared.events import SITE_LEVELS, SiteLevel
 from shared.runtime.ids import new_id
-from shared.runtime.tables import NAMING, UtcDateTime
+from shared.runtime.tables import COLUMN_TYPES, NAMING
 
 
 class Base(DeclarativeBase):
     """Base of logistics' own tables."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: UtcDateTime(),
-        int: BigInteger(),
-        str: Text(),
-    }
+    type_annotation_map: ClassVar[dict[Any, Any]] = COLUMN_TYPES
 
 
 def _one_of(kind: type[StrEnum], name: str) -> Enum:

@@ -5,37 +5,25 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import (
-    JSON,
-    BigInteger,
     CheckConstraint,
-    Date,
     ForeignKey,
     Index,
     LargeBinary,
     MetaData,
     String,
-    Text,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from services.notifications.rules import STATUSES
-from shared.runtime.tables import NAMING, UtcDateTime
+from shared.runtime.tables import COLUMN_TYPES, NAMING
 
 
 class Base(DeclarativeBase):
     """Base of notifications' own tables."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: UtcDateTime(),
-        date: Date(),
-        int: BigInteger(),
-        str: Text(),
-        dict[str, Any]: JSON(),
-        list[str]: JSON(),
-        list[dict[str, Any]]: JSON(),
-    }
+    type_annotation_map: ClassVar[dict[Any, Any]] = COLUMN_TYPES
 
 
 class Contact(Base):

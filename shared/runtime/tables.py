@@ -55,15 +55,24 @@ class UtcDateTime(TypeDecorator[datetime]):
 Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 
+#: The column types of Python's types in the models of every service.
+COLUMN_TYPES: dict[Any, Any] = {
+    datetime: UtcDateTime(),
+    int: BigInteger(),
+    str: Text(),
+    dict[str, Any]: JSON(),
+    dict[str, int]: JSON(),
+    dict[str, str]: JSON(),
+    list[str]: JSON(),
+    list[dict[str, Any]]: JSON(),
+}
+
+
 class SharedBase(DeclarativeBase):
     """Base of these tables; each service's migrations create them in its own database."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: UtcDateTime(),
-        int: BigInteger(),
-        str: Text(),
-    }
+    type_annotation_map: ClassVar[dict[Any, Any]] = COLUMN_TYPES
 
 
 class IdempotencyKey(SharedBase):

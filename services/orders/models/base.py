@@ -1,24 +1,19 @@
 """The base of orders' own tables."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Enum, MetaData, Text
+from sqlalchemy import Enum, MetaData
 from sqlalchemy.orm import DeclarativeBase
 
-from shared.runtime.tables import NAMING, UtcDateTime
+from shared.runtime.tables import COLUMN_TYPES, NAMING
 
 
 class Base(DeclarativeBase):
     """Base of orders' own tables."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: UtcDateTime(),
-        int: BigInteger(),
-        str: Text(),
-    }
+    type_annotation_map: ClassVar[dict[Any, Any]] = COLUMN_TYPES
 
 
 def one_of(kind: type[StrEnum], name: str) -> Enum:
