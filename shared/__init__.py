@@ -1,4 +1,4 @@
-"""What the four services call; it imports no service.
+"""The library of the four services; it imports no service.
 
-`events` and `runtime` know nothing of each other, `messaging` stands on both, `web` on all three.
+`events` and `runtime` import no other folder, `messaging` imports both, `web` imports all three.
 """

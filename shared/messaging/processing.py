@@ -1,9 +1,9 @@
-"""Process the events that reached a service: called by the consumer, the embedded bus and tests.
+"""Processes the events that a service receives; the consumer, the embedded bus and tests call it.
 
-A batch is one transaction: inbox, handlers, outbox, one commit. If it fails, it is redone one event
-at a time, to find the culprit and park it; all other events take effect. While the database is
-unavailable nothing is given up: the batch waits. It also waits while an event can be neither
-processed nor parked, because its message would be acknowledged, and so lost, when we return.
+A batch is one transaction: inbox, handlers, outbox, one commit. If the transaction fails, the
+processor repeats the events one by one and parks the failing one; all others take effect. While the
+database is unavailable, the batch waits. It also waits while an event can be neither processed nor
+parked: the consumer acknowledges the messages on return, and the event would be lost.
 """
 
 import threading
@@ -84,18 +84,18 @@ class Processor:
 
     @property
     def types(self) -> frozenset[str]:
-        """The event types this service listens to."""
+        """The event types to which this service subscribes."""
         return frozenset(self._handlers)
 
     # --- Events that arrive ---------------------------------------------------------------
 
     def process(self, events: Sequence[Envelope], on_unavailable: OnUnavailable) -> None:
-        """Return when each event has taken effect, was ignored, or is parked; all committed.
+        """Process a batch; on return each event has taken effect, is ignored or parked, committed.
 
-        Events of one subject must be in their order. Repeating the same events changes nothing.
+        Events of one subject must be in their order. Processing an event again changes nothing.
 
         Raises:
-            whatever `on_unavailable` raises.
+            Exception: any error of `on_unavailable`.
         """
         steps = [self._step_of(event) for event in events]
         with self._lock:
@@ -104,7 +104,7 @@ class Processor:
                     self._process_one(step, on_unavailable)
 
     def process_suspects(self, events: Sequence[Envelope], on_unavailable: OnUnavailable) -> None:
-        """Process events one of which may have killed the worker, recording each start first.
+        """Process events that may include one that killed the worker; record each start first.
 
         An event that killed the worker `parked.DEADLY_STARTS` times is parked as dead instead.
         """
@@ -115,30 +115,30 @@ class Processor:
                     self._process_one(step, on_unavailable)
 
     def park_unreadable(self, event: Envelope, reason: str, on_unavailable: OnUnavailable) -> None:
-        """Park bytes that are no event of ours, as dead."""
+        """Park bytes that are no event, as dead."""
         log.warning("message parked", event_id=event.event_id, error=reason)
         with self._lock:
             self._park(event, "unreadable", reason, "dead", on_unavailable)
 
     def park_given_up(self, event: Envelope, why: str, on_unavailable: OnUnavailable) -> None:
-        """Park an event that the broker gave up, as dead, unless it has taken effect."""
+        """Park an event that the broker dead-lettered, as dead, unless it has taken effect."""
         with self._lock:
             self._park(event, "given_up", why, "dead", on_unavailable)
 
     def _step_of(self, event: Envelope) -> Step:
-        known = self._handlers.get(event.type)
-        if known is None:
-            # A service that listens to a fact needs every event of it. One of another version of
-            # the contract waits for a version of the service that can handle it.
+        subscription = self._handlers.get(event.type)
+        if subscription is None:
+            # A subscriber needs every event of a fact. An event of another contract version waits
+            # until a version of the service can handle it.
             other = other_version(event.type, self._handlers)
             if other is None and contract_of(event.type) is not None:
-                return Step(event)  # a binding from before the last deployment
+                return Step(event)  # a binding of the previous deployment
             return Step(
                 event,
                 problem=other or other_version(event.type, BY_TYPE) or "unknown_type",
                 error=f"{event.type} is not known to this version of {self.service.name}",
             )
-        contract, handler = known
+        contract, handler = subscription
         try:
             return Step(load_data(event, contract), handler)
         except Invalid as error:
@@ -156,7 +156,7 @@ class Processor:
             fresh = []
             for step in steps:
                 if step.event.event_id in new:
-                    new.discard(step.event.event_id)  # a batch may hold an event twice
+                    new.discard(step.event.event_id)  # a batch may contain an event twice
                     fresh.append(step)
                 else:
                     counts["repeated"] += 1
@@ -188,9 +188,10 @@ class Processor:
 
     def _handle(self, batch: Batch, event: Event[Any], handler: Handler) -> None:
         cause = tracing.Cause(event.correlation_id, str(event.event_id), event.traceparent)
-        facts = {"messaging.message.id": str(event.event_id), "farmgate.subject": event.subject}
-        name = f"handle {event.type}"
-        with tracing.caused_by(cause), tracing.span(self.service.name, name, "consumer", facts):
+        attributes = {"messaging.message.id": str(event.event_id)}
+        attributes["farmgate.subject"] = event.subject
+        span = tracing.span(self.service.name, f"handle {event.type}", "consumer", attributes)
+        with tracing.caused_by(cause), span:
             handler(batch, event)
 
     def _load(self, batch: Batch, steps: Sequence[Step]) -> None:
@@ -288,8 +289,8 @@ class Processor:
         """
         with self._lock:
             if not self._upgraded:
-                self._make_due_what_is_known_now()
-            # Called every second, and nearly always nothing is due: a read costs no write lock.
+                self._make_supported_due()
+            # Called every second, mostly with nothing due: a read needs no write lock.
             with self.database.readers() as session:
                 if not parked.any_due(session):
                     return False
@@ -323,17 +324,17 @@ class Processor:
                     raise
             return True
 
-    def _make_due_what_is_known_now(self) -> None:
-        """Make events due that waited for this version of the code.
+    def _make_supported_due(self) -> None:
+        """Make parked events due whose types this version of the service supports.
 
-        Once per process, when it gets the timers: the version before has stopped by then.
+        Once per process, when it gets the timers: the previous version has stopped by then.
         """
         with self.database.sessions.begin() as session:
             advisory_lock(session, "consumer")
             count = parked.try_again(session, NOT_UNDERSTOOD, self.types)
         self._upgraded = True
         if count:
-            log.info("parked events of a version known now are due", count=count)
+            log.info("parked events of a version supported now are due", count=count)
 
     def _apply_parked(self, step: Step) -> None:
         event = step.event
@@ -350,7 +351,7 @@ class Processor:
 
 
 def _describe(error: Exception) -> str:
-    """Return the error with the place it came from, without the values of a statement."""
+    """Return the error with its file and line, without the values of a statement."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "?"
     text = str(getattr(error, "orig", None) or error)

@@ -1,1 +1,1 @@
-"""What every process stands on: settings, database, keys, logs, metrics, values and their text."""
+"""The base of every process: settings, database, keys, logs, metrics, values and their text."""

@@ -25,7 +25,7 @@ from shared.runtime.public_keys import KeySet, KeySource
 ALGORITHMS = ["Ed25519", "EdDSA"]
 warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
 
-#: Seconds by which two machines' clocks may differ.
+#: Seconds by which the clocks of issuer and service may differ.
 LEEWAY = 30
 #: Characters of a token at most.
 LARGEST_TOKEN = 8_192
@@ -112,14 +112,14 @@ class Verifier:
         kid = candidate.headers().get("kid")
         key = self.keys.key(kid) if isinstance(kid, str) else None
         if key is None:
-            raise InvalidToken("The token is signed by a key that is not our issuer's.")
+            raise InvalidToken("The token is signed with a key that our issuer does not publish.")
         return key
 
     def _check_type(self, header: Mapping[str, Any]) -> None:
         # Otherwise an ID token, or another kind of token of our issuer, would be accepted.
         named = str(header.get("typ", "")).lower().removeprefix("application/")
         if named not in self.types:
-            raise InvalidToken("The token is not of the type of an access token (at+jwt).")
+            raise InvalidToken("The token's type is not that of an access token (at+jwt).")
 
 
 def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:

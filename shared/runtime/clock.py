@@ -31,7 +31,7 @@ def in_calendar(moment: datetime) -> datetime:
     # The years are compared first: `astimezone` overflows near the years 1 and 9999.
     near = FIRST_DAY.year - 1 <= moment.year <= LAST_DAY.year + 1
     if not near or not FIRST_DAY <= (found := moment.astimezone(UTC)).date() <= LAST_DAY:
-        raise ValueError(f"is no moment from {FIRST_DAY} to {LAST_DAY} in UTC")
+        raise ValueError(f"is not a moment from {FIRST_DAY} to {LAST_DAY} in UTC")
     return found
 
 

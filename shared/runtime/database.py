@@ -21,11 +21,11 @@ SILENT_SECONDS = 60
 
 
 class DatabaseError(Enum):
-    """Why a transaction failed, by what to do about it."""
+    """The kinds of database errors, by the reaction to them."""
 
-    #: Two transactions waited for each other, or a lock took too long: retry at once.
+    #: A deadlock or a lock time-out: retry at once.
     DEADLOCK = "deadlock"
-    #: The database cannot be reached, or cannot work: retry later.
+    #: The database is unreachable or not operational: retry later.
     UNAVAILABLE = "away"
     #: Anything else: a retry would fail in the same way.
     OTHER = "other"
@@ -39,7 +39,7 @@ _SQLITE_UNAVAILABLE = ("locked", "busy", "disk i/o", "unable to open", "disk is 
 
 
 def classify(error: BaseException) -> DatabaseError:
-    """Return why a transaction failed."""
+    """Return the kind of a transaction's error."""
     if isinstance(error, PoolTimeout):
         return DatabaseError.UNAVAILABLE
     if not isinstance(error, DBAPIError):
@@ -49,7 +49,7 @@ def classify(error: BaseException) -> DatabaseError:
         return DatabaseError.DEADLOCK
     if error.connection_invalidated or (state and state.startswith(_UNAVAILABLE)):
         return DatabaseError.UNAVAILABLE
-    # With psycopg's ConnectionTimeout, which has a name of its own.
+    # An error without a state: there is no connection. Includes psycopg's ConnectionTimeout.
     if isinstance(error, OperationalError) and state is None:
         text = str(error.orig).lower()
         module = type(error.orig).__module__

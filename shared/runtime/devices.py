@@ -44,7 +44,7 @@ def device_of(caller: Caller) -> Device:
     """
     claims = caller.claims
     if "device_id" not in claims:
-        raise NotADevice("Only an enrolled device calls this; enrol one at /till.")
+        raise NotADevice("Only an enrolled device can call this; enrol one at /till.")
     return Device(
         UUID(claims["device_id"]),
         int(claims["epoch"]),

@@ -57,7 +57,7 @@ _requests = Counter(
 )
 _seconds = Histogram(
     "farmgate_http_request_seconds",
-    "From request to answer.",
+    "Duration of requests.",
     ["service", "method", "route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )

@@ -67,8 +67,8 @@ def upgrade(service: str, url: str) -> None:
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrate'))"))
             else:
-                # The driver begins no transaction before DDL: a migration that is killed would
-                # leave half of its tables, and two at once would disturb each other.
+                # The driver begins no transaction before DDL: a killed migration would leave half
+                # of its tables, and concurrent migrations would conflict.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             command.upgrade(config_of(service, connection), "head")
     finally:

@@ -107,12 +107,12 @@ class _Sender(OTLPSpanExporter):
         if result is not SpanExportResult.SUCCESS:
             if not self._lost:
                 self._warn(
-                    "traces are lost: their receiver is away, slow or refuses them; all else goes "
-                    "on (see OTEL_EXPORTER_OTLP_ENDPOINT)"
+                    "traces are lost: the receiver is unavailable, too slow or refuses them; the "
+                    "process works on without traces (see OTEL_EXPORTER_OTLP_ENDPOINT)"
                 )
             self._lost += len(spans)
         elif self._lost:
-            self._warn(f"traces are taken again, after {self._lost} spans or more were lost")
+            self._warn(f"traces are sent again; at least {self._lost} spans were lost")
             self._lost = 0
         return result
 

@@ -55,7 +55,7 @@ def refuse_repeated(found: dict[str, Any]) -> None:
     """
     for key in found:
         if key.endswith(AGAIN):
-            raise ValueError(f"the key {key.removesuffix(AGAIN)!r:.100} is there twice")
+            raise ValueError(f"the key {key.removesuffix(AGAIN)!r:.100} appears twice")
 
 
 def _read(text: str, flawed: Callable[[str, str], Any]) -> Any:
@@ -68,7 +68,7 @@ def _read(text: str, flawed: Callable[[str, str], Any]) -> Any:
             object_pairs_hook=partial(_object, flawed),
         )
     except RecursionError:
-        raise ValueError("brackets are opened and not closed") from None
+        raise ValueError("brackets are not closed") from None
 
 
 def _refuse(text: str, why: str) -> NoReturn:
@@ -100,7 +100,7 @@ def _object(flawed: Callable[[str, str], Any], pairs: list[tuple[str, Any]]) -> 
     found = {}
     for key, value in pairs:
         while key in found:
-            key = flawed(f"{key}{AGAIN}", f"the key {key!r:.100} is there twice")
+            key = flawed(f"{key}{AGAIN}", f"the key {key!r:.100} appears twice")
         found[key] = value
     return found
 

@@ -69,7 +69,7 @@ COLUMN_TYPES: dict[Any, Any] = {
 
 
 class SharedBase(DeclarativeBase):
-    """Base of these tables; each service's migrations create them in its own database."""
+    """The base of the shared tables; each service's migrations create them in its database."""
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map: ClassVar[dict[Any, Any]] = COLUMN_TYPES
@@ -89,7 +89,7 @@ class IdempotencyKey(SharedBase):
 
 
 class ApiKey(SharedBase):
-    """A machine's key, by the digest of its secret; see `shared.runtime.api_keys`."""
+    """A machine's API key with the digest of its secret; see `shared.runtime.api_keys`."""
 
     __tablename__ = "api_keys"
     id: Mapped[UUID] = mapped_column(primary_key=True)

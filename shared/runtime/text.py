@@ -12,7 +12,7 @@ _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _GRAPHEME_JOINER = "\u034f"
 _JOINERS = "\u200c\u200d"
 _EMOJI_FORM = "\ufe0f"
-#: The combining class of viramas, after which a joiner chooses the form of a conjunct.
+#: The combining class of viramas; after a virama, a joiner selects the form of a conjunct.
 _VIRAMA = 9
 
 

@@ -91,7 +91,7 @@ def test_an_upload_that_says_itself_twice_is_refused_by_the_key(
     answer = send(till, client, f'{sale}], "entries": [{sale}')
 
     assert (answer.status_code, answer.json["type"]) == (400, "/problems/unreadable-body")
-    assert "'entries' is there twice" in answer.json["detail"]
+    assert "'entries' appears twice" in answer.json["detail"]
 
 
 VALUES = st.sampled_from(

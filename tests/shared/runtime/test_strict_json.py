@@ -30,10 +30,10 @@ def test_what_has_no_flaw_is_read_as_it_was_written(value: Any) -> None:
         ('{"a": [-Infinity]}', "-Infinity is no number", {"a": ["-Infinity"]}),
         ('{"a": 1e400}', "1e400 is larger", {"a": "1e400"}),
         ('{"a": -1e400}', "-1e400 is larger", {"a": "-1e400"}),
-        ('{"a": 1, "a": 2}', "the key 'a' is there twice", {"a": 1, "a (again)": 2}),
+        ('{"a": 1, "a": 2}', "the key 'a' appears twice", {"a": 1, "a (again)": 2}),
         (
             '{"b": {"a": 1, "a": 2, "a": 2}}',
-            "the key 'a' is there twice",
+            "the key 'a' appears twice",
             {"b": {"a": 1, "a (again)": 2, "a (again) (again)": 2}},
         ),
         ("9" * 5000, "has 5000 digits", "9" * 5000),

@@ -272,7 +272,7 @@ def test_a_receiver_in_trouble_costs_one_warning_and_its_return_is_told(
         receiver.status = 200
         make_spans(1)
         receiver.wait(lambda _: len(said) == 2, SECONDS, "the second line")
-        assert said[1].startswith("traces are taken again")
+        assert said[1].startswith("traces are sent again")
 
 
 def test_a_slow_receiver_holds_nothing_up_and_fills_no_memory(

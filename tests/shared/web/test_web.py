@@ -195,7 +195,7 @@ def test_a_repeated_key_is_refused_by_its_name(
     answer = client.post(f"{V1}/things", data=body, headers=headers)
 
     assert (answer.status_code, answer.json["type"]) == (400, "/problems/unreadable-body")
-    assert "the key 'grams' is there twice" in answer.json["detail"]
+    assert "the key 'grams' appears twice" in answer.json["detail"]
     assert names() == []
 
 
