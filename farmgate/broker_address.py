@@ -1,4 +1,4 @@
-"""The address of the broker at which the topology is declared."""
+"""The URL of the broker at which the topology is declared."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from shared.runtime.config import read
 
 
 def broker_of(environment: Mapping[str, str]) -> str:
-    """Return the broker's address for whoever declares the topology; "" where none is set."""
+    """Return the broker's URL for declaring the topology; "" if none is set."""
     for name in ("FARMGATE_TOPOLOGY_BROKER_URL", "FARMGATE_BROKER_URL"):
         if url := read(environment, name, ""):
             return addresses.check_broker(name, url)
@@ -16,7 +16,7 @@ def broker_of(environment: Mapping[str, str]) -> str:
 
 
 def topology_url(environment: Mapping[str, str]) -> str:
-    """Return the address at which topology is declared.
+    """Return the broker's URL for declaring the topology.
 
     Raises:
         Failed: no broker is set.
@@ -24,7 +24,7 @@ def topology_url(environment: Mapping[str, str]) -> str:
     url = broker_of(environment)
     if not url:
         raise Failed(
-            "Set FARMGATE_TOPOLOGY_BROKER_URL or FARMGATE_BROKER_URL; without a broker there is "
-            "nothing to declare."
+            "Set FARMGATE_TOPOLOGY_BROKER_URL or FARMGATE_BROKER_URL; embedded mode has no broker "
+            "and needs no topology."
         )
     return url

@@ -1,4 +1,4 @@
-"""What the topology's reconciler reads from the broker's management API, and saves there."""
+"""The topology reconciler's access to the broker's management API."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -17,29 +17,29 @@ from shared.runtime.logs import get
 
 log = get(__name__)
 
-#: The global parameter with the last complete bindings; the virtual host's name follows.
+#: The global parameter with the last complete bindings; the virtual host's name is appended.
 PARAMETER = "topology.whole"
 
 T = TypeVar("T")
 
 
 class ManagementInspector:
-    """A `shared.messaging.reconciler.Inspector` that asks the management API.
+    """A `shared.messaging.reconciler.Inspector` that uses the management API.
 
-    It never raises: a failure is logged once, and read as `cannot be read`.
+    It raises no errors: a failure is logged once, and the result is None or empty.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Keep where the broker is said to be."""
+        """Store the settings that name the broker."""
         self.environment = environment
         self._logged: set[str] = set()
 
     def integrators(self) -> list[Integrator]:
-        """Return whose queues are to be kept besides the services'."""
+        """Return the integrators, whose queues are restored like the services'."""
         return self._query(list_integrators) or []
 
     def bindings(self) -> Bindings | None:
-        """Return what is bound to the exchange; None when that cannot be seen."""
+        """Return the bindings of the exchange, None if they cannot be read."""
 
         def read(management: Management) -> Bindings:
             place = ("exchanges", management.vhost, topology.EXCHANGE, "bindings", "source")
@@ -51,14 +51,14 @@ class ManagementInspector:
         return self._query(read)
 
     def load(self) -> CompleteBindings | None:
-        """Return what was saved last, by whichever process."""
+        """Return the bindings that any process saved last, None if there are none."""
 
         def read(management: Management) -> CompleteBindings | None:
             parameter = management.get("global-parameters", _parameter_name(management))
             if parameter is None:
                 return None
             value: dict[str, Any] = parameter["value"]
-            # Of another version of Farmgate, which may have kept it otherwise.
+            # Another version of Farmgate may have saved another format.
             with suppress(KeyError, TypeError, ValueError, AttributeError):
                 bindings = {queue: frozenset(types) for queue, types in value["bindings"].items()}
                 return CompleteBindings(bindings, datetime.fromisoformat(value["at"]))
@@ -67,20 +67,20 @@ class ManagementInspector:
         return self._query(read)
 
     def save(self, complete: CompleteBindings) -> None:
-        """Keep it at the broker, where it outlives this process."""
+        """Save the bindings at the broker, where they outlive this process."""
         value = {
             "bindings": {queue: sorted(types) for queue, types in complete.bindings.items()},
             "at": rfc3339(complete.at),
         }
         self._query(lambda m: m.put("global-parameters", _parameter_name(m), value=value))
 
-    def _query(self, question: Callable[[Management], T]) -> T | None:
+    def _query(self, read: Callable[[Management], T]) -> T | None:
         try:
-            answer = question(management_of(self.environment))
+            answer = read(management_of(self.environment))
         except (Failed, Unreachable) as error:
             if error.message not in self._logged:
                 self._logged.add(error.message)
-                log.warning("bindings and integrators are not seen", reason=error.message)
+                log.warning("bindings and integrators cannot be read", reason=error.message)
             return None
         self._logged.clear()
         return answer

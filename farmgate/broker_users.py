@@ -1,9 +1,10 @@
-"""The broker's users and what each may do, as RabbitMQ's definitions take it.
+"""The broker's users and their permissions, in RabbitMQ's definitions format.
 
-Nobody may do more than their work needs: a service publishes its own events and reads its own
-queue, and `topology` declares, and places in the services' dead queues what its keeper asks of
-them (docs/decisions/0010), but no event. There is no `guest`. `operator` manages users, for
-`farmgate integrators`, and reads and writes nothing; only the operator's container knows it.
+Each user has the least permissions. A service publishes its own events and reads its own queue.
+`topology` declares queues and bindings and sends the reconciler's requests through the services'
+dead-letter queues (docs/decisions/0010), but no events. `operator` manages users for `farmgate
+integrators`; it reads and writes nothing, and only the operator's container has its password.
+There is no `guest`.
 """
 
 import base64
@@ -19,27 +20,27 @@ from shared.messaging import topology
 VHOST = "/"
 #: The users that belong to no service.
 TOPOLOGY, OPERATOR = "topology", "operator"
-#: What a user may do at the management API; those who are not named may not even log in there.
-#: `policymaker` reads which integrators there are, so that the keeper can keep their queues.
+#: Users of the management API; other users cannot log in there. `policymaker` lets the reconciler
+#: read the integrators, to restore their queues.
 TAGS = {TOPOLOGY: ["policymaker"], OPERATOR: ["administrator"]}
-#: What the topology user may declare and bind; nothing else exists.
+#: All queues, which the topology user may declare and bind.
 _DECLARED = rf"orders\.log|integrator\.[a-z0-9-]+|({'|'.join(NAMES)})\.events(\.dead)?"
 _NOTHING = "^$"
-#: RabbitMQ's name for what `hashed` does.
+#: RabbitMQ's name of the hash function in `hashed`.
 HASHING = "rabbit_password_hashing_sha256"
 
 
 def permissions() -> dict[str, dict[str, str]]:
-    """Return the rights of every user that a deployment begins with, as regular expressions.
+    """Return the permissions of a deployment's first users, as regular expressions.
 
-    `topic_write` and `topic_read` are about keys at the exchange `events`: a user without them
-    could publish any.
+    `topic_write` and `topic_read` match routing keys at the exchange `events`; a user without
+    topic permissions could publish any key.
     """
     mine = f"^({topology.EXCHANGE}|{_DECLARED})$"
     return {
         **{name: topology.permissions(name) for name in NAMES},
-        # To write the default exchange is asked of whoever declares a queue that dead-letters to
-        # it, and it is the keeper's way to a dead queue. Not `events`, where events are placed.
+        # RabbitMQ requires write on the default exchange to declare a queue that dead-letters to
+        # it, and the reconciler publishes through it. No write on `events`: it publishes no event.
         TOPOLOGY: {
             "configure": mine,
             "write": rf"^(amq\.default|{_DECLARED})$",
@@ -61,19 +62,19 @@ def integrator_user(name: str) -> str:
 
 
 def integrator_permissions(queue: str) -> dict[str, str]:
-    """Return the rights of an integrator's user: it reads its own queue.
+    """Return the permissions of an integrator's user: it reads its own queue.
 
-    It configures nothing: who may declare a queue may also declare one that is full at once and
-    rejects, and then the relay's publishing fails for everybody.
+    It may not configure: a declared queue that is full and rejects would make the relays' publishes
+    fail for all services.
     """
     return _nothing() | {"read": f"^{re.escape(queue)}$"}
 
 
 def definitions(passwords: Mapping[str, str]) -> dict[str, Any]:
-    """Return RabbitMQ's definitions: the users with their passwords (hashed) and rights.
+    """Return RabbitMQ's definitions: the users with hashed passwords and permissions.
 
-    `passwords` has one for each user of `permissions`. Queues are not in it: `farmgate
-    topology` declares those from the services' own subscriptions.
+    `passwords` has one for each user of `permissions`. Queues are not included: `farmgate
+    topology` declares them from the services' subscriptions.
     """
     rights = permissions()
     return {
@@ -105,7 +106,7 @@ def definitions(passwords: Mapping[str, str]) -> dict[str, Any]:
 
 
 def hashed(password: str) -> str:
-    """Return a password as RabbitMQ keeps it: salt and salted SHA-256, in base64.
+    """Hash a password in RabbitMQ's format: salt and salted SHA-256, in base64.
 
     Source: RabbitMQ documentation, "Credentials and Passwords", computing a password hash.
     """

@@ -1,7 +1,7 @@
 """Print the event catalogue from the contracts and the four `SUBSCRIPTIONS`.
 
 `python -m farmgate.catalogue` writes `docs/events.md`; with `--check` it only compares, and
-exits 1 when the page is not what the code says.
+exits 1 if the page is out of date.
 """
 
 import sys
@@ -35,20 +35,20 @@ def listeners_of(contract: type[Fact]) -> list[str]:
 
 
 def meaning_of(contract: type[Fact]) -> str:
-    """Return the one sentence that says what the event means."""
+    """Return the first sentence of the event's docstring."""
     return (contract.__doc__ or "").strip().partition("\n\n")[0].replace("\n    ", " ")
 
 
-#: Where the page says more than the record.
+#: The page's names of types that differ from the record's.
 WORDS = {"boolean": "true or false", "moment": "moment (UTC)"}
 
 
 def _kind(field: msgspec.structs.FieldInfo) -> str:
-    told = type_of(field.name, field.type)
-    kind = WORDS.get(told.kind, told.kind)
-    if told.part is not None:
-        kind = kind.replace("object", f"{{{_members(told.part)}}}")
-    return f"{kind} or null" if told.nullable else kind
+    type_ = type_of(field.name, field.type)
+    kind = WORDS.get(type_.kind, type_.kind)
+    if type_.part is not None:
+        kind = kind.replace("object", f"{{{_members(type_.part)}}}")
+    return f"{kind} or null" if type_.nullable else kind
 
 
 def _members(part: type[Part]) -> str:
@@ -85,7 +85,7 @@ def main() -> int:
     if "--check" in sys.argv:
         current = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
         if current != page():
-            print("docs/events.md is not what the code says: run `make docs`", file=sys.stderr)
+            print("docs/events.md is out of date: run `make docs`", file=sys.stderr)
             return 1
         return 0
     PAGE.parent.mkdir(exist_ok=True)

@@ -1,9 +1,9 @@
-"""The gateway's certificate: one that was given, or one of an authority of the deployment's own.
+"""The gateway's TLS certificate: installed by the operator, or signed by the deployment's own CA.
 
-A till sells offline only in a secure context, which browsers grant over TLS alone; a station in a
-local network has no name that a public authority would sign. So a deployment makes its own
-authority, whose certificate each till's machine is told to trust, once. Its key signs nothing but
-this gateway's certificate, and the gateway cannot read it.
+A till sells offline only in a secure context, which browsers grant over TLS only. Public CAs do not
+sign names of a local network, so a deployment makes its own CA, and each till's machine is
+configured to trust it. The CA's key signs only this gateway's certificate, and the gateway cannot
+read the key.
 """
 
 import ipaddress
@@ -21,24 +21,24 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from farmgate.failures import Failed
 from shared.runtime.files import write_whole
 
-#: As long as browsers accept one of a local authority: 398 days, less one for clocks.
-SERVER_FOR = timedelta(days=397)
-AUTHORITY_FOR = timedelta(days=3650)
-#: What is left of a certificate when it is made anew.
+#: Browsers accept 398 days; one less for wrong clocks.
+SERVER_VALIDITY = timedelta(days=397)
+CA_VALIDITY = timedelta(days=3650)
+#: A certificate is renewed this long before it expires.
 RENEWED_BEFORE = timedelta(days=30)
-#: Before the present: a till's clock may be slow.
-EARLIER = timedelta(days=1)
-#: In the gateway's folder.
+#: Certificates are valid from this long ago: a till's clock may be slow.
+BACKDATED = timedelta(days=1)
+#: Files in the gateway's folder.
 CERTIFICATE, KEY, AUTHORITY = "server.crt", "server.key", "ca.crt"
-#: Says that the certificate was given, and is not to be replaced.
+#: Marks an installed certificate, which is never replaced.
 GIVEN = "given"
 
 
-def give(gateway: Path, certificate: Path, key: Path) -> datetime:
-    """Let the gateway use a certificate (with its chain) and its key; return until when it is good.
+def install(gateway: Path, certificate: Path, key: Path) -> datetime:
+    """Install a certificate (with its chain) and its key; return when it expires.
 
     Raises:
-        Failed: a file cannot be read, is no PEM, or the two do not belong together.
+        Failed: a file cannot be read or is no PEM, or the key is not the certificate's.
     """
     try:
         chain, secret = certificate.read_bytes(), key.read_bytes()
@@ -47,7 +47,7 @@ def give(gateway: Path, certificate: Path, key: Path) -> datetime:
     except (OSError, ValueError, TypeError) as error:
         raise Failed(f"The certificate or its key cannot be used: {error}.") from error
     if _public(loaded.public_key()) != _public(first.public_key()):
-        raise Failed("The key is not that of the certificate; give both files of one pair.")
+        raise Failed("The key does not belong to the certificate; give both files of one pair.")
     write_whole(gateway / CERTIFICATE, chain, 0o444)
     write_whole(gateway / KEY, secret, 0o400)
     write_whole(gateway / GIVEN, b"", 0o444)
@@ -56,9 +56,9 @@ def give(gateway: Path, certificate: Path, key: Path) -> datetime:
 
 
 def ensure(gateway: Path, authority: Path, names: Sequence[str]) -> datetime:
-    """Make a certificate for `names` when there is none that still serves; return its end.
+    """Make a certificate for `names` unless there is a valid one; return when it expires.
 
-    The authority is made once, in a folder of its own.
+    The CA is made once, in the folder `authority`.
 
     Raises:
         Failed: a folder cannot be written.
@@ -69,7 +69,7 @@ def ensure(gateway: Path, authority: Path, names: Sequence[str]) -> datetime:
         if present is not None and (gateway / GIVEN).exists():
             return present.not_valid_after_utc
         ca, ca_key = _authority(authority, moment)
-        if present is not None and _serves(present, ca, names, moment):
+        if present is not None and _is_valid_for(present, ca, names, moment):
             return present.not_valid_after_utc
         certificate, key = _signed(ca, ca_key, names, moment)
         write_whole(gateway / AUTHORITY, _pem(ca), 0o444)
@@ -81,14 +81,14 @@ def ensure(gateway: Path, authority: Path, names: Sequence[str]) -> datetime:
 
 
 def names(gateway: Path, otherwise: Sequence[str]) -> list[str]:
-    """Return the names and addresses in the gateway's certificate, or `otherwise` if none is."""
+    """Return the names and addresses in the gateway's certificate, else `otherwise`."""
     present, found = _present(gateway), list[str]()
     with suppress(x509.ExtensionNotFound):
         if present is not None:
-            told = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            found = told.get_values_for_type(x509.DNSName)
-            found += map(str, told.get_values_for_type(x509.IPAddress))
-    # They stand in nginx's configuration.
+            subjects = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            found = subjects.get_values_for_type(x509.DNSName)
+            found += map(str, subjects.get_values_for_type(x509.IPAddress))
+    # Only characters that are safe in nginx's configuration.
     return [name for name in found if re.fullmatch("[A-Za-z0-9*.:-]+", name)] or list(otherwise)
 
 
@@ -99,13 +99,13 @@ def _present(gateway: Path) -> x509.Certificate | None:
         return None
 
 
-def _serves(
+def _is_valid_for(
     present: x509.Certificate, ca: x509.Certificate, names: Sequence[str], moment: datetime
 ) -> bool:
-    told = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    subjects = present.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return (
         present.issuer == ca.subject
-        and set(told) == set(_alternatives(names))
+        and set(subjects) == set(_alternatives(names))
         and present.not_valid_after_utc - moment > RENEWED_BEFORE
     )
 
@@ -119,10 +119,10 @@ def _authority(
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
         return x509.load_pem_x509_certificate(certificate.read_bytes()), loaded
     made = ec.generate_private_key(ec.SECP256R1())
-    # Told apart by its moment: a till may know two, of two deployments.
+    # The time tells two deployments' CAs apart in a till's list.
     name = _name(f"Farmgate's own authority of {moment:%Y-%m-%d %H:%M:%S}")
     ca = (
-        _builder(name, name, made, moment, AUTHORITY_FOR)
+        _builder(name, name, made, moment, CA_VALIDITY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs=True), critical=True)
         .sign(made, hashes.SHA256())
@@ -137,7 +137,7 @@ def _signed(
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _builder(_name(names[0]), ca.subject, key, moment, SERVER_FOR)
+        _builder(_name(names[0]), ca.subject, key, moment, SERVER_VALIDITY)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
         .add_extension(x509.SubjectAlternativeName(_alternatives(names)), critical=False)
@@ -155,7 +155,7 @@ def _builder(
     issuer: x509.Name,
     key: ec.EllipticCurvePrivateKey,
     moment: datetime,
-    good_for: timedelta,
+    validity: timedelta,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -163,8 +163,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(moment - EARLIER)
-        .not_valid_after(moment - EARLIER + good_for)
+        .not_valid_before(moment - BACKDATED)
+        .not_valid_after(moment - BACKDATED + validity)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
@@ -198,10 +198,10 @@ def _alternatives(names: Sequence[str]) -> list[x509.GeneralName]:
 
 
 def _public(key: object) -> bytes:
-    told: bytes = key.public_bytes(  # type: ignore[attr-defined]
+    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return told
+    return encoded
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -1,7 +1,7 @@
 """The `farmgate` command. Each subcommand is one module of `farmgate/commands`.
 
-Exit codes: 0 done, 1 a check failed or something was refused, 2 wrong usage, 3 something that
-is needed cannot be reached.
+Exit codes: 0 done, 1 a check failed or a request was refused, 2 wrong usage, 3 a service, database
+or broker cannot be reached.
 """
 
 import os
@@ -18,9 +18,9 @@ from farmgate.printing import never_failing
 from shared.runtime.errors import Misconfigured
 from shared.runtime.plain import plain_lines
 
-#: What is taken from the mode of each file that is made.
+#: The umask: files are readable by their owner only.
 PRIVATE = 0o077
-#: In the order in which a newcomer meets them.
+#: In the order in which a newcomer needs them.
 COMMANDS = (
     "up",
     "sample",
@@ -50,7 +50,7 @@ COMMANDS = (
 )
 
 
-#: Modules of subcommands whose names are words of Python.
+#: Modules of subcommands whose names are Python keywords.
 MODULES = {"import": "importing", "export": "exporting"}
 
 
@@ -59,15 +59,15 @@ def _module(name: str) -> str:
 
 
 def _is_here(name: str) -> bool:
-    """Tell whether a subcommand is here: a service's image holds only what its processes run."""
+    """Return whether a subcommand is installed; a service's image has only those it runs."""
     return find_spec(_module(name)) is not None
 
 
 class Commands(click.Group):
-    """The subcommands, each imported when it is asked for: a worker needs no tables."""
+    """The subcommands, each imported when it is used, so that a worker imports no rich tables."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the subcommands that are here."""
+        """Return the names of the installed subcommands."""
         return [name for name in COMMANDS if _is_here(name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -79,7 +79,7 @@ class Commands(click.Group):
         return command
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
-        """Run the command and exit; nothing that is printed can change the exit code."""
+        """Run the command and exit; a failed print does not change the exit code."""
         with never_failing():
             try:
                 code = super().main(*args, **options | {"standalone_mode": False})
@@ -94,10 +94,10 @@ class Commands(click.Group):
         sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the subcommand; a wrong setting is told, not shown as a stack trace.
+        """Run the subcommand; a wrong setting ends it with a message, not with a stack trace.
 
-        Its files are for its user only: databases, logs, messages and backups hold names,
-        addresses and secrets.
+        Files are readable by their owner only: databases, logs and backups hold personal data
+        and secrets.
         """
         os.umask(PRIVATE)
         try:
@@ -110,8 +110,8 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=(
-        "Exit codes: 0 done, 1 a check failed or something was refused, 2 wrong usage, "
-        "3 something that is needed cannot be reached."
+        "Exit codes: 0 done, 1 a check failed or a request was refused, 2 wrong usage, "
+        "3 a service, database or broker cannot be reached."
     ),
 )
 @click.version_option(package_name="farmgate")
@@ -120,7 +120,7 @@ def main() -> None:
 
     Begin with `farmgate up --sample`: all four services in one process, with sample data, on
     http://127.0.0.1:8000. Then, in another terminal, `farmgate demo` sends orders through them
-    and `farmgate trace ORD-…` shows the way of one.
+    and `farmgate trace ORD-…` shows the path of one.
 
     Settings come from the environment (FARMGATE_…); `farmgate doctor` checks them.
     """

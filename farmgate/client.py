@@ -1,7 +1,6 @@
-"""HTTP calls to the four services, repeated with the same Idempotency-Key until they are answered.
+"""HTTP client of the four services; it retries a request with the same Idempotency-Key.
 
-So a caller survives the restart of any process: what was done counts once, and what was not
-done is done by the repeat.
+So a caller survives the restart of any process: a service performs a repeated request once.
 """
 
 import json
@@ -24,21 +23,21 @@ from shared.runtime.backoff import pause_after
 from shared.runtime.config import Settings, read
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-#: Seconds a request is repeated for before the service counts as away.
+#: Seconds a request is retried before the service counts as unreachable.
 PATIENCE = 30.0
-#: Seconds to wait for a connection, and between two bytes; orders' `Prefer: wait` takes up to 30.
+#: Seconds to connect, and to wait for a byte; orders' `Prefer: wait` takes up to 30.
 TIMEOUTS = (3.05, 40)
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
-#: The server, or what stands before it, is away or overloaded for now.
-AWAY = (429, 502, 503, 504)
-#: Problem type of a key whose first request is still running.
+#: Statuses of a server or gateway that is unavailable or overloaded for now.
+UNAVAILABLE = (429, 502, 503, 504)
+#: Problem type while the first request with the same key still runs.
 STILL_RUNNING = "request-in-progress"
-#: Seconds a token made for one run of the command is good for.
+#: Seconds a token is valid that is made for one run of a command.
 TOKEN_SECONDS = 24 * 3600
 
 
 class Client:
-    """Calls to the services, from any number of threads."""
+    """A thread-safe client of the services."""
 
     def __init__(
         self, addresses: Mapping[str, str], token: str | None, patience: float = PATIENCE
@@ -49,11 +48,11 @@ class Client:
         self._local = threading.local()
 
     def get(self, service: str, path: str, **query: Any) -> Any:
-        """Return the answer to a GET; `path` is what follows `/api/<service>/v1`."""
+        """Return the answer to a GET of `/api/<service>/v1` + `path`."""
         return self.call("GET", service, path, query=query)
 
     def post(self, service: str, path: str, body: Any = None, **options: Any) -> Any:
-        """Return the answer to a POST, which counts once however often it is repeated."""
+        """Return the answer to a POST, which takes effect once even if it is retried."""
         return self.call("POST", service, path, body={} if body is None else body, **options)
 
     def put(self, service: str, path: str, body: Any) -> Any:
@@ -61,7 +60,7 @@ class Client:
         return self.call("PUT", service, path, body=body)
 
     def pages(self, service: str, path: str, **query: Any) -> Iterator[Any]:
-        """Go through all items of a list, page by page."""
+        """Yield all items of a list, page by page."""
         cursor: str | None = None
         while True:
             page = self.get(service, path, limit=200, cursor=cursor, **query)
@@ -71,32 +70,32 @@ class Client:
                 return
 
     def call(self, method: str, service: str, path: str, **options: Any) -> Any:
-        """Return the answer's JSON; repeat while the service is away. Options as of `send`.
+        """Return the answer's JSON; retry while the service is unavailable. Options as of `send`.
 
         Raises:
             Refused: the service answered with a problem.
-            Unreachable: nothing answered.
+            Unreachable: no answer came.
         """
         return self._read(service, self.send(method, service, path, **options))
 
     def post_once(
         self, service: str, path: str, body: Any, another: str | None = None
     ) -> tuple[Any, bool]:
-        """Return the answer to a POST, and whether the same was done within the last 24 hours.
+        """Return the answer to a POST, and whether it is a repeat from the last 24 hours.
 
-        The key is made of what is asked for, so that a command that is run again does nothing
-        twice; `another` tells apart what is meant twice.
+        The key is a hash of the request, so that the same command takes effect once; another
+        value of `another` makes it a new request.
 
         Raises:
             Refused: the service answered with a problem.
-            Unreachable: nothing answered.
+            Unreachable: no answer came.
         """
-        asked = json.dumps([service, path, body, another], sort_keys=True)
+        request = json.dumps([service, path, body, another], sort_keys=True)
         for attempt in count():
-            key = str(uuid5(NAMESPACE_URL, f"{asked} {attempt}"))
+            key = str(uuid5(NAMESPACE_URL, f"{request} {attempt}"))
             answer = self.send("POST", service, path, body=body, key=key)
             was_done = answer.headers.get("Idempotency-Replayed") == "true"
-            # A refusal is kept under its key as well; what it was about may be right by now.
+            # The service also stores refusals; the reason for one may be gone, so try a new key.
             if answer.ok or not was_done:
                 return self._read(service, answer), was_done
         raise AssertionError("never reached")
@@ -115,13 +114,14 @@ class Client:
         patience: float | None = None,
         seconds: float = TIMEOUTS[1],
     ) -> requests.Response:
-        """Return the answer, of whatever status; repeat while the service is away.
+        """Return the answer, whatever its status; retry while the service is unavailable.
 
-        `content` is sent instead of JSON, with the content type in `headers`. `seconds` is how
-        long an answer may take to begin.
+        `content` is sent instead of JSON, with the content type in `headers`. An answer must
+        begin within `seconds`.
 
         Raises:
-            Unreachable: nothing answered for `patience` seconds.
+            Failed: the request cannot be sent, such as with invalid characters in the token.
+            Unreachable: no answer came within `patience` seconds.
         """
         deadline = monotonic() + (self.patience if patience is None else patience)
         sent = {"Idempotency-Key": key or str(uuid4())} if method == "POST" else {}
@@ -143,32 +143,32 @@ class Client:
                     headers=sent,
                     timeout=(TIMEOUTS[0], seconds),
                 )
-                if not self._is_away(answer):
+                if not self._is_unavailable(answer):
                     return answer
-                trouble = f"it answers {answer.status_code}"
+                reason = f"it answers {answer.status_code}"
             except (
                 requests.ConnectionError,
                 requests.Timeout,
                 requests.exceptions.ChunkedEncodingError,
             ) as error:
-                trouble = type(error).__name__
+                reason = type(error).__name__
             except (requests.RequestException, UnicodeError) as error:
-                # Not the error's own words: they may hold the token.
+                # Without the error's text, which may hold the token.
                 raise Failed(
-                    f"{service} at {self.addresses[service]} cannot be asked that "
-                    f"({type(error).__name__}): look for characters that are no text in what was "
-                    "typed, and in FARMGATE_TOKEN."
+                    f"The request to {service} at {self.addresses[service]} cannot be sent "
+                    f"({type(error).__name__}): look for invalid characters in the arguments and "
+                    "in FARMGATE_TOKEN."
                 ) from error
             pause = pause_after(attempts, FIRST_PAUSE, LONGEST_PAUSE)
             if monotonic() + pause > deadline:
                 raise Unreachable(
-                    f"{service} at {self.addresses[service]} cannot be reached ({trouble}). "
+                    f"{service} at {self.addresses[service]} cannot be reached ({reason}). "
                     "Start it with `farmgate up`, or set FARMGATE_URL."
                 )
             sleep(pause)
 
     def ready(self, service: str) -> dict[str, Any] | None:
-        """Return what a service says about its readiness; None: it does not answer."""
+        """Return a service's readiness report, None if it does not answer."""
         url = f"{self.addresses[service]}/api/{service}/health/ready"
         try:
             return dict(self._session().get(url, timeout=(1, 5)).json())
@@ -179,13 +179,13 @@ class Client:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
-            # A proxy of the environment is for the world, not for our own services.
+            # Proxy settings of the environment do not apply to our own services.
             session.trust_env = False
         return session
 
     @staticmethod
-    def _is_away(answer: requests.Response) -> bool:
-        if answer.status_code in AWAY:
+    def _is_unavailable(answer: requests.Response) -> bool:
+        if answer.status_code in UNAVAILABLE:
             return True
         return answer.status_code == 409 and STILL_RUNNING in _problem(answer).get("type", "")
 
@@ -209,7 +209,7 @@ def _problem(answer: requests.Response) -> dict[str, Any]:
 
 
 def addresses(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return where each service is: `FARMGATE_<SERVICE>_URL`, `FARMGATE_URL`, or what is up."""
+    """Return each service's URL: FARMGATE_<SERVICE>_URL, FARMGATE_URL, or that of `farmgate up`."""
     running = run_file.read(Path(read(environment, "FARMGATE_DATA", "var")))
     found = running.urls if running else dict.fromkeys(NAMES, DEFAULT_URL)
     if "FARMGATE_URL" in environment:
@@ -230,14 +230,14 @@ def make_token(
     site_ids: Iterable[UUID] | None = None,
     token_id: UUID | None = None,
 ) -> str:
-    """Return a token signed with the key of the data folder, as the services expect it.
+    """Return a token signed with the data folder's key, valid for `seconds`.
 
-    With `site_ids` its bearer belongs to these sites; `token_id` is what it can be revoked by.
+    `site_ids` bind its bearer to these sites; `token_id` allows to revoke it.
 
     Raises:
         OSError: there is no key.
     """
-    # Here, since the pages only ask: cryptography would be a quarter of their memory.
+    # Imported here: cryptography would be a quarter of the pages process's memory.
     from shared.runtime import keys
 
     settings = Settings.from_environment(NAMES[0], environment)
@@ -255,10 +255,10 @@ def make_token(
 
 
 def connect(environment: Mapping[str, str], patience: float = PATIENCE) -> Client:
-    """Return a client that may do everything, with `FARMGATE_TOKEN` or a token made here.
+    """Return a client with FARMGATE_TOKEN, or with an operator's token that is made here.
 
     Raises:
-        Failed: there is no token and no key to make one.
+        Failed: there is no token and no key to sign one.
     """
     token = read(environment, "FARMGATE_TOKEN", "")
     if not token:
@@ -266,8 +266,8 @@ def connect(environment: Mapping[str, str], patience: float = PATIENCE) -> Clien
             token = make_token(environment, "operator", SCOPES, TOKEN_SECONDS)
         except OSError as error:
             raise Failed(
-                f"There is no signing key to make a token: {error}. Run this where `farmgate up` "
-                "runs (same FARMGATE_DATA), or set FARMGATE_TOKEN to one made by `farmgate "
-                "tokens issue` there."
+                f"There is no signing key for a token: {error}. Run this where `farmgate up` "
+                "runs (same FARMGATE_DATA), or set FARMGATE_TOKEN to a token that `farmgate "
+                "tokens issue` printed there."
             ) from error
     return Client(addresses(environment), token, patience)

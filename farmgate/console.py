@@ -1,4 +1,4 @@
-"""What commands show people: results on stdout, progress and troubles on stderr, all plain text."""
+"""Output of commands: results on stdout, progress and errors on stderr, without markup."""
 
 import json
 import sys
@@ -11,27 +11,27 @@ from rich.table import Table
 from rich.text import Text
 
 from farmgate.failures import Failed
-from farmgate.printing import lost
+from farmgate.printing import write_error
 from shared.runtime.plain import plain, plain_lines
 
-#: Columns of a table that is piped or written to a file; a terminal says its own.
+#: Columns of a table that is piped or written to a file; a terminal has its own width.
 WIDTH = 110
 
-#: A text, a text and its style, or one that is painted already.
+#: A text, a text with its style, or a styled text.
 Part = str | tuple[str, str] | Text
 
 
 class _Console(Console):
-    """A console that takes a text for what it is: no markup, no emoji, no controls."""
+    """A console that prints text literally: no markup, no emoji, no control characters."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a text to print, plain."""
+        """Return the text without control characters."""
         return super().render_str(plain(text), **options)
 
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    # None: it was closed before the command began.
+    # The stream is None if it was closed before the command began.
     width = None if stream is not None and stream.isatty() else WIDTH
     return _Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
@@ -41,7 +41,7 @@ err = _console(stderr=True)
 
 
 def painted(*parts: Part) -> Text:
-    """Return one line of plain parts; one with a style is shown in it."""
+    """Join parts into one line, each in its style."""
     line = Text()
     for part in parts:
         if isinstance(part, Text):
@@ -52,16 +52,16 @@ def painted(*parts: Part) -> Text:
     return line
 
 
-WELL, WRONG = painted(("✓", "green")), painted(("✗", "red"))
+OK, WRONG = painted(("✓", "green")), painted(("✗", "red"))
 
 
 def say(*parts: Part, console: Console = out) -> None:
-    """Print one line, however long."""
+    """Print one line without wrapping."""
     console.print(painted(*parts), soft_wrap=True)
 
 
 def show_table(table: Table) -> None:
-    """Print the table that a command is asked for.
+    """Print a table that is the result of a command.
 
     Raises:
         Failed: it could not be written.
@@ -71,13 +71,13 @@ def show_table(table: Table) -> None:
 
 
 def say_json(value: Any, indent: int | None = None) -> None:
-    """Print as JSON what was done; its texts are plain."""
+    """Print JSON without control characters; a failed write is ignored."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     print(plain_lines(json.dumps(value, ensure_ascii=not is_unicode, indent=indent)), flush=True)
 
 
 def show_json(value: Any) -> None:
-    """Print as JSON what a command is asked for.
+    """Print JSON that is the result of a command.
 
     Raises:
         Failed: it could not be written.
@@ -87,22 +87,22 @@ def show_json(value: Any) -> None:
 
 
 def ask(question: str, *, abort: bool = False) -> bool:
-    """Ask a person yes or no, on stderr; with `abort` a no ends the command."""
+    """Ask yes or no on stderr; with `abort`, a no ends the command."""
     return click.confirm(plain(question), abort=abort, err=True)  # noqa: TID251
 
 
 def check_written() -> None:
-    """Check that the results which a command is asked for are not lost.
+    """Check that all output was written.
 
     Raises:
-        Failed: they are, as on a full disk.
+        Failed: output was lost, such as on a full disk.
     """
-    if reason := lost():
+    if reason := write_error():
         raise Failed(f"The output could not be written: {reason}.")
 
 
 class Label(ProgressColumn):
-    """What a progress bar is about, plain, in at least so many columns."""
+    """The description of a progress bar, in at least `width` columns."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,14 +1,13 @@
-"""Keep a record of every event contract, and refuse changes that its readers cannot follow.
+"""Record every event contract, and refuse incompatible changes.
 
 `python -m farmgate.contracts` writes `docs/contracts.json`; with `--check` it only compares, and
-exits 1 when a contract broke or the file is not what the code says. Writing is refused, too,
-while there are breaks or when the file is gone: `--accept-break` is for a type that nobody has
-read yet, and for the first record of all.
+exits 1 if a contract broke or the file is out of date. It does not write while a contract is
+broken or the file is missing; `--accept-break` does, for a type that has no readers yet.
 
-Events live longer than code: the feed and the streams keep them, and an integrator upgrades when
-it likes. So a contract must read what was written before it, and what it writes must be read by
-contracts from before. Only an added optional field is both. Allowed values and limits are part of
-it: fewer would refuse stored events, and more would be refused by readers from before.
+Events live longer than code: the feed and the stream keep them, and an integrator upgrades when
+it likes. So a contract must be backward and forward compatible: it reads events of older versions,
+and older versions read its events. Only a new optional field is both. Allowed values and limits
+count, too: a narrower one refuses stored events, and old readers refuse a wider one.
 """
 
 import argparse
@@ -29,7 +28,7 @@ from shared.events import EVENTS, Fact, Moment, Part
 
 FILE = Path(__file__).parent.parent / "docs" / "contracts.json"
 
-#: The words of the record, so that it does not change with the language's class names.
+#: Type names in the record, independent of Python's class names.
 KINDS: dict[Any, str] = {
     UUID: "uuid",
     str: "text",
@@ -38,13 +37,12 @@ KINDS: dict[Any, str] = {
     Moment: "moment",
     date: "date",
 }
-#: What msgspec can check of a value, and the record's words for it.
+#: The constraints of `msgspec.Meta`, and their names in the record.
 CHECKS = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
 WORDS = {"ge": "least", "le": "most", "min_length": "shortest", "max_length": "longest"}
 
-
-#: By the word in the record: which side the limit is on, what a field must be within it, what one
-#: beyond it is. Lengths are in characters, or in members of a list.
+#: Limit in the record → its sign (1 for a lower limit, -1 for an upper one) and two phrases for
+#: messages. Lengths are in characters, or in members of a list.
 LIMITS = {
     "least": (1, "at least {}", "less than {}"),
     "most": (-1, "at most {}", "more than {}"),
@@ -54,19 +52,19 @@ LIMITS = {
 
 
 class Allowed(TypedDict):
-    """Which values a field may have; any, where nothing is said."""
+    """The values that a field may have; no key means no limit."""
 
     values: NotRequired[list[Any]]
     least: NotRequired[int]
     most: NotRequired[int]
     shortest: NotRequired[int]
     longest: NotRequired[int]
-    #: Of a list's members.
+    #: The allowed values of a list's members.
     each: NotRequired["Allowed"]
 
 
 class Member(Allowed):
-    """One field as its readers see it."""
+    """One field of a contract."""
 
     type: str
     required: bool
@@ -74,7 +72,7 @@ class Member(Allowed):
 
 
 class Contract(TypedDict):
-    """One event type as its readers see it; `fields` by path, such as `lines[].lots[].lot_id`."""
+    """The contract of one event type; `fields` by path, such as `lines[].lots[].lot_id`."""
 
     subject: str
     public: bool
@@ -82,11 +80,11 @@ class Contract(TypedDict):
 
 
 def described(events: Iterable[type[Fact]] = EVENTS) -> dict[str, Contract]:
-    """Return what the code says of each event type, by routing key.
+    """Return the contract of each event class, by routing key.
 
     Raises:
-        KeyError: a field is of a type that `KINDS` has no word for.
-        TypeError: a field is checked in a way that the record has no word for.
+        KeyError: `KINDS` has no name for a field's type.
+        TypeError: the record has no name for a field's constraint.
     """
     return {
         event.routing_key: {
@@ -101,37 +99,37 @@ def described(events: Iterable[type[Fact]] = EVENTS) -> dict[str, Contract]:
 def _members(part: type[Part], above: str = "") -> Iterator[tuple[str, Member]]:
     for field in msgspec.structs.fields(part):
         path = above + field.encode_name
-        told = type_of(path, field.type)
+        type_ = type_of(path, field.type)
         yield (
             path,
             {
-                "type": told.kind,
+                "type": type_.kind,
                 "required": field.required,
-                "nullable": told.nullable,
-                **told.allowed,
+                "nullable": type_.nullable,
+                **type_.allowed,
             },
         )
-        if told.part is not None:
-            yield from _members(told.part, f"{path}{told.kind.count('list') * '[]'}.")
+        if type_.part is not None:
+            yield from _members(type_.part, f"{path}{type_.kind.count('list') * '[]'}.")
 
 
 @dataclass(frozen=True)
 class FieldType:
-    """What a field's annotation says, in the words of the record."""
+    """A field's type in the terms of the record."""
 
     kind: str
     nullable: bool
     allowed: Allowed
-    #: Of an object, or of a list's members that are objects.
+    #: The struct of an object, or of a list's members.
     part: type[Part] | None = None
 
 
 def type_of(path: str, annotation: Any) -> FieldType:
-    """Return what the annotation of the field at `path` says.
+    """Return the type of the field at `path` from its annotation.
 
     Raises:
-        KeyError: it is a type that `KINDS` has no word for.
-        TypeError: it has a limit that the record has no word for.
+        KeyError: `KINDS` has no name for the type.
+        TypeError: the record has no name for a constraint.
     """
     limits: dict[str, Any] = {}
     nullable = False
@@ -163,15 +161,14 @@ def type_of(path: str, annotation: Any) -> FieldType:
 def _limits(path: str, meta: msgspec.Meta) -> dict[str, Any]:
     limits = {name: value for name in CHECKS if (value := getattr(meta, name)) is not None}
     if limits.keys() - WORDS.keys():
-        raise TypeError(f"{path}: the record has no word for {meta!r}")
+        raise TypeError(f"{path}: the record has no name for {meta!r}")
     return {WORDS[name]: value for name, value in limits.items()}
 
 
 def breaks(recorded: Mapping[str, Contract], present: Mapping[str, Contract]) -> list[str]:
-    """Return a sentence for each change that a reader or a stored event does not survive.
+    """Return a sentence for each incompatible change: what changed, and what to do instead.
 
-    Each says what changed and what to do instead. A new event type is no break, and neither is
-    a new optional field.
+    A new event type and a new optional field are compatible.
     """
     found = []
     for key, before in recorded.items():
@@ -184,7 +181,7 @@ def breaks(recorded: Mapping[str, Contract], present: Mapping[str, Contract]) ->
 def _instead(key: str) -> str:
     stem, _, version = key.rpartition(".v")
     return (
-        f"leave it as it was recorded, and add `{stem}.v{int(version) + 1}` beside it, as "
+        f"leave it unchanged, and add `{stem}.v{int(version) + 1}` beside it, as "
         'docs/operations.md says under "A new version of an event"'
     )
 
@@ -201,29 +198,29 @@ def _changes(before: Contract, after: Contract) -> list[str]:
 
 def _field_changes(before: Mapping[str, Member], after: Mapping[str, Member]) -> list[str]:
     found = []
-    # Gone or of another type: what was inside it needs no sentence of its own.
-    over: set[str] = set()
-    # Sorted, a field comes before what is inside it.
+    # Removed or with another type: the fields inside need no sentence of their own.
+    replaced: set[str] = set()
+    # Sorted, so that a field comes before the fields inside it.
     for path in sorted(before):
-        if _above(path) in over:
-            over.add(path)
+        if _parent(path) in replaced:
+            replaced.add(path)
         elif path not in after:
-            over.add(path)
+            replaced.add(path)
             found.append(f"the field `{path}` is gone")
         else:
             if before[path]["type"] != after[path]["type"]:
-                over.add(path)
+                replaced.add(path)
             found += _member_changes(path, before[path], after[path])
     for path in sorted(after.keys() - before.keys()):
-        # Inside a new field it may be required: whoever sends the one knows the other.
-        was_there = _above(path) in ("", *before) and _above(path) not in over
-        if after[path]["required"] and was_there:
+        # Required fields inside a new optional field are compatible.
+        has_old_parent = _parent(path) in ("", *before) and _parent(path) not in replaced
+        if after[path]["required"] and has_old_parent:
             found.append(f"the new field `{path}` is required, and stored events do not have it")
     return found
 
 
-def _above(path: str) -> str:
-    """Return the path of the field that this one is inside of, or "" for one of the event's."""
+def _parent(path: str) -> str:
+    """Return the path of the enclosing field, "" for a field of the event itself."""
     return path.rpartition(".")[0].rstrip("[]")
 
 
@@ -245,7 +242,7 @@ def _member_changes(path: str, before: Member, after: Member) -> Iterator[str]:
 def _allowed_changes(path: str, before: Allowed, after: Allowed) -> Iterator[str]:
     old, new = before.get("values"), after.get("values")
     if old is None and new is not None:
-        yield f"the field `{path}` must now be {_any_of(new)}, and stored events may say another"
+        yield f"the field `{path}` must now be {_any_of(new)}, and stored events may differ"
     elif old is not None and new is None:
         yield f"the field `{path}` may now be anything, and its readers take only {_any_of(old)}"
     elif old is not None and new is not None:
@@ -272,13 +269,13 @@ def _any_of(values: Iterable[Any]) -> str:
 
 
 def _limit(allowed: Mapping[str, Any], word: str, side: int) -> float:
-    """Return a limit such that more is narrower on either side, and none at all the least."""
+    """Return a limit times its sign, so that a larger number is narrower; no limit is -inf."""
     limit = allowed.get(word)
     return -math.inf if limit is None else side * limit
 
 
 def written(contracts: Mapping[str, Contract]) -> str:
-    """Return the record as JSON with one field a line, so that a change is one line, too."""
+    """Return the record as JSON, one field per line for readable diffs."""
     return "{\n" + ",\n".join(map(_entry, contracts, contracts.values())) + "\n}\n"
 
 
@@ -303,7 +300,7 @@ def main(arguments: list[str] | None = None) -> int:
     group.add_argument("--accept-break", action="store_true", help="write in spite of breaks")
     options = parser.parse_args(arguments)
 
-    # Written afresh, it would know of nothing that its readers rely on.
+    # A new record would accept any break.
     if not FILE.exists() and not options.accept_break:
         print(
             "docs/contracts.json is missing: restore it with `git checkout docs/contracts.json`",
@@ -316,10 +313,10 @@ def main(arguments: list[str] | None = None) -> int:
     for sentence in found:
         print(sentence, file=sys.stderr)
     if found:
-        print("docs/contracts.json stays as it is", file=sys.stderr)
+        print("docs/contracts.json was not changed", file=sys.stderr)
         return 1
     if options.check and current != written(present):
-        print("docs/contracts.json is not what the code says: run `make docs`", file=sys.stderr)
+        print("docs/contracts.json is out of date: run `make docs`", file=sys.stderr)
         return 1
     if not options.check:
         FILE.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The topology of all services declared at the broker, with errors that say what to do."""
+"""Declare the topology of all services at the broker; errors say what to do."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,9 @@ from shared.messaging import topology
 
 
 def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> list[str]:
-    """Declare exchange, queues and bindings; return what was done, one line each.
+    """Declare exchange, queues and bindings; return one line for each change.
 
-    Integrators' queues are declared, too, where the broker's management API tells of them.
+    Integrators' queues are declared, too, if the broker's management API can be asked for them.
 
     Raises:
         Failed: no broker is set.
@@ -23,13 +23,13 @@ def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> 
     """
     url = topology_url(environment)
     try:
-        integrators, trouble = list_integrators(management_of(environment)), []
+        integrators, notes = list_integrators(management_of(environment)), []
     except (Failed, Unreachable) as error:
-        integrators, trouble = [], [f"integrators' queues left as they are: {error.message}"]
+        integrators, notes = [], [f"integrators' queues were not checked: {error.message}"]
     try:
         return (
             topology.declare(url, [service_of(name) for name in NAMES], integrators, prune=prune)
-            + trouble
+            + notes
         )
     except (AMQPError, OSError) as error:
         raise Unreachable(

@@ -1,9 +1,8 @@
-"""The passwords and keys of a deployment, made at its first start, in one folder per container.
+"""The passwords and keys of a deployment, generated at its first start, one folder per container.
 
-`operator` has everything, and is the source: each password is a file in `operator/passwords`.
-The other folders are written from it at every start, so that a changed password reaches all who
-use it, and a start that was interrupted is finished by the next one. A container sees its own
-folder only.
+The folder `operator` is the source: each password is a file in `operator/passwords`. Every start
+writes the other folders from it, so that a changed password reaches all containers, and the next
+start completes an interrupted one. A container mounts its own folder only.
 """
 
 import json
@@ -24,29 +23,29 @@ from shared.runtime.files import write_whole
 #: The database server's own administrator.
 SUPERUSER = "postgres"
 OPERATOR = "operator"
-#: What only one of a service's processes has: its web process publishes nothing, its worker takes
-#: no payments. Beside the folder that both have.
+#: Folders for only one of a service's processes, beside the folder for both: the web process
+#: publishes no events, and the worker takes no payments.
 WORKER, WEB = "{}-worker", "{}-web"
-#: Folders of our own containers.
+#: Folders of Farmgate's own containers.
 OURS = (
     *(OPERATOR, broker_users.TOPOLOGY, *NAMES),
     *(WORKER.format(name) for name in NAMES),
     WEB.format("orders"),
 )
-#: Folders of containers that are not ours: they run as a user whose number we do not know.
+#: Folders of the servers' containers, whose user ids are unknown.
 SERVERS = ("postgres", "rabbitmq")
 
 
 @dataclass(frozen=True)
 class Servers:
-    """Where the two servers are, each as host or host:port; by default in the same deployment."""
+    """The hosts of database and broker, as host or host:port; by default in the same deployment."""
 
-    #: Several are one server with its standbys: who connects takes the one that can be written to.
+    #: The primary and its standbys; a client connects to the one that accepts writes.
     databases: tuple[str, ...] = ("postgres",)
     broker: str = "rabbitmq"
 
     def database_url(self, name: str, password: str) -> str:
-        """Return a service's address of its own database."""
+        """Return the URL of a service's database."""
         user = addresses.user(name, password)
         if len(self.databases) == 1:
             return f"postgresql+psycopg://{user}@{self.databases[0]}/{name}"
@@ -55,21 +54,21 @@ class Servers:
         return f"postgresql+psycopg://{user}@/{name}?{options}"
 
     def broker_url(self, user: str, password: str) -> str:
-        """Return a user's address of the broker."""
+        """Return the broker's URL for a user."""
         place = self.broker if ":" in self.broker else f"{self.broker}:{AMQP_PORT}"
         return f"amqp://{addresses.user(user, password)}@{place}/%2F"
 
     def management_url(self, user: str, password: str) -> str:
-        """Return a user's address of the broker's management API."""
+        """Return the URL of the broker's management API for a user."""
         host = self.broker.partition(":")[0]
         return f"http://{addresses.user(user, password)}@{host}:{MANAGEMENT_PORT}"
 
 
 def ensure(folder: Path, owner: int | None = None, servers: Servers | None = None) -> list[str]:
-    """Make what is missing under `folder`; return the names of the secrets that were made.
+    """Generate missing secrets under `folder`; return the names of the new ones.
 
-    Farmgate's own files belong to user `owner` and nobody else can read them. Addresses are
-    written anew each time, of where the `servers` are.
+    The files of Farmgate's containers belong to the user id `owner` and only this user can read
+    them. URLs are rewritten each time, for the hosts in `servers`.
 
     Raises:
         Failed: a folder cannot be written.
@@ -78,8 +77,7 @@ def ensure(folder: Path, owner: int | None = None, servers: Servers | None = Non
         return _ensure(folder, owner, servers or Servers())
     except OSError as error:
         raise Failed(
-            f"Secrets cannot be written: {error}. Run this as a user who may write {folder}, or "
-            "remove what is in the way."
+            f"Secrets cannot be written: {error}. Run this as a user who may write to {folder}."
         ) from error
 
 
@@ -103,11 +101,11 @@ def _ensure(folder: Path, owner: int | None, servers: Servers) -> list[str]:
         _write(folder / name / "database_url", database)
         _write(folder / WORKER.format(name) / "broker_url", servers.broker_url(name, broker[name]))
         _write(folder / name / "jwks.json", jwks)
-        # Where version 0.1 wrote them, for all of a service's processes.
+        # Version 0.1 wrote these for all of a service's processes.
         for moved in ("broker_url", "payment_secret"):
             (folder / name / moved).unlink(missing_ok=True)
         _write(operator / f"{name}_database_url", database)
-        # To publish its events again, and to see that its user can log in.
+        # For `farmgate events republish`, and for doctor's check of the login.
         _write(operator / f"{name}_broker_url", servers.broker_url(name, broker[name]))
     payment = (operator / "keys" / "payment_secret").read_text(encoding="utf-8")
     _write(folder / WEB.format("orders") / "payment_secret", payment)
@@ -133,7 +131,7 @@ def _password(operator: Path, name: str, made: list[str]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file, whole or not at all; one that says the same already is left alone."""
+    """Write a file atomically, unless it has this content already."""
     with suppress(FileNotFoundError):
         if path.read_text(encoding="utf-8") == text:
             return
@@ -141,7 +139,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _protect(folder: Path, owner: int | None) -> None:
-    """Let each file be read by whom it is for."""
+    """Set the files' permissions and owners."""
     for path in _below(folder / name for name in SERVERS):
         path.chmod(0o755 if path.is_dir() else 0o444)
     for path in _below(folder / name for name in OURS):

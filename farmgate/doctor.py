@@ -1,4 +1,4 @@
-"""Is everything in place? Each check says what is so, or what is wrong and what to do."""
+"""The checks of `farmgate doctor`; each reports what it found, or what is wrong and what to do."""
 
 import json
 import shutil
@@ -28,28 +28,28 @@ from shared.runtime.config import Settings, read
 from shared.runtime.database import Database
 from shared.runtime.errors import Misconfigured
 
-#: Seconds an event may wait to be published before something is wrong.
+#: Seconds an event may wait to be published.
 LATE = 30
-#: Seconds by which a database's clock may differ from ours: limits and leases are compared.
+#: Seconds by which a database's clock may differ from this machine's: both set time limits.
 CLOCK_SECONDS = 5
-#: Events in a queue from which on its worker does not keep up.
+#: Events in a queue; with more, its worker does not keep up.
 LONG_QUEUE = 10_000
-#: Bytes that must be free: below, PostgreSQL, RabbitMQ and SQLite soon refuse to write.
+#: Bytes of free disk space; with less, PostgreSQL, RabbitMQ and SQLite soon refuse to write.
 FREE_BYTES = 1_000_000_000
-#: Takes new pages, 1 MB of them, and gives them back. Not more: what a server with little room
-#: needs next is a segment of its log, and without one it ends.
-TAKE_ROOM = text(
+#: Allocates 1 MB of new pages and frees it. With more, a nearly full server might lack room for its
+#: next log segment, and stop.
+ALLOCATE_PAGES = text(
     "CREATE TEMPORARY TABLE doctor_takes_room ON COMMIT DROP AS SELECT generate_series(1, 28000)"
 )
 
 
 class CheckFailed(Exception):
-    """Raised by a check that fails; the message says what is wrong and what to do."""
+    """Raised when a check fails; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """The result of one check."""
 
     check: str
     ok: bool
@@ -57,7 +57,7 @@ class Finding:
 
 
 def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Make every check that the settings call for, one after the other."""
+    """Run every check that applies to the settings; yield each result."""
     data = Path(read(environment, "FARMGATE_DATA", "var"))
     yield _check("disk", _disk, data)
     yield _check("signing key", _signing_key, data)
@@ -110,7 +110,7 @@ def _disk(data: Path) -> str:
             f"{place} cannot be read: {error.strerror}. Set FARMGATE_DATA."
         ) from error
     if free < FREE_BYTES:
-        raise CheckFailed(f"only {free / 1e9:.1f} GB are free at {place}; make room.")
+        raise CheckFailed(f"only {free / 1e9:.1f} GB are free at {place}; free disk space.")
     return f"{free / 1e9:.0f} GB free at {place}"
 
 
@@ -176,7 +176,7 @@ def _database(settings: Settings) -> str:
 
 @contextmanager
 def _connected(settings: Settings, refused: str) -> Iterator[Database]:
-    """A service's database for a moment; what it refuses is told as `refused` has it."""
+    """Open a service's database; an error of it becomes a `CheckFailed` with the text `refused`."""
     database = Database(settings.database_url, statement_seconds=10)
     try:
         yield database
@@ -187,17 +187,17 @@ def _connected(settings: Settings, refused: str) -> Iterator[Database]:
 
 
 def _writes(settings: Settings) -> str:
-    """See whether the database takes new rows: one on a full volume still reads."""
+    """Check that the database can store new rows: on a full volume it still reads."""
     refused = (
-        "refused: {}; until it takes them, requests are refused with 503 and events wait: make "
-        "room on the volume of its server, or see why it only reads"
+        "refused: {}; requests get 503 and events wait until the database stores rows again: free "
+        "space on its volume, or find out why it is read-only"
     )
     with _connected(settings, refused) as database:
         if database.is_sqlite:
             return "to the disk above"
         with database.sessions.begin() as session:
-            session.execute(TAKE_ROOM)
-    return "new rows are taken"
+            session.execute(ALLOCATE_PAGES)
+    return "new rows are stored"
 
 
 def _events(settings: Settings) -> str:
@@ -207,8 +207,8 @@ def _events(settings: Settings) -> str:
         )
         counts = parked.counts(session)
     if counts:
-        found = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        raise CheckFailed(f"{found} parked; see why: farmgate parked list")
+        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        raise CheckFailed(f"{states} parked; see why: farmgate parked list")
     if oldest is None:
         return "none waits to be published, none is parked"
     age = (clock.now() - oldest).total_seconds()
@@ -247,16 +247,16 @@ def _late(settings: Settings) -> str:
         database.readers() as session,
     ):
         found = late.find(session, lates, limits)
-    told = [_late_summary(kind, cases) for kind, cases in found.items() if cases]
-    if told:
+    summaries = [_late_summary(kind, cases) for kind, cases in found.items() if cases]
+    if summaries:
         raise CheckFailed(
-            f"{'; '.join(told)}. What to do is in docs/operations.md under: What waits too long"
+            f"{'; '.join(summaries)}. docs/operations.md says what to do: What waits too long"
         )
     return "nothing waits too long"
 
 
 def _late_summary(kind: str, cases: Sequence[late.Case]) -> str:
-    """Say how many are late, and how to look at the one that waits longest."""
+    """Return how many are late, and the command that traces the one that waits longest."""
     first = cases[0]
     count = f"{len(cases)}" if len(cases) < late.MOST else f"{late.MOST} or more"
     since = f"{first.since.astimezone(clock.LOCAL):%Y-%m-%d %H:%M}"
@@ -264,7 +264,7 @@ def _late_summary(kind: str, cases: Sequence[late.Case]) -> str:
 
 
 def _queue(url: str, name: str) -> str:
-    """Look at a service's queue by passive declares, which need no right."""
+    """Check a service's queue with passive declares, which need no permission."""
     try:
         waiting, consumers = _queue_counts(url, topology.queue_of(name))
         dead, _ = _queue_counts(url, topology.dead_queue_of(name))
@@ -276,23 +276,24 @@ def _queue(url: str, name: str) -> str:
         raise CheckFailed(f"cannot be looked at: {type(error).__name__}") from error
     if not consumers:
         raise CheckFailed(
-            f"nobody takes its {waiting} events; start `farmgate worker {name}` and look at its log"
+            f"{waiting} events wait, and no consumer is connected; start `farmgate worker {name}` "
+            "and look at its log"
         )
     if waiting > LONG_QUEUE:
         raise CheckFailed(
-            f"{waiting} events wait; if they do not become fewer, look at the log of `farmgate "
+            f"{waiting} events wait; if the number does not fall, look at the log of `farmgate "
             f"worker {name}` and at its database"
         )
     if dead:
         raise CheckFailed(
             f"{dead} in {topology.dead_queue_of(name)}; its worker moves them to the parked "
-            "events: see that it runs, then farmgate parked list"
+            "events: make sure that it runs, then farmgate parked list"
         )
     return f"{waiting} events wait, {consumers} consumers"
 
 
 def _queue_counts(url: str, queue: str) -> tuple[int, int]:
-    """Return how many messages wait in a queue, and its consumers."""
+    """Return the numbers of a queue's messages and consumers."""
     connection = pika.BlockingConnection(_with_timeouts(url))
     try:
         method = connection.channel().queue_declare(queue, passive=True).method
@@ -324,23 +325,23 @@ def _broker(url: str) -> str:
 
 
 def _alarms(environment: Mapping[str, str]) -> str:
-    """See by the management API whether a node holds back all that is published."""
+    """Check by the management API whether a node blocks publishers."""
     try:
         nodes = management_of(environment).get("nodes") or []
     except (Failed, Unreachable) as error:
-        return f"not looked at, rabbitmq-diagnostics alarms tells them: {error.message}"
+        return f"not checked, see rabbitmq-diagnostics alarms: {error.message}"
     wrong = []
     for node in nodes:
         if node.get("disk_free_alarm"):
             free, limit = node["disk_free"] / 1e9, node["disk_free_limit"] / 1e9
-            wrong.append(f"{node['name']} has {free:.1f} GB free of the {limit:.1f} that it wants")
+            wrong.append(f"{node['name']} has {free:.1f} GB free and needs {limit:.1f}")
         if node.get("mem_alarm"):
             used, limit = node["mem_used"] / 1e6, node["mem_limit"] / 1e6
             wrong.append(f"{node['name']} uses {used:.0f} MB of memory, its limit is {limit:.0f}")
     if wrong:
         raise CheckFailed(
-            f"{'; '.join(wrong)}: orders are taken, but no event leaves until it has room again; "
-            "then the relays go on by themselves"
+            f"{'; '.join(wrong)}: orders are accepted, but no event is published until the alarm "
+            "ends; then the relays go on by themselves"
         )
     return f"none at {len(nodes)} nodes" if len(nodes) > 1 else "none"
 

@@ -1,4 +1,4 @@
-"""The embedded run: four services, their bus and timers, and the pages in one process."""
+"""Embedded mode: four services, their bus and timers, and the pages in one process."""
 
 import os
 import threading
@@ -20,12 +20,12 @@ from shared.runtime import addresses, keys, logs
 from shared.runtime.config import Settings, read
 from shared.runtime.supervision import Stopping, supervise
 
-#: Threads that answer requests. A buyer who waits for an order's decision holds one.
+#: Request threads. A buyer who waits for an order's decision (`Prefer: wait`) holds one.
 THREADS = 24
 
 
 def by_prefix(applications: Mapping[str, Application], otherwise: Application) -> Application:
-    """Return one application that passes `/api/<name>/…` to the application of that name."""
+    """Return an application that dispatches `/api/<name>/…` to the application of that name."""
 
     def dispatch(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         parts = environ.get("PATH_INFO", "").split("/", 3)
@@ -42,7 +42,7 @@ def run(
     stopping: Stopping,
     ready: Callable[[str], None],
 ) -> None:
-    """Run until `stopping` is set; `ready` is called with the address once requests are answered.
+    """Run until `stopping` is set; call `ready` with the URL once requests are answered.
 
     Raises:
         Failed: another process uses the data folder, or the port is taken.
@@ -60,12 +60,12 @@ def run(
             migrate(settings[name])
         applications = {name: application_of(name)(settings[name]) for name in NAMES}
         log = stack.enter_context(_log_file(data))
-        # Warnings and stack traces belong to the log too; the terminal is for people.
+        # Warnings and stack traces go to the log, not to the terminal.
         stack.enter_context(redirect_stderr(log))
         logs.configure("farmgate")
         members = []
         for name in NAMES:
-            # The application's own: the bus waits for what its requests record.
+            # The application's database, so that its requests wake the bus.
             database = applications[name].extensions["farmgate"].database
             stack.callback(database.close)
             service = service_of(name)

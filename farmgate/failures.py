@@ -1,4 +1,4 @@
-"""How a command ends when it cannot do what was asked; each says what to do next."""
+"""Exceptions that end a command with an exit code; each message says what to do next."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from shared.runtime.plain import plain
 
 
 class Failed(click.ClickException):
-    """A check failed or the work could not be done: exit code 1."""
+    """Raised when a check failed or the command could not be done: exit code 1."""
 
     exit_code = 1
 
 
 class Unreachable(click.ClickException):
-    """Something that is needed does not answer: exit code 3."""
+    """Raised when a service, database or broker does not answer: exit code 3."""
 
     exit_code = 3
 
 
 class Refused(Failed):
-    """A service answered with a problem: exit code 1."""
+    """Raised when a service answers with a problem document: exit code 1."""
 
     def __init__(self, service: str, status: int, problem: dict[str, Any]) -> None:
         self.service = service
@@ -34,5 +34,5 @@ class Refused(Failed):
 
     @property
     def kind(self) -> str:
-        """The problem's type without its address, such as `out-of-stock`."""
+        """The last part of the problem's type, such as `out-of-stock`."""
         return str(self.problem.get("type", "")).rstrip("/").rpartition("/")[2]

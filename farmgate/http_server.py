@@ -1,7 +1,8 @@
-"""HTTP answered by threads of this process: the embedded run, the pages and each service's web.
+"""The HTTP server of the embedded run, the pages and each service's web process: waitress.
 
-A thread gets a request when all of it has come, so slow clients hold no thread. They could hold all
-connections: a request has a time to come in, and of too many connections the idlest is closed.
+A thread gets a request when it has arrived completely, so slow clients hold no thread. They could
+hold all connections, so each request has a time limit, and the idlest connection makes room for a
+new one.
 """
 
 import logging
@@ -19,34 +20,32 @@ from farmgate.failures import Failed
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-
-#: Connections at once; each is a file of the process, of which systems allow 1,024.
+#: Open connections at most. Each needs a file descriptor, and systems allow 1,024.
 CONNECTIONS = 200
-#: Seconds for a request's headers; for all of it, or between two requests.
-HEADER_SECONDS, WHOLE_SECONDS = 15, 120
-#: Seconds between looks for connections whose time is over.
-LOOK = 1
-#: Seconds that an idle connection stays open at the end: its client may be sending a request.
+#: Seconds to receive a request's headers; to receive a request, or to wait for the next one.
+HEADER_SECONDS, REQUEST_SECONDS = 15, 120
+#: Seconds between checks for timed-out connections.
+POLL_SECONDS = 1
+#: Seconds that an idle connection stays open during shutdown: a request may be on its way.
 LINGER = 0.5
-#: Seconds for the requests in hand when a server is closed.
+#: Seconds to finish running requests during shutdown.
 GRACE = 5
-#: Bytes of a request's headers, as many as the gateway lets through.
+#: Bytes of a request's headers at most; the gateway's limit.
 MOST_HEADER_BYTES = 65_536
-#: Bytes of a body. Above the limits of the applications, which refuse with a problem of their own.
+#: Bytes of a body at most. The applications have lower limits and answer with a problem document.
 MOST_BODY_BYTES = 16 * 1024 * 1024
-#: Bytes of the largest body that is kept in memory and not in a temporary file, so that
-#: half-sent bodies on all connections take 25 MB of it.
+#: Larger bodies go to a temporary file, so that incomplete bodies take 25 MB of memory at most.
 BODY_BYTES_IN_MEMORY = 131_072
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
-    """One connection; its time runs from a request's first byte and not from its last."""
+    """One connection; the time limit of a request runs from its first byte, not from its last."""
 
     last_activity: float
     began: float
 
     def __init__(self, server: Any, *args: Any, **options: Any) -> None:
-        """Take the place of the idlest connection when there are too many."""
+        """Close the idlest other connection if there are too many."""
         super().__init__(server, *args, **options)
         others = server.active_channels.values()
         if len(others) > CONNECTIONS:
@@ -55,7 +54,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
                 min(idle, key=lambda other: float(other.last_activity)).will_close = True
 
     def handle_read(self) -> None:
-        """Read what has come; a client that says little at a time gains no time by it."""
+        """Read what has arrived; a client that sends byte by byte gets no more time."""
         before, since = self.request, self.last_activity
         super().handle_read()
         if self.request is None:
@@ -66,25 +65,26 @@ class Channel(HTTPChannel):  # type: ignore[misc]
                 self.last_activity = self.began
         else:
             self.began = time()
-            # The server closes what has been silent for WHOLE_SECONDS.
-            self.last_activity = self.began - (WHOLE_SECONDS - HEADER_SECONDS)
+            # waitress closes a connection REQUEST_SECONDS after its last activity.
+            self.last_activity = self.began - (REQUEST_SECONDS - HEADER_SECONDS)
 
     def handle_write(self) -> None:
-        """Send what waits, after the thread that is just sending.
+        """Send the output buffer, after the thread that is just sending.
 
-        Without the wait this loop would turn until that thread is done, and keep the interpreter
-        from it: up to 5 ms for each answer.
+        Without this lock the loop would spin until that thread is done, and hold the interpreter
+        lock meanwhile: up to 5 ms per response.
         """
         with self.outbuf_lock:
             super().handle_write()
 
 
 class HttpServer:
-    """A server that listens from the start on and answers in `run`, or from `start` to `close`.
+    """A server that listens once it is made, and answers in `run` or from `start` to `close`.
 
-    It listens on `sockets` where they are given, else on `host` and `port`.
+    It listens on `sockets` if given, else on `host` and `port`.
 
-    Raises Failed where the address cannot be had.
+    Raises:
+        Failed: the address is taken or not allowed.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class HttpServer:
         threads: int = 4,
         sockets: Sequence[socket.socket] = (),
     ) -> None:
-        # It warns of each request that waits for a thread.
+        # waitress warns of each request that waits for a thread.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._sockets: dict[int, Any] = {}
         self._stopping = False
@@ -105,14 +105,14 @@ class HttpServer:
                 application,
                 map=self._sockets,
                 threads=threads,
-                # Never reached, but for connections that end just now.
+                # More than CONNECTIONS, since connections that are closing count.
                 connection_limit=CONNECTIONS + 100,
-                channel_timeout=WHOLE_SECONDS,
-                cleanup_interval=LOOK,
+                channel_timeout=REQUEST_SECONDS,
+                cleanup_interval=POLL_SECONDS,
                 max_request_header_size=MOST_HEADER_BYTES,
                 max_request_body_size=MOST_BODY_BYTES,
                 inbuf_overflow=BODY_BYTES_IN_MEMORY,
-                # With a socket's error it logs the path, which may be a guest order's secret.
+                # These log lines have the path, which may be a guest order's secret.
                 log_socket_errors=False,
                 **({"sockets": list(sockets)} if sockets else {"host": host, "port": port}),
             )
@@ -127,21 +127,21 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port listened on, also where 0 left the choice to the system."""
+        """The port; the one that the system chose if 0 was given."""
         return int(self._server.effective_port)
 
-    def run(self, look: Callable[[], None] = lambda: None, grace: float = GRACE) -> None:
-        """Answer in this thread until `stop`, then the requests in hand, for up to `grace` seconds.
+    def run(self, on_tick: Callable[[], None] = lambda: None, grace: float = GRACE) -> None:
+        """Answer in this thread until `stop`; then finish running requests within `grace` seconds.
 
-        `look` is called about once a second, to the end.
+        `on_tick` is called about once a second, also during shutdown.
         """
         while not self._stopping:
-            self._turn(LOOK, look)
+            self._poll(POLL_SECONDS, on_tick)
         for listening in self._listening:
-            # The system drops those who are connected and not accepted yet.
+            # The system would reset connections that were not accepted yet.
             for _ in range(CONNECTIONS):
                 listening.handle_accept()
-            # Not its own `close`: threads still wake this loop by what that would close too.
+            # Not `listening.close`, which also closes the trigger that wakes this loop.
             wasyncore.dispatcher.close(listening)
         began = monotonic()
         while (waited := monotonic() - began) < grace:
@@ -151,29 +151,29 @@ class HttpServer:
                 break
             for request in [request for one in busy for request in tuple(one.requests)]:
                 request.headers["CONNECTION"] = "close"
-            self._turn(LINGER, look)
+            self._poll(LINGER, on_tick)
         self._server.task_dispatcher.shutdown(timeout=LINGER)
         wasyncore.close_all(self._sockets)
 
-    def _turn(self, seconds: float, look: Callable[[], None]) -> None:
-        # Not at each turn, of which a request takes two.
+    def _poll(self, seconds: float, on_tick: Callable[[], None]) -> None:
+        # The loop runs twice per request; `on_tick` runs once a second.
         if monotonic() >= self._due:
-            self._due = monotonic() + LOOK
-            look()
+            self._due = monotonic() + POLL_SECONDS
+            on_tick()
         wasyncore.loop(timeout=seconds, use_poll=True, map=self._sockets, count=1)
 
     def stop(self) -> None:
-        """Let `run` end; also safe in the handler of a signal."""
+        """Make `run` end; safe in a signal handler."""
         if not self._stopping:
             self._stopping = True
             self._listening[0].pull_trigger()
 
     def start(self) -> None:
-        """Answer in a thread of its own."""
+        """Answer in a new thread."""
         self._thread = threading.Thread(target=self.run, name="http", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Listen no more, and wait up to GRACE seconds for the requests in hand."""
+        """Stop listening; wait up to GRACE seconds for running requests."""
         self.stop()
         self._thread.join()

@@ -1,9 +1,8 @@
 """Integrators at the broker: each has a queue of public order events, and a user that reads it.
 
-Who they are is kept at the broker itself, as one global parameter each: it outlives their queues
-and the exchange, and the topology's keeper reads it to restore those. Users, rights and parameters
-go through RabbitMQ's management API, queues and bindings through `shared.messaging.topology`, the
-same way as everybody's.
+The broker stores each integrator as a global parameter, which outlives queues and exchange; the
+topology's reconciler restores the queue from it. The management API makes users, permissions and
+parameters, and `shared.messaging.topology` declares queues and bindings, as for the services.
 """
 
 import re
@@ -22,14 +21,14 @@ from shared.messaging import topology
 from shared.messaging.broker import parameters_of
 from shared.messaging.topology import Integrator, QueueInfo
 
-#: Of what the topology's user may declare, and short enough for a queue's name.
+#: A name that the topology user may declare, short enough for a queue's name.
 NAME = re.compile("[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
-#: What one integrator may have open at once; whoever leaks connections harms only itself.
+#: Limits per integrator, so that one that leaks connections harms only itself.
 LIMITS = {"max-connections": 5, "max-channels": 20}
 
 
 def list_integrators(management: Management) -> list[Integrator]:
-    """Return the integrators of this virtual host, by name."""
+    """Return the integrators of this virtual host, sorted by name."""
     found = [
         Integrator(
             parameter["name"].removeprefix(topology.INTEGRATOR),
@@ -45,18 +44,18 @@ def list_integrators(management: Management) -> list[Integrator]:
 
 @dataclass(frozen=True)
 class Account:
-    """An integrator and what its password is known by at the broker."""
+    """An integrator and the hash of its password."""
 
     integrator: Integrator
-    #: As of `broker_users.hashed`; None where there is no user, since somebody made it by half.
+    #: As of `broker_users.hashed`; None if an interrupted `put` made no user.
     password_hash: str | None
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> "Account":
-        """Return it from what `dataclasses.asdict` made of one.
+        """Return the account from the result of `dataclasses.asdict`.
 
         Raises:
-            KeyError, TypeError, ValueError: that is not what was made.
+            KeyError, TypeError, ValueError: the value is invalid.
         """
         one = value["integrator"]
         integrator = Integrator(one["name"], tuple(one["patterns"]), one["max_bytes"])
@@ -66,15 +65,15 @@ class Account:
             and isinstance(integrator.max_bytes, int)
             and all(isinstance(text, str) for text in texts)
         ):
-            raise ValueError(f"{integrator.name!r} is no integrator")
+            raise ValueError(f"{integrator.name!r} is no valid integrator")
         return cls(integrator, value["password_hash"])
 
 
 def accounts(management: Management) -> list[Account]:
-    """Return the integrators of this virtual host, with what their passwords are known by.
+    """Return the integrators of this virtual host with their password hashes.
 
     Raises:
-        Failed, Unreachable: the broker refused, as it does to all but administrators, or is away.
+        Failed, Unreachable: the user is no administrator, or the broker is unavailable.
     """
     hashes = {user["name"]: user["password_hash"] for user in management.get("users") or ()}
     return [
@@ -84,24 +83,24 @@ def accounts(management: Management) -> list[Account]:
 
 
 def check_patterns(patterns: Sequence[str]) -> None:
-    """Look whether each pattern stands for some public order event.
+    """Check that each pattern matches a public order event.
 
     Raises:
-        Failed: one does not; the message lists the events that there are.
+        Failed: a pattern matches none; the message lists the events.
     """
     offered = sorted(topology.order_events())
     for pattern in patterns:
         if not any(fnmatchcase(type_, pattern) for type_ in offered):
             raise Failed(
-                f"{pattern} is no public order event. There are:\n  " + "\n  ".join(offered)
+                f"{pattern} matches no public order event. These exist:\n  " + "\n  ".join(offered)
             )
 
 
 def has_user(management: Management, name: str) -> bool:
-    """Tell whether an integrator's user is at the broker, and not one that `put` made by half.
+    """Return whether an integrator's user exists and is complete.
 
-    Its rights are the last thing that `put` makes. Without any here, the user may also be that of
-    another virtual host, and is nobody's to make anew.
+    `put` sets the permissions last, so a user without them is incomplete, or belongs to another
+    virtual host and must not be replaced.
     """
     user = broker_users.integrator_user(name)
     if management.get("users", user) is None:
@@ -112,15 +111,13 @@ def has_user(management: Management, name: str) -> bool:
 
 
 def put(management: Management, url: str, integrator: Integrator, password_hash: str) -> None:
-    """Make an integrator, or make it anew with another password and other events.
+    """Create an integrator, or replace its password and events; its connections are closed.
 
-    `password_hash` is what `farmgate.broker_users.hashed` makes of a password.
-
-    The parameter first: what dies in between is mended by the keeper, or by running it again.
-    Connections that its user had are closed.
+    `password_hash` comes from `farmgate.broker_users.hashed`. The parameter is set first, so that
+    the reconciler or a second call completes an interrupted one.
 
     Raises:
-        Failed, Unreachable: the broker refused or is away.
+        Failed, Unreachable: the broker refused or is unavailable.
     """
     user = broker_users.integrator_user(integrator.name)
     rights = broker_users.integrator_permissions(integrator.queue)
@@ -135,7 +132,7 @@ def put(management: Management, url: str, integrator: Integrator, password_hash:
     )
     with _Channel(url) as channel:
         topology.declare_integrator(channel, integrator, prune=True)
-    # Who knows the old password would stay connected otherwise.
+    # A deleted user's connections are closed; a changed password would keep them open.
     management.delete("users", user)
     management.put(
         "users",
@@ -154,19 +151,19 @@ def put(management: Management, url: str, integrator: Integrator, password_hash:
     )
     for limit, value in LIMITS.items():
         management.put("user-limits", user, limit, value=value)
-    # Last, so that nothing is read before all the rest holds.
+    # Last, so that the user reads nothing before its limits apply.
     named = {right: rights[right] for right in ("configure", "write", "read")}
     management.put("permissions", management.vhost, user, **named)
 
 
 def remove(management: Management, url: str, name: str) -> None:
-    """Remove an integrator: user, queue, and what waits in it.
+    """Remove an integrator's parameter, user and queue with its messages.
 
-    The parameter first, or the keeper would make the queue again.
+    The parameter is deleted first: the reconciler would declare the queue again.
 
     Raises:
-        Failed, Unreachable: the broker refused or is away, or the integrator is another virtual
-            host's: users and parameters belong to the whole broker.
+        Failed, Unreachable: the broker refused or is unavailable, or the integrator belongs to
+            another virtual host: users and parameters are global at a broker.
     """
     queue, user = Integrator(name).queue, broker_users.integrator_user(name)
     parameter = management.get("global-parameters", queue)
@@ -175,7 +172,7 @@ def remove(management: Management, url: str, name: str) -> None:
     if elsewhere := homes - {management.vhost}:
         raise Failed(
             f"Integrator {name} belongs to virtual host {', '.join(sorted(elsewhere))} of this "
-            f"broker, not to {management.vhost}: set FARMGATE_BROKER_URL to that one to remove it."
+            f"broker, not to {management.vhost}: set FARMGATE_BROKER_URL to that virtual host."
         )
     management.delete("global-parameters", queue)
     management.delete("users", user)
@@ -185,17 +182,17 @@ def remove(management: Management, url: str, name: str) -> None:
 
 @dataclass(frozen=True)
 class IntegratorState:
-    """An integrator and what waits for it; `seen` is None where its queue is missing."""
+    """An integrator and the state of its queue; None if the queue is missing."""
 
     integrator: Integrator
-    seen: QueueInfo | None
+    queue: QueueInfo | None
 
 
 def queue_states(url: str, integrators: Sequence[Integrator]) -> list[IntegratorState]:
-    """Return what waits for each integrator.
+    """Return each integrator with the state of its queue.
 
     Raises:
-        Failed, Unreachable: the broker refused or is away.
+        Failed, Unreachable: the broker refused or is unavailable.
     """
     with _Channel(url) as channel:
         connection = channel.connection
@@ -205,7 +202,7 @@ def queue_states(url: str, integrators: Sequence[Integrator]) -> list[Integrator
 
 
 class _Channel:
-    """A channel for a moment; the broker's refusals are told as the command tells them."""
+    """A short-lived channel that turns the broker's errors into a command's failures."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -225,8 +222,8 @@ class _Channel:
             self.connection.close()
         if isinstance(error, ChannelClosedByBroker):
             raise Failed(
-                f"The broker refused: {error.reply_text}. Its user must be the one that declares "
-                "the topology; a queue that differs must be deleted first."
+                f"The broker refused: {error.reply_text}. Use the user that declares the topology; "
+                "delete a queue whose arguments differ first."
             ) from error
         if isinstance(error, AMQPError):
-            raise Unreachable(f"The broker is gone: {error!r}. Run this again.") from error
+            raise Unreachable(f"The connection was lost: {error!r}. Run this again.") from error

@@ -1,7 +1,4 @@
-"""One `farmgate up` per data folder: two processes on the same SQLite files would both relay.
-
-What is in the folder is for its user only.
-"""
+"""Lock the data folder: two processes on the same SQLite files would both run relays."""
 
 import fcntl
 import os
@@ -14,14 +11,16 @@ from farmgate.failures import Failed
 
 @contextmanager
 def lock_data_folder(data: Path) -> Iterator[None]:
-    """Hold the data folder; the lock ends with the process, however it ends.
+    """Hold the data folder's lock, which the system releases when the process ends.
+
+    Only the folder's owner may read the databases in it.
 
     Raises:
-        Failed: another process holds it, or it cannot be written.
+        Failed: another process holds the lock, or the folder cannot be written.
     """
     try:
         data.mkdir(parents=True, exist_ok=True)
-        _close_to_others(data)
+        _remove_others_permissions(data)
         opened = (data / "up.lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise Failed(
@@ -43,9 +42,9 @@ def lock_data_folder(data: Path) -> Iterator[None]:
         yield
 
 
-def _close_to_others(data: Path) -> None:
-    """Take from others what the version before let them read: databases with names and phones."""
+def _remove_others_permissions(data: Path) -> None:
+    """Remove others' permissions, which version 0.1 gave them: databases hold personal data."""
     if not (data / "keys").exists():
-        return  # Not made by us yet: it may be a folder with other things in it.
+        return  # Not a data folder yet: it may hold other files.
     for path in (data, *data.glob("*.db*")):
         path.chmod(path.stat().st_mode & ~0o077)

@@ -1,4 +1,4 @@
-"""RabbitMQ's management API: what AMQP cannot tell or do."""
+"""A client of RabbitMQ's management API, for what AMQP cannot do: users, bindings, alarms."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,35 +14,35 @@ from shared.runtime import addresses
 from shared.runtime.config import read
 
 SETTING = "FARMGATE_BROKER_MANAGEMENT_URL"
-#: Where a deployment's operator finds the address, in `FARMGATE_DATA`.
+#: The file in FARMGATE_DATA with the URL, in a deployment's operator container.
 MANAGEMENT_FILE = "broker_management_url"
-#: RabbitMQ's own choices.
+#: RabbitMQ's default ports.
 AMQP_PORT, MANAGEMENT_PORT = 5672, 15672
-#: Seconds to wait for a connection, and between two bytes.
+#: Seconds to connect, and to wait for a byte.
 TIMEOUTS = (3.05, 20)
 
 
 class Management:
-    """RabbitMQ's management API, as one of its users; `vhost` is where the events are."""
+    """RabbitMQ's management API for one user; `vhost` is the virtual host of the events."""
 
     def __init__(self, base: str, user: str, password: str, vhost: str) -> None:
         self.base, self.user, self.vhost = base, user, vhost
         self._session = requests.Session()
-        # A proxy of the environment is for the world, not for our own broker.
+        # Proxy settings of the environment do not apply to our own broker.
         self._session.trust_env = False
         self._session.auth = (user, password)
 
     def get(self, *path: str) -> Any:
-        """Return what is there, None when it is not."""
+        """Return the resource, None if it does not exist."""
         answer = self._call("GET", path)
         return None if answer.status_code == requests.codes.not_found else answer.json()
 
     def put(self, *path: str, **body: Any) -> None:
-        """Make what is to be there."""
+        """Create or replace the resource."""
         self._call("PUT", path, body)
 
     def delete(self, *path: str) -> None:
-        """Remove what is there, if it is."""
+        """Delete the resource if it exists."""
         self._call("DELETE", path)
 
     def _call(
@@ -61,7 +61,7 @@ class Management:
             raise Failed(
                 f"The broker's management API at {self.base} refuses user {self.user}, who needs "
                 f"the tag administrator. Set {SETTING} to http://USER:PASSWORD@HOST:15672; in a "
-                "deployment restart rabbitmq once, so that it learns of its operator."
+                "deployment restart rabbitmq once, so that it loads its definitions."
             )
         if not answer.ok and (answer.status_code != requests.codes.not_found or method == "PUT"):
             raise Failed(
@@ -72,10 +72,10 @@ class Management:
 
 
 def management_of(environment: Mapping[str, str]) -> Management:
-    """Return the management API of the broker at which topology is declared.
+    """Return the management API of the broker at which the topology is declared.
 
     Raises:
-        Failed: no broker is set, or it is not said where its management API is.
+        Failed: no broker is set, or the URL of its management API is unknown.
     """
     broker = urlsplit(topology_url(environment))
     given = read(environment, SETTING, "")
@@ -83,8 +83,7 @@ def management_of(environment: Mapping[str, str]) -> Management:
         file = Path(read(environment, "FARMGATE_DATA", "var")) / MANAGEMENT_FILE
         given = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
     if not given:
-        # Of a broker at another port nobody knows where the rest of it is, and a neighbour's
-        # management API would answer just as well.
+        # Behind another AMQP port, the default port may belong to another broker.
         if broker.scheme != "amqp" or broker.port not in (None, AMQP_PORT):
             raise Failed(
                 f"Set {SETTING} to http://USER:PASSWORD@HOST:15672, with a user of the broker "

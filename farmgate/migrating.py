@@ -1,4 +1,4 @@
-"""A service's database brought to its newest revision, with errors that say what to do."""
+"""Migrate a service's database to its newest revision; errors say what to do."""
 
 import re
 
@@ -12,7 +12,7 @@ from shared.runtime.config import Settings
 
 
 def migrate(settings: Settings) -> str | None:
-    """Bring a service's database to its newest revision and return that.
+    """Migrate a service's database to its newest revision and return the revision.
 
     Raises:
         Failed: this version does not know the database's revision.
@@ -23,7 +23,7 @@ def migrate(settings: Settings) -> str | None:
         migrations.upgrade(name, settings.database_url)
         present, _ = migrations.revisions(name, settings.database_url)
     except CommandError as error:
-        # Alembic stops here for nothing else: our own histories are whole.
+        # The only cause: our own histories have no gaps, so the database's revision is unknown.
         present, newest = migrations.revisions(name, settings.database_url)
         raise Failed(_refusal(settings, f"{present}", f"{newest}")) from error
     except OperationalError as error:
@@ -35,7 +35,7 @@ def migrate(settings: Settings) -> str | None:
 
 
 def _refusal(settings: Settings, present: str, newest: str) -> str:
-    """Return what is wrong with a database at a revision that is unknown here, and what to do."""
+    """Explain why a database's revision is unknown here, and what to do."""
     name, variable = settings.service, f"FARMGATE_{settings.service.upper()}_DATABASE_URL"
     if re.fullmatch(r"\d{4}", present):
         if settings.database_url.startswith("sqlite"):
@@ -45,13 +45,13 @@ def _refusal(settings: Settings, present: str, newest: str) -> str:
         return (
             f"The database of {name} was made before Farmgate 0.2.0 (revision {present}), and no "
             f"migration leads from there to this version. Begin anew: stop Farmgate, {anew}, and "
-            "start again. What the old databases hold can be read by the old version only."
+            "start again. Only the old version can read the old databases."
         )
     owner = present.rpartition("_")[0]
     if owner != name and owner in NAMES:
-        return f"{variable} names the database of {owner} (revision {present}); name {name}'s own."
+        return f"{variable} names the database of {owner} (revision {present}); use {name}'s own."
     return (
         f"The database of {name} is of another version of Farmgate: its revision is {present}, "
-        f"and the newest known here is {newest}. Run the newest version that used it, or restore "
-        "a backup made before the upgrade."
+        f"and this version knows revisions up to {newest}. Run the newest version that used this "
+        "database, or restore a backup made before the upgrade."
     )

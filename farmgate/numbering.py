@@ -1,7 +1,7 @@
-"""Write the world's numbering plan for the till, which has no library for telephone numbers.
+"""Write the international numbering plan for the till, which has no library for phone numbers.
 
-`python -m farmgate.numbering` writes `web/till/static/js/numbering.js`; with `--check` it only
-compares, and exits 1 when the file is not what the phonenumbers library says.
+`python -m farmgate.numbering` writes `web/till/static/js/numbering.js` from the phonenumbers
+library; with `--check` it only compares, and exits 1 if the file is out of date.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _KINDS = (
 
 
 def written() -> str:
-    """Return the file as it should be."""
+    """Return the file's content."""
     lines = (
         f"  {code}: {json.dumps(_pattern(code))},\n"
         for code in sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
@@ -59,7 +59,7 @@ def main() -> int:
     if not parser.parse_args().check:
         FILE.write_text(written(), encoding="utf-8")
     elif FILE.read_text(encoding="utf-8") != written():
-        print(f"{FILE} is not what phonenumbers says; run: make docs", file=sys.stderr)
+        print(f"{FILE} is out of date; run: make docs", file=sys.stderr)
         return 1
     return 0
 

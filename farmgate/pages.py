@@ -10,13 +10,12 @@ from farmgate import start_page
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-#: Seconds until a service must have answered a request that is passed on to it. A buyer's
-#: longest wait for a decision (`Prefer: wait`) fits in.
-PATIENCE = 60
+#: Seconds a proxied request may take; longer than a buyer's longest wait (`Prefer: wait`).
+PROXY_SECONDS = 60
 
 
 def create(urls: Mapping[str, str]) -> Application:
-    """Return the pages' application; the start page watches the services at `urls`."""
+    """Return the pages' application; the start page shows the state of the services at `urls`."""
     start: Application = start_page.create_app(urls)
     pages: Application = web.create_app()
 
@@ -29,7 +28,7 @@ def create(urls: Mapping[str, str]) -> Application:
 
 
 def with_proxied_services(application: Application, urls: Mapping[str, str]) -> Application:
-    """Return `application` with `/api/<service>/…` passed on to the service's own address."""
+    """Return `application` with a reverse proxy from `/api/<service>/…` to the services."""
     targets = {f"/api/{name}/": {"target": url} for name, url in urls.items()}
-    passing: Application = ProxyMiddleware(application, targets, timeout=PATIENCE)
-    return passing
+    proxied: Application = ProxyMiddleware(application, targets, timeout=PROXY_SECONDS)
+    return proxied

@@ -1,6 +1,7 @@
-"""Numbers that people type: digits 0 to 9 as they stand there, and nothing that Python reads more.
+"""Parameter types of commands: numbers in the digits 0 to 9, and amounts in yuan.
 
-`1e3`, `NaN`, `1_000`, `10,00` and digits of other scripts are slips, and a slip is no amount.
+Python also reads `1e3`, `NaN`, `1_000` and digits of other scripts as numbers. In a command these
+are typing errors, so they are refused.
 """
 
 import re
@@ -23,10 +24,10 @@ def _check(
 
 
 def json_value(text: str) -> Any:
-    """Return a value that was typed as JSON; of numbers only those in plain digits.
+    """Return the value of JSON that a person typed; numbers with an exponent are refused.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no JSON.
     """
     if re.fullmatch("-?[0-9.]+[eE][+-]?[0-9]+", text.strip()):
         raise ValueError(f"{text} is not written in plain digits")
@@ -34,7 +35,7 @@ def json_value(text: str) -> Any:
 
 
 class WholeNumber(click.IntRange):  # noqa: TID251
-    """A whole number, within limits if there are some."""
+    """An integer, optionally with limits."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number."""
@@ -43,7 +44,7 @@ class WholeNumber(click.IntRange):  # noqa: TID251
 
 
 class Seconds(click.FloatRange):  # noqa: TID251
-    """A span of time, within limits."""
+    """A duration in seconds, optionally with limits."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number of seconds."""
@@ -51,17 +52,17 @@ class Seconds(click.FloatRange):  # noqa: TID251
         return super().convert(value, param, ctx)
 
 
-#: Of commands by `Client.post_once`.
+#: For commands that use `Client.post_once`.
 ANOTHER = click.option(
     "--another",
     metavar="TEXT",
-    help="For a second one of the same within 24 hours: what tells them apart, such as a receipt's "
-    "number. Else the same command does nothing again.",
+    help="Do the same a second time within 24 hours. TEXT tells the two apart, such as a receipt "
+    "number. Without it, a repeated command does nothing.",
 )
 
 
 class Yuan(click.ParamType[int]):
-    """An amount in yuan as people write it: 12, 12.5 or 12.50; the value is in fen."""
+    """An amount that people type in yuan (12, 12.5 or 12.50); its value is in fen."""
 
     name = "yuan"
 

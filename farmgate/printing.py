@@ -1,6 +1,6 @@
 """Printing that never raises, for all commands.
 
-The exit code tells what a command did, not whether its output could be encoded, stored or read.
+The exit code reports what a command did, not whether its output could be encoded or written.
 """
 
 import codecs
@@ -14,31 +14,31 @@ from typing import Any, TextIO
 
 from shared.runtime.plain import escaped, plain
 
-#: What these say in an encoding that lacks them, such as GBK or ASCII.
-SPELLED = {"¥": "CNY ", "✓": "ok", "✗": "wrong:", "–": "-", "…": "..."}
+#: Replacements in encodings that lack a character, such as GBK or ASCII.
+REPLACEMENTS = {"¥": "CNY ", "✓": "ok", "✗": "wrong:", "–": "-", "…": "..."}
 
 
 def say(text: str) -> None:
-    """Print one plain line."""
+    """Print one line without control characters."""
     print(plain(text), flush=True)
 
 
-def lost() -> str | None:
-    """Return why results could not be written, such as to a full disk; None: nothing is missing.
+def write_error() -> str | None:
+    """Return why output could not be written, such as a full disk; None if all was written.
 
-    A reader that closed the pipe (`| head`) has what it wanted.
+    A closed pipe (`| head`) is no error: its reader has enough.
     """
-    error = getattr(getattr(sys.stdout, "buffer", None), "lost", None)
+    error = getattr(getattr(sys.stdout, "buffer", None), "error", None)
     return error.strerror if isinstance(error, OSError) and error.errno != errno.EPIPE else None
 
 
 @contextmanager
 def never_failing() -> Iterator[None]:
-    """Let nothing that is printed meanwhile raise, whatever the encoding and the streams are."""
-    # A closed number would be given to the next file or connection, and printed into.
-    for number in range(3):
+    """Replace the standard streams by ones that never raise, whatever their encoding and state."""
+    # The next open file would get a closed descriptor's number, and prints would go into it.
+    for descriptor in range(3):
         try:
-            os.fstat(number)
+            os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdin, sys.stdout, sys.stderr
@@ -61,12 +61,12 @@ def _safe(stream: TextIO | None) -> TextIO:
 
 
 class _NeverFailingStream(io.BufferedIOBase):
-    """Takes everything, also when a disk is full or nobody reads any more; the rest is lost."""
+    """A stream that drops output which cannot be written: the disk is full or the pipe closed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        #: Why something was not written.
-        self.lost: Exception | None = None
+        #: The last write error.
+        self.error: Exception | None = None
 
     def writable(self) -> bool:
         return True
@@ -81,26 +81,26 @@ class _NeverFailingStream(io.BufferedIOBase):
         try:
             self._stream.buffer.write(data)
         except (OSError, ValueError) as error:
-            self._lose(error)
+            self._drop(error)
         return memoryview(data).nbytes
 
     def flush(self) -> None:
         try:
             self._stream.flush()
         except (OSError, ValueError) as error:
-            self._lose(error)
+            self._drop(error)
 
-    def _lose(self, error: Exception) -> None:
-        self.lost = error
-        # What is buffered would be tried again when the process ends, and change its exit code.
-        with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), self.fileno())
+    def _drop(self, error: Exception) -> None:
+        self.error = error
+        # Python flushes the buffer again at exit; a second failure would change the exit code.
+        with suppress(OSError, ValueError), open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), self.fileno())
 
 
-def _spelled(error: UnicodeError) -> tuple[str, int]:
+def _replace(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     rest = error.object[error.start : error.end]
-    return "".join(SPELLED.get(each) or escaped(each) for each in rest), error.end
+    return "".join(REPLACEMENTS.get(each) or escaped(each) for each in rest), error.end
 
 
-codecs.register_error("farmgate", _spelled)
+codecs.register_error("farmgate", _replace)

@@ -1,8 +1,8 @@
-"""What a token may do, by the role of its bearer. Services check scopes and know no roles."""
+"""The scopes of each role. Services check a token's scopes and know no roles."""
 
-#: Scopes of tokens that order over other channels than online, which needs none.
+#: Scopes for orders over a sales channel.
 CHANNEL_SCOPES = ("channel:online", "channel:station", "channel:company", "channel:cooperative")
-#: Every scope that a route of any service asks for (a test compares), or that a rule looks at.
+#: Every scope that a route or rule of any service checks; a test compares.
 SCOPES = (
     "catalog:write",
     "stock:read",
@@ -23,19 +23,19 @@ SCOPES = (
     "till",
     "till:upload",
 )
-#: Of a device's own key only: the routes that ask for them answer for the device that calls.
+#: Scopes of a device's own key: their routes answer for the device that calls.
 DEVICE_SCOPES = ("till", "till:upload")
 
-#: Roles of people who belong to a site: what others do and know is not theirs.
+#: Roles whose tokens must be bound to sites; they give no access to other sites.
 BOUND_TO_SITES = ("clerk",)
 
 ROLES: dict[str, tuple[str, ...]] = {
-    #: Deploys, watches, repairs.
+    #: Deploys, monitors and repairs the system.
     "operator": tuple(scope for scope in SCOPES if scope not in DEVICE_SCOPES),
-    #: A shop, marketplace or ERP that places orders for its buyers and reads those; online,
-    #: unless scopes of other channels are given besides.
+    #: A shop, marketplace or ERP that places orders for its buyers and reads these orders. Its
+    #: channel is online unless the token has another channel's scope.
     "channel": ("orders:place", "orders:place_for", "orders:read"),
-    #: A person who orders for themselves; a company or cooperative with its channel's scope.
+    #: A person who orders for themselves; companies and cooperatives add their channel's scope.
     "buyer": ("orders:place", "orders:read", "messages:read"),
     #: Sells at a station, receives parcels and hands them out.
     "clerk": (
@@ -49,6 +49,6 @@ ROLES: dict[str, tuple[str, ...]] = {
         "messages:read",
         "stations:read",
     ),
-    #: A farmer, cooperative or company: told what was sold.
+    #: A farmer, cooperative or company; reads messages about its sales.
     "producer": ("messages:read",),
 }

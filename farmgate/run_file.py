@@ -1,4 +1,4 @@
-"""What runs where: `run.json` in the data folder, written by `farmgate up`, read by the rest."""
+"""`run.json` in the data folder: addresses and processes of the running `farmgate up`."""
 
 import json
 import os
@@ -13,16 +13,16 @@ class Run:
     """One running `farmgate up`."""
 
     pid: int
-    #: Address of the start page.
+    #: URL of the start page.
     url: str
-    #: Service → address of its API.
+    #: Service → URL of its API.
     urls: dict[str, str]
-    #: Process, such as `orders-worker`, → its pid; empty when all is one process.
+    #: Process, such as `orders-worker`, → its pid; empty in embedded mode.
     processes: dict[str, int] = field(default_factory=dict)
 
 
 def path(data: Path) -> Path:
-    """Return where the file is."""
+    """Return the file's path."""
     return data / "run.json"
 
 
@@ -32,12 +32,12 @@ def write(data: Path, run: Run) -> None:
 
 
 def remove(data: Path) -> None:
-    """Say that nothing runs any more."""
+    """Delete the file, since nothing runs any more."""
     path(data).unlink(missing_ok=True)
 
 
 def read(data: Path) -> Run | None:
-    """Return what runs, or None; a file left by a killed process counts for nothing."""
+    """Return the running `farmgate up`, or None; the file of a killed process is ignored."""
     try:
         run = Run(**json.loads(path(data).read_text(encoding="utf-8")))
         os.kill(run.pid, 0)

@@ -1,7 +1,6 @@
-"""The four services by name: what each worker runs and how each web application is made.
+"""The four services by name, with their workers, applications and ports.
 
-A process imports only the service it runs: eight processes that each import all four would
-take twice the memory.
+A process imports only the service that it runs; to import all four would double its memory.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-# For types alone: the parent of a service's web processes knows no Flask and no database.
+# For types only: gunicorn's parent process imports neither Flask nor SQLAlchemy.
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
     from shared.messaging.service import Service
     from shared.runtime.config import Settings
 
-#: In the order of an order's way; their web processes' ports follow each other in it.
+#: The order of their web processes' ports.
 NAMES = ("catalog", "orders", "logistics", "notifications")
-#: Port of the start page; each service's own web process, where it has one, comes after it.
+#: Port of the start page; the ports of the services' web processes follow.
 PORT = 8000
 
 
@@ -35,5 +34,5 @@ def application_of(name: str) -> Callable[[Settings], Flask]:
 
 
 def port_of(name: str, page_port: int = PORT) -> int:
-    """Return the port of a service's own web process: 8001 for the first, and so on."""
+    """Return the port of a service's web process: 8001 for the first service by default."""
     return page_port + 1 + NAMES.index(name)

@@ -1,4 +1,4 @@
-"""Which spreadsheets there are, which service takes each, and how a header tells them apart."""
+"""The kinds of spreadsheets, the service that imports each, and how a header identifies them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from shared.runtime.spreadsheets import Form, header
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of rows: whose they are, and the column that no other kind has."""
+    """One kind of spreadsheet: its service, and the column that only this kind has."""
 
     service: str
     column: str
@@ -24,11 +24,11 @@ KINDS = {
 
 
 def kind_of(data: bytes, encoding: str | None, separator: str | None) -> str | None:
-    """Return what the rows of a file are, by its header; None: that does not tell.
+    """Return the kind of a file by its header, None if the header does not identify it.
 
     Raises:
-        NotCsv: it is a workbook, or its encoding cannot be told.
-        WrongEncoding: it is not in the one that is named.
+        NotCsv: it is a workbook, or its encoding cannot be detected.
+        WrongEncoding: it is not in the given encoding.
     """
     by_column = {kind.column: name for name, kind in KINDS.items()}
     names = header(data, by_column, Form(encoding, separator))

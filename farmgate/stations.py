@@ -1,4 +1,4 @@
-"""What an operator names by code: sites, devices, goods; and how amounts are shown."""
+"""Find sites, devices, variants and lots by their codes, and format amounts for people."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ def find_site(client: Client, code: str) -> dict[str, Any]:
     """Return catalog's location with this code.
 
     Raises:
-        Failed: there is none.
+        Failed: there is no such site.
     """
     for location in client.pages("catalog", "/locations"):
         if location["code"] == code:
             return dict(location)
     raise Failed(
-        f"Catalog knows no site {code}. Sites are opened in logistics (POST /sites, or farmgate "
-        "sample load); catalog hears of them within seconds."
+        f"Catalog knows no site {code}. Logistics opens sites (POST /sites, or farmgate sample "
+        "load); catalog gets their events within seconds."
     )
 
 
@@ -34,7 +34,7 @@ def find_device(client: Client, code: str) -> dict[str, Any]:
     """Return the device with this code.
 
     Raises:
-        Failed: there is none.
+        Failed: there is no such device.
     """
     for device in client.pages("catalog", "/devices"):
         if device["code"] == code:
@@ -44,7 +44,7 @@ def find_device(client: Client, code: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way in which a product is sold."""
+    """A grade and pack in which a product is sold."""
 
     variant_id: str
     sku: str
@@ -67,7 +67,7 @@ def find_variant(client: Client, sku: str) -> Variant:
     """Return the variant with this SKU.
 
     Raises:
-        Failed: there is none.
+        Failed: there is no such variant.
     """
     for variant in variants(client).values():
         if variant.sku == sku:
@@ -76,25 +76,25 @@ def find_variant(client: Client, sku: str) -> Variant:
 
 
 def find_lot(client: Client, code: str) -> dict[str, Any] | None:
-    """Return the lot with this code, if there is one."""
+    """Return the lot with this code, or None."""
     found = client.get("catalog", "/lots", code=code)["items"]
     return dict(found[0]) if found else None
 
 
 def yuan(fen: int) -> str:
-    """Return an amount for people."""
+    """Format an amount in fen as yuan."""
     sign, whole = ("-", -fen) if fen < 0 else ("", fen)
     return f"{sign}¥{whole // 100:,}.{whole % 100:02d}"
 
 
 def moment(text: str | None) -> str:
-    """Return a moment for people, in Asia/Shanghai."""
+    """Format an RFC 3339 moment in Asia/Shanghai; None is `never`."""
     if text is None:
         return "never"
     return f"{datetime.fromisoformat(text).astimezone(LOCAL):%m-%d %H:%M}"
 
 
 def quantities(sums: Mapping[str, int]) -> str:
-    """Return quantities by unit for people: grams as they are, pieces as `pcs`."""
+    """Format quantities by unit, with `pcs` for pieces."""
     shown = [f"{total:,} {'pcs' if unit == 'piece' else unit}" for unit, total in sums.items()]
     return ", ".join(shown) or "–"

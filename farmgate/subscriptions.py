@@ -1,6 +1,6 @@
-"""What each service listens to, asked of the services in a process of its own.
+"""Load the services' subscriptions in a subprocess.
 
-Four services take 60 MB, which whoever asks and then stays would keep for ever.
+To import four services takes 60 MB, which a long-running process should not keep.
 """
 
 import json
@@ -15,14 +15,14 @@ from shared.events import BY_TYPE, Fact
 
 @dataclass(frozen=True)
 class ServiceSubscriptions:
-    """A service's name and the events that it gets: a `shared.messaging.topology.Subscriber`."""
+    """A service's name and the events that it gets; a `shared.messaging.topology.Subscriber`."""
 
     name: str
     subscriptions: Mapping[type[Fact], None]
 
 
 def load() -> list[ServiceSubscriptions]:
-    """Return what all services listen to.
+    """Return the subscriptions of all services.
 
     Raises:
         Failed: a service cannot be loaded.
@@ -31,7 +31,7 @@ def load() -> list[ServiceSubscriptions]:
         [sys.executable, "-m", "farmgate.subscriptions"], stdout=subprocess.PIPE, check=False
     )
     if done.returncode != 0:
-        raise Failed("What the services listen to cannot be told; the lines above say why.")
+        raise Failed("The services' subscriptions cannot be loaded; the lines above say why.")
     return [
         ServiceSubscriptions(name, {BY_TYPE[type_]: None for type_ in types})
         for name, types in json.loads(done.stdout).items()
@@ -40,7 +40,7 @@ def load() -> list[ServiceSubscriptions]:
 
 def routing_keys() -> dict[str, list[str]]:
     """Return the event types that each service subscribes to."""
-    # Here, and only in the process that ends at once.
+    # Imported here, so that only the subprocess loads the services.
     from farmgate.services import NAMES, service_of
 
     return {

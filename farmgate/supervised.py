@@ -1,6 +1,6 @@
-"""The run behind a broker: a web and a worker process per service and one that keeps the topology.
+"""`farmgate up` with a broker: a web and a worker process per service, and a topology process.
 
-Each is started again when it dies.
+A process that ends is restarted.
 """
 
 import os
@@ -28,23 +28,23 @@ from shared.runtime.backoff import pause_after
 from shared.runtime.config import Settings, read
 from shared.runtime.supervision import Stopping
 
-#: Where the services listen.
+#: The address on which the services listen.
 INSIDE = "127.0.0.1"
-#: Seconds before a process that died is started again: the first time, and at most.
+#: Seconds before a process is restarted: the first time, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
-#: A process that lived this many seconds begins with the first pause again.
+#: After a run of this many seconds, the pause starts with the first one again.
 STEADY = 30.0
-#: Seconds between looks at the processes.
-LOOK = 0.2
-#: Threads of the page server: each request that it passes on to a service holds one.
+#: Seconds between checks of the processes.
+POLL_SECONDS = 0.2
+#: Threads of the page server; each proxied request holds one.
 PAGE_THREADS = 16
-#: Seconds a process has to end after SIGTERM.
+#: Seconds from SIGTERM to SIGKILL.
 GRACE = 15.0
 
 
 @dataclass
 class Process:
-    """One process and its history; `start` may be called again after it died."""
+    """One supervised process and its restarts."""
 
     name: str
     arguments: tuple[str, ...]
@@ -52,12 +52,12 @@ class Process:
     log: Path
     running: subprocess.Popen[bytes] | None = None
     started: float = field(default=0.0)
-    #: Ends in a row without a steady run between them.
+    #: Ends in a row, each after less than STEADY seconds.
     ends: int = 0
     due: float = 0.0
 
     def start(self) -> None:
-        """Start it, its output appended to its log file."""
+        """Start the process; its output is appended to its log file."""
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(
                 [sys.executable, "-m", "farmgate", *self.arguments],
@@ -68,8 +68,8 @@ class Process:
             )
         self.started = monotonic()
 
-    def look(self) -> str | None:
-        """Start it when it is due; return a line when something changed."""
+    def poll(self) -> str | None:
+        """Start the process if it is due; return a message if its state changed."""
         if self.running is None:
             if monotonic() < self.due:
                 return None
@@ -97,9 +97,9 @@ def run(
     stopping: Stopping,
     ready: Callable[[str], None],
 ) -> None:
-    """Run until `stopping` is set; `ready` is called with the start page's address.
+    """Migrate databases, declare the topology, and run all processes until `stopping` is set.
 
-    Migrates the databases and declares the topology first.
+    `ready` is called with the start page's URL.
 
     Raises:
         Failed: another process uses the data folder, or a port is taken.
@@ -108,7 +108,7 @@ def run(
     data = Path(read(environment, "FARMGATE_DATA", "var"))
     settings = {name: Settings.from_environment(name, environment) for name in NAMES}
     url = f"http://{addresses.host_and_port(addresses.reachable(host), port)}"
-    # The services themselves are for this machine: a request from outside comes by the pages.
+    # Services listen on this machine only; requests from outside come through the page server.
     urls = {name: f"http://{INSIDE}:{port_of(name, port)}" for name in NAMES}
     with ExitStack() as stack:
         stack.enter_context(lock_data_folder(data))
@@ -124,7 +124,7 @@ def run(
             **environment,
         }
         processes = _processes(whole, port, workers, data)
-        # The pages call the services on their own origin; here these are other processes.
+        # The till calls the services at the pages' origin, so the page server proxies them.
         page = pages.with_proxied_services(pages.create(urls), urls)
         server = HttpServer(page, host, port, PAGE_THREADS)
         server.start()
@@ -132,7 +132,7 @@ def run(
         stack.callback(_stop, processes)
         started = False
         while not stopping.is_set():
-            lines = [line for process in processes if (line := process.look())]
+            lines = [line for process in processes if (line := process.poll())]
             for line in lines:
                 say(line)
             if lines:
@@ -141,7 +141,7 @@ def run(
             if not started:
                 started = True
                 ready(url)
-            stopping.wait(LOOK)
+            stopping.wait(POLL_SECONDS)
         server.close()
 
 
@@ -152,7 +152,7 @@ def _processes(
     logs.mkdir(parents=True, exist_ok=True)
     made = []
     for name in NAMES:
-        # One folder for both, so that the web process's /metrics also shows what the worker did.
+        # Web and worker share a folder, so that the web's /metrics has the worker's counters.
         metrics = data / "metrics" / name
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir(parents=True)
@@ -175,7 +175,7 @@ def _check_free(host: str, port: int, data: Path) -> None:
         except OSError as error:
             raise Failed(
                 f"Port {port} on {host} cannot be used: {error.strerror}. If a `farmgate up` was "
-                f"killed, its processes may still run: {run_file.path(data)} names them."
+                f"killed, its processes may still run: see {run_file.path(data)}."
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""One order's whole way: the answers of the four services, merged into one time line."""
+"""Trace an order: merge the four services' audit trails of it into one timeline."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -12,15 +12,15 @@ from farmgate.failures import Failed, Refused, Unreachable
 from farmgate.services import NAMES, service_of
 from shared.runtime import clock
 
-#: How long an event may be under way before it is said to be held up.
+#: An event that takes longer than this to be published or handled is reported as delayed.
 USUAL_DELAY = timedelta(seconds=5)
-#: Letters after ORD- of a reference; people may write it in small ones.
+#: An order's reference; people may type it in lower case.
 _REFERENCE = re.compile(r"(?i)^ORD-[2-9A-Z]{8}$")
 
 
 @dataclass
 class HandledEvent:
-    """A service that an event reached, and how long that took since it was recorded."""
+    """A service that handled an event, and the milliseconds since the event was recorded."""
 
     service: str
     milliseconds: int
@@ -28,7 +28,7 @@ class HandledEvent:
 
 @dataclass
 class Delay:
-    """Where an event of the order is held up, since when, and what to do."""
+    """The service in which an event of the order is delayed, since when, and what to do."""
 
     service: str
     event: str
@@ -56,33 +56,33 @@ class TracedEvent:
     subject: str
     sequence: int
     recorded_at: datetime
-    #: None: not published yet.
+    #: None if it is not published yet.
     published_after_ms: int | None
     handled: list[HandledEvent] = field(default_factory=list)
     parked: list[ParkedEvent] = field(default_factory=list)
 
     @property
     def publisher(self) -> str:
-        """The service that said it."""
+        """The service that published the event."""
         return self.type.partition(".")[0]
 
 
 @dataclass
 class Trace:
-    """Everything that is known of one order."""
+    """The state and events of one order in all services."""
 
     order_id: str
-    #: Service → what it says of the order; a service that does not answer is not in it.
+    #: Service → the order's state there; services that do not answer are missing.
     states: dict[str, dict[str, Any]]
     timeline: list[TracedEvent]
     #: Service → what the order waits for there, and since when.
     waiting_for: dict[str, list[dict[str, Any]]]
-    #: Service → why it says nothing.
+    #: Service → why it does not answer.
     silent: dict[str, str]
     held_up: list[Delay] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for scripts."""
+        """Return the trace as the JSON of `farmgate trace --json`."""
         facts = [
             asdict(event) | {"recorded_at": event.recorded_at.isoformat()}
             for event in self.timeline
@@ -98,10 +98,10 @@ class Trace:
 
 
 def find_order(client: Client, order: str) -> str:
-    """Return the id of an order named by id or reference.
+    """Return the id of an order, given its id or reference.
 
     Raises:
-        Failed: there is none.
+        Failed: there is no such order.
     """
     try:
         return str(UUID(order))
@@ -116,10 +116,10 @@ def find_order(client: Client, order: str) -> str:
 
 
 def gather(client: Client, order_id: str) -> Trace:
-    """Ask all services about an order; one that is away is named, the others still speak.
+    """Return an order's trace; services that do not answer are listed in `silent`.
 
     Raises:
-        Failed: none of them knows the order.
+        Failed: all services answered, and none has the order.
     """
     shipments, silent = _shipments(client, order_id)
     answers: dict[str, dict[str, Any]] = {}
@@ -146,7 +146,7 @@ def gather(client: Client, order_id: str) -> Trace:
 
 
 def listeners() -> dict[str, set[str]]:
-    """Return which services listen to each event type."""
+    """Return the services that listen to each event type."""
     found: dict[str, set[str]] = {}
     for name in NAMES:
         for contract in service_of(name).subscriptions:
@@ -159,9 +159,9 @@ def held_up(
     speaking: Collection[str],
     listening: Mapping[str, Collection[str]],
 ) -> list[Delay]:
-    """Return where events are held up: parked, not published, or not taken in by a listener.
+    """Return the delayed events: parked, not published, or not handled by a listener.
 
-    A service that does not answer is named elsewhere, not guessed about.
+    Services that do not answer (not in `speaking`) are left out.
     """
     found = []
     for event in timeline:
@@ -175,18 +175,19 @@ def held_up(
         if clock.now() - event.recorded_at < USUAL_DELAY or event.publisher not in speaking:
             continue
         if event.published_after_ms is None:
-            why = "not published: is its worker running, and the broker? farmgate doctor"
+            why = "not published: check its worker and the broker with farmgate doctor"
             found.append(Delay(event.publisher, event.type, why, since))
             continue
-        known = {each.service for each in event.handled} | {each.service for each in event.parked}
-        for name in sorted(set(listening.get(event.type, ())) & set(speaking) - known):
-            why = "not taken in: is its worker running, does it keep up? farmgate doctor"
+        reached = {each.service for each in event.handled}
+        reached |= {each.service for each in event.parked}
+        for name in sorted(set(listening.get(event.type, ())) & set(speaking) - reached):
+            why = "not handled: check its worker and its queue with farmgate doctor"
             found.append(Delay(name, event.type, why, since))
     return found
 
 
 def _shipments(client: Client, order_id: str) -> tuple[list[str], dict[str, str]]:
-    """Return the subjects of the order's shipments: the other services hear of them too."""
+    """Return the subjects of the order's shipments, whose events belong to the trace."""
     try:
         items = client.get("logistics", "/shipments", order_id=order_id)["items"]
     except Unreachable as error:
@@ -195,7 +196,7 @@ def _shipments(client: Client, order_id: str) -> tuple[list[str], dict[str, str]
 
 
 def merge(answers: Mapping[str, dict[str, Any]]) -> list[TracedEvent]:
-    """Merge what services published, handled and parked into one time line, oldest first."""
+    """Merge the events that services published, handled and parked, the oldest first."""
     facts: dict[str, TracedEvent] = {}
     for answer in answers.values():
         for entry in answer["published"]:
@@ -234,7 +235,7 @@ def merge(answers: Mapping[str, dict[str, Any]]) -> list[TracedEvent]:
 def _event_of_silent_publisher(
     entry: dict[str, Any], at: str, facts: dict[str, TracedEvent]
 ) -> TracedEvent:
-    """Note an event whose publisher is silent, as far as its reader knows it."""
+    """Add an event whose publisher does not answer, from a consumer's data."""
     event = TracedEvent(
         entry["event_id"], entry["type"], entry["subject"], 0, datetime.fromisoformat(at), None
     )
@@ -249,7 +250,7 @@ def _since(begin: datetime, end: str | None) -> int | None:
 
 
 def lines_of(state: Mapping[str, Any], indent: str = "") -> Iterable[str]:
-    """Return what a service says of the order as lines for people, without what is unset."""
+    """Return a service's state of the order as indented lines, without empty values."""
     for label, value in state.items():
         name = label.replace("_", " ")
         if value is None or value == [] or value == {}:

@@ -50,7 +50,7 @@ def command(
     if not called:
         raise click.BadParameter("give at least one name", param_hint="--names")
     until = (
-        certificates.give(gateway, *given)
+        certificates.install(gateway, *given)
         if given
         else certificates.ensure(gateway, authority, called)
     )

@@ -17,7 +17,7 @@ from demo.offline import running as offline_running
 from demo.payments import provider
 from demo.stories import WAITING
 from farmgate.client import Client, connect
-from farmgate.console import WELL, WRONG, Label, err, out, say, say_json
+from farmgate.console import OK, WRONG, Label, err, out, say, say_json
 from farmgate.parameters import Seconds, WholeNumber
 
 SEED = 2021
@@ -151,7 +151,7 @@ def _outcomes(lives: list[Lived]) -> Table:
         for life in lives
     )
     for (title, state, payment, well), count in sorted(rows.items(), key=lambda row: -row[1]):
-        mark = WELL if well else WRONG
+        mark = OK if well else WRONG
         table.add_row(title, str(count), state, payment, mark)
     table.add_section()
     table.add_row("all", str(len(lives)))
@@ -176,7 +176,7 @@ def _stock(result: running.Result) -> Table:
             now["reserved"],
             now["committed"],
         )
-        mark = WRONG if product in wrong else WELL
+        mark = WRONG if product in wrong else OK
         table.add_row(product, *(f"{number:,}" for number in numbers), mark)
     return table
 
@@ -257,7 +257,7 @@ def _show_offline(result: offline_running.Result) -> None:
     if result.agrees:
         compared = sum(result.verified.checked.values())
         say(
-            WELL,
+            OK,
             " Devices and centre agree on all that is left, and the four services on "
             f"all they hold: {compared:,} things compared, as farmgate verify does.",
         )

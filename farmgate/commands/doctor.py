@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from farmgate import doctor
-from farmgate.console import WELL, WRONG, say, show_json
+from farmgate.console import OK, WRONG, say, show_json
 
 
 @click.command("doctor")
@@ -22,7 +22,7 @@ def command(as_json: bool) -> None:
     for finding in doctor.examine(os.environ):
         findings.append(finding)
         if not as_json:
-            mark = WELL if finding.ok else WRONG
+            mark = OK if finding.ok else WRONG
             say(mark, f" {finding.check}: {finding.detail}")
     if as_json:
         show_json([asdict(finding) for finding in findings])

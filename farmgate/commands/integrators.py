@@ -147,8 +147,8 @@ def list_(as_json: bool) -> None:
             "queue": state.integrator.queue,
             "events": list(state.integrator.patterns),
             "max_bytes": state.integrator.max_bytes,
-            "messages": state.seen and state.seen.messages,
-            "consumers": state.seen and state.seen.consumers,
+            "messages": state.queue and state.queue.messages,
+            "consumers": state.queue and state.queue.consumers,
         }
         for state in states
     ]
@@ -184,9 +184,9 @@ def remove(name: str, yes: bool) -> None:
     names = {one.name for one in integrators.list_integrators(management)}
     (state,) = integrators.queue_states(url, [Integrator(name)])
     # One that was made or removed by half is there, too.
-    if name not in names and state.seen is None and not integrators.has_user(management, name):
+    if name not in names and state.queue is None and not integrators.has_user(management, name):
         raise Failed(f"There is no integrator {name}: see farmgate integrators list.")
-    waiting = state.seen.messages if state.seen else 0
+    waiting = state.queue.messages if state.queue else 0
     if not yes:
         ask(
             f"{waiting} messages that wait in {state.integrator.queue} are dropped, and user "

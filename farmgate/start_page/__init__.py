@@ -1,4 +1,4 @@
-"""The start page: what runs, whether it is ready, and where its documentation is."""
+"""The start page: the services, whether each is ready, and links to their documentation."""
 
 from farmgate.start_page.app import create_app
 

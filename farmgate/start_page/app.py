@@ -15,39 +15,39 @@ from farmgate.services import NAMES
 from farmgate.start_page.texts import LANGUAGES, TEXTS
 from shared.runtime.locations import keep_relative
 
-#: Seconds for which an answer of the services is shown again.
-FRESH = 2.0
-#: Seconds an event may wait to be published before it is shown.
+#: Seconds for which the services' states are cached.
+CACHE_SECONDS = 2.0
+#: Seconds an event may wait to be published before the page shows it.
 LATE = 30
 
 
 @dataclass(frozen=True)
 class Status:
-    """How one service is."""
+    """The state of one service."""
 
     name: str
     url: str
-    #: `ready`, `late` (it answers, but something fails) or `away`.
+    #: `ready`, `late` (it answers, but a check fails) or `away` (it does not answer).
     state: str
     failing: tuple[str, ...]
 
 
-class Watch:
-    """The services' states; asked at most every `FRESH` seconds, by one thread at a time."""
+class Monitor:
+    """The services' states; asked at most every CACHE_SECONDS, by one thread at a time."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lock = threading.Lock()
-        self._asked = float("-inf")
+        self._asked_at = float("-inf")
         self._statuses: list[Status] = []
 
     def statuses(self) -> list[Status]:
-        """Return how the services are."""
+        """Return the services' states."""
         with self._lock:
-            if monotonic() - self._asked > FRESH:
+            if monotonic() - self._asked_at > CACHE_SECONDS:
                 with ThreadPoolExecutor(len(NAMES)) as pool:
                     self._statuses = list(pool.map(self._ask, NAMES))
-                self._asked = monotonic()
+                self._asked_at = monotonic()
             return self._statuses
 
     def _ask(self, name: str) -> Status:
@@ -60,7 +60,7 @@ class Watch:
 
 
 def _failing(report: dict[str, Any]) -> tuple[str, ...]:
-    """Return what of a readiness report needs attention, in the report's own words."""
+    """Return the parts of a readiness report that need attention."""
     failing = [f"{part}: away" for part in ("database", "broker") if report.get(part) == "away"]
     late = report.get("oldest_unpublished_seconds", 0)
     if late > LATE:
@@ -70,21 +70,20 @@ def _failing(report: dict[str, Any]) -> tuple[str, ...]:
 
 
 def create_app(addresses: Mapping[str, str]) -> Flask:
-    """Return the page's application; it watches the services at `addresses`."""
+    """Return the page's application; it shows the states of the services at `addresses`."""
     app = Flask(__name__)
-    # Bootstrap's files come from the package: the page must work where there is no internet.
+    # Bootstrap's files come from the package: the page must work without internet access.
     app.config["BOOTSTRAP_SERVE_LOCAL"] = True
     Bootstrap5(app)
     keep_relative(app)
-    watch = Watch(Client(addresses, token=None))
+    monitor = Monitor(Client(addresses, token=None))
 
     @app.get("/")
     def start() -> Response:
-        asked = request.args.get("lang")
-        found = asked or request.accept_languages.best_match(LANGUAGES) or "zh"
-        language = found if found in LANGUAGES else "zh"
+        preferred = request.args.get("lang") or request.accept_languages.best_match(LANGUAGES)
+        language = preferred if preferred in LANGUAGES else "zh"
         page = render_template(
-            "start.html", statuses=watch.statuses(), text=TEXTS[language], language=language
+            "start.html", statuses=monitor.statuses(), text=TEXTS[language], language=language
         )
         answer = Response(page, mimetype="text/html")
         answer.headers["Content-Security-Policy"] = (
@@ -98,6 +97,6 @@ def create_app(addresses: Mapping[str, str]) -> Flask:
 
     @app.get("/status.json")
     def status() -> Response:
-        return jsonify({s.name: {"state": s.state, "url": s.url} for s in watch.statuses()})
+        return jsonify({s.name: {"state": s.state, "url": s.url} for s in monitor.statuses()})
 
     return app

@@ -1,4 +1,4 @@
-"""The start page's words in Chinese and English."""
+"""The start page's texts in Chinese and English."""
 
 LANGUAGES = ("zh", "en")
 
@@ -29,7 +29,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "title": "Farmgate",
         "lead": "Many channels sell one stock: not a gram sold twice, not an order lost.",
         "till": "Open the till",
-        "till_lead": "For a station's counter; sells with and without a connection.",
+        "till_lead": "For a station's counter; it sells with and without a connection.",
         "services": "The four services",
         "catalog": "goods, lots, stock",
         "orders": "orders and payments",
@@ -43,8 +43,8 @@ TEXTS: dict[str, dict[str, str]] = {
         "health": "health",
         "next": "What next",
         "demo": "Send 200 orders through all four services and check the books:",
-        "trace": "See the whole way of one order:",
-        "token": "Make a token for a program of your own:",
-        "refresh": "This page refreshes itself every 5 seconds.",
+        "trace": "See the whole path of one order:",
+        "token": "Issue a token for a program of your own:",
+        "refresh": "This page refreshes every 5 seconds.",
     },
 }

@@ -1,5 +1,5 @@
-"""`farmgate verify`: what each service holds of the same things, compared on a running system.
+"""`farmgate verify`: compare the four services' data with each other on a running system.
 
-`rules` compare values and know no service's address; `reading` brings the values; `running`
-reads, compares, and looks again at what differs until it agrees or the patience is over.
+`rules` compares values, `reader` reads them from the services, and `verifier` reads and compares,
+and repeats this for differences until none is left or the time is over.
 """

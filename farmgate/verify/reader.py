@@ -1,6 +1,6 @@
-"""Read what the services hold, page by page, into small tuples.
+"""Read the services' records, page by page, into small tuples.
 
-Memory grows by some hundred bytes per order or sale: lots and states repeat, and are kept once.
+Equal records share one tuple, so that an order or sale takes some hundred bytes of memory.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from farmgate.client import Client
 from farmgate.verify.rules import Lots, ServiceRecord
 
-#: Facts of one page, and ids of one question; what the services allow (`shared.runtime.verify`).
+#: Facts per page, and ids per request; the services' limits.
 PAGE, MOST_IDS = 1000, 100
 
 
 class Kind(NamedTuple):
-    """Facts of one sort, and the service that has them."""
+    """A kind of facts, and the service that has them."""
 
     service: str
     name: str
@@ -26,31 +26,31 @@ SHIPMENTS = Kind("logistics", "shipments")
 NOTICES = Kind("notifications", "orders")
 SALES = Kind("orders", "station_sales")
 BOOKINGS = Kind("catalog", "station_sales")
-#: In the order in which an order comes by them.
+#: In the order of an order's path.
 KINDS = (ORDERS, RESERVATIONS, SHIPMENTS, NOTICES, SALES, BOOKINGS)
 
 
 class Reader:
-    """Reads facts; equal values are kept once."""
+    """Reads records; equal ones share one object."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._kept: dict[ServiceRecord | Lots, Any] = {}
+        self._interned: dict[ServiceRecord | Lots, Any] = {}
 
-    def read_all(self, kind: Kind, seen: Callable[[int], None]) -> dict[str, ServiceRecord]:
-        """Return all facts of a kind by id; `seen` is told how many came with each page."""
+    def read_all(self, kind: Kind, on_page: Callable[[int], None]) -> dict[str, ServiceRecord]:
+        """Return all records of a kind by id; `on_page` is called with the length of each page."""
         facts: dict[str, ServiceRecord] = {}
         cursor: str | None = None
         while True:
             page = self._page(kind, limit=PAGE, cursor=cursor)
             facts.update(self._facts(page["items"]))
-            seen(len(page["items"]))
+            on_page(len(page["items"]))
             cursor = page["next"]
             if cursor is None:
                 return facts
 
     def read_some(self, kind: Kind, ids: Iterable[str]) -> dict[str, ServiceRecord]:
-        """Return the facts of a kind that have these ids; those that are not there are left out."""
+        """Return the records of a kind with these ids; missing ones are left out."""
         wanted = sorted(ids)
         facts: dict[str, ServiceRecord] = {}
         for begin in range(0, len(wanted), MOST_IDS):
@@ -63,16 +63,17 @@ class Reader:
 
     def _facts(self, items: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, ServiceRecord]]:
         for item in items:
-            held = record_of(item["value"])
-            kept = self._kept.get(held)
-            if kept is None:
-                kept = held._replace(lots=self._kept.setdefault(held.lots, held.lots))
-                self._kept[kept] = kept
-            yield item["id"], kept
+            record = record_of(item["value"])
+            shared = self._interned.get(record)
+            if shared is None:
+                lots = self._interned.setdefault(record.lots, record.lots)
+                shared = record._replace(lots=lots)
+                self._interned[shared] = shared
+            yield item["id"], shared
 
 
 def record_of(value: Mapping[str, Any]) -> ServiceRecord:
-    """Return a fact's value as the rules take it; services call the state `state` or `status`."""
+    """Return a fact's value as a record; services name the state `state` or `status`."""
     marks = list(value.get("told", ()))
     if value.get("voided"):
         marks.append("voided")

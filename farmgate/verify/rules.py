@@ -1,7 +1,7 @@
-"""When what the services hold of one order, or of one station sale, agrees. Values in, values out.
+"""The rules by which services' records of one order, or of one station sale, agree.
 
-States are each service's own words. Every rule speaks of a system that has settled: while an
-event is on its way two services differ rightly, so whoever compares looks twice.
+Each service uses its own names for states. The rules assume that all events were handled: two
+services may differ while an event is on its way, so the verifier compares differences again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,36 +13,36 @@ Lots = tuple[tuple[str, int], ...]
 
 
 class ServiceRecord(NamedTuple):
-    """What one service holds of one thing."""
+    """One service's record of an order or a station sale."""
 
     state: str
     lots: Lots = ()
-    #: What its buyer was told; of sales, `voided`.
+    #: Templates of the messages to an order's buyer; `voided` for a voided sale.
     marks: tuple[str, ...] = ()
-    #: Of sales: `sale`, `void` or `return`.
+    #: `sale`, `void` or `return`; empty for orders.
     kind: str = ""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two things that should agree and do not."""
+    """A difference between two records that should agree."""
 
-    #: Which comparison found it, as a word.
+    #: The name of the comparison that found it.
     check: str
-    #: What it is about: names → ids.
+    #: The ids of the records, by name.
     ids: Mapping[str, str]
     expected: str
     found: str
-    #: One sentence for people.
+    #: The difference in one sentence.
     detail: str
-    #: What to do next, as a sentence.
+    #: What to do next, in one sentence.
     todo: str
-    #: The service whose own rows disagree; empty: two services do.
+    #: The service whose own rows disagree; empty if two services disagree.
     service: str = ""
 
 
 class OrderSides(NamedTuple):
-    """One order as the four services have it; None: nothing is known of it there."""
+    """One order's records in the four services; None where a service has none."""
 
     order: ServiceRecord | None
     reservation: ServiceRecord | None
@@ -51,7 +51,7 @@ class OrderSides(NamedTuple):
 
 
 class SaleSides(NamedTuple):
-    """One station sale (or void, or return) as orders and catalog have it."""
+    """One station sale's (or void's, or return's) records in orders and catalog."""
 
     sale: ServiceRecord | None
     booking: ServiceRecord | None
@@ -62,13 +62,13 @@ NONE = "nothing"
 
 @dataclass(frozen=True)
 class ExpectedRecords:
-    """What the others hold of an order in one state."""
+    """The records that the other services should have of an order in one state."""
 
-    #: (reservation, shipment) that fit together.
+    #: Allowed states of (reservation, shipment).
     pairs: frozenset[tuple[str, str]]
-    #: The kind of message its buyer must have been sent.
-    told: str
-    #: Whether its goods are set aside or gone, so that all must name the same lots.
+    #: The template of a message that the buyer must have been sent.
+    message: str
+    #: Whether goods are reserved or handed over, so that all records must have the same lots.
     has_goods: bool = True
 
 
@@ -77,13 +77,13 @@ def _pairs(*pairs: tuple[str, str]) -> frozenset[tuple[str, str]]:
 
 
 _OVER = _pairs(("consumed", "delivered"), ("consumed", "collected"))
-#: State of an order → what fits to it. One that is `placed` waits for catalog's answer, so
-#: nothing fits to it for long.
+#: State of an order → the expected records. `placed` is missing: catalog answers within seconds,
+#: so an order that stays placed is a difference.
 EXPECTED: Mapping[str, ExpectedRecords] = {
     "reserved": ExpectedRecords(_pairs(("held", NONE)), "order_placed"),
     "confirmed": ExpectedRecords(_pairs(("committed", "planned")), "order_confirmed"),
     "in_fulfilment": ExpectedRecords(_pairs(("committed", "packed")), "order_confirmed"),
-    # Refused goods are on their way back; the order is shipped until they arrive.
+    # An order with refused goods stays shipped until they are back.
     "shipped": ExpectedRecords(
         _pairs(("consumed", "handed_over"), ("consumed", "refused")), "order_confirmed"
     ),
@@ -91,11 +91,11 @@ EXPECTED: Mapping[str, ExpectedRecords] = {
     "collected": ExpectedRecords(_OVER, "order_confirmed"),
     "completed": ExpectedRecords(_OVER, "order_confirmed"),
     "returned": ExpectedRecords(_pairs(("returned", "returned")), "order_returned"),
-    # With a shipment: its lots were recalled before it left, and no others were found.
+    # With a cancelled shipment: its lots were recalled, and catalog found no replacement.
     "rejected": ExpectedRecords(
         _pairs(("refused", NONE), ("refused", "cancelled")), "order_rejected", has_goods=False
     ),
-    # It waits for an operator, or that declined it: nobody was asked for its goods.
+    # Before an operator's approval, and after a refusal, orders asks catalog for no goods.
     "awaiting_approval": ExpectedRecords(
         _pairs((NONE, NONE)), "approval_requested", has_goods=False
     ),
@@ -106,7 +106,7 @@ EXPECTED: Mapping[str, ExpectedRecords] = {
             ("refused", NONE),
             ("released", NONE),
             ("released", "cancelled"),
-            # The goods were faster than the word: on their way back, back, or with the buyer.
+            # The goods left before the cancellation arrived; they may have come back since.
             ("consumed", "refused"),
             ("returned", "returned"),
             *_OVER,
@@ -118,28 +118,28 @@ EXPECTED: Mapping[str, ExpectedRecords] = {
 
 
 def order_differences(order_id: str, sides: OrderSides) -> list[Difference]:
-    """Return where the services do not agree on an order."""
+    """Return the differences between the services' records of an order."""
     order = sides.order
     if order is None:
         return [_unknown_order(order_id, name) for name in _services_with_records(sides)]
-    fitting = EXPECTED.get(order.state)
-    if fitting is None:
+    expected = EXPECTED.get(order.state)
+    if expected is None:
         return [_undecided(order_id, sides)]
     found = []
     pair = _state(sides.reservation), _state(sides.shipment)
-    if pair not in fitting.pairs:
-        found.append(_state_mismatch(order_id, order, pair, fitting))
-    elif fitting.has_goods:
+    if pair not in expected.pairs:
+        found.append(_state_mismatch(order_id, order, pair, expected))
+    elif expected.has_goods:
         for name, other in (("reservation", sides.reservation), ("shipment", sides.shipment)):
             if other is not None and other.lots != order.lots:
                 found.append(_lots_mismatch(order_id, order, name, other))
-    if sides.notice is None or fitting.told not in sides.notice.marks:
-        found.append(_missing_message(order_id, order, fitting.told))
+    if sides.notice is None or expected.message not in sides.notice.marks:
+        found.append(_missing_message(order_id, order, expected.message))
     return found
 
 
 def sale_differences(sale_id: str, sides: SaleSides) -> list[Difference]:
-    """Return where orders and catalog do not agree on a station sale."""
+    """Return the differences between orders' and catalog's records of a station sale."""
     sale, booking = sides.sale, sides.booking
     if sale is None:
         return [_unknown_sale(sale_id, booking)] if booking is not None else []
@@ -151,14 +151,14 @@ def sale_differences(sale_id: str, sides: SaleSides) -> list[Difference]:
     return []
 
 
-#: By these checks orders and catalog each name what is disputed and not decided.
+#: The checks by which orders and catalog each report open disputes.
 DISPUTED, UNCOVERED = "station_sale_disputed", "overdraft open"
 
 
 def merge_reports(own: Iterable[Difference]) -> list[Difference]:
-    """Return what services found in their own rows, each dispute once and with what to do.
+    """Return the services' own differences, each dispute once and with its command.
 
-    Of a sale that nothing covers both orders and catalog tell.
+    Orders and catalog both report a sale that no stock covers; orders' report is kept.
     """
     every = list(own)
     uncovered = {each.ids["sale_id"] for each in every if each.check == UNCOVERED}
@@ -179,35 +179,35 @@ def merge_reports(own: Iterable[Difference]) -> list[Difference]:
 
 
 def _bookings(sale: ServiceRecord) -> tuple[str, ...]:
-    """Return what catalog may hold of a sale, void or return.
+    """Return the allowed states of catalog's booking of a sale, void or return.
 
-    That one is disputed and not decided is a difference that orders and catalog tell themselves.
+    Open disputes are allowed here, since orders and catalog report them by their own checks.
     """
     if "voided" in sale.marks:
-        return (NONE,)  # undone before it was ever sent: it moved nothing
+        return (NONE,)  # voided before it was uploaded, so it moved no stock
     match sale.state:
         case "accepted" if sale.kind == "sale":
             return ("booked",)
         case "accepted":
-            # `reduced`: what came back of a sale that was never booked moved nothing.
+            # `reduced`: the sale was never booked, so its return moved no stock.
             return ("booked", "reduced")
         case "waiting":
             return (NONE,)
         case "settled":
             return ("covered", "lost", "voided")
         case "disputed" if sale.kind == "sale":
-            # One that could not be read names no goods that anything could cover.
+            # An unreadable entry has no lots, so catalog opens no overdraft.
             return ("overdrawn", "disputed") if sale.lots else ("disputed", NONE)
-        case _:  # disputed or acknowledged: what came back is kept beside the stock
+        case _:  # a disputed or acknowledged void or return moves no stock
             return (NONE,)
 
 
-def _state(held: ServiceRecord | None) -> str:
-    return NONE if held is None else held.state
+def _state(record: ServiceRecord | None) -> str:
+    return NONE if record is None else record.state
 
 
 def format_lots(lots: Lots) -> str:
-    """Return lots for people."""
+    """Format lots and their quantities."""
     return ", ".join(f"{quantity} of lot {lot_id}" for lot_id, quantity in lots) or "no lots"
 
 
@@ -221,7 +221,7 @@ def _services_with_records(sides: OrderSides) -> Iterable[str]:
 
 
 def _trace(order_id: str) -> str:
-    return f"See its way, and what is stuck: farmgate trace {order_id}"
+    return f"See its events and what is parked: farmgate trace {order_id}"
 
 
 def _unknown_order(order_id: str, service: str) -> Difference:
@@ -229,9 +229,9 @@ def _unknown_order(order_id: str, service: str) -> Difference:
         "order_unknown",
         {"order_id": order_id},
         "an order",
-        f"{service} alone knows it",
-        f"{service} holds something for order {order_id}, which orders does not know.",
-        "If the database of orders was restored, it has forgotten this order: its events are "
+        f"{service} has a record",
+        f"{service} has a record of order {order_id}, which orders does not have.",
+        "If the database of orders was restored, it lost this order; the order's events are "
         f"in {service}. {_trace(order_id)}",
     )
 
@@ -241,7 +241,7 @@ def _undecided(order_id: str, sides: OrderSides) -> Difference:
     return Difference(
         "order_undecided",
         {"order_id": order_id},
-        "an answer of catalog",
+        "an answer from catalog",
         f"{sides.order.state}, reservation {_state(sides.reservation)}",
         f"Order {order_id} is {sides.order.state}: catalog's answer has not reached orders.",
         _trace(order_id),
@@ -301,9 +301,9 @@ def _unknown_sale(sale_id: str, booking: ServiceRecord) -> Difference:
         {"sale_id": sale_id},
         "a station sale",
         f"{booking.kind} {booking.state} in catalog",
-        f"Catalog has a {booking.kind} {sale_id} ({booking.state}), which orders does not know.",
-        "If the database of orders was restored, let the tills upload again: they keep what was "
-        "not acknowledged, and `farmgate devices import` takes their exported files.",
+        f"Catalog has a {booking.kind} {sale_id} ({booking.state}), which orders does not have.",
+        "If the database of orders was restored, let the tills upload again: they keep entries "
+        "without an acknowledgement, and `farmgate devices import` takes their exported files.",
     )
 
 
@@ -316,7 +316,7 @@ def _booking_mismatch(
         " or ".join(wanted),
         _state(booking),
         f"The {sale.kind} {sale_id} is {sale.state} in orders and {_state(booking)} in catalog.",
-        "Its event is late or parked: see what waits in catalog (farmgate doctor).",
+        "Its event is late or parked: see the events that wait in catalog (farmgate doctor).",
     )
 
 

@@ -1,4 +1,4 @@
-"""Read, compare, and look again at what differs until it agrees or the patience is over."""
+"""Compare the services' data; compare differences again until none is left or the time is over."""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -22,14 +22,14 @@ from farmgate.verify.rules import (
 )
 from shared.runtime.backoff import pause_after
 
-#: Seconds between looks at what differs: the first, and at most.
+#: Seconds between comparisons of differences: the first time, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 4.0
 #: Seconds a service may take to compare its own rows: it reads them all.
 OWN_SECONDS = 600
-#: What to do about a difference that a service found in its own rows.
+#: What to do about a difference between a service's own rows.
 OWN_TODO = (
-    "Its rows disagree with each other: were they changed by hand, or is a backup partly "
-    "restored? Nothing is mended by itself."
+    "Its rows disagree with each other: find out whether they were changed by hand, or a backup "
+    "was partly restored. Nothing repairs them automatically."
 )
 
 Facts = Mapping[Kind, Mapping[str, ServiceRecord]]
@@ -37,15 +37,15 @@ Facts = Mapping[Kind, Mapping[str, ServiceRecord]]
 
 @dataclass
 class Result:
-    """What was compared, and what does not agree."""
+    """The result of a comparison."""
 
-    #: What was looked at, as `orders: station sales`, → how many.
+    #: Kind of record, such as `orders: station sales`, → number of compared records.
     checked: dict[str, int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    #: Differences that were gone when looked at again.
+    #: Differences that were gone at a later comparison.
     vanished: int = 0
-    #: Service → what its health says of events that wait; filled when something differs.
+    #: Service → its waiting events from its readiness report; filled if there are differences.
     waiting: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -54,7 +54,7 @@ class Result:
         return not self.differences
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for scripts."""
+        """Return the result as the JSON of `farmgate verify --json`."""
         return {"agrees": self.agrees} | asdict(self)
 
 
@@ -71,19 +71,19 @@ class Verifier:
         self._reports: dict[str, dict[str, Any]] = {}
 
     def run(self, patience: float) -> Result:
-        """Compare everything; look again at what differs for up to `patience` seconds."""
+        """Compare everything; compare differences again for up to `patience` seconds."""
         result = Result()
         orders, sales = self._compare_all(result.checked)
         own = self._ask_services(NAMES)
         first = {*orders, *sales}
-        deadline, looks = monotonic() + patience, 0
+        deadline, repeats = monotonic() + patience, 0
         while (orders or sales or any(own.values())) and monotonic() < deadline:
-            self._progress("looking again", 0)
-            looks += 1
-            pause = pause_after(looks, FIRST_PAUSE, LONGEST_PAUSE)
+            self._progress("comparing again", 0)
+            repeats += 1
+            pause = pause_after(repeats, FIRST_PAUSE, LONGEST_PAUSE)
             threading.Event().wait(min(pause, max(0.0, deadline - monotonic())))
             orders, sales = self._orders_again(orders), self._sales_again(sales)
-            # All of them: what was on its way may have arrived as something to be disputed.
+            # All services, since an event may have arrived that opened a dispute.
             own = self._ask_services(NAMES)
         result.differences = [
             *(
@@ -107,7 +107,7 @@ class Verifier:
     def _compare_all(
         self, checked: dict[str, int]
     ) -> tuple[dict[str, list[Difference]], dict[str, list[Difference]]]:
-        """Return what differs of all orders and sales; what was read is then forgotten."""
+        """Return the differences of all orders and sales; the records are freed afterwards."""
         facts: dict[Kind, dict[str, ServiceRecord]] = {}
         for kind in KINDS:
             what = f"{kind.service}: {kind.name.replace('_', ' ')}"
@@ -147,7 +147,7 @@ class Verifier:
         return _differing(wanted, lambda each: compare(facts, each))
 
     def _ask_services(self, names: Iterable[str]) -> dict[str, list[Difference]]:
-        """Let services compare their own rows; return what each found."""
+        """Make the services compare their own rows; return the differences of each."""
         found = {}
         for name in names:
             self._progress(f"{name}: its own rows", 0)

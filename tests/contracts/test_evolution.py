@@ -130,7 +130,7 @@ def test_allowed_values_and_limits_are_described() -> None:
     ids=["pattern", "exclusive", "multiple"],
 )
 def test_a_check_that_the_record_has_no_word_for_is_not_left_out(check: Meta) -> None:
-    with pytest.raises(TypeError, match="word: the record has no word for"):
+    with pytest.raises(TypeError, match="word: the record has no name for"):
         type_of("word", Annotated[int if check.pattern is None else str, check])
 
 
@@ -181,7 +181,7 @@ def after(change: Callable[[Contract], object]) -> list[str]:
 def sentence(change: str) -> str:
     """Return what is said of one change."""
     return (
-        f"{KEY}: {change}; leave it as it was recorded, and add `orders.order_noted.v2` beside it, "
+        f"{KEY}: {change}; leave it unchanged, and add `orders.order_noted.v2` beside it, "
         'as docs/operations.md says under "A new version of an event".'
     )
 
@@ -282,7 +282,7 @@ REFUSED = "and its readers refuse that"
             {"values": ["b"]},
             ["may no longer be `a`, and stored events may be", f"may now be `b`, {REFUSED}"],
         ),
-        ({}, {"values": ["a", "b"]}, ["must now be `a` or `b`, and stored events may say another"]),
+        ({}, {"values": ["a", "b"]}, ["must now be `a` or `b`, and stored events may differ"]),
         ({"values": ["a"]}, {}, ["may now be anything, and its readers take only `a`"]),
         ({"values": ["a", "b"]}, {"values": ["b", "a"]}, []),
         ({"least": 0}, {"least": 1}, [f"must now be at least 1, {NARROWED}"]),
@@ -419,9 +419,7 @@ def test_a_record_that_only_lags_behind_fails_the_check_and_may_be_written(
     record.write_text(written(told), encoding="utf-8")
 
     assert main(["--check"]) == 1
-    assert capsys.readouterr().err == (
-        "docs/contracts.json is not what the code says: run `make docs`\n"
-    )
+    assert capsys.readouterr().err == ("docs/contracts.json is out of date: run `make docs`\n")
     assert main([]) == 0
     assert main(["--check"]) == 0
 

@@ -53,7 +53,7 @@ def test_a_second_run_changes_nothing_and_other_names_change_no_authority(tmp_pa
 def test_a_certificate_is_made_anew_before_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(certificates, "SERVER_FOR", timedelta(days=20))
+    monkeypatch.setattr(certificates, "SERVER_VALIDITY", timedelta(days=20))
     short = certificates.ensure(tmp_path / "gateway", tmp_path / "authority", NAMES)
     monkeypatch.undo()
 
@@ -81,8 +81,8 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
     certificates.ensure(tmp_path / "one", tmp_path / "authority", NAMES)
     certificates.ensure(tmp_path / "two", tmp_path / "authority", NAMES)
 
-    with pytest.raises(Failed, match="not that of the certificate"):
-        certificates.give(
+    with pytest.raises(Failed, match="does not belong to the certificate"):
+        certificates.install(
             tmp_path / "gateway", tmp_path / "one/server.crt", tmp_path / "two/server.key"
         )
 

@@ -190,7 +190,10 @@ def test_a_queue_without_a_consumer_and_dead_letters_are_told(
     dead = findings_of(tmp_path, FARMGATE_BROKER_URL=vhost)["orders: queue"]
     connection.close()
 
-    assert "nobody takes its 0 events; start `farmgate worker orders`" in alone.detail
+    assert (
+        "0 events wait, and no consumer is connected; start `farmgate worker orders`"
+        in alone.detail
+    )
     assert served.ok, served.detail
     assert dead.detail.startswith("1 in orders.events.dead")
 
@@ -217,7 +220,7 @@ def test_alarms_of_the_broker_are_told(tmp_path: Path, broker: RabbitMQ, vhost: 
 
     assert "MB of memory" in found.detail
     assert "GB free" in found.detail
-    assert "no event leaves" in found.detail
+    assert "no event is published" in found.detail
     wait_until(lambda: not any(alarms()), 60, "it is over")
     assert findings_of(tmp_path, **url)["broker's alarms"].ok
 

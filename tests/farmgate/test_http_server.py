@@ -81,7 +81,7 @@ def test_a_body_may_take_longer_than_the_headers(
 def test_a_body_that_comes_byte_by_byte_has_its_time_as_a_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http_server, "WHOLE_SECONDS", 2)
+    monkeypatch.setattr(http_server, "REQUEST_SECONDS", 2)
     monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.5)
     server = HttpServer(_echo, "127.0.0.1", 0, 4)
     server.start()

@@ -99,7 +99,7 @@ def test_what_is_internal_or_unknown_is_refused_with_the_list_of_what_there_is(
     done = integrators("add", name, "--events", PAID, "--events", pattern)
 
     assert done.exit_code == 1
-    assert f"{pattern} is no public order event" in done.output
+    assert f"{pattern} matches no public order event" in done.output
     assert all(type_ in done.output for type_ in topology.order_events())
     assert api(f"users/integrator-{name}") is None
     assert api(f"queues/VHOST/integrator.{name}") is None

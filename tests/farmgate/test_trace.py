@@ -121,7 +121,7 @@ def test_an_event_is_held_up_where_it_is_not_published_not_taken_in_or_parked() 
         ("orders", "not published")
     ]
     assert held_up(orders=answer(published=[sent]), catalog=answer()) == [
-        ("catalog", "not taken in")
+        ("catalog", "not handled")
     ]
     assert held_up(orders=answer(published=[sent]), catalog=answer(parked=[parked])) == [
         ("catalog", "parked there")

@@ -206,7 +206,7 @@ def test_a_process_that_dies_is_started_again_with_growing_pauses(tmp_path: Path
     lines: list[str] = []
 
     def look() -> bool:
-        line = process.look()
+        line = process.poll()
         lines.extend([line] if line else [])
         return line is not None
 

@@ -50,24 +50,24 @@ def checks(differences: list[Difference]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("state", "pair"),
-    [(state, pair) for state, fitting in EXPECTED.items() for pair in sorted(fitting.pairs)],
+    [(state, pair) for state, expected in EXPECTED.items() for pair in sorted(expected.pairs)],
 )
 def test_what_fits_is_no_difference(state: str, pair: tuple[str, str]) -> None:
-    sides = an_order(state, *pair, EXPECTED[state].told)
+    sides = an_order(state, *pair, EXPECTED[state].message)
 
     assert order_differences("o-1", sides) == []
 
 
 def test_the_rules_know_every_state_and_no_other() -> None:
     """The words are the services' own: a state added there must be thought of here."""
-    reservations = {pair[0] for fitting in EXPECTED.values() for pair in fitting.pairs}
-    shipments = {pair[1] for fitting in EXPECTED.values() for pair in fitting.pairs}
+    reservations = {pair[0] for expected in EXPECTED.values() for pair in expected.pairs}
+    shipments = {pair[1] for expected in EXPECTED.values() for pair in expected.pairs}
 
     unasked = {"awaiting_approval", "declined"}
     assert EXPECTED.keys() == {state.value for state in OrderState} - {"placed"} | unasked
     assert reservations == {status.value for status in ReservationStatus} | {NONE}
     assert shipments == {state.value for state in ShipmentState} | {NONE}
-    assert {fitting.told for fitting in EXPECTED.values()} <= TEMPLATES.keys()
+    assert {expected.message for expected in EXPECTED.values()} <= TEMPLATES.keys()
 
 
 @pytest.mark.parametrize(

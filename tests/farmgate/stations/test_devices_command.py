@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 from click.testing import Result
-from farmgate.commands.devices.disputing import MOST_ENTRIES
 
 from demo.offline.device import Till
 from demo.offline.link import Line
 from farmgate.client import Client
+from farmgate.commands.devices.disputes import MOST_ENTRIES
 from farmgate.stations import quantities, yuan
 from tests.support import UNKNOWN_ID
 from tests.support.processes import Processes
