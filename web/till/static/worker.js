@@ -1,20 +1,20 @@
-// The till's service worker: it keeps one whole version of the page and answers from it, so that
-// the till opens with the network gone. Requests to the API are never touched.
+// The till's service worker. It keeps one complete version of the page and answers from it, so that
+// the till opens without a network. It never touches requests to the API.
 //
-// VERSION and FILES (address → SHA-256 in base64) are written before this text by the server.
+// The server writes VERSION and FILES (address → SHA-256 in base64) before this text.
 
 const CACHE = `till-${VERSION}`;
 const PAGE = "/till/";
 
 self.addEventListener("install", (event) => {
-  // Calls to the API need not even wake the worker, where the browser knows such routes. A worker
-  // that rests can also be replaced at once.
+  // Where the browser supports static routes, calls to the API do not wake the worker. An idle
+  // worker can also be replaced at once.
   event.addRoutes?.({ condition: { urlPattern: { pathname: "/api/*" } }, source: "network" });
   event.waitUntil(keep());
 });
 
-// Not by itself: a page that is selling must not change under the clerk's hands. The page says
-// when (nothing unsent, or just loaded).
+// The worker does not take over by itself: a page must not change while the clerk is selling. The
+// page decides when (nothing is unsent, or it was just loaded).
 self.addEventListener("message", (event) => {
   if (event.data === "take-over") self.skipWaiting();
 });
@@ -44,7 +44,7 @@ self.addEventListener("fetch", (event) => {
   );
 });
 
-/** Fetch every file and keep it; one that is not what the server wrote fails the whole. */
+/** Fetch every file and keep it. One file with a wrong digest makes the whole update fail. */
 async function keep() {
   const cache = await caches.open(CACHE);
   await Promise.all(

@@ -1,12 +1,12 @@
-// Calls to the centre's HTTP API, on the page's own origin. `navigator.onLine` is not asked: it
-// stays true with the server dead. Only an answer shows that there is a connection.
+// Calls to the centre's HTTP API, on the page's own origin. The till does not use
+// `navigator.onLine`, which stays true when the server is down: only an answer proves a connection.
 
-/** Milliseconds until a call is given up. */
+/** Milliseconds after which a call is aborted. */
 const TIMEOUT = 20_000;
 
 /**
- * Nothing answered (`silent`), or something that is not the centre did: a captive portal, or a
- * proxy before a service that is away.
+ * Nothing answered (`silent`), or something else than the centre answered: a captive portal, or a
+ * proxy whose service is down.
  */
 export class Away extends Error {
   constructor(message, silent = false) {
@@ -15,7 +15,7 @@ export class Away extends Error {
   }
 }
 
-/** The centre refused: `status` and the problem's `type`, as its last word. */
+/** The centre refused the call: `status`, and the last word of the problem's `type`. */
 export class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail ?? problem.title ?? String(status));
@@ -25,7 +25,7 @@ export class Refused extends Error {
   }
 }
 
-/** Call the centre; `token` is null where nobody is known yet. */
+/** Call the centre; `token` is null before the enrolment. */
 export async function call(method, path, token, body, timeout = TIMEOUT) {
   const headers = { Accept: "application/json" };
   if (token) headers.Authorization = `Bearer ${token}`;
@@ -40,7 +40,7 @@ export async function call(method, path, token, body, timeout = TIMEOUT) {
       signal: AbortSignal.timeout(timeout),
       cache: "no-store",
       credentials: "omit",
-      // A portal sends elsewhere; the centre never does.
+      // A portal redirects; the centre never does.
       redirect: "error",
     });
     text = await answer.text();
@@ -65,7 +65,7 @@ function parsed(text) {
   }
 }
 
-/** A key's bearer token. */
+/** The bearer token of a key. */
 export function tokenOf(key) {
   return `fgk_${key.key_id.replaceAll("-", "")}_${key.secret}`;
 }

@@ -1,15 +1,15 @@
-// What time it is at the centre, as far as the device can tell.
+// The time at the centre, as far as the device can tell.
 //
-// Its own clock may be wrong, or be turned back to stretch a lease. So the till keeps how far it
-// was off at the last contact, and the latest moment it has seen: a clock that runs backwards
-// stops selling until the centre has been reached again.
+// The device's clock may be wrong, or somebody may turn it back to extend a lease. So the till
+// keeps the clock's error at the last contact and the latest moment that it has seen. If the clock
+// runs backwards, selling stops until the till reaches the centre again.
 
-/** Milliseconds a clock may be set back by its own corrections. */
+/** Milliseconds by which a network may set the device's clock back without consequence. */
 const TOLERANCE = 2 * 60 * 1000;
-/** China has one time, without summer time. */
+/** China has one time zone, without daylight saving time. */
 const SHANGHAI = 8 * 3600 * 1000;
 
-/** The clock that a contact shows: `sent` and `received` by the device's clock, in ms. */
+/** The clock after a contact; `sent` and `received` are by the device's clock, in ms. */
 export function fromContact(serverTime, sent, received) {
   const middle = Math.round((sent + received) / 2);
   return { offset: Date.parse(serverTime) - middle, high: received, contact: received };
@@ -20,7 +20,7 @@ export function ranBackwards(clock, now) {
   return now + TOLERANCE < clock.high;
 }
 
-/** Note the moment; returns the clock to keep. */
+/** Record the present moment; returns the clock to store. */
 export function seen(clock, now) {
   return { ...clock, high: Math.max(clock.high, now) };
 }

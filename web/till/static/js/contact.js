@@ -1,5 +1,6 @@
-// A contact: the device says how it is, the centre says what it may sell, and the lease begins
-// anew. What the device did itself is never changed by it: only an entry's own answer does that.
+// A contact: the device reports its state, the centre says what the device may sell, and the lease
+// begins again. A contact never changes the device's own entries: only the answer to an upload
+// does.
 
 import { call, Away, tokenOf } from "./api.js";
 import { fromContact } from "./clock.js";
@@ -9,10 +10,10 @@ import { remaining } from "./stock.js";
 
 /** Milliseconds by which the centre may set its own clock back. */
 const CORRECTION = 2 * 60_000;
-/** Milliseconds until the first word of the centre must be there: it is also the ping. */
+/** Milliseconds until the centre's answer must begin; the contact also serves as the ping. */
 const PATIENCE = 10_000;
 
-/** Reach the centre and keep what it says. */
+/** Reach the centre and store its answer. */
 export async function contact(picture, version) {
   const { key, allotments, unsent, oldest, contact: last } = picture;
   const left = {};
@@ -42,13 +43,13 @@ export async function contact(picture, version) {
   return keep(key, answer, fromContact(answer.server_time, sent, received));
 }
 
-/** Keep an answer; false where it is older than what is known. */
+/** Store an answer; false if the till already knows a newer one. */
 function keep(key, answer, clock) {
   return writing(() =>
     write(["meta", "keys", "allotments", "variants"], async (tx) => {
       const known = await tx.get("meta", "contact");
-      // An answer of before (kept by a proxy, or of a restored centre) would turn back the lease's
-      // clock and forget what was recalled since.
+      // An older answer (from a proxy's cache, or from a restored centre) would turn back the
+      // lease's clock and forget later recalls.
       if (
         known?.key_id === key.key_id &&
         (answer.revision < known.revision ||
@@ -83,11 +84,11 @@ async function keepAllotments(tx, told) {
   const kept = new Map((await tx.all("allotments")).map((one) => [one.allotment_id, one]));
   for (const one of told) {
     const own = kept.get(one.allotment_id);
-    // `taken` and `returning` are the device's own; the centre cannot know them.
+    // `taken` and `returning` belong to the device; the centre cannot know them.
     const mine = { taken: own?.taken ?? 0, returning: own?.returning ?? 0 };
     await tx.put("allotments", { ...one, ...mine, open: true });
     kept.delete(one.allotment_id);
   }
-  // The centre names only open ones: the others are over, and nothing may be sold from them.
+  // The centre names only open allotments: the till must not sell from the others any more.
   for (const one of kept.values()) await tx.put("allotments", { ...one, open: false });
 }

@@ -1,8 +1,8 @@
 // The device's own database: a thin wrapper round IndexedDB.
 //
-// Everything the till must not forget is written by `write`, whose promise is kept only when the
-// disk has it (`durability: "strict"`): without it Chromium answers seconds before it writes, and
-// a power cut in between would lose a sale whose receipt is in the buyer's hand.
+// `write` stores everything that the till must not forget. Its promise resolves only when the data
+// are on disk (`durability: "strict"`). Without this option Chromium answers seconds before it
+// writes, and a power cut in between would lose a sale whose receipt the buyer already has.
 
 const NAME = "farmgate-till";
 const VERSION = 1;
@@ -10,7 +10,7 @@ const VERSION = 1;
 let database = null;
 let lost = () => {};
 
-/** Call `then` when the database is taken away: by a "newer" page, or "closed" by the browser. */
+/** Call `then` when the database is closed: by a "newer" page, or "closed" by the browser. */
 export function whenLost(then) {
   lost = then;
 }
@@ -22,16 +22,16 @@ export async function open() {
     const made = request.result;
     // Values with names: shift, clock, contact, language, trouble, attention, parcel_tries.
     made.createObjectStore("meta");
-    // Room held for what must always fit; see storage.js.
+    // Reserved room for the entries that must always fit; see storage.js.
     made.createObjectStore("reserve");
     // One row per enrolment, with the secret and the last number used; one is `current`.
     made.createObjectStore("keys", { keyPath: "key_id" });
     const journal = made.createObjectStore("journal", { keyPath: ["key_id", "number"] });
-    // Only rows that still have to reach the centre have `unsent`: the id of their key.
+    // Only rows that the centre does not have yet have `unsent`: the id of their key.
     journal.createIndex("unsent", ["unsent", "number"]);
     journal.createIndex("day", "day");
     journal.createIndex("shift", ["key_id", "shift"]);
-    // A second click, or a second tab, brings the same draft: it is written once.
+    // A second click, or a second tab, has the same draft: it is written once.
     journal.createIndex("draft", "draft", { unique: true });
     made.createObjectStore("allotments", { keyPath: "allotment_id" });
     made.createObjectStore("returns", { keyPath: "return_id" });
@@ -44,7 +44,7 @@ export async function open() {
     request.onblocked = () => lost("newer");
   });
   database.onversionchange = () => {
-    // Another tab brings a newer till: it must not wait for us for ever.
+    // Another tab has a newer till: it must not wait for this one for ever.
     database.close();
     lost("newer");
   };
@@ -52,10 +52,10 @@ export async function open() {
 }
 
 /**
- * Run `work(tx)` in one durable transaction over `stores`; its result, once it is on disk.
+ * Run `work(tx)` in one durable transaction over `stores`; returns its result once it is on disk.
  *
- * Where the device has no room the whole is undone, and the reserve is given up: what is written
- * after it fits.
+ * If the device has no room, the whole transaction is undone and the reserve is deleted: later
+ * writes then fit.
  */
 export async function write(stores, work) {
   try {
@@ -86,7 +86,7 @@ function transaction(stores, mode, work) {
       },
       (error) => {
         failure = error;
-        // It may already be undone, by the browser itself.
+        // The browser itself may have undone it already.
         if (raw.error === null) raw.abort();
       },
     );
@@ -142,7 +142,7 @@ function answer(request) {
   });
 }
 
-/** Forget everything: the clerk signs out. */
+/** Delete all data: the clerk signs out. */
 export function forget() {
   const stores = [...database.objectStoreNames];
   return write(stores, (tx) => Promise.all(stores.map((store) => tx.clear(store))));

@@ -1,4 +1,4 @@
-// Making this browser a till: a code given by the centre, used once, becomes a key.
+// Making this browser a till: the till exchanges a one-time code of the centre for a key.
 
 import { call, newSecret } from "./api.js";
 import { read, write } from "./db.js";
@@ -9,9 +9,9 @@ const STORES = ["meta", "keys", "allotments", "variants", "parcels", "returns"];
 /**
  * Use an enrolment code.
  *
- * The secret is on disk before it is sent, so that a lost answer can be asked for again with the
- * same code and the same secret. An older enrolment's journal stays and is still sent under its
- * own key; what it had left to sell is counted by the centre.
+ * The secret is on disk before it is sent, so the till can repeat the request with the same code
+ * and the same secret when the answer is lost. The journal of an older enrolment stays, and the
+ * till still sends it under its own key; the centre counts the stock that was left.
  */
 export async function enrol(code) {
   const normal = code.toUpperCase().replace(/[^A-Z0-9]/g, "");
@@ -44,8 +44,8 @@ export async function enrol(code) {
 /**
  * Why the clerk may not sign out: "unsent", "shift", or null.
  *
- * "exported": the centre will never take it from this till any more (its key was revoked), and
- * all of it is in a file; only the clerk can say whether that file has arrived.
+ * "exported": the till's key was revoked, so the centre takes nothing from it any more, and all
+ * entries are in a file; only the clerk can say whether the centre has the file.
  */
 export async function whyNotSignOut() {
   return read(["meta", "keys", "journal", "returns"], async (tx) => {
@@ -61,7 +61,7 @@ export async function whyNotSignOut() {
     }
     const lost = trouble?.reason === "key_refused" && exported === unsent;
     if (unsent > 0 && !lost) return "unsent";
-    // An old copy cannot close its shift: the copy that went on does.
+    // An old copy of the till cannot close its shift: the copy that is in use does.
     const shift = (await tx.get("meta", "shift")) && !(await tx.get("meta", "restored"));
     if (shift) return "shift";
     return unsent > 0 ? "exported" : null;

@@ -1,4 +1,4 @@
-// Words in three languages. Chinese is the default and stands in for what another one lacks.
+// Texts in three languages. Chinese is the default, and replaces texts that another language lacks.
 
 import { TEXTS as bo } from "./texts/bo.js";
 import { TEXTS as en } from "./texts/en.js";
@@ -26,19 +26,19 @@ export function preferred() {
   return wanted.find((one) => one in LANGUAGES) ?? "zh";
 }
 
-/** The text of this name, with `{word}` replaced by facts. */
+/** The text of this name, with each `{word}` replaced by a value. */
 export function t(name, facts = {}, within = language) {
   const text = ALL[within][name] ?? zh[name];
   if (text === undefined) throw new Error(`no text is called ${name}`);
   return text.replace(/\{(\w+)\}/g, (whole, word) => facts[word] ?? whole);
 }
 
-/** Whether there is such a text: for reasons that the centre names. */
+/** Whether there is such a text; the centre may name a reason that this till does not know. */
 export function has(name) {
   return name in zh;
 }
 
-/** A thing's name in the page's language, or in one that it has: {zh: …, en: …}. */
+/** The name in the page's language, else in one that it has: {zh: …, en: …}. */
 export function nameOf(names, within = language) {
   return names?.[within] ?? names?.zh ?? names?.en ?? Object.values(names ?? {})[0] ?? "";
 }
@@ -48,7 +48,7 @@ export function languageOf(names, within = language) {
   return [within, "zh", "en"].find((one) => names?.[one]) ?? within;
 }
 
-/** A grade in words: "grade 1"; one that is a measure of its own ("2000/500g") as it is. */
+/** A grade in words: "grade 1"; a grade that is a measure ("2000/500g") stays as it is. */
 export function gradeOf(grade, within = language) {
   return /^\d{1,2}$|^[A-Z]$/.test(grade) ? t("grade", { grade }, within) : grade;
 }

@@ -1,8 +1,8 @@
-// The journal: everything the till does is an entry, numbered 1, 2, 3, … without holes.
+// The journal: everything that the till does is an entry, numbered 1, 2, 3, … without gaps.
 //
-// An entry, its number, and what it takes from an allotment are written in one durable
-// transaction, or not at all. Every check is made again inside it: another tab may have sold, the
-// lease may have run out between the clerk's two clicks. A receipt is shown only afterwards.
+// One durable transaction writes an entry, its number, and what it takes from an allotment, or
+// nothing. The transaction repeats every check: between the clerk's two clicks another tab may have
+// sold, or the lease may have ended. The till shows a receipt only afterwards.
 
 import { atCentre, day, seen } from "./clock.js";
 import { write } from "./db.js";
@@ -11,11 +11,11 @@ import { lineTotal, refundOf } from "./money.js";
 import { remaining, whyClosed, whyStopped } from "./stock.js";
 import { hasRoom, holdReserve } from "./storage.js";
 
-/** Lines of a sale, and grams or pieces of a line, that the centre takes. */
+/** The most lines of a sale, and the most grams or pieces of a line, that the centre accepts. */
 const MOST_LINES = 50;
 export const MOST_QUANTITY = 10_000_000;
 
-/** The device refuses; `reason` names the text that says what to do next. */
+/** The device refuses an action; `reason` names the text that says what to do next. */
 export class Refusal extends Error {
   constructor(reason, facts = {}) {
     super(reason);
@@ -63,7 +63,7 @@ export function sell(draft, cart, payment) {
   });
 }
 
-/** Undo a whole sale. One that never left the device gives its goods back to the till at once. */
+/** Void a whole sale. If it was never sent, the till can sell its goods again at once. */
 export function voidSale(draft, keyId, number, reason, payment) {
   return append(draft, { shift: true }, async (tx, { key }) => {
     const sale = await ownSale(tx, key, keyId, number);
@@ -101,13 +101,13 @@ export function takeBack(draft, keyId, number, goods, reason, payment) {
   });
 }
 
-/** Refuse a parcel that is gone, or that the centre stopped while its code was being typed. */
+/** Refuse a parcel that is gone, or that the centre stopped while the clerk typed its code. */
 export function checkWaits(parcel) {
   if (!parcel || parcel.handed) throw new Refusal("parcel_gone");
   if (parcel.stopped) throw new Refusal("parcel_stopped");
 }
 
-/** Give a parcel that waits for its buyer away. */
+/** Hand over a waiting parcel to its buyer. */
 export function handOver(draft, parcel, proof) {
   return append(draft, { shift: true }, async (tx, { key }) => {
     const waiting = await tx.get("parcels", parcel.shipment_id);
@@ -151,9 +151,9 @@ export function closeShift(draft, countedFen, note, expectedFen) {
 }
 
 /**
- * Write one entry. `make` is given the transaction and the facts, and returns the row's own part.
+ * Write one entry. `make` gets the transaction and the facts, and returns the fields of this kind.
  *
- * The same draft again returns the row that is there: a second click is harmless.
+ * A second call with the same draft returns the existing row, so a second click is harmless.
  */
 async function append(draft, { room = false, shift: needed = false }, make) {
   if (room && !((await holdReserve()) && (await hasRoom()))) throw new Refusal("storage");
@@ -199,7 +199,7 @@ async function append(draft, { room = false, shift: needed = false }, make) {
   } catch (error) {
     if (error.name !== "QuotaExceededError" || room) throw stated(error);
   }
-  // What must always fit has the reserve now.
+  // The reserve now has room for the entries that must always fit.
   return attempt().catch((error) => {
     throw stated(error);
   });
@@ -210,7 +210,7 @@ function stated(error) {
 }
 
 
-/** What decides whether anything may be done now. */
+/** The facts that decide whether an action is allowed now. */
 export async function factsIn(tx) {
   const [keys, clock, contact, shift, restored] = await Promise.all([
     tx.all("keys"),
@@ -225,7 +225,7 @@ export async function factsIn(tx) {
 }
 
 async function ownSale(tx, key, keyId, number) {
-  // The right to take goods back lies with the enrolment that sold them.
+  // Only the enrolment that sold goods may take them back.
   if (keyId !== key.key_id) throw new Refusal("older_enrolment");
   const sale = await tx.get("journal", [keyId, number]);
   if (sale?.entry.kind !== "sale") throw new Refusal("no_such_sale");
@@ -233,7 +233,7 @@ async function ownSale(tx, key, keyId, number) {
   return sale;
 }
 
-/** Of a sale's row: how much of each line can still come back, by line_no. */
+/** How much of each line of a sale can still come back, by line_no. */
 export function returnable(sale) {
   return Object.fromEntries(
     sale.entry.lines.map((line) => [
@@ -243,7 +243,7 @@ export function returnable(sale) {
   );
 }
 
-/** What entries did to the drawer, in fen: {sales, refunds, collected, mobile, cash}. */
+/** The cash effects of entries, in fen: {sales, refunds, collected, mobile, cash}. */
 export function drawerOf(rows) {
   const sums = { sales: 0, refunds: 0, collected: 0, mobile: 0, cash: 0 };
   for (const { entry } of rows) {
@@ -259,7 +259,7 @@ export function drawerOf(rows) {
   return sums;
 }
 
-/** The name of an entry for people: site-device-epoch-number. */
+/** The readable name of an entry: site-device-epoch-number. */
 export function nameOf(key, number) {
   return `${key.device_code}-${key.epoch}-${number}`;
 }

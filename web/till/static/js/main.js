@@ -1,4 +1,4 @@
-// The till starts here: the database, the worker, the language, then the screens.
+// The till starts here: with the database, the worker, the language, then the screens.
 
 import * as db from "./db.js";
 import { preferred, use } from "./i18n.js";
@@ -15,7 +15,7 @@ try {
   await holdReserve();
   await refresh(false);
 } catch (error) {
-  // Without a place to keep sales there is no till: better no page than one that forgets.
+  // A till that cannot store sales must not start: no page is better than one that forgets them.
   console.error(error);
   fail("lost.refused");
   throw error;

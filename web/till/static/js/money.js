@@ -1,16 +1,16 @@
-// Money is whole fen, weight whole grams; nothing here is ever a fraction.
+// Money is in whole fen and weight in whole grams; there are no fractions.
 
-/** What a quantity costs, in fen: multiplied first, divided once, half a fen rounded up. */
+/** The price of a quantity, in fen: one multiplication, one division, half a fen rounded up. */
 export function lineTotal(quantity, priceFen, priceUnit) {
-  // Through BigInt: 2 × grams × fen may leave the whole numbers that a Number holds exactly.
+  // BigInt, because 2 × grams × fen may exceed the integers that a Number holds exactly.
   const [q, price, unit] = [BigInt(quantity), BigInt(priceFen), BigInt(priceUnit)];
   return Number((2n * q * price + unit) / (2n * unit));
 }
 
 /**
- * What is given back for `quantity` of a line when `before` of it came back already, in fen.
+ * The refund for `quantity` of a line of which `before` already came back, in fen.
  *
- * Shares are cut from the line's stored total, so that together they are exactly the total.
+ * Refunds are shares of the line's stored total, so all of them add up to exactly this total.
  */
 export function refundOf(line, before, quantity) {
   const share = (q) =>
@@ -26,18 +26,18 @@ export function yuan(fen) {
   return `${sign}¥${whole}.${String(amount % 100).padStart(2, "0")}`;
 }
 
-/** What a clerk typed as yuan, in fen; null where it is no amount. */
+/** The yuan that a clerk typed, in fen; null if the text is no amount. */
 export function parseYuan(text) {
   return scaled(text, 2);
 }
 
-/** What a clerk typed as grams, kg or jin (half a kilogram), in grams; null where it is none. */
+/** The grams, kg or jin (half a kilogram) that a clerk typed, in grams; null if it is no weight. */
 export function parseWeight(text, unit) {
   if (unit === "g") return /^\d{1,9}$/.test(text.trim()) ? Number(text.trim()) : null;
   const grams = scaled(text, 3);
   if (grams === null) return null;
   if (unit === "kg") return grams;
-  // A jin is 500 g: an odd number of thousandths is no whole gram.
+  // A jin is 500 g, so an odd number of thousandths of a jin is no whole gram.
   return grams % 2 === 0 ? grams / 2 : null;
 }
 
@@ -49,7 +49,7 @@ function scaled(text, digits) {
   return Number(match[1] + fraction.padEnd(digits, "0"));
 }
 
-/** Thousandths without the zeros that say nothing: 1250 → "1.25". */
+/** Thousandths without trailing zeros: 1250 → "1.25". */
 export function thousandths(value) {
   const fraction = String(value % 1000).padStart(3, "0").replace(/0+$/, "");
   return `${Math.floor(value / 1000)}${fraction && `.${fraction}`}`;

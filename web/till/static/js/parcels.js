@@ -1,17 +1,17 @@
-// Parcels that wait for their buyers: their codes are checked here, with nobody to ask.
+// Parcels that wait for their buyers: the till checks their codes by itself, without the centre.
 
 import { write } from "./db.js";
 import { checkWaits } from "./journal.js";
 import { writing } from "./locks.js";
 
-/** Wrong tries after which a parcel is given out by name only, as at the centre. */
+/** Wrong codes after which a clerk hands out a parcel by name only, as at the centre. */
 export const TRIES = 5;
 
 /**
- * Check a code of 6 digits against what the centre gave us of it (salted SHA-256).
+ * Check a 6-digit code against the digest that the centre gave (salted SHA-256).
  *
- * Returns how many tries are left; null when the code is right. A wrong try is on disk before it
- * is told.
+ * Returns how many tries are left, or null if the code is right. A wrong try is on disk before the
+ * result is returned.
  */
 export async function tryCode(shipmentId, code) {
   return writing(async () => {
@@ -19,7 +19,7 @@ export async function tryCode(shipmentId, code) {
       const kept = await tx.get("parcels", shipmentId);
       checkWaits(kept);
       if (kept.tries >= TRIES) return kept;
-      // Counted before it is checked: a till switched off in between gives no try for nothing.
+      // Counted before the check: switching the till off in between gains no extra try.
       await tx.put("parcels", { ...kept, tries: kept.tries + 1 });
       return kept;
     });

@@ -1,5 +1,5 @@
-// Telephone numbers: what people write, read into E.164, or refused with the reason. The centre
-// has the same rule in `shared/runtime/phones.py`, and both are tried with the same table of cases.
+// Telephone numbers: turns what people write into E.164, or refuses it with the reason. The centre
+// has the same rule in `shared/runtime/phones.py`; tests run both with the same table of cases.
 
 import { PLAN } from "./numbering.js";
 import { normalised } from "./text.js";
@@ -8,9 +8,9 @@ const HOME = "86";
 const TIBETAN = "༠༡༢༣༤༥༦༧༨༩";
 const BETWEEN = "[ ().·\\-\\u2010-\\u2015\\u2212\\u30fc]";
 const EXTENSION = /\d[ ;,(]*(?:ext|extn|extension|x|[#,;*]|转|轉|分机|分機|内线|內線)[ .:=]*\d+\D*$/i;
-/** A Chinese subscriber's number, and more figures behind it: `010-65529988-801`. */
+/** A Chinese subscriber's number with more digits after it: `010-65529988-801`. */
 const DASHED = new RegExp(`(?:^|\\D)\\d{7,8}${BETWEEN}+\\d{1,6}${BETWEEN}*$`);
-/** As North America writes `1-800-356-9377`, which would be somebody's Chinese mobile. */
+/** The North American form `1-800-356-9377`, which would be somebody's Chinese mobile number. */
 const AMERICAN = new RegExp(`^1${BETWEEN}+\\d{3}${BETWEEN}+\\d{3}${BETWEEN}+\\d{4}$`);
 
 /** Read a number: {phone}, or {problem}, which is "letters", "extension" or "unknown". */
@@ -39,7 +39,7 @@ function abroad(figures) {
   return code ? valid(code, figures.slice(code.length)) : null;
 }
 
-/** The number in E.164 if it can exist, with or without a `0` for calls at home. */
+/** The number in E.164 if it can exist, with or without the `0` for national calls. */
 function valid(code, national) {
   const plan = new RegExp(`^(?:${PLAN[code]})$`);
   const digits = [national, national.replace(/^0/, "")].find((one) => plan.test(one));

@@ -1,12 +1,13 @@
-// Stock given back to the centre. It leaves the device's quota when the clerk says so, and the
-// centre's answer only confirms it: asked twice, it counts once (`return_id` is the draft).
+// Stock that goes back to the centre. It leaves the device's quota when the clerk confirms, and the
+// centre's answer only acknowledges it. A return that is sent twice counts once (`return_id` is the
+// draft's id).
 
 import { write } from "./db.js";
 import { Refusal } from "./journal.js";
 import { writing } from "./locks.js";
 import { remaining } from "./stock.js";
 
-/** Set `quantity` of an allotment aside to be given back. */
+/** Set `quantity` of an allotment aside for its return to the centre. */
 export function giveBack(draft, allotmentId, quantity) {
   return writing(() =>
     write(["allotments", "returns"], async (tx) => {
@@ -38,7 +39,7 @@ export async function waiting(tx, most) {
   return (await tx.all("returns")).filter((one) => one.state === "new").slice(0, most);
 }
 
-/** Keep the centre's answers; only those that name a return we sent count. */
+/** Store the centre's answers; an answer counts only if it names a return that this till sent. */
 export function settle(sent, answers) {
   const names = new Set(sent.map((one) => one.return_id));
   return writing(() =>
@@ -49,7 +50,7 @@ export function settle(sent, answers) {
         const allotment = await tx.get("allotments", made.allotment_id);
         if (allotment) {
           allotment.returning -= made.quantity;
-          // Until the next contact says it: the quota must not come back in between.
+          // Counted until the next contact confirms it: the quota must not come back in between.
           if (status !== "disputed") allotment.returned += made.quantity;
           await tx.put("allotments", allotment);
         }

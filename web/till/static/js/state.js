@@ -1,4 +1,4 @@
-// What the screens show: a picture of the database, taken again after every change.
+// What the screens show: a snapshot of the database, taken again after every change.
 
 import { read } from "./db.js";
 import { factsIn } from "./journal.js";
@@ -11,7 +11,7 @@ channel.onmessage = () => refresh(false);
 
 let picture = null;
 
-/** The present picture. */
+/** The present snapshot. */
 export function now() {
   return picture;
 }
@@ -22,7 +22,7 @@ export function listen(listener) {
   return () => listeners.delete(listener);
 }
 
-/** Take the picture again and tell everybody. */
+/** Take a new snapshot and call all listeners. */
 export async function refresh(tell = true) {
   picture = await read(STORES, async (tx) => {
     const facts = await factsIn(tx);

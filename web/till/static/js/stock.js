@@ -1,23 +1,23 @@
-// What this device may still sell, and why it may not. Rules: values in, values out.
+// What this device may still sell, or why it must not. Rules: values in, values out.
 //
-// The device sells only what the centre has set aside for it (its allotments), so nobody needs to
-// be asked at the counter and nothing is sold twice.
+// The device sells only the stock that the centre has set aside for it (its allotments). So it need
+// not ask anybody at the counter, and nothing is sold twice.
 
 import { atCentre, day, ranBackwards } from "./clock.js";
 
 /**
  * How much of an allotment the device may still sell, in grams or pieces.
  *
- * `taken` is what it sold itself, sent or not; `sold` is what the centre has heard. Where the
- * centre knows of more (this device was restored from an old copy), the centre is right.
- * `returning` is asked to be given back and not answered yet.
+ * `taken` is what this device sold, sent or not; `sold` is what the centre knows. If the centre
+ * knows of more (this device was restored from an old copy), the centre is right. `returning` is
+ * the quantity of returns that the centre has not answered yet.
  */
 export function remaining(allotment) {
   const { granted, returned, written_off: off, sold, taken, returning } = allotment;
   return Math.max(0, granted - returned - off - Math.max(taken, sold) - returning);
 }
 
-/** Why nothing at all may be sold now: a reason's name, or null. */
+/** Why the device must sell nothing now: a reason's name, or null. */
 export function whyClosed({ key, clock, contact, restored }, now) {
   if (!key || !contact || !clock) return "no_contact";
   if (restored) return "restored";
@@ -26,7 +26,7 @@ export function whyClosed({ key, clock, contact, restored }, now) {
   return null;
 }
 
-/** Why nothing of this allotment may be sold now: a reason's name, or null. */
+/** Why the device must not sell from this allotment now: a reason's name, or null. */
 export function whyStopped(allotment, clock, now) {
   if (!allotment.open) return "closed";
   if (allotment.status !== "active") return allotment.status;
@@ -36,7 +36,7 @@ export function whyStopped(allotment, clock, now) {
   return remaining(allotment) === 0 ? "sold_out" : null;
 }
 
-/** Allotments of a variant, first expired first; those without a date last. */
+/** Allotments of a variant, first to expire first; allotments without a date last. */
 export function inOrder(allotments, variantId) {
   const never = "9999-12-31";
   return allotments
@@ -51,7 +51,7 @@ export function inOrder(allotments, variantId) {
 /**
  * Divide a quantity over allotments in their order: [{allotment, quantity}].
  *
- * `held` says how much of each the cart has already. Null where it is not all there.
+ * `held` says how much of each is already in the cart. Null if there is too little.
  */
 export function divide(allotments, quantity, held = {}) {
   const parts = [];
@@ -66,10 +66,10 @@ export function divide(allotments, quantity, held = {}) {
 }
 
 /**
- * The price that holds now: {price_fen, price_unit}, or null where the centre set none.
+ * The present price: {price_fen, price_unit}, or null if the centre set none.
  *
- * `prices` are spans without overlap. A till whose last contact was with an older centre has
- * the present price and the next one instead.
+ * `prices` are spans that do not overlap. If the last contact was with an older version of the
+ * centre, the till has the present price and the next one instead.
  */
 export function priceOf(variant, clock, now) {
   const centre = atCentre(clock, now);

@@ -1,9 +1,9 @@
 // How much the browser lets the till keep, and whether it promised to keep it.
 //
-// Chromium does not say truly how much room is left (its `quota` is always far away), so the till
-// holds room itself: a reserve of some megabytes in its own database. The first write that finds
-// no room fails as a whole; then the reserve is given up, so that what must always fit still does
-// (voids, returns, the shift's close, the centre's answers), and selling stops until it is back.
+// Chromium does not say how much room is really left (its `quota` is always far away). So the till
+// keeps a reserve of some megabytes in its own database. The first write that finds no room fails
+// as a whole. Then the till deletes the reserve, so that voids, returns, the close of the shift and
+// the centre's answers still fit, and selling stops until the reserve is back.
 
 import { read, write } from "./db.js";
 
@@ -18,18 +18,18 @@ export async function report() {
   return { usage, quota, persisted };
 }
 
-/** Whether another sale surely fits; asked before it, not after. */
+/** Whether another sale surely fits; called before the sale. */
 export async function hasRoom() {
   const { usage, quota } = await report();
   if (usage !== null && quota - usage < RESERVE) return false;
   return (await read(["reserve"], (tx) => tx.count("reserve"))) > 0;
 }
 
-/** Take the reserve where there is none and the room is there; tells whether it is held. */
+/** Write the reserve if it is missing and there is room; returns whether it exists. */
 export async function holdReserve() {
   if ((await read(["reserve"], (tx) => tx.count("reserve"))) > 0) return true;
   const bytes = new Uint8Array(RESERVE);
-  // Random, so that no compression makes it smaller than what it stands for.
+  // Random, so that no compression makes it smaller than its size.
   for (let at = 0; at < RESERVE; at += 65_536) {
     crypto.getRandomValues(bytes.subarray(at, at + 65_536));
   }
@@ -42,7 +42,7 @@ export async function holdReserve() {
   }
 }
 
-/** Ask the browser never to clear the till's data by itself; tells whether it promised. */
+/** Ask the browser never to delete the till's data by itself; returns whether it promised. */
 export async function askToKeep() {
   return (await navigator.storage?.persist?.()) ?? false;
 }

@@ -1,7 +1,7 @@
-// When the till reaches out, in which order, and what it says about it.
+// When the till calls the centre, in which order, and how it reports the result.
 //
-// One tab sends at a time. Recalls are heard before anything else. Each part fails by itself: a
-// revoked key does not keep an older enrolment's sales from being sent.
+// One tab sends at a time. The contact comes first, because it brings recalls. Each part fails by
+// itself: after a revoked key the till still sends the sales of an older enrolment.
 
 import { call, Away, Refused, tokenOf } from "./api.js";
 import { seen } from "./clock.js";
@@ -18,7 +18,7 @@ const REGULAR = 60_000;
 const SOON = 1_500;
 const FIRST_PAUSE = 4_000;
 const LONGEST_PAUSE = 5 * 60_000;
-/** A key that was just given may not be known everywhere for so long. */
+/** Milliseconds in which some services may not know a new key yet. */
 const SETTLING = 60_000;
 /** Returns in one call. */
 const MOST_RETURNS = 100;
@@ -30,7 +30,7 @@ let failures = 0;
 let running = null;
 let asked = false;
 
-/** Begin: by timer, and whenever the clerk comes back to the page. */
+/** Start syncing: by a timer, and whenever the clerk comes back to the page. */
 export function begin() {
   for (const name of ["focus", "online", "pageshow"]) addEventListener(name, comeBack);
   document.addEventListener("visibilitychange", () => {
@@ -39,14 +39,14 @@ export function begin() {
   soon(0);
 }
 
-/** The clerk is back, perhaps where there is a link: try, however long the pause still is. */
+/** The clerk is back, perhaps at a place with a link: try now, even during a long pause. */
 function comeBack() {
   if (Date.now() - (now().tried ?? 0) > FIRST_PAUSE) plan(0);
 }
 
-/** Try soon, unless a failure asks for patience: then what was due stays due. */
+/** Try soon, unless a failure set a longer pause: then keep this pause. */
 export function soon(delay = SOON) {
-  // A try that runs may have passed what there is to send: it is followed by another.
+  // A running try may have missed the new entries, so another try follows it.
   if (running) asked = true;
   else if (failures === 0 || timer === null) plan(delay);
 }
@@ -61,13 +61,13 @@ export function run() {
   running ??= sending(once)
     .catch(fault)
     .then((well) => {
-      // Another tab is at it; its changes are told by the channel.
+      // Another tab is syncing; the channel reports its changes.
       if (well === undefined) return plan(asked ? SOON : REGULAR);
       failures = well ? 0 : failures + 1;
       const next = asked ? SOON : REGULAR;
       asked = false;
       const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1));
-      // Not all tills of a valley at the same moment, when the link comes back.
+      // Random, so that not all tills of a valley call at the moment when the link comes back.
       plan(well ? next : pause * (0.75 + Math.random() / 2));
       return well;
     })
@@ -77,13 +77,13 @@ export function run() {
   return running;
 }
 
-/** Reach the centre because the clerk asks: not by a try that began before the link came back. */
+/** Reach the centre because the clerk asks; a try that is already running does not count. */
 export async function runAgain() {
   await running;
   return run();
 }
 
-/** A fault of our own is shown like any other trouble, and does not end the trying. */
+/** Show a fault of the till itself like any other trouble; the tries go on. */
 async function fault(error) {
   console.error(error);
   await write(["meta"], (tx) =>
@@ -112,7 +112,7 @@ async function once() {
     if (clock) await tx.put("meta", seen(clock, Date.now()), "clock");
   });
   const reached = await part(() => reach(key));
-  // With nobody there, the other calls would only wait for their time-outs, one after another.
+  // If nothing answers, the other calls would only time out one after another.
   if (!troubles[0]?.silent) {
     const returned = reached ? await part(() => giveBack(key)) : 0;
     let sent = 0;
@@ -120,11 +120,11 @@ async function once() {
     if (reached) {
       await part(() => attend(key));
       await part(() => parcels(key));
-      // What was sent and given back is in the centre's books now.
+      // The centre's books now include the entries and returns that were sent.
       if (sent + returned > 0) await part(() => reach(key));
     }
   }
-  // Room may have come back.
+  // There may be room again.
   await holdReserve();
   const trouble = troubles[0] ?? null;
   await write(["meta"], (tx) => tx.put("meta", trouble, "trouble"));
@@ -154,7 +154,7 @@ async function giveBack(key) {
   return returns.length;
 }
 
-/** Hear what the centre could not accept, and whether it knows more of us than we do. */
+/** Get the entries that were not accepted, and whether the centre has more than this till. */
 async function attend(key) {
   const answer = await call("GET", "/api/orders/v1/till/attention", tokenOf(key));
   if (answer.device_id !== key.device_id || answer.epoch !== key.epoch) {
@@ -170,7 +170,7 @@ async function attend(key) {
       await tx.put("journal", row);
     }
     const { last_number: last } = await tx.get("keys", key.key_id);
-    // Somebody used numbers that we have not: we are an old copy of this till.
+    // The centre has numbers that are unknown here, so this is an old copy of the till.
     if (answer.highest > last) await tx.put("meta", answer.highest, "restored");
   });
   await sendAgain(key, answer.highest, answer.holes);
@@ -197,7 +197,7 @@ function troubleOf(error) {
     return { reason: "away", detail: error.message, silent: error.silent };
   }
   const { status, type, problem } = error;
-  // A key that was revoked is known; one that is unknown may only be too new.
+  // The centre knows a revoked key; an unknown key may just be too new.
   const young = !problem.revoked && Date.now() - (now().key?.enrolled_at ?? 0) < SETTLING;
   let reason = "refused";
   if (status === 401) reason = young ? "settling" : "key_refused";

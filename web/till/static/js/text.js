@@ -1,9 +1,9 @@
-// Text that people type, in one form for what looks the same; the centre has the same rule in
-// `shared/runtime/text.py`, and both are tried with the same table of cases.
+// Text that people type: texts that look the same get one form. The centre has the same rule in
+// `shared/runtime/text.py`; tests run both with the same table of cases.
 
-/** White space of every kind, and letters without a shape of their own. */
+/** White space of every kind, and letters that show nothing. */
 const SPACES = /[\p{White_Space}\x1c-\x1f\u115f\u1160\u2800\u3164\uffa0]+/gu;
-/** Control and format characters but joiners, halves of surrogate pairs, the grapheme joiner. */
+/** Control and format characters except joiners, halves of surrogate pairs, the grapheme joiner. */
 const IDLE = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\u034f]/gu;
 /** A joiner has an effect only within an emoji, and after a virama. */
 const VIRAMA = "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d3b\u0d3c\u0d4d\u0dca\u0e3a\u0eba"
@@ -16,7 +16,7 @@ const JOINS = new RegExp(`^[\\p{S}\\ufe0f${VIRAMA}]$`, "u");
 const JOINER = /^[\u200c\u200d]$/;
 const SEEN = /[^\p{M}\p{Z}\u200c\u200d]/u;
 
-/** The text in NFC, with single plain spaces inside and none outside; "" if nothing is seen. */
+/** The text in NFC, with single plain spaces inside and none outside; "" if nothing is visible. */
 export function normalised(text) {
   let tidy = tidied(text.replace(SPACES, " ").replace(IDLE, ""));
   for (let again = tidied(tidy); again !== tidy; again = tidied(tidy)) tidy = again;

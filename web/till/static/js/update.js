@@ -1,13 +1,13 @@
-// A newer till: it takes over only while nothing is unsent and nothing is being done, or when the
-// page has just been loaded. Until then the old one goes on, whole.
+// A newer version of the till takes over only while nothing is unsent and the clerk is doing
+// nothing, or when the page has just been loaded. Until then the complete old version goes on.
 
 import { listen, now } from "./state.js";
 import { isIdle } from "./ui/frame.js";
 
-/** Milliseconds between looks for a newer till. */
+/** Milliseconds between checks for a newer version. */
 const LOOK = 30 * 60_000;
 
-/** Milliseconds until a newer till is asked once more to take over. */
+/** Milliseconds until the page asks a newer version again to take over. */
 const AGAIN = 10_000;
 
 let registration = null;
@@ -15,11 +15,11 @@ let again = null;
 
 /** Register the worker that lets the till open without a network. */
 export async function register() {
-  // Absent on plain http and where the browser stores nothing; the banner says so.
+  // Missing on plain http, and in browsers that store nothing; the banner says so.
   if (!navigator.serviceWorker) return;
   let controlled = Boolean(navigator.serviceWorker.controller);
   navigator.serviceWorker.addEventListener("controllerchange", () => {
-    // The first worker takes over what it is already: nothing changes. A newer one does.
+    // The first worker has the same version as the page: nothing changes. A newer one changes it.
     if (controlled) location.reload();
     controlled = true;
   });
@@ -32,7 +32,7 @@ export async function register() {
     console.warn("no worker", error);
     return;
   }
-  // Just loaded: nothing is being done yet, whatever is unsent.
+  // The page was just loaded: the clerk is doing nothing yet, even if entries are unsent.
   registration.waiting?.postMessage("take-over");
   registration.addEventListener("updatefound", () => {
     registration.installing?.addEventListener("statechange", offer);
@@ -41,7 +41,7 @@ export async function register() {
   setInterval(() => registration.update().catch(() => {}), LOOK);
 }
 
-/** Whether the till would open now with the network gone. */
+/** Whether the till would open now without a network. */
 export async function isKept() {
   return Boolean((await navigator.serviceWorker?.getRegistration("/till/"))?.active);
 }
@@ -49,7 +49,7 @@ export async function isKept() {
 function offer() {
   if (!registration?.waiting || now().unsent > 0 || !isIdle()) return;
   registration.waiting.postMessage("take-over");
-  // The browser waits until the old worker rests, half a minute at most.
+  // The browser waits until the old worker is idle, half a minute at most.
   clearTimeout(again);
   again = setTimeout(offer, AGAIN);
 }

@@ -1,25 +1,25 @@
-// Sending the journal: in pieces, as often as it takes. Every entry has a name (device, epoch,
-// number), so the centre counts it once, and the till forgets that it is unsent only when the
-// answer echoes that name: a captive portal's or a proxy's "200" is not believed.
+// Sending the journal: in pieces, as often as needed. Every entry has a name (device, epoch,
+// number), so the centre counts it once. The till marks an entry as sent only when the answer
+// repeats this name: a "200" of a captive portal or a proxy does not count.
 
 import { call, Away, Refused, tokenOf } from "./api.js";
 import { read, write } from "./db.js";
 import { writing } from "./locks.js";
 
-/** The form in which entries are written; the centre takes older ones for a stated time. */
+/** The format of entries; the centre accepts older formats for a stated time. */
 export const FORMAT = 1;
-/** Entries and bytes of one piece: the centre takes 500, and bodies of a megabyte. */
+/** Entries and bytes of one piece: the centre accepts 500 entries, and bodies of a megabyte. */
 const MOST = 500;
 const MOST_BYTES = 400_000;
-/** Of a piece on a bad link. */
+/** Entries of a piece on a bad link. */
 const LEAST = 10;
-/** Milliseconds that a piece may take: a slow link brings it all the same. */
+/** Milliseconds that a piece may take: long, so that a slow link can deliver it. */
 const PATIENCE = 60_000;
 
-/** Entries of the next piece: fewer after a failure, so that a bad link brings at least some. */
+/** Entries of the next piece: fewer after a failure, so that a bad link delivers at least some. */
 let size = MOST;
 
-/** Send all that is unsent under a key; returns how many entries were answered. */
+/** Send all unsent entries of a key; returns how many entries were answered. */
 export async function upload(key, progress) {
   let after = 0;
   let answered = 0;
@@ -50,8 +50,8 @@ export async function upload(key, progress) {
 /**
  * Return the next piece, marked as attempted on disk *before* it is sent.
  *
- * From then on the centre may have it, whatever the device hears: its content must not change any
- * more, and a void of it gives no quota back here.
+ * From then on the centre may have its entries, whatever answer arrives. So their content must not
+ * change any more, and a void of such an entry gives no quota back here.
  */
 function attempt(key, after, most, exporting = false) {
   return writing(() =>
@@ -60,7 +60,7 @@ function attempt(key, after, most, exporting = false) {
       const piece = [];
       let bytes = 0;
       for (const row of await tx.by("journal", "unsent", range, most)) {
-        // Chinese signs are three bytes each in what is sent.
+        // Chinese characters are three bytes each in the request's body.
         bytes += new Blob([JSON.stringify(row.entry)]).size;
         if (piece.length > 0 && bytes > MOST_BYTES) break;
         if (row.state === "new" || exporting) {
@@ -75,7 +75,7 @@ function attempt(key, after, most, exporting = false) {
   );
 }
 
-/** Keep the centre's answers to what was sent; returns how many entries need not be sent again. */
+/** Store the centre's answers; returns how many entries need not be sent again. */
 function acknowledge(key, rows, answers) {
   if (!Array.isArray(answers)) throw new Away("not the centre's answer");
   return writing(() =>
@@ -89,9 +89,9 @@ function acknowledge(key, rows, answers) {
         if (["accepted", "duplicate", "disputed"].includes(status)) {
           row.state = "done";
           delete row.unsent;
-          // An order that could not be read is told to the clerk, who must call the buyer.
+          // If the centre could not read an order, the clerk must know and call the buyer.
           if (status !== "disputed") forgetContact(row);
-          // Another entry has this number: two copies of this till are in the world.
+          // Another entry has this number, so there are two copies of this till.
           if (reason === "other_content" && key.current) await tx.put("meta", number, "restored");
           done += 1;
         } else {
@@ -104,16 +104,16 @@ function acknowledge(key, rows, answers) {
   );
 }
 
-/** A buyer's name, phone and address leave the device as soon as the centre has them. */
+/** Delete a buyer's name, phone and address from the device as soon as the centre has them. */
 export function forgetContact(row) {
   const contact = row.entry.order?.contact;
   if (contact?.phone) row.entry.order.contact = { masked: `…${contact.phone.slice(-2)}` };
 }
 
 /**
- * Send again what the centre does not have though it once said so (it was restored from a copy).
+ * Send again the entries that the centre lost: it once accepted them, and was restored from a copy.
  *
- * Only what can be sent whole: an order's contact is not here any more.
+ * Only complete entries can be sent again: an order's contact is no longer on the device.
  */
 export function sendAgain(key, highest, holes) {
   return writing(() =>
@@ -129,10 +129,10 @@ export function sendAgain(key, highest, holes) {
   );
 }
 
-/** Entries of one file, as many as the centre reads in at once. */
+/** Entries of one file: as many as the centre imports at once. */
 const MOST_IN_FILE = 1000;
 
-/** All that is unsent, as the contents of files; from here on it counts as attempted. */
+/** All unsent entries, as the contents of files; from now on they count as attempted. */
 export async function exported() {
   const keys = await read(["keys"], (tx) => tx.all("keys"));
   const files = [];

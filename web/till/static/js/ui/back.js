@@ -1,4 +1,4 @@
-// A sale is undone, or its goods come back: from the sale's own lines, never more than it sold.
+// Voids a sale, or takes its goods back line by line, never more than the sale sold.
 
 import { t } from "../i18n.js";
 import { returnable, takeBack, voidSale } from "../journal.js";
@@ -32,7 +32,7 @@ async function shown(row) {
   location.hash = `#/receipt/${row.key_id}/${row.number}`;
 }
 
-/** Undo a whole sale. */
+/** Void a whole sale. */
 export async function askVoid(sale) {
   const draft = newDraft();
   const row = await ask(t("void"), (close) => {

@@ -1,5 +1,5 @@
-// What a product looks like on its tile: a colour by category and the first sign of its name.
-// Pictures would have to be loaded; these are always there.
+// The look of a product's tile: a colour by category and the first character of its name. Unlike
+// pictures, these need no download.
 
 const COLOURS = {
   fungi: "brown",
@@ -9,14 +9,14 @@ const COLOURS = {
   meat: "red",
 };
 
-/** The colour class of a category; unknown ones share by their first letter. */
+/** The colour class of a category; unknown categories share colours by their first letter. */
 export function colourOf(category) {
   const others = Object.values(COLOURS);
   const known = COLOURS[category];
   return `till-${known ?? others[(category ?? "?").charCodeAt(0) % others.length]}`;
 }
 
-/** One sign for a product: the same in every language, so that the hand learns it. */
+/** One character for a product: the same in every language, so that clerks learn it. */
 export function signOf(variant) {
   return [...(variant.names.zh ?? variant.names.en ?? variant.product_code)][0];
 }

@@ -1,4 +1,4 @@
-// The few things all screens are made of. Text goes in as text, never as markup.
+// The few elements of which all screens consist. Text is inserted as text, never as markup.
 
 import { Refusal } from "../journal.js";
 import { Away, Refused, newId } from "../api.js";
@@ -24,7 +24,7 @@ export function h(what, ...rest) {
   return element;
 }
 
-/** Fill `place` anew; what had the keyboard's focus in it and comes again has it again. */
+/** Replace the content of `place`; an element that is in the new content, too, keeps the focus. */
 export function refill(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
   place.replaceChildren(...children);
@@ -36,13 +36,13 @@ export function named(names) {
   return h("span", { lang: languageOf(names) }, nameOf(names));
 }
 
-/** A button whose second click is harmless: it rests while its work runs. */
+/** A button whose second click is harmless: it is disabled while its work runs. */
 export function action(what, label, work, more = {}) {
   const button = h(what, { type: "button", ...more, onclick: () => busy(button, work) }, label);
   return button;
 }
 
-/** Run `work` while `button` rests; a refusal is shown with what to do next. */
+/** Run `work` with `button` disabled; show a refusal together with what to do next. */
 export async function busy(button, work) {
   if (button.disabled) return;
   button.disabled = true;
@@ -55,7 +55,7 @@ export async function busy(button, work) {
   }
 }
 
-/** Why something was refused, and what to do next. */
+/** Why an action was refused, and what to do next. */
 export function explain(error) {
   if (error instanceof Refusal) {
     const { names, grade, lot_code } = error.facts;
@@ -72,9 +72,10 @@ export function explain(error) {
 }
 
 /**
- * Ask something in a dialog; a promise of what `close(value)` was called with, or undefined.
+ * Ask a question in a dialog; the promise resolves to the value given to `close(value)`, or
+ * undefined.
  *
- * `fill(close)` returns the content. Escape and the cross close it with nothing changed.
+ * `fill(close)` returns the content. Escape and the cross close the dialog without a change.
  */
 export function ask(title, fill) {
   return new Promise((resolve) => {
@@ -102,7 +103,7 @@ export function ask(title, fill) {
   });
 }
 
-/** Say something that must be read. */
+/** Show a message that the clerk must read. */
 export function tell(text, kind = "secondary") {
   return ask(t(kind === "danger" ? "told.refused" : "told.notice"), (close) => [
     h(`p.alert.alert-${kind}.fs-5`, { role: "alert" }, text),
@@ -111,7 +112,7 @@ export function tell(text, kind = "secondary") {
   ]);
 }
 
-/** Ask before something that cannot be undone. */
+/** Ask before an action that cannot be undone. */
 export function confirmed(title, text, yes) {
   return ask(title, (close) => [
     h("p.fs-5", text),
@@ -123,7 +124,7 @@ export function confirmed(title, text, yes) {
   ]);
 }
 
-/** A form whose Enter key does what its button does, and no more. */
+/** A form whose Enter key does the same as its button. */
 export function form(submit, ...children) {
   const made = h("form", { noValidate: true, autocomplete: "off" }, ...children);
   made.addEventListener("submit", (event) => {
@@ -146,7 +147,7 @@ export function field(label, input, hint = null) {
     hint && h("div.form-text", hint));
 }
 
-/** One of a few, as large buttons; `value()` tells which. */
+/** A choice of a few values, as large buttons; `value()` returns the chosen one. */
 export function choice(label, options, chosen, changed = () => {}) {
   fields += 1;
   const name = `choice-${fields}`;
@@ -165,7 +166,7 @@ export function choice(label, options, chosen, changed = () => {}) {
   return group;
 }
 
-/** Keys of figures for a touch screen; they write into `input`, as its own keyboard would. */
+/** A keypad of digits for a touch screen; it writes into `input` as a keyboard would. */
 export function keypad(input, point = true) {
   const press = (key) => {
     if (key === "⌫") input.value = input.value.slice(0, -1);
@@ -178,14 +179,14 @@ export function keypad(input, point = true) {
     "aria-label": key === "⌫" ? t("delete_figure") : key }, key)));
 }
 
-/** An input for figures. On a touch screen the keypad stands in for the system's keyboard. */
+/** An input for digits. On a touch screen the keypad replaces the system's keyboard. */
 export function figures(value = "", more = {}) {
   const touch = matchMedia("(pointer: coarse)").matches;
   return h("input", { type: "text", inputMode: touch ? "none" : "decimal", value, ...more });
 }
 
-/** What was typed into an input, in the form in which it is kept; "" where nothing is seen. */
+/** The text of an input in its stored form; "" if nothing is visible. */
 export const typed = (input) => normalised(input.value);
 
-/** A name for one act of the clerk: the same act twice is written once. */
+/** An id for one action of the clerk: the same action twice is written once. */
 export const newDraft = newId;

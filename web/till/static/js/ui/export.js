@@ -1,4 +1,4 @@
-// The way out when no link comes: unsent entries as a file, which the centre can read in.
+// For a station that gets no link: unsent entries as a file, which the centre can import.
 
 import { day } from "../clock.js";
 import { t } from "../i18n.js";
@@ -6,7 +6,7 @@ import { refresh } from "../state.js";
 import { exported } from "../upload.js";
 import { h, tell } from "./dom.js";
 
-/** Save what is unsent as files. It stays unsent until the centre answers. */
+/** Save unsent entries as files. They stay unsent until the centre answers. */
 export async function save() {
   const files = await exported();
   if (files.length === 0) return tell(t("export.none"));
@@ -15,7 +15,7 @@ export async function save() {
     const href = URL.createObjectURL(blob);
     const name = `till-${key.device_code}-${key.epoch}-${first}-${day(Date.now())}.json`;
     h("a", { href, download: name }).click();
-    // The browser has its own copy by then.
+    // By then the browser has its own copy.
     setTimeout(() => URL.revokeObjectURL(href), 60_000);
   }
   await refresh();

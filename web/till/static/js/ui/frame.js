@@ -1,4 +1,4 @@
-// The frame round every screen: who and where, how it stands with the centre, what is wrong.
+// The frame around every screen: the site and the clerk, the state of the connection, and problems.
 
 import { moment, time, atCentre, day } from "../clock.js";
 import { t, nameOf, languageOf, use, LANGUAGES } from "../i18n.js";
@@ -18,7 +18,7 @@ import * as shift from "./shift.js";
 import * as status from "./status.js";
 import * as stock from "./stock.js";
 
-/** Address after # → screen; those with a text `nav.<name>` are in the bar below. */
+/** Address after # → screen; screens with a text `nav.<name>` are in the bar at the bottom. */
 const SCREENS = { sell, journal, parcels, order, stock, shift, status, settings, receipt };
 const BAR = ["sell", "journal", "parcels", "order", "stock", "shift", "status", "settings"];
 
@@ -29,17 +29,17 @@ let main = null;
 export function start() {
   addEventListener("hashchange", show);
   listen(update);
-  // The lease runs out and the day changes while nobody touches anything.
+  // The lease can end and the day can change while nobody touches the till.
   setInterval(() => update(now()), 30_000);
   show();
 }
 
-/** Whether nothing is being done: no dialog open, no cart filled. */
+/** Whether the clerk is doing nothing: no dialog is open, the cart is empty. */
 export function isIdle() {
   return document.querySelector("dialog[open]") === null && sell.isEmpty();
 }
 
-/** Show only why there is no till, and what to do. */
+/** Show only why the till cannot start, and what to do. */
 export function fail(reason) {
   document.querySelector("#till").replaceChildren(
     h("main.container.py-5", h("div.alert.alert-danger", { role: "alert" },
@@ -57,7 +57,7 @@ export async function speak(language) {
   show();
 }
 
-/** Buttons of all languages, each in its own. */
+/** A button for each language, in this language. */
 export function languages() {
   return h("div.btn-group", { role: "group", "aria-label": t("language") },
     Object.entries(LANGUAGES).map(([code, name]) =>
@@ -88,7 +88,7 @@ export function show() {
 
 let enrolled = null;
 
-/** Redraw what depends on the picture, and leave alone what is being typed. */
+/** Redraw what depends on the snapshot, except the field in which the clerk types. */
 function update(picture) {
   const id = picture.key?.key_id ?? null;
   if (enrolled !== id) {
@@ -136,7 +136,7 @@ function bar(screen) {
   return made;
 }
 
-/** Show other counts; left alone while they are the same, so that the focus stays. */
+/** Show the counts; they are redrawn only when they change, so that the focus stays. */
 function redrawBar() {
   const old = document.querySelector(".till-bar");
   const fresh = old && bar(old.dataset.screen);
@@ -147,7 +147,7 @@ function notices() {
   return h("div", { id: "notices", "aria-live": "polite" });
 }
 
-/** Say at the top what keeps the till from selling, or makes it unsafe. */
+/** Say at the top what stops the till from selling, or makes it unsafe. */
 async function notice() {
   const lines = [];
   if (!window.isSecureContext) lines.push(["danger", t("insecure")]);

@@ -1,4 +1,4 @@
-// What the till did on a day, newest first.
+// The entries of a day, newest first.
 
 import { atCentre, day, time } from "../clock.js";
 import { t } from "../i18n.js";
@@ -24,7 +24,7 @@ export function screen(main) {
     changed();
   };
   const changed = () => {
-    // Today stays today, also after midnight.
+    // "Today" follows the clock past midnight.
     chosen = date.value === today() ? null : date.value;
     return update();
   };

@@ -1,4 +1,4 @@
-// An order for a buyer who wants what is not on the shelf: the centre reserves and sends it.
+// An order for goods that are not on the shelf: the centre reserves and sends them.
 
 import { current, gradeOf, LANGUAGES, t } from "../i18n.js";
 import { takeOrder } from "../journal.js";

@@ -1,4 +1,4 @@
-// Parcels that wait here: shown by their code, or, where there is none, by a name.
+// Parcels that wait at this site: each is handed out by its code, or without a code by a name.
 
 import { t } from "../i18n.js";
 import { handOver } from "../journal.js";
@@ -38,7 +38,7 @@ function fill(place) {
   );
 }
 
-/** A parcel that must not be handed out: one of its lots is held or recalled. */
+/** A parcel that the clerk must not hand out: one of its lots is held or recalled. */
 function stopped(parcel) {
   const lots = parcel.lots.join(", ");
   return h("div.list-group-item.till-row",
@@ -51,13 +51,13 @@ function stopped(parcel) {
 async function give(parcel) {
   const draft = newDraft();
   const row = await ask(`${t("parcels.give")} ${parcel.shipment_ref}`, (close) => {
-    // Without a secure context browsers cannot check a digest: then by name only.
+    // Without a secure context browsers cannot compute a digest: then the name alone decides.
     const codes = Boolean(parcel.code_digest && window.crypto.subtle) && parcel.tries < TRIES
       && !parcel.code_locked;
     let how = codes ? "code" : "name";
     const code = h("input", { type: "text", inputMode: "numeric", maxLength: 6,
       autocomplete: "off", autofocus: true });
-    // A keyboard for Chinese may write full-width figures.
+    // A Chinese keyboard may write full-width digits.
     const shown = () => typed(code).normalize("NFKC");
     const name = h("input", { type: "text", maxLength: 100 });
     const taken = figures((parcel.due_fen / 100).toFixed(2), { maxLength: 10 });

@@ -1,4 +1,4 @@
-// Money over the counter: cash with its change, or by telephone.
+// Payment at the counter: cash with its change, or mobile payment.
 
 import { t } from "../i18n.js";
 import { parseYuan, yuan } from "../money.js";
@@ -8,9 +8,9 @@ import { ask, choice, figures, form, h, keypad } from "./dom.js";
 const NOTES = [1000, 2000, 5000, 10000];
 
 /**
- * Ask how `due` fen are paid and do what follows; {done, given}, or undefined when given up.
+ * Ask how the buyer pays `due` fen and run `work`; {done, given}, or undefined if cancelled.
  *
- * The dialog stays open when `work(payment)` is refused: nothing that was typed is lost.
+ * The dialog stays open when `work(payment)` is refused, so nothing that the clerk typed is lost.
  */
 export function askPayment(title, due, work) {
   return ask(title, (close) => {

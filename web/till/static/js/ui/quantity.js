@@ -1,4 +1,4 @@
-// How much of what, from which lot: weight in g, kg or jin, or pieces.
+// Asks for a quantity and the lot: a weight in g, kg or jin, or pieces.
 
 import { t } from "../i18n.js";
 import { lineTotal, parseWeight, yuan } from "../money.js";
@@ -7,9 +7,9 @@ import { ask, choice, figures, form, h, keypad } from "./dom.js";
 import { amount, price, title, weights } from "./words.js";
 
 /**
- * Ask how much of a variant; a promise of [{allotment, quantity}], or undefined.
+ * Ask how much of a variant; the promise resolves to [{allotment, quantity}], or undefined.
  *
- * `lots` are in order of expiry; `held` is what the cart holds of each already.
+ * `lots` are in order of expiry; `held` is how much of each is already in the cart.
  */
 export function askQuantity(variant, lots, held, cost, clock) {
   const free = (lot) => remaining(lot) - (held[lot.allotment_id] ?? 0);

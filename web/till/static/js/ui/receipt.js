@@ -50,7 +50,7 @@ function both(name, facts) {
   return h("span", chinese, h("small.till-second", { lang: current() }, t(name, facts)));
 }
 
-/** Names of a site or of goods with their grade, likewise. */
+/** The name of a site, or of goods with their grade, in the same way. */
 function bothNames({ names, grade }) {
   const line = (language) => [nameOf(names, language), grade && gradeOf(grade, language)]
     .filter(Boolean).join(" · ");

@@ -85,7 +85,7 @@ function tile(variant, lots) {
   return h(`button.till-tile.${colourOf(variant.category)}`, {
     type: "button",
     id: `tile-${variant.variant_id}`,
-    // Not disabled: a press says why it cannot be sold.
+    // Not disabled: a press says why the till cannot sell it.
     "aria-disabled": off ? "true" : null,
     onclick: () => (off ? tell(`${title(variant)}: ${off}`) : choose(variant, lots, cost)),
   },
@@ -151,7 +151,7 @@ async function clear() {
 async function pay(total) {
   const paid = await askPayment(t("pay"), total, async (payment) => {
     const row = await sell(draft, cart, payment);
-    // From here on it is on disk: the receipt may be shown.
+    // The sale is on disk now, so the receipt may be shown.
     cart = [];
     draft = null;
     return row;

@@ -1,4 +1,4 @@
-// Language, storage, a new enrolment, and signing out, which is refused while anything is unsent.
+// Language, storage, a new enrolment, and signing out, which is refused while entries are unsent.
 
 import { forget } from "../db.js";
 import { enrol, whyNotSignOut } from "../enrol.js";
@@ -29,7 +29,7 @@ function section(name, ...children) {
 
 async function renew() {
   const { shift, restored } = now();
-  // An old copy may not write any more: its shift is closed by the copy that went on.
+  // An old copy must not write any more: the copy that is in use closes the shift.
   if (shift && !restored) return tell(t("sign_out.shift"), "danger");
   await ask(t("renew"), (close) => {
     const code = h("input", { type: "text", autocomplete: "off", maxLength: 20, autofocus: true,
@@ -53,7 +53,7 @@ async function signOut() {
   if (hindered && hindered !== "exported") return tell(t(`sign_out.${hindered}`), "danger");
   const sure = t(hindered ? "sign_out.exported" : "sign_out.sure");
   if (!(await confirmed(t("sign_out"), sure, t("sign_out")))) return;
-  // Asked again: another tab may have sold meanwhile.
+  // Checked again: another tab may have sold meanwhile.
   if ((await whyNotSignOut()) !== hindered) return tell(t("sign_out.unsent"), "danger");
   await forget();
   await refresh();

@@ -1,4 +1,4 @@
-// A shift: opened with what lies in the drawer, closed with a count.
+// A shift: the clerk opens it with the cash in the drawer, and closes it with a count.
 
 import { moment } from "../clock.js";
 import { t } from "../i18n.js";
@@ -16,7 +16,7 @@ export function screen(main) {
   main.append(place);
   let open = null;
   const update = async (picture = now()) => {
-    // The form of a new shift is left alone while it is filled in.
+    // The form of a new shift is not redrawn while the clerk fills it in.
     if (open !== null && open === (picture.shift?.number ?? 0) && open === 0) return;
     open = picture.shift?.number ?? 0;
     await (picture.shift ? running(place, picture) : opening(place));

@@ -1,4 +1,4 @@
-// How it stands with the centre: what is unsent, since when, why, and what to do about it.
+// The state of the connection: which entries are unsent, since when, why, and what to do.
 
 import { atCentre, moment, ranBackwards } from "../clock.js";
 import { t } from "../i18n.js";
@@ -18,7 +18,7 @@ export function screen(main) {
     await update();
   });
   const update = () => fill(place, keep);
-  // The buttons stay while the rest is drawn again: one that works must look like it.
+  // The buttons are not redrawn with the rest: a button whose work runs must stay disabled.
   main.append(h("div.till-narrow",
     h("h1.h3", t("nav.status")),
     h("div.till-actions.mb-3",

@@ -1,4 +1,4 @@
-// What is left of each lot, until when it may be sold, and what the centre wants back.
+// What is left of each lot, until when the till may sell it, and what the centre wants back.
 
 import { moment } from "../clock.js";
 import { gradeOf, t } from "../i18n.js";

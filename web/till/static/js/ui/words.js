@@ -1,4 +1,4 @@
-// How quantities, prices and states are put into words.
+// Quantities, prices and states as texts.
 
 import { atCentre, moment } from "../clock.js";
 import { gradeOf, has, nameOf, t } from "../i18n.js";
@@ -21,7 +21,7 @@ export function price({ price_fen, price_unit }, unit) {
   return `${yuan(price_fen)} / ${amount(price_unit, unit)}`;
 }
 
-/** A variant's or line's name in one line. */
+/** The name of a variant or of a line, in one line of text. */
 export function title({ names, grade }) {
   return [nameOf(names), grade && gradeOf(grade)].filter(Boolean).join(" · ");
 }
@@ -45,17 +45,17 @@ export function standing(row, attention = []) {
 
 const textOf = (reason) => `reason.${String(reason).replaceAll("-", "_")}`;
 
-/** Whether we have words for a reason that the centre gave. */
+/** Whether there is a text for a reason that the centre gave. */
 export function known(reason) {
   return Boolean(reason) && has(textOf(reason));
 }
 
-/** A reason that the centre gave, in words where we have them. */
+/** The text of a reason that the centre gave; without a text, the reason itself. */
 export function why(reason) {
   return known(reason) ? t(textOf(reason)) : String(reason ?? "");
 }
 
-/** An entry's amount, in fen; what is given back is negative. */
+/** An entry's amount, in fen; a refund is negative. */
 export function fenOf({ entry }) {
   return {
     sale: entry.total_fen,
