@@ -1,1 +1,1 @@
-"""The demo: varied orders through the running system, and proof that nothing was lost."""
+"""The demo: places varied orders in the running system, and shows that nothing is lost."""

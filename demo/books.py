@@ -1,4 +1,4 @@
-"""The stock before and after, and what it must be by what became of the orders."""
+"""The stock before and after the demo, and the stock that the orders' outcomes imply."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -9,17 +9,17 @@ from demo.living import Lived
 from demo.stories import Goods
 from farmgate.client import Client
 
-#: What catalog says of each variant that the demo compares.
+#: The quantities of each variant in catalog's summary that the demo compares.
 ACCOUNTS = ("on_hand", "available", "reserved", "committed")
 
 
 @dataclass(frozen=True)
 class Stock:
-    """One variant's stock at one moment, as catalog's summary says."""
+    """One variant's stock at one moment, from catalog's summary."""
 
     sku: str
     accounts: Mapping[str, int]
-    #: Whether catalog finds its own ledger and balances in agreement.
+    #: Whether catalog's ledger agrees with its balances.
     balanced: bool
 
 
@@ -35,7 +35,7 @@ def read_stock(client: Client) -> dict[str, Stock]:
 
 
 def expected_changes(lives: Iterable[Lived]) -> dict[str, Counter[str]]:
-    """Return by how much each account must change, by variant id; accounts not named: not."""
+    """Return by how much each account must change, by variant id; other accounts do not change."""
     changes: dict[str, Counter[str]] = {}
     for lived in lives:
         for variant_id, quantity in lived.planned.quantities.items():
@@ -66,8 +66,8 @@ def differences(
             want = earlier.get(account, 0) + changes.get(variant_id, Counter())[account]
             if stock.accounts[account] != want:
                 wrong.append(
-                    f"{stock.sku}: {account} is {stock.accounts[account]}, by the orders it "
-                    f"would be {want}"
+                    f"{stock.sku}: {account} is {stock.accounts[account]}, but by the orders it "
+                    f"must be {want}"
                 )
     return wrong
 

@@ -1,4 +1,4 @@
-"""One order of the demo lived through, step by step, as buyer, clerk and carrier would."""
+"""Take one order of the demo through its story, as buyer, clerk and carrier would."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -16,13 +16,13 @@ from shared.runtime import clock
 
 #: Seconds to wait for the system to take one step by itself.
 PATIENCE = 90.0
-#: Seconds between looks.
+#: Seconds between two queries while waiting.
 LOOK = 0.1
-#: Seconds until an unpaid order expires, up to which the demo waits for it.
+#: The demo waits for an order's expiry if it is at most so many seconds away.
 WORTH_WAITING = 60.0
-#: Under which name buyers take their goods.
+#: The name of the person who receives the goods.
 RECEIVER = "示例买家"
-#: Orders may not have heard yet of a site, a variant or its price; it has within seconds.
+#: Refusals while orders does not know a new site, variant or price yet, which takes seconds.
 NOT_HEARD_YET = ("unknown-site", "unknown-variant", "no-price")
 HEARING_SECONDS = 30.0
 
@@ -37,7 +37,7 @@ class Lived:
     order_ref: str = ""
     state: str = ""
     payment_state: str = ""
-    #: What went wrong; None: it is where its story ends.
+    #: What went wrong; None if the order ended as its story does.
     trouble: str | None = None
 
     @property
@@ -47,11 +47,11 @@ class Lived:
 
 
 class Stuck(Exception):
-    """Raised when the system does not take a step in time; says what was waited for."""
+    """Raised when the system does not take a step in time; names the step."""
 
 
 class Life:
-    """Everything one order needs to go through its story."""
+    """Takes orders through their stories."""
 
     def __init__(self, client: Client, provider: Provider, stopping: threading.Event) -> None:
         self._client = client
@@ -59,7 +59,7 @@ class Life:
         self._stopping = stopping
 
     def live(self, planned: PlannedOrder) -> Lived:
-        """Place the order and take it through its story; troubles are noted, not raised."""
+        """Place the order and take it through its story; return an error in `trouble`."""
         lived = Lived(planned, planned.story)
         try:
             order = self._place(planned)
@@ -166,7 +166,7 @@ class Life:
 
 
 def approve(client: Client, order: Mapping[str, Any]) -> None:
-    """Let an order try that asks for more than any sample holds, and so waits for an operator."""
+    """Approve the order if it waits for approval, as an order for too much does."""
     if order["awaits_approval"]:
         client.post("orders", f"/orders/{order['order_id']}/approve", {})
 

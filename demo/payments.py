@@ -1,6 +1,6 @@
 """A payment provider's signed callbacks, as the demo's provider sends them.
 
-Signed by Standard Webhooks 1.0.0 with the secret that orders verifies them by.
+The provider signs them by Standard Webhooks 1.0.0; orders verifies them with the same secret.
 """
 
 import json

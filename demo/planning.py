@@ -1,4 +1,4 @@
-"""Which orders the demo places: values from a seed and from what is on sale."""
+"""Plans the demo's orders from a seed and from the goods on sale."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from typing import Any
 
 from demo.stories import STORIES, Story
 
-#: More of a variant than any sample holds, and no more than an order may ask for.
+#: More of a variant than any sample has, but not more than an order may ask for.
 EXCESSIVE = 9_000_000
-#: How many packs a line asks for at most.
+#: The most packs of one line.
 MOST_PACKS = 3
-#: Channel → share of a hundred orders.
+#: Channel → percentage of the orders.
 CHANNELS = {"online": 55, "station": 20, "company": 15, "cooperative": 10}
-#: A land line of Nyingchi for each order: no SMS gateway that is set up reaches a stranger by it.
+#: A landline number of Nyingchi for each order, so that no SMS gateway reaches a stranger.
 PHONE = "0894-580{:04d}"
 BUYERS = 40
 LANGUAGES = ("zh", "zh", "bo", "en")
@@ -27,13 +27,13 @@ class Offer:
     variant_id: str
     sku: str
     pack_quantity: int
-    #: What may be sold from the centre, in the variant's unit.
+    #: The quantity that the centre may sell, in the variant's unit.
     available: int
 
 
 @dataclass(frozen=True)
 class PlannedOrder:
-    """One order of the demo before it is placed."""
+    """One order of the demo, not placed yet."""
 
     number: int
     story: Story
@@ -41,7 +41,7 @@ class PlannedOrder:
 
     @property
     def quantities(self) -> Counter[str]:
-        """What it asks for, by variant id."""
+        """The quantities of the order, by variant id."""
         asked: Counter[str] = Counter()
         for line in self.request["lines"]:
             asked[line["variant_id"]] += line["quantity"]
@@ -63,8 +63,8 @@ def plan(
 ) -> list[PlannedOrder]:
     """Return `count` orders in the order in which they are placed.
 
-    `offers` and `site_ids` must come in an order that is the same on every system: ids differ
-    between systems, so they decide nothing here.
+    `offers` and `site_ids` must have the same order on every system. Ids differ between systems,
+    so they must not influence the plan.
     """
     random = Random(f"{seed}/orders")
     counts = shares(count, [story.share for story in STORIES])
@@ -118,7 +118,7 @@ def _request(
 
 
 def needed(orders: Sequence[PlannedOrder]) -> Counter[str]:
-    """Return the most that the orders can hold at once, by variant id."""
+    """Return the most that the orders can reserve at the same time, by variant id."""
     total: Counter[str] = Counter()
     for order in orders:
         if not order.story.excessive:
@@ -127,7 +127,7 @@ def needed(orders: Sequence[PlannedOrder]) -> Counter[str]:
 
 
 def shortages(orders: Sequence[PlannedOrder], offers: Sequence[Offer]) -> Mapping[str, int]:
-    """Return what is missing so that only the orders that shall be refused are, by SKU."""
+    """Return the stock that the orders lack, by SKU; excessive orders do not count."""
     wanted = needed(orders)
     return {
         offer.sku: wanted[offer.variant_id] - offer.available

@@ -1,4 +1,4 @@
-"""Run the whole demo: plan, live, wait until all is settled, compare."""
+"""Run the whole demo: plan the orders, take them through their stories, compare the stock."""
 
 import threading
 from collections import Counter
@@ -20,7 +20,7 @@ from shared.runtime import clock
 
 #: Orders under way at once.
 THREADS = 12
-#: Seconds until every event has taken effect, after the last order was lived through.
+#: Seconds for the last events to take effect after the last order's end.
 SETTLING_SECONDS = 90.0
 LOOK = 0.25
 
@@ -51,7 +51,7 @@ class Result:
         return Counter(lived.state or "none" for lived in self.lives)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the result for scripts; it holds no id, so two systems can be compared."""
+        """Return the result for scripts, without ids, so that two systems can be compared."""
         return {
             "outcomes": dict(sorted(self.outcomes.items())),
             "stories": dict(sorted(Counter(lived.story.title for lived in self.lives).items())),
@@ -74,9 +74,9 @@ def run(
     waiting: Callable[[str], None],
     patience: float = SETTLING_SECONDS,
 ) -> Result:
-    """Run the demo; `lived` is told of every order, `waiting` of what is waited for.
+    """Run the demo; it calls `lived` for every order, and `waiting` while balances settle.
 
-    `patience` is how many seconds the balances may take to settle after the last order's end.
+    `patience` is how many seconds the balances may take after the last order's end.
 
     Raises:
         Failed: there is too little on sale for the demo.
@@ -87,7 +87,7 @@ def run(
     before = books.read_stock(client)
     stopping = threading.Event()
     life = Life(client, provider, stopping)
-    # Those that wait for a time-out begin first, so that the others need not wait for them.
+    # Orders that wait for their expiry begin first, so that the demo does not end later for them.
     by_patience = sorted(orders, key=lambda order: Step.EXPIRE not in order.story.steps)
     lives: list[Lived] = []
     with ThreadPoolExecutor(THREADS) as pool:
@@ -107,7 +107,7 @@ def run(
 def _settle(
     client: Client, result: Result, waiting: Callable[[str], None], patience: float
 ) -> Result:
-    # Where an order went astray its goods did too, and no waiting brings them back.
+    # If an order did not end as planned, its goods did not either, and waiting does not help.
     deadline = monotonic() + (LOOK if result.troubled else patience)
     pause = threading.Event()
     while True:
@@ -120,10 +120,10 @@ def _settle(
 
 
 def offers(client: Client) -> list[Offer]:
-    """Return what is on sale at the centre, by SKU.
+    """Return the variants on sale at the centre, sorted by SKU.
 
     Raises:
-        Failed: nothing is.
+        Failed: nothing is on sale.
     """
     variants = {
         variant["variant_id"]: variant
@@ -144,7 +144,7 @@ def offers(client: Client) -> list[Offer]:
 def _free_at_centre(
     client: Client, variants: Mapping[str, dict[str, Any]], today: date
 ) -> Counter[str]:
-    """Return what every channel may take: free, at the centre, of lots that keep long enough."""
+    """Return the free stock at the centre of lots that keep long enough, by variant id."""
     variant_of = {}
     for lot in client.pages("catalog", "/lots", status="released"):
         variant = variants.get(lot["variant_id"])
@@ -163,7 +163,7 @@ def _free_at_centre(
 
 
 def _sites(client: Client) -> list[str]:
-    """Return the ids of the sites that buyers name, by code: ids differ between systems."""
+    """Return the ids of the sites of buyers, sorted by code because ids differ between systems."""
     sites = sorted(
         (site["code"], site["site_id"])
         for site in client.pages("logistics", "/sites", open=True)

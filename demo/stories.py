@@ -1,7 +1,7 @@
-"""What can become of an order, as stories: the steps taken with it and how it must end.
+"""The stories of orders: the steps of each, and how it must end.
 
-A story's end depends on its own steps alone, never on which of two orders came first, so that
-the same seed ends the same way wherever it runs.
+A story's end depends on its own steps alone, never on which of two orders came first. So the same
+seed has the same result on every system.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Step(StrEnum):
-    """One thing done with an order, in the order of `Story.steps`."""
+    """One action on an order."""
 
     PAY = "pay"
     PAYMENT_FAILS = "payment fails"
@@ -26,9 +26,9 @@ class Step(StrEnum):
 
 
 class Goods(StrEnum):
-    """Where a story leaves the goods."""
+    """Where the goods are at a story's end."""
 
-    #: Never taken, or back where they were.
+    #: Never reserved, or back in free stock.
     FREE = "free"
     RESERVED = "reserved"
     COMMITTED = "committed"
@@ -38,17 +38,17 @@ class Goods(StrEnum):
 
 @dataclass(frozen=True)
 class Story:
-    """One kind of order. `share` of a hundred orders go this way."""
+    """One kind of order; `share` is its percentage of the orders."""
 
     title: str
     share: int
     prepaid: bool
     steps: tuple[Step, ...]
-    #: State in which orders has it in the end.
+    #: The order's state at the end.
     ending: str
     goods: Goods
     collect: bool = False
-    #: Asks for more than there is, in one of `lines` lines.
+    #: Whether one of its `lines` lines asks for more than there is.
     excessive: bool = False
     lines: int | None = None
 
@@ -129,5 +129,5 @@ STORIES = (
     ),
 )
 
-#: What becomes of an order that would expire only long after the demo.
+#: The story of an order that would expire only long after the demo.
 WAITING = Story("unpaid, waiting", 0, True, (), "reserved", Goods.RESERVED)

@@ -1,4 +1,4 @@
-"""Pages for people: clients of the services' HTTP APIs, which they call from the same origin."""
+"""Pages for people. They are clients of the services' HTTP APIs, on the same origin."""
 
 from web.app import create_app
 

@@ -1,4 +1,4 @@
-"""The pages' application: no data of its own, and no way to a service but its HTTP API."""
+"""The pages' application. It has no data of its own, and uses services only by their HTTP API."""
 
 from flask import Flask
 from flask_bootstrap import Bootstrap5
@@ -10,7 +10,7 @@ from web import till
 def create_app() -> Flask:
     """Return a new application with all pages."""
     app = Flask(__name__)
-    # Bootstrap's files come from the package: the pages must work where there is no internet.
+    # The package serves Bootstrap's files, because the pages must work without internet.
     app.config["BOOTSTRAP_SERVE_LOCAL"] = True
     Bootstrap5(app)
     keep_relative(app)

@@ -1,1 +1,1 @@
-"""The offline demo: stations that sell while they are cut off, and proof that nothing was lost."""
+"""The offline demo: stations sell while they are cut off, and nothing is lost."""

@@ -1,4 +1,4 @@
-"""Online buyers who take from the same lots until nothing of them is left."""
+"""Online buyers, who order from the stations' lots until nothing is left."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +13,16 @@ from farmgate.client import Client
 from farmgate.failures import Refused
 
 BUYERS = 8
-#: Packs of one order, at most.
+#: The most packs of one order.
 MOST_PACKS = 5
-#: Orders that go by one buyer's name.
+#: Orders under one buyer's id.
 ORDERS_OF_ONE = 4
-#: Of a hundred orders, so many are cancelled again.
+#: The percentage of orders that are cancelled again.
 CANCELLED = 8
 
 
 class Buyer:
-    """Orders one thing after the other while there is something to order."""
+    """Places one order after the other while there is stock."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class Buyer:
         self._goods = list(goods)
         self._site_ids = site_ids
         self._centre_id = centre_id
-        #: Waits so many seconds; says whether to stop.
+        #: Waits for a number of seconds; returns whether to stop.
         self._wait = wait
 
     def buy(self, may_go_on: Callable[[int], bool]) -> None:
-        """Buy until all is gone; `may_go_on` is asked before each order and paces them."""
+        """Order until all is gone; `may_go_on` is called before each order and sets the pace."""
         orders = 0
         while self._goods and may_go_on(orders):
             orders += 1
@@ -53,14 +53,14 @@ class Buyer:
             order = self._place(goods, orders)
             self._order_ids.append(order["order_id"])
             if order["state"] == "rejected" or self._is_empty(goods):
-                # Others of the same goods may be there; this lot is what stations sell from.
+                # The stations' lot is empty, even if other lots of the variant are left.
                 self._goods.remove(goods)
             elif self._random.randrange(100) < CANCELLED:
                 body = {"reason": "changed_mind"}
                 self._client.post("orders", f"/orders/{order['order_id']}/cancel", body)
 
     def states(self) -> Counter[str]:
-        """Return how many of the orders are in each state now."""
+        """Return how many of this buyer's orders are in each state now."""
         found = (self._client.get("orders", f"/orders/{each}") for each in self._order_ids)
         return Counter(order["state"] for order in found)
 
@@ -73,18 +73,20 @@ class Buyer:
     def _place(self, goods: Goods, order: int) -> dict[str, Any]:
         packs = self._random.randint(1, MOST_PACKS)
         site_id = self._random.choice(self._site_ids)
-        # Nobody buys a whole lot unpaid, so behind each of these buyers stand many.
+        # Unpaid orders are limited by buyer, so each of these buyers uses several ids.
         buyer_id = f"offline-buyer-{self.number}-{order // ORDERS_OF_ONE}"
         body = order_of(goods, packs, site_id, buyer_id, self.number * 1000 + order)
         return place(self._client, body, self._wait)
 
 
 def place(client: Client, body: Mapping[str, Any], wait: Callable[[float], bool]) -> dict[str, Any]:
-    """Place an order and return it, decided if that is soon; orders may have yet to hear of
-    what is ordered. `wait` waits so many seconds and says whether to stop.
+    """Place an order and return it, decided if that takes less than 10 s.
+
+    Tries again while orders does not know the site, the variant or its price yet. `wait` waits for
+    a number of seconds and returns whether to stop.
 
     Raises:
-        Refused: it is impossible.
+        Refused: orders refuses the order.
     """
     deadline = monotonic() + HEARING_SECONDS
     while True:
@@ -96,7 +98,7 @@ def place(client: Client, body: Mapping[str, Any], wait: Callable[[float], bool]
 
 
 def order_of(goods: Goods, packs: int, site_id: str, buyer_id: str, number: int) -> dict[str, Any]:
-    """Return the body of an order of one line; `number` makes the telephone number."""
+    """Return the body of an order of one line; `number` is a part of the telephone number."""
     return {
         "channel": "online",
         "payment_method": "cash_on_delivery",

@@ -1,8 +1,7 @@
-"""One till lived through, step by step: sales, troubles with the link, power cuts, a backup.
+"""A clerk and a till for one day: sales, a bad link, power cuts, a restored backup.
 
-A step is a while of a station's day. Nothing waits for real: how long a link is down is
-counted in steps. What a clerk does is decided by a seed; how it meets with what others do at
-the same time is not.
+A step is a part of a station's day. Steps take no real time: a link is down for a number of steps.
+The seed decides what a clerk does, but not what the others do at the same moment.
 """
 
 import threading
@@ -24,7 +23,7 @@ from farmgate.failures import Refused
 from shared.runtime import clock
 
 STEPS = 60
-#: What a clerk does in a step, by weight.
+#: What a clerk may do in a step → its weight.
 HABITS = {
     "sell": 58,
     "void": 5,
@@ -35,12 +34,12 @@ HABITS = {
     "sync": 25,
 }
 POWER_CUT = 0.05
-#: Of a device that is restored from a backup: when it is made, and when it is put back.
+#: The steps at which the restored device's backup is made, and restored.
 BACKUP_AT, RESTORED_AT = 22, 26
-#: Wrong clocks are common: by so many minutes, for device after device.
+#: How many minutes the devices' clocks are wrong, in turn; wrong clocks are common.
 CLOCKS_WRONG = (0, 0, 0, -35, 0, 20, 0, 0, -600, 0)
 FLOAT_FEN = 20_000
-#: Entries of one upload, at most: small, so that uploads come in pieces.
+#: The most entries of one upload; few, so that a till uploads in pieces.
 PIECE = 12
 
 
@@ -51,9 +50,9 @@ class Ending:
     desk: Desk
     till: Till
     counts: Counter[str] = field(default_factory=Counter)
-    #: Backups put back.
+    #: How often a backup was restored.
     restored: int = 0
-    #: What the machines had kept that stood here before, and what a backup overwrote.
+    #: The data of earlier machines of this device.
     earlier: list[Store] = field(default_factory=list)
 
 
@@ -64,11 +63,11 @@ class Cutter:
         self._left: int | None = None
 
     def arm(self, steps: int) -> None:
-        """Cut the power after so many more steps."""
+        """Cut the power after `steps` more steps."""
         self._left = steps
 
     def disarm(self) -> None:
-        """Let the current flow."""
+        """Do not cut the power."""
         self._left = None
 
     def __call__(self, what: str) -> None:
@@ -82,7 +81,7 @@ class Cutter:
 
 
 class Clerk:
-    """Works with one till, and asks for more goods by telephone: the operator calls the centre."""
+    """Works with one till, and asks the operator by telephone for more goods."""
 
     def __init__(
         self,
@@ -108,7 +107,7 @@ class Clerk:
 
     @property
     def till(self) -> Till:
-        """The till as it is now."""
+        """The present till of the device."""
         return self.ending.till
 
     def _till(self, store: Store | None) -> Till:
@@ -117,14 +116,14 @@ class Clerk:
     # --- A life -------------------------------------------------------------------------------
 
     def enrol(self) -> None:
-        """Make the device known; a lost answer costs nothing but another try."""
+        """Enrol the device; after a lost answer the till tries again."""
         self.link.set_up()
         while self.till.token is None:
             self._insist(lambda: self.till.enrol(self.desk.enrolment_code))
         self.link.leave()
 
     def begin(self) -> None:
-        """Hear for the first time what there is to sell, before the line is what it mostly is."""
+        """Make the first contact, over a good link."""
         self.link.set_up()
         while self.till.store.heard is None:
             self._insist(self.till.contact)
@@ -134,14 +133,14 @@ class Clerk:
         self.link.leave()
 
     def _fetch_parcels(self) -> None:
-        # Logistics may not have heard of the new device's key yet; it has within seconds.
+        # Logistics may not know the new device's key yet; the event arrives within seconds.
         try:
             self._parcels = self.till.parcels()
         except Refused as problem:
             raise NoAnswer(problem.message) from problem
 
     def begin_anew(self, code: str) -> None:
-        """Put a new machine in the place of this one, which has sent all it had."""
+        """Replace this machine, which has sent everything, with a new one."""
         self.ending.earlier.append(self.till.snapshot())
         self.ending.till = self._till(None)
         while self.till.token is None:
@@ -171,9 +170,9 @@ class Clerk:
         self._cutter.disarm()
 
     def come_home(self) -> bool:
-        """Send everything, over a good link; return whether nothing is left to send.
+        """Send everything over a good link; return whether nothing is left to send.
 
-        A disputed return waits for an operator, not for the link.
+        A disputed return waits for an operator, so it does not count.
         """
         with suppress(NoAnswer, Refused):
             self.till.send_returns()
@@ -185,12 +184,12 @@ class Clerk:
         return not self.till.store.unsynced and settled
 
     def end_shift(self) -> None:
-        """Count the drawer for the last time, and give back a part of what is left."""
+        """Return a part of the stock that is left, count the drawer and close the shift."""
         while self.till.store.shift is not None and self._waiting_parcels():
             self._hand_over()
         store = self.till.store
         for allotment_id, left in store.remaining().items():
-            # Of goods that must not be sold any more, all goes back.
+            # All goods that must not be sold any more go back.
             stopped = store.allotments[allotment_id].status == "suspended"
             quantity = left if stopped else left // 2
             if quantity > 0 and store.shift is not None:
@@ -223,7 +222,7 @@ class Clerk:
             self.ending.counts[str(refusal)] += 1
         except PowerCut:
             self.ending.counts["power cuts"] += 1
-            # It starts again with what it had kept, and knows nothing else.
+            # The till starts again with its stored data only.
             self.ending.till = self._till(self.till.snapshot())
 
     def _sell(self) -> None:
@@ -279,24 +278,24 @@ class Clerk:
             self.till.give_back(allotment_id, self._random.randint(1, left[allotment_id] // 3))
 
     def _hand_over(self) -> None:
-        """Give a waiting parcel to its buyer, who pays for it."""
+        """Hand over a waiting parcel; its buyer pays."""
         for parcel in self._waiting_parcels()[:1]:
             due = parcel["due_fen"]
             self.till.hand_over(parcel["shipment_id"], due, self.name, received_by="示例买家")
 
     def _waiting_parcels(self) -> list[dict[str, Any]]:
-        """Return those that its journal does not tell to be gone, whatever a clerk remembers."""
+        """Return the parcels that the journal does not show as handed over."""
         journal = self.till.store.journal.values()
         gone = {entry.content.get("shipment_id") for entry in journal}
         return [parcel for parcel in self._parcels if parcel["shipment_id"] not in gone]
 
     def _sync(self) -> None:
-        """Try to reach the centre, as a till does again and again."""
+        """Try once to reach the centre, as a till does regularly."""
         counts = self.ending.counts
         try:
             self.till.send_returns()
             numbers = [entry.number for entry in self.till.store.unsynced]
-            self._random.shuffle(numbers)  # the centre must not care
+            self._random.shuffle(numbers)  # the order must not matter
             while numbers:
                 piece, numbers = numbers[:PIECE], numbers[PIECE:]
                 counts["uploads"] += 1
@@ -306,12 +305,12 @@ class Clerk:
         except NoAnswer:
             counts["no answer"] += 1
         except Refused as problem:
-            # Orders may not have heard of a new device's key yet; it has within seconds.
+            # Orders may not know a new device's key yet; the event arrives within seconds.
             counts[f"refused: {problem.kind}"] += 1
         self._ask()
 
     def _sync_surely(self) -> None:
-        """Sync over a good line, however long the centre takes to answer."""
+        """Sync over a good link, and wait until the centre has answered everything."""
         self.link.set_up()
         deadline = monotonic() + PATIENCE
         while not self.come_home() and monotonic() < deadline:
@@ -319,7 +318,7 @@ class Clerk:
         self.link.leave()
 
     def _ask(self) -> None:
-        """Ask for more of what is sold out, if the till has heard of all that it got before."""
+        """Sometimes ask for more of a lot of which the till has nothing left to sell."""
         store = self.till.store
         offered = {store.allotments[key].lot_id for key in self.till.on_offer()}
         empty = [goods for goods in self.desk.goods if goods.lot_id not in offered]
@@ -330,7 +329,7 @@ class Clerk:
         return next(goods for goods in self.desk.goods if goods.lot_id == lot_id)
 
     def _in_drawer(self) -> int:
-        """Return the cash that this shift's drawer holds."""
+        """Return the cash in this shift's drawer, in fen."""
         store, total = self.till.store, 0
         for entry in store.journal.values():
             content = entry.content
@@ -344,14 +343,14 @@ class Clerk:
     # --- The backup -------------------------------------------------------------------------------
 
     def _live_with_backup(self, step: int) -> bool:
-        """Make the backup, sell and send, put it back, sell it all again; return whether so."""
+        """Make a backup, sell, send, restore it, sell again; return whether this step did so."""
         if step == BACKUP_AT:
             for goods in self.desk.goods:
                 self._ask_for_more(self.desk, goods.lot_id)
             self._sync_surely()
             self._backup = self.till.snapshot()
         elif step == RESTORED_AT - 1:
-            # Large sales that the backup does not know are at the centre when it is put back.
+            # When the backup is restored, the centre has large sales that the backup lacks.
             if self.till.store.shift is None:
                 self.till.open_shift(FLOAT_FEN, self.name)
             for allotment_id, left in self.till.on_offer().items():

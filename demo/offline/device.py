@@ -1,8 +1,8 @@
-"""A simulated till: what the page at /till does, without a page and without a clock of its own.
+"""A simulated till: it does what the page at /till does, without a browser.
 
-Everything it knows is in `Store`, a value: each step replaces it as a whole, as one durable
-transaction would. So a power cut is an exception between two steps, a backup is an old value,
-and a clone is the same value twice.
+All its data are in `Store`, a value. Each step replaces the whole value, as one durable
+transaction would. So a power cut is an exception between two steps, a backup is an old value, and
+a clone is the same value twice.
 """
 
 from collections import Counter
@@ -16,27 +16,26 @@ from demo.offline.store import RUNNING, Allotment, Entry, GivenBack, Heard, Pric
 from shared.runtime import api_keys, clock
 
 APP_VERSION = "simulated 1"
-#: Entries and returns of one request, as the services take them.
+#: The most entries and returns of one request that the services accept.
 MOST_ENTRIES, MOST_RETURNS = 500, 100
-#: How far a clock may step back, as clocks do that are set by a network, before it is not
-#: trusted any more.
+#: How far the clock may step back, as a network may set it back, before the till stops selling.
 CLOCK_TOLERANCE = timedelta(seconds=5)
 
 
 class NoAnswer(Exception):
-    """Raised when nothing came back from the centre; what was asked may have been done."""
+    """Raised when no answer came from the centre, which may have done the work all the same."""
 
 
 class PowerCut(Exception):
-    """Raised where the current goes; only what was kept before is there afterwards."""
+    """Raised at a power cut; afterwards the till has only the data that it had stored."""
 
 
 class CannotSell(Exception):
-    """Raised when the till must not sell (that); says why, as it would to the clerk."""
+    """Raised when the till must not sell, or not these goods; says why, as to the clerk."""
 
 
 class Send(Protocol):
-    """A way to the centre; `token` is the device's key, None before it has one.
+    """Sends a request to the centre; `token` is the device's key, None before the enrolment.
 
     Raises `NoAnswer`, or `farmgate.failures.Refused` for an answer that is a problem.
     """
@@ -47,7 +46,7 @@ class Send(Protocol):
 
 
 class Till:
-    """One device. `cut` is called between its steps, by what it just did, and may cut power.
+    """One device. It calls `cut` with the name of each step; `cut` may raise `PowerCut`.
 
     `time` is the device's own clock, which may be wrong.
     """
@@ -72,7 +71,7 @@ class Till:
         return self.store
 
     def restore(self, backup: Store) -> None:
-        """Put a backup in the place of everything, as if nothing had happened since."""
+        """Replace all data with a backup."""
         self.store = backup
 
     def _keep(self, what: str, **changes: Any) -> None:
@@ -98,11 +97,11 @@ class Till:
         return answer
 
     def enrol(self, code: str) -> None:
-        """Make this device known by the code of an operator. Repeating it changes nothing.
+        """Enrol this device with an operator's code. A repetition changes nothing.
 
         Raises:
-            Refused: the code is unknown, used by another, or too old.
-            NoAnswer: nothing came back; ask again.
+            Refused: the code is unknown, used by another device, or too old.
+            NoAnswer: no answer came; try again.
         """
         self._keep("enrolment begun", code=code)
         body = {"code": code, "secret": self.store.secret}
@@ -119,18 +118,18 @@ class Till:
         )
 
     def contact(self) -> None:
-        """Tell the centre how it is, hear what it may sell and until when.
+        """Report the device's state to the centre; learn what it may sell and until when.
 
         Raises:
-            Refused: its key does not count any more.
-            NoAnswer: nothing came back; nothing has changed here.
+            Refused: the centre does not accept its key any more.
+            NoAnswer: no answer came; nothing has changed here.
         """
         store, device_time = self.store, self._time()
         unsynced = store.unsynced
         remaining: Counter[str] = Counter()
         for allotment_id, quantity in store.remaining().items():
             remaining[store.allotments[allotment_id].lot_id] += max(0, quantity)
-        # Only what was answered before it was asked is surely in the answer.
+        # The answer surely includes only returns that the centre answered before this request.
         settled = {
             key: replace(given, counted=True)
             for key, given in store.returns.items()
@@ -156,14 +155,14 @@ class Till:
         if (told["device_id"], told["epoch"]) != (store.device_id, store.epoch):
             raise NoAnswer("the answer is for another device")
         if answer["revision"] < store.revision:
-            return  # older than what is known here
+            return  # the till knows a newer answer
         self._keep(
             "contact",
             revision=answer["revision"],
             heard=Heard(
                 _moment(answer["server_time"]), device_time, _moment(answer["lease_until"])
             ),
-            latest=device_time,  # whatever it was before: lease and time count from here
+            latest=device_time,  # even if it is earlier: lease and time count from here
             allotments={a["allotment_id"]: _allotment(a) for a in answer["allotments"]},
             prices={
                 v["variant_id"]: Price(v["price_fen"], v["price_unit"])
@@ -174,13 +173,13 @@ class Till:
         )
 
     def upload(self, numbers: Sequence[int] | None = None) -> int:
-        """Send entries, all that are unsynced unless some are named; return how many were taken.
+        """Send all unsynced entries, or those with `numbers`; return how many were accepted.
 
         An entry counts as sent only when the answer names this device, its epoch and its number.
 
         Raises:
-            Refused: nothing was taken, such as for a revoked key.
-            NoAnswer: nothing (of ours) came back; the entries are kept and can be sent again.
+            Refused: the centre accepted nothing, for example because the key was revoked.
+            NoAnswer: no answer of the centre came; the entries can be sent again.
         """
         store = self.store
         if numbers is None:
@@ -188,7 +187,7 @@ class Till:
         entries = [store.journal[number] for number in numbers][:MOST_ENTRIES]
         if not entries:
             return 0
-        # From here on the centre may know them, whatever is heard of it.
+        # From now on the centre may have them, whatever answer comes.
         marked = {e.number: replace(e, attempted=True) for e in entries if not e.attempted}
         if marked:
             self._keep("entries marked as sent", journal={**store.journal, **marked})
@@ -210,7 +209,7 @@ class Till:
         return len(taken)
 
     def export(self) -> dict[str, Any]:
-        """Return the unsynced entries as a file for the centre, which takes it like an upload."""
+        """Return the unsynced entries as a file, which the centre imports like an upload."""
         entries = self.store.unsynced
         marked = {entry.number: replace(entry, attempted=True) for entry in entries}
         self._keep("entries exported", journal={**self.store.journal, **marked})
@@ -218,12 +217,12 @@ class Till:
         return named | _batch(entries)
 
     def note_imported(self) -> None:
-        """Note that the centre has taken the exported file, as its operator says."""
+        """Record that the centre has imported the exported file, as its operator says."""
         imported = {e.number: replace(e, status="accepted") for e in self.store.unsynced}
         self._keep("import", journal={**self.store.journal, **imported})
 
     def ask_attention(self) -> list[dict[str, Any]]:
-        """Return what was not accepted, and note it at its entries."""
+        """Return the entries that were not accepted, and record their status."""
         answer = self._call("orders", "GET", "/till/attention")
         if not _is_ours(answer, "device_id", "epoch", "items"):
             raise NoAnswer("something else than the centre answered")
@@ -233,14 +232,14 @@ class Till:
                 journal[item["number"]], status=item["status"], reason=item["reason"]
             )
             for item in answer["items"]
-            # A restored device may have forgotten it; what is not answered stays to be sent.
+            # A restored device may lack an entry; an entry without an answer must still be sent.
             if item["number"] in journal and journal[item["number"]].status is not None
         }
         self._keep("what needs attention", journal={**journal, **noted})
         return list(answer["items"])
 
     def parcels(self) -> list[dict[str, Any]]:
-        """Return the parcels that wait at its site, and what their buyers pay."""
+        """Return the parcels that wait at the site, with the amounts that their buyers pay."""
         answer = self._call("logistics", "GET", "/till/parcels")
         if not _is_ours(answer, "items"):
             raise NoAnswer("something else than the centre answered")
@@ -249,10 +248,10 @@ class Till:
     # --- The counter --------------------------------------------------------------------------
 
     def check_may_sell(self) -> None:
-        """Let it sell.
+        """Check that the till may sell now.
 
         Raises:
-            CannotSell: it is not enrolled, its lease is over, its clock ran backwards, or no
+            CannotSell: it had no contact yet, its lease is over, its clock ran backwards, or no
                 shift is open.
         """
         heard, store = self.store.heard, self.store
@@ -267,7 +266,7 @@ class Till:
             raise CannotSell("no shift is open")
 
     def on_offer(self) -> dict[str, int]:
-        """Return what may be sold now, by allotment; only what has some left."""
+        """Return how much may be sold now, by allotment; only allotments with some left."""
         heard = self.store.heard
         if heard is None:
             return {}
@@ -284,10 +283,10 @@ class Till:
         }
 
     def pick(self, variant_id: str, quantity: int) -> list[tuple[str, int]]:
-        """Return what to take of which allotments: first expired, first out.
+        """Divide a quantity over allotments: first expired, first out.
 
         Raises:
-            CannotSell: less is left than that.
+            CannotSell: less than `quantity` is left.
         """
         offer = self.on_offer()
         allotments = [self.store.allotments[key] for key in offer]
@@ -309,7 +308,7 @@ class Till:
         `payment` is `cash` or `mobile`.
 
         Raises:
-            CannotSell: some of it may not be sold now; nothing is.
+            CannotSell: a part must not be sold now; then nothing is sold.
         """
         self.check_may_sell()
         offer = self.on_offer()
@@ -337,13 +336,13 @@ class Till:
         return self._write("sale", clerk, facts, tuple(takes))
 
     def void(self, number: int, clerk: str, reason: str) -> int:
-        """Undo a whole sale at once; return the void's number.
+        """Void a whole sale; return the void's number.
 
-        Of a sale that was never tried to send, what it took is there to sell again at once;
-        else the centre grants it again, and it is heard of at a later contact.
+        If the till never tried to send the sale, it can sell the goods again at once. Otherwise the
+        centre grants them again, and the till learns of it at a later contact.
 
         Raises:
-            CannotSell: some of it was voided or taken back before.
+            CannotSell: the sale was voided, or some of its goods came back.
         """
         sale = self.store.journal[number]
         lines = {line["line_no"]: line["quantity"] for line in sale.content["lines"]}
@@ -366,10 +365,10 @@ class Till:
     ) -> int:
         """Take goods of a sale back, by line; return the entry's number.
 
-        They are sold again (`restock`) once the centre has granted them again.
+        With `restock` they can be sold again once the centre has granted them again.
 
         Raises:
-            CannotSell: that much was not sold, or came back before.
+            CannotSell: less was sold, or a part came back before.
         """
         sale = self.store.journal[number].content
         left = self.store.left_to_undo(number)
@@ -407,9 +406,9 @@ class Till:
         return self._write("shift_close", clerk, {"counted_fen": counted_fen, "note": None})
 
     def hand_over(self, shipment_id: str, due_fen: int, clerk: str, **facts: Any) -> int:
-        """Give a waiting parcel to its buyer; return the entry's number.
+        """Hand over a waiting parcel to its buyer; return the entry's number.
 
-        `facts`: `code` or `received_by`, `payment`.
+        `facts` are `code` or `received_by`, and `payment`.
         """
         given = {
             "shipment_id": shipment_id,
@@ -422,7 +421,7 @@ class Till:
         return self._write("hand_over", clerk, given | facts)
 
     def take_order(self, order: Mapping[str, Any], clerk: str) -> int:
-        """Take a buyer's order for what is not here; return the entry's number."""
+        """Take a buyer's order for goods that the till does not have; return the entry's number."""
         return self._write("order", clerk, {"order": dict(order)})
 
     def _write(
@@ -433,7 +432,7 @@ class Till:
         takes: tuple[tuple[str, int], ...] = (),
         also: Mapping[int, Entry] | None = None,
     ) -> int:
-        """Add an entry; `also` changes others in the same step.
+        """Add an entry; `also` replaces other entries in the same step.
 
         Raises:
             CannotSell: no shift is open.
@@ -456,10 +455,10 @@ class Till:
     # --- Goods that go back to the centre -------------------------------------------------------
 
     def give_back(self, allotment_id: str, quantity: int) -> str:
-        """Send goods back; return the name of the return. `send_returns` tells the centre.
+        """Set goods aside for the centre; return the return's id. `send_returns` sends it.
 
         Raises:
-            CannotSell: less is left than that.
+            CannotSell: less than `quantity` is left.
         """
         if quantity > self.store.remaining().get(allotment_id, 0):
             raise CannotSell("not enough is left")
@@ -469,7 +468,7 @@ class Till:
         return return_id
 
     def send_returns(self) -> None:
-        """Tell the centre what goes back, all that it has not answered yet.
+        """Send the centre all returns that it has not answered yet.
 
         Raises:
             Refused, NoAnswer: as for `upload`.
@@ -494,7 +493,7 @@ class Till:
         self._keep("answers to returns", returns={**known, **answered})
 
     def _centre_time(self, heard: Heard) -> datetime:
-        """Return what the centre's clock should show, as far as this clock has gone on since."""
+        """Return the centre's time now: its time at the last contact, and what passed since."""
         return heard.server_time + (self._time() - heard.device_time)
 
 
@@ -503,7 +502,7 @@ def _batch(entries: Iterable[Entry]) -> dict[str, Any]:
 
 
 def _is_ours(answer: Any, *names: str) -> bool:
-    """Tell a centre's answer from a portal's page that was answered with 200."""
+    """Return whether the centre answered, and not a captive portal with a 200."""
     return isinstance(answer, dict) and all(name in answer for name in names)
 
 

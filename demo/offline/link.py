@@ -1,7 +1,7 @@
 """A bad link between a till and the centre, whose faults a seed decides.
 
-It is down for stretches that are counted in steps, loses requests and answers, sends requests
-twice at once, keeps some back until after later ones, and now and then a portal answers instead.
+It is down for a number of steps, loses requests and answers, sends requests twice at the same time,
+delivers some after later ones, and sometimes a captive portal answers instead.
 """
 
 from collections import Counter
@@ -16,16 +16,16 @@ from demo.offline.device import NoAnswer, Send
 from farmgate.client import Client
 from farmgate.failures import Refused, Unreachable
 
-#: What a hotel's network answers to everything, with 200.
+#: The answer of a hotel's network to every request, with status 200.
 PORTAL = "<html><title>Welcome! Please sign in.</title></html>"
 
 
 @dataclass(frozen=True)
 class Weather:
-    """How bad a link is: chances per step or request, and how long it is down then."""
+    """How bad a link is: probabilities per step or request, and how long it stays down."""
 
     goes_down: float = 0.25
-    #: Steps that it stays down, least and most.
+    #: The least and the most steps for which it stays down.
     down_for: tuple[int, int] = (2, 9)
     loses_request: float = 0.05
     loses_answer: float = 0.12
@@ -34,16 +34,16 @@ class Weather:
     portal: float = 0.03
 
 
-#: No faults but those of the system itself.
+#: A link without faults.
 CLEAR = Weather(goes_down=0, loses_request=0, loses_answer=0, doubles=0, keeps_back=0, portal=0)
 
 
 class Link:
-    """A way to the centre through the weather. Each device has its own, used by one thread."""
+    """A bad link to the centre. Each device has its own; one thread uses it."""
 
     def __init__(self, send: Send, random: Random, weather: Weather) -> None:
         self.weather = self._present = weather
-        #: What went wrong, by kind; and `requests`, all that were tried.
+        #: How often each fault happened; `requests` counts all requests.
         self.counts: Counter[str] = Counter()
         self._send = send
         self._random = random
@@ -52,11 +52,11 @@ class Link:
 
     @property
     def is_up(self) -> bool:
-        """Whether requests have a chance."""
+        """Whether the link is not down."""
         return self._down == 0
 
     def step(self) -> None:
-        """Let a while pass: the link may go down, or come up again."""
+        """Take one step: the link may go down, or come up again."""
         if self._down:
             self._down -= 1
         elif self._random.random() < self._present.goes_down:
@@ -64,12 +64,12 @@ class Link:
             self.counts["outages"] += 1
 
     def set_up(self) -> None:
-        """Let nothing go wrong for now; what was kept back arrives."""
+        """Turn faults off, and deliver the delayed requests."""
         self._present, self._down = CLEAR, 0
         self._deliver_kept_back()
 
     def leave(self) -> None:
-        """Let the weather have its way again."""
+        """Turn faults on again."""
         self._present = self.weather
 
     def __call__(self, service: str, method: str, path: str, body: Any, token: str | None) -> Any:
@@ -86,7 +86,7 @@ class Link:
         if self._happens("portal"):
             return PORTAL
         answer = self._twice(request) if self._happens("doubles") else self._send(*request)
-        # Those that were kept back come after one that was sent later: out of order.
+        # Delayed requests arrive after this later one: out of order.
         self._deliver_kept_back()
         if self._happens("loses_answer"):
             raise NoAnswer("the answer was lost")
@@ -98,7 +98,7 @@ class Link:
         return happens
 
     def _twice(self, request: tuple[str, str, str, Any, str | None]) -> Any:
-        """Send a request twice at the same time, as two tabs do; answer what one of them says."""
+        """Send a request twice at the same time, as two tabs do; return one of the answers."""
         with ThreadPoolExecutor(2) as both:
             answers = [both.submit(self._send, *request) for _ in range(2)]
         try:
@@ -114,7 +114,7 @@ class Link:
 
 
 class Line:
-    """HTTP to the running services with whatever key a device has; asked once, not repeated."""
+    """HTTP to the running services with the device's key, without retries."""
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
         self._addresses = addresses

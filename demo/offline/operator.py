@@ -16,23 +16,23 @@ from farmgate.failures import Failed, Refused
 
 #: Packs of one top-up.
 PACKS_MORE = 3
-#: When one lot is held and released again, and another is recalled, as shares of the day.
+#: When the operator holds and releases one lot, and recalls another, as shares of the day.
 HELD_AT, RELEASED_AT, RECALLED_AT = 0.3, 0.5, 0.6
-#: Every how many clerks one hands on less than was taken, and how much less.
+#: One clerk of so many hands on less than was taken, and by how many fen.
 SHORT_EVERY, SHORT_FEN = 7, 100
 
 
 class Operator:
-    """Does what people at the centre do while stations sell."""
+    """Does the work of the people at the centre while stations sell."""
 
     def __init__(self, client: Client, scene: Scene, random: Random) -> None:
-        #: What happened that is worth telling.
+        #: Sentences about what happened, for the report.
         self.notes: list[str] = []
         self.refused: Counter[str] = Counter()
         self._client = client
         self._scene = scene
         self._random = random
-        #: Of stations' cash: taken, given back, handed on and missing, in fen.
+        #: Stations' cash that was taken, given back, handed on and missing, in fen.
         self.cash: Counter[str] = Counter()
         self._turn = threading.Lock()
         self._pause = threading.Event()
@@ -40,12 +40,12 @@ class Operator:
     # --- Allotments ---------------------------------------------------------------------------
 
     def grant_first(self, desk: Desk) -> None:
-        """Give a device what it begins with."""
+        """Grant a device its first allotments."""
         for goods in desk.goods:
             self.grant(desk.device_id, goods, PACKS_GRANTED)
 
     def top_up(self, desk: Desk, lot_id: str) -> None:
-        """Give a device more of a lot, if there is more that nobody else has a claim on."""
+        """Grant a device more of a lot, if there is free stock."""
         goods = next(goods for goods in desk.goods if goods.lot_id == lot_id)
         try:
             self.grant(desk.device_id, goods, PACKS_MORE)
@@ -59,7 +59,7 @@ class Operator:
         """Allot packs of a lot to a device.
 
         Raises:
-            Refused: there are fewer, or the lot is not for sale.
+            Refused: there is too little free stock, or the lot is not for sale.
         """
         body = {
             "device_id": device_id,
@@ -75,9 +75,9 @@ class Operator:
     # --- Parcels ------------------------------------------------------------------------------
 
     def send_parcels(self) -> list[str]:
-        """Bring parcels to stations, one to each site; return their orders' ids.
+        """Bring parcels to stations, one to each site; return the ids of their orders.
 
-        Their buyers come while the station is cut off.
+        The buyers collect them while the station is cut off.
         """
         order_ids = []
         for number, desk in enumerate(desk for desk in self._scene.desks if desk.has_parcels):
@@ -109,14 +109,14 @@ class Operator:
             self._pause.wait(LOOK)
 
     def states(self, order_ids: list[str]) -> Counter[str]:
-        """Return how many orders are in each state now."""
+        """Return how many of the orders are in each state now."""
         found = (self._client.get("orders", f"/orders/{each}") for each in order_ids)
         return Counter(order["state"] for order in found)
 
     # --- Cash -----------------------------------------------------------------------------------
 
     def take_cash(self, clerks: Iterable[tuple[str, str]]) -> None:
-        """Take what clerks (site id, name) hold to the centre, counted twice; some have less."""
+        """Hand on the cash of clerks (site id, name) to the centre; some have too little."""
         wanted = set(clerks)
         for number, custody in enumerate(self._client.pages("orders", "/cash/custody"), start=1):
             named = {"site_id": custody["site_id"], "clerk": custody["clerk"]}
@@ -138,7 +138,7 @@ class Operator:
     # --- Lots ---------------------------------------------------------------------------------
 
     def work(self, wait_until: Callable[[float], bool]) -> None:
-        """Hold a lot and release it, recall another, each at its time of the day."""
+        """Hold and release one lot, and recall another, each at its time of the day."""
         held, recalled = self._scene.goods[0], self._scene.goods[-1]
         if wait_until(HELD_AT):
             self._stop(held, "hold", "检验中")
@@ -150,17 +150,17 @@ class Operator:
     def _stop(self, goods: Goods, how: str, reason: str) -> None:
         self._client.post("catalog", f"/lots/{goods.lot_id}/{how}", {"reason": reason})
         allotments = list(self._client.pages("catalog", "/allotments", lot_id=goods.lot_id))
-        deaf = sum(not allotment["heard"] for allotment in allotments)
+        unaware = sum(not allotment["heard"] for allotment in allotments)
         past = {"hold": "held", "recall": "recalled"}[how]
         self.notes.append(
             f"{goods.product} {goods.lot_code} was {past}: {len(allotments)} devices had some "
-            f"of it, {deaf} of them had not heard yet at once afterwards."
+            f"of it; right afterwards {unaware} of them did not know it yet."
         )
 
     def await_judgement(self) -> None:
-        """Return when catalog has judged all that stations had sent, and orders has heard of it.
+        """Wait until catalog has judged all sent entries, and orders has processed the result.
 
-        An order that cannot be had is the marker: its events go the same way, behind theirs.
+        An order for too much serves as a marker: its events take the same way, behind the others.
         """
         goods, site_id = self._scene.goods[0], self._scene.desks[0].site_id
         order = self._client.post(
@@ -180,9 +180,9 @@ class Operator:
     # --- What is disputed -----------------------------------------------------------------------
 
     def settle(self, desk: Desk) -> list[dict[str, Any]]:
-        """Decide each open overdraft of a device; return what was decided, and why.
+        """Decide each open overdraft of a device; return the decisions and their reasons.
 
-        What can be covered by stock is: the goods were there. What cannot is a loss.
+        The operator covers an overdraft from stock if there is enough, and else books a loss.
         """
         settled = []
         overdrafts = self._client.pages(
@@ -213,14 +213,14 @@ class Operator:
         return settled + self._acknowledge(desk)
 
     def _acknowledge(self, desk: Desk) -> list[dict[str, Any]]:
-        """Take note of disputed entries of a device that moved no goods, such as of its shifts."""
+        """Acknowledge disputed entries of a device that moved no goods, such as shifts."""
         noted = []
         entries = self._client.pages(
             "orders", "/station-sales", device_id=desk.device_id, status="disputed"
         )
         for entry in list(entries):
             if entry["kind"] == "sale" and not entry["voided"]:
-                continue  # its goods are decided about, and orders hears of that
+                continue  # `settle` decides it, and an event tells orders
             path = f"/station-sales/{entry['sale_id']}/acknowledge"
             self._client.post("orders", path, {"note": "已核对"})
             noted.append(
@@ -251,7 +251,7 @@ class Operator:
         )
 
     def count_off(self, desk: Desk, epoch: int) -> None:
-        """Count what the machine of an earlier epoch left: it is all there, and free again."""
+        """Count the stock that an earlier epoch left: all of it is there, and becomes free."""
         for allotment in self.allotments(desk.device_id):
             if allotment["epoch"] == epoch and allotment["status"] != "closed":
                 path = f"/allotments/{allotment['allotment_id']}"

@@ -1,4 +1,4 @@
-"""Run the offline demo: set the scene, live through a day, bring all home, settle, compare."""
+"""Run the offline demo: prepare, sell for a day, sync all devices, settle disputes, compare."""
 
 import threading
 from collections import Counter
@@ -21,15 +21,15 @@ from farmgate.verify import verifier as verify
 
 #: The device that is restored from a backup; none of its lots is held or recalled.
 RESTORED = 9
-#: Orders after which a buyer is not paced any more, and by when so many are placed.
+#: A buyer places so many orders evenly until this share of the day, later ones without a pace.
 PACED_ORDERS, PACED_UNTIL = 30, 0.85
-#: Seconds until everything has been sent, and until every event has taken effect.
+#: Seconds for devices to send everything, and for every event to take effect.
 SETTLING_SECONDS = 120.0
 LOOK = 0.25
 
 
 class Day:
-    """How far the day is; nobody needs to sleep to let it pass."""
+    """The progress of the day, counted in clerks' steps."""
 
     def __init__(self, steps: int, told: Callable[[int], None]) -> None:
         self._steps, self._told = steps, told
@@ -38,7 +38,7 @@ class Day:
         self._stopping = False
 
     def tick(self) -> bool:
-        """Note one step of one clerk; return whether the day goes on."""
+        """Count one step of one clerk; return whether the day goes on."""
         with self._changed:
             self._done += 1
             self._changed.notify_all()
@@ -46,19 +46,19 @@ class Day:
             return not self._stopping
 
     def stop(self) -> None:
-        """Let nobody go on."""
+        """End the day for everybody."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
 
     def wait_until(self, share: float) -> bool:
-        """Wait until so much of the day is over; return whether it goes on."""
+        """Wait until this share of the day is over; return whether the day goes on."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._done >= share * self._steps)
             return not self._stopping
 
     def wait(self, seconds: float) -> bool:
-        """Wait so many seconds; return whether to stop."""
+        """Wait for `seconds`; return whether to stop."""
         with self._changed:
             return self._changed.wait_for(lambda: self._stopping, seconds)
 
@@ -70,20 +70,20 @@ class Result:
     seed: int
     scene: Scene
     endings: list[Ending] = field(default_factory=list)
-    #: Links' faults, by device number.
+    #: The faults of the links, by device number.
     faults: dict[int, Counter[str]] = field(default_factory=dict)
     orders: Counter[str] = field(default_factory=Counter)
-    #: Orders whose parcels tills handed out, by state.
+    #: States of the orders whose parcels tills handed out.
     parcels: Counter[str] = field(default_factory=Counter)
-    #: Of stations' cash: taken, given_back, handed_on and missing, in fen.
+    #: Stations' cash: taken, given_back, handed_on and missing, in fen.
     cash: Counter[str] = field(default_factory=Counter)
-    #: Each disputed sale: device, number, reason, and how it was settled.
+    #: The disputed sales: device, number, reason, and how each was settled.
     disputed: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     products: list[dict[str, Any]] = field(default_factory=list)
     #: Where devices and centre disagree, one sentence each.
     wrong: list[str] = field(default_factory=list)
-    #: What `farmgate verify` found in the end.
+    #: The result of `farmgate verify` at the end.
     verified: verify.Result = field(default_factory=verify.Result)
 
     @property
@@ -92,7 +92,7 @@ class Result:
         return not self.wrong and self.verified.agrees
 
     def of_device(self, ending: Ending) -> dict[str, Any]:
-        """Return one device as the table shows it. Remaining is by unit."""
+        """Return one device's row of the table; `remaining` is by unit."""
         store = ending.till.store
         entries = [entry for each in (*ending.earlier, store) for entry in each.journal.values()]
         units = {goods.lot_id: goods.unit for goods in self.scene.goods}
@@ -144,13 +144,13 @@ def run(
     weather: Weather | None = None,
     steps: int = clerks.STEPS,
 ) -> Result:
-    """Run the demo; `progress` is told what is done, how far, and of how many.
+    """Run the demo; it calls `progress` with the present work, the number done, and the total.
 
-    Each clerk lives through `steps` steps, more than `clerk.RESTORED_AT`.
+    Each clerk works for `steps` steps, more than `clerk.RESTORED_AT`.
 
     Raises:
         Failed: the sample is not loaded.
-        Refused, Unreachable: a service refused what must not be refused, or is away.
+        Refused, Unreachable: a service refused a valid request, or does not answer.
     """
     progress("lots and devices", 0, 1)
     scene = scenes.prepare(client, seed)
@@ -187,7 +187,7 @@ def _live(
     steps: int,
     result: Result,
 ) -> list[str]:
-    """Let everybody do what they do, all at the same time; return the parcels' orders."""
+    """Let clerks, buyers and operator work at the same time; return the parcels' order ids."""
     site_ids = sorted({desk.site_id for desk in scene.desks})
     buyers = [
         Buyer(
@@ -241,7 +241,7 @@ def _come_home(
     result: Result,
     progress: Callable[[str, int, int], None],
 ) -> None:
-    """Sync every device, settle what is disputed, replace the restored one, and compare."""
+    """Sync all devices, replace the restored one, settle its disputes, and compare."""
     for clerk in working:
         clerk.link.set_up()
         clerk.end_shift()
@@ -249,7 +249,7 @@ def _come_home(
     operator.await_judgement()
     for clerk in working:
         if clerk.is_restored:
-            # What a count finds is free, and covers what was sold twice.
+            # The counted stock becomes free, and covers the stock that was sold twice.
             old_epoch = clerk.till.store.epoch
             clerk.begin_anew(operator.replace(clerk.desk))
             operator.count_off(clerk.desk, old_epoch)
@@ -268,7 +268,7 @@ def _come_home(
 
 
 def _sync(working: list[Clerk], progress: Callable[[str, int, int], None]) -> None:
-    """Let every device send what it has; what cannot be sent for long is found by comparing."""
+    """Let every device send its data; after a time-out the comparison finds what is missing."""
     deadline = monotonic() + SETTLING_SECONDS
     pause = threading.Event()
     while True:
@@ -281,7 +281,7 @@ def _sync(working: list[Clerk], progress: Callable[[str, int, int], None]) -> No
 
 
 def _sell_again(operator: Operator, clerk: Clerk) -> None:
-    """Let a device whose books began anew sell a little."""
+    """Let a replaced device sell a little."""
     for goods in clerk.desk.goods:
         operator.top_up(clerk.desk, goods.lot_id)
     clerk.come_home()
@@ -289,7 +289,7 @@ def _sell_again(operator: Operator, clerk: Clerk) -> None:
 
 
 def differences(operator: Operator, endings: Iterable[Ending]) -> list[str]:
-    """Return where the centre and a device do not know the same of an allotment, in words."""
+    """Return where the centre and a device disagree about an allotment, one sentence each."""
     wrong = []
     for ending in endings:
         store = ending.till.store

@@ -1,7 +1,7 @@
-"""Where the offline demo plays: lots of its own of the sample's goods, and enrolled devices.
+"""Prepares the offline demo: lots of its own of the sample's goods, and devices.
 
-Its lots are the first that any channel takes from, so stations and online buyers meet in them,
-and the sample's own harvest is still there afterwards.
+Every channel takes from these lots first. So stations and online buyers compete for them, and the
+sample's own harvest is still there afterwards.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from farmgate.failures import Failed
 from shared.runtime import clock
 
 DEVICES, SITES, LOTS = 20, 8, 4
-#: Packs that each lot brings, and that a device gets of a lot in the beginning.
+#: Packs of each lot, and packs of a lot in a device's first allotment.
 PACKS, PACKS_GRANTED = 260, 9
-#: Sites that get a parcel for a buyer before their link goes down.
+#: How many sites get a parcel before their link goes down.
 PARCELS = 8
-#: Lots that a device begins with.
+#: How many lots a device begins with.
 LOTS_GRANTED = 2
 
 
@@ -38,7 +38,7 @@ class Goods:
 
 @dataclass(frozen=True)
 class Desk:
-    """One device before its first day, and what it begins with."""
+    """One device before its first day, with the lots that it begins with."""
 
     number: int
     device_id: str
@@ -48,13 +48,13 @@ class Desk:
     site_name: str
     enrolment_code: str
     goods: tuple[Goods, ...]
-    #: Whether parcels wait here for buyers; of two devices at a site, the first hands them out.
+    #: Whether this device hands out its site's parcels; only the first device of a site does.
     has_parcels: bool = False
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything the demo has set up."""
+    """Everything that the demo has prepared."""
 
     centre_id: str
     goods: list[Goods]
@@ -62,7 +62,7 @@ class Scene:
 
 
 def prepare(client: Client, seed: int) -> Scene:
-    """Bring the lots and make the devices; grants wait until they are enrolled.
+    """Create the lots and the devices; grants follow after the enrolment.
 
     Raises:
         Failed: the sample is not loaded.
@@ -77,7 +77,7 @@ def prepare(client: Client, seed: int) -> Scene:
     places = random.sample(sites, min(SITES, len(sites)))
     desks = []
     for number in range(1, DEVICES + 1):
-        # More devices than sites: some stand side by side, each with allotments of its own.
+        # There are more devices than sites, so some sites have several, with separate allotments.
         site = places[(number - 1) % len(places)]
         made = client.post(
             "catalog", "/devices", {"site_id": site["site_id"], "name": f"收银台{number}"}
@@ -91,7 +91,7 @@ def prepare(client: Client, seed: int) -> Scene:
                 site_code=site["code"],
                 site_name=site["names"]["zh"],
                 enrolment_code=made["enrolment_code"],
-                # Neighbours in number share a lot, so that every lot has its devices.
+                # Devices with successive numbers share a lot, so that every lot has devices.
                 goods=tuple(goods[(number + i) % len(goods)] for i in range(LOTS_GRANTED)),
                 has_parcels=number <= min(PARCELS, len(places)),
             )
@@ -100,7 +100,7 @@ def prepare(client: Client, seed: int) -> Scene:
 
 
 def _stations(client: Client) -> list[dict[str, Any]]:
-    """Return sites whose stock no rule replenishes, by code: ids differ between systems."""
+    """Return sites without a standing rule, sorted by code because ids differ between systems."""
     ruled = {rule["site_id"] for rule in client.pages("catalog", "/standing-rules")}
     found = (
         site
@@ -111,7 +111,7 @@ def _stations(client: Client) -> list[dict[str, Any]]:
 
 
 def _choose(client: Client, random: Random) -> list[tuple[dict[str, Any], dict[str, Any], Any]]:
-    """Return variants that keep for long, one per product, with the lot that is taken first."""
+    """Return non-perishable variants, one per product, each with the lot that is taken first."""
     today = clock.today()
     variants = {
         variant["variant_id"]: (product, variant)
@@ -151,7 +151,7 @@ def _bring(
     variant: dict[str, Any],
     first: dict[str, Any],
 ) -> Goods:
-    """Bring a lot that is taken before the one that was the first until now."""
+    """Create a lot that every channel takes before `first`."""
     harvested = date.fromisoformat(first["harvest_date"]) - timedelta(days=1)
     lot = {
         "code": f"OFF-{variant['sku']}-{clock.now():%y%m%d%H%M%S%f}"[:40],
@@ -172,7 +172,7 @@ def _bring(
 def goods_of(
     lot_id: str, lot_code: str, product: Mapping[str, Any], variant: Mapping[str, Any]
 ) -> Goods:
-    """Return a lot as the demo knows it, from what catalog says of its product and variant."""
+    """Return a lot of the demo, from catalog's product and variant."""
     return Goods(
         lot_id=lot_id,
         lot_code=lot_code,

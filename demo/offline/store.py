@@ -1,4 +1,4 @@
-"""What a till keeps: values that are replaced as a whole, and what can be read from them."""
+"""The stored data of a till, as immutable values."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ RUNNING = ("granted", "active")
 
 @dataclass(frozen=True)
 class Allotment:
-    """What the centre said of one allotment at the last contact. Quantities in its unit."""
+    """One allotment, as of the last contact. Quantities are in its unit."""
 
     allotment_id: str
     lot_id: str
     lot_code: str
     variant_id: str
     best_before: date | None
-    #: Last date it may be sold on, in Asia/Shanghai.
+    #: The last day on which it may be sold, in Asia/Shanghai.
     sell_by: date | None
     granted: int
     returned: int
@@ -28,13 +28,13 @@ class Allotment:
     status: str
     reason: str | None
     lease_until: datetime
-    #: What the centre would like to have back before it spoils.
+    #: The quantity that the centre would like back before it spoils.
     proposed_return: int
 
 
 @dataclass(frozen=True)
 class Price:
-    """What a variant costs over the counter."""
+    """A variant's price at the counter."""
 
     fen: int
     #: How many grams or pieces `fen` buys.
@@ -43,38 +43,38 @@ class Price:
 
 @dataclass(frozen=True)
 class Entry:
-    """One numbered entry of the journal. Its content never changes once it may have been sent."""
+    """One numbered entry of the journal. Its content never changes after the first try to send."""
 
     number: int
     content: Mapping[str, Any]
-    #: What it took from each allotment.
+    #: The quantity that it took from each allotment.
     takes: tuple[tuple[str, int], ...] = ()
-    #: Kept before the first attempt to send it: from then on the centre may know it.
+    #: Stored before the first try to send it: from then on the centre may have the entry.
     attempted: bool = False
-    #: What the centre said of it; None: it is not known to be there.
+    #: The centre's answer; None if no answer came.
     status: str | None = None
     reason: str | None = None
 
     @property
     def kind(self) -> str:
-        """Such as `sale`."""
+        """The kind of action, such as `sale`."""
         return str(self.content["kind"])
 
 
 @dataclass(frozen=True)
 class GivenBack:
-    """Goods that went back to the centre."""
+    """Goods that go back to the centre."""
 
     allotment_id: str
     quantity: int
     status: str | None = None
-    #: Whether the allotment's `returned`, as last heard, holds it.
+    #: Whether the allotment's `returned`, as of the last contact, includes it.
     counted: bool = False
 
 
 @dataclass(frozen=True)
 class Heard:
-    """The last contact: the centre's time, this clock's then, and until when it may sell."""
+    """The last contact: the time by the centre's and the device's clock, and the lease's end."""
 
     server_time: datetime
     device_time: datetime
@@ -83,7 +83,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Store:
-    """All that a till keeps. What it is worth: `remaining`, `unsynced`, `next_number`."""
+    """All stored data of a till."""
 
     secret: str
     code: str = ""
@@ -103,17 +103,17 @@ class Store:
 
     @property
     def next_number(self) -> int:
-        """The number of the next entry; numbers have no holes."""
+        """The number of the next entry; numbers have no gaps."""
         return len(self.journal) + 1
 
     @property
     def unsynced(self) -> list[Entry]:
-        """The entries that the centre is not known to have, oldest first."""
+        """The entries without an answer of the centre, oldest first."""
         return [entry for entry in self.journal.values() if entry.status is None]
 
     @property
     def shift(self) -> int | None:
-        """The number that opened the present shift; None: none is open."""
+        """The number of the entry that opened the present shift; None if no shift is open."""
         for entry in reversed(list(self.journal.values())):
             if entry.kind == "shift_open":
                 return entry.number
@@ -122,7 +122,7 @@ class Store:
         return None
 
     def taken(self) -> Counter[str]:
-        """Return what was sold from each allotment, whatever came back since."""
+        """Return how much was sold from each allotment; goods that came back are included."""
         total: Counter[str] = Counter()
         for entry in self.journal.values():
             for allotment_id, quantity in entry.takes:
@@ -130,10 +130,10 @@ class Store:
         return total
 
     def remaining(self) -> dict[str, int]:
-        """Return what may still be sold from each allotment, by all this till knows.
+        """Return how much the till may still sell from each allotment, by its own data.
 
-        Never more than the centre knows: what it sold grows only, and goods that came back to
-        the counter are its own again only when the centre has granted them again.
+        This is never more than by the centre's data: the sold quantity only grows, and the till may
+        sell goods that came back only when the centre has granted them again.
         """
         taken = self.taken()
         on_their_way: Counter[str] = Counter()
@@ -146,7 +146,7 @@ class Store:
         }
 
     def left_to_undo(self, number: int) -> dict[int, int]:
-        """Return by line what a sale sold and has not been voided or taken back, if any."""
+        """Return how much of each line of a sale was neither voided nor taken back, if any."""
         sale = self.journal[number].content
         left = {line["line_no"]: line["quantity"] for line in sale["lines"]}
         for entry in self.journal.values():

@@ -9,9 +9,9 @@ from random import Random
 from demo.sample.producers import Producer
 from demo.sample.sites import CENTRE, DATA, Site
 
-#: Of the online price of a pack, in percent. Plausible examples.
+#: Channel → price, in percent of the online price of a pack. Plausible examples.
 CHANNEL_PERCENT = {"online": 100, "station": 96, "company": 88, "cooperative": 90}
-#: Names in Tibetan, as far as they are established.
+#: Tibetan names, where established ones exist.
 TIBETAN = {
     "CORDYCEPS": "དབྱར་རྩྭ་དགུན་འབུ།",
     "SNOW-LOTUS": "གངས་ལྷ་མེ་ཏོག",
@@ -31,9 +31,9 @@ HOMES = {
     "GASTRODIA": ("540424", "540481"),
 }
 LOTS_PER_HARVEST = 4
-#: Packs that one lot brings to the centre, least and most.
+#: The least and the most packs of one lot at the centre.
 PACKS = (90, 220)
-#: Every how many lots a part of one also lies at a site.
+#: A part of one lot of so many also lies at a site.
 SPREAD = 5
 
 
@@ -71,7 +71,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Lot:
-    """What one producer brought of one variant on one day, and where it lies."""
+    """The goods of one variant that one producer brought on one day, and where they are."""
 
     code: str
     variant: Variant
@@ -84,7 +84,7 @@ class Lot:
 
 
 def variants() -> list[Variant]:
-    """Return what `products.csv` lists."""
+    """Return the variants of `products.csv`."""
     with (DATA / "products.csv").open(encoding="utf-8", newline="") as file:
         return [_variant(row) for row in csv.DictReader(file)]
 
@@ -113,7 +113,7 @@ def _variant(row: dict[str, str]) -> Variant:
 
 
 def in_season(variant: Variant, day: date) -> bool:
-    """Tell whether a variant is harvested or made on a day."""
+    """Return whether a variant is harvested or made on a day."""
     if variant.season is None:
         return True
     first, last = variant.season
@@ -123,8 +123,9 @@ def in_season(variant: Variant, day: date) -> bool:
 def harvests(variant: Variant, today: date) -> list[date]:
     """Return the days of the newest harvests that are still good, newest first.
 
-    What keeps for days is harvested daily, for weeks on Mondays, for long on the first of the
-    month. The days are fixed in the calendar, so that loading again soon brings nothing twice.
+    Goods that keep for days have a harvest every day, goods that keep for weeks every Monday, and
+    others on the first of the month. Days are fixed in the calendar, so a second load soon after
+    brings nothing twice.
     """
     days: list[date] = []
     day = today
@@ -147,8 +148,7 @@ def lots(
 ) -> Iterator[Lot]:
     """Make the lots of every variant's newest harvests, each by a producer of the right place.
 
-    A lot depends on the seed, its variant and its day alone: the same lot comes out on
-    whichever day it is loaded.
+    A lot depends only on the seed, its variant and its day, not on the day on which it is loaded.
     """
     stations = [site.code for site in sites if site.level in ("county", "township")]
     seed = random.getrandbits(64)

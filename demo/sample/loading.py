@@ -1,4 +1,4 @@
-"""Load the sample by the HTTP APIs. What is there stays: everything is known by its code.
+"""Load the sample by the HTTP APIs. Existing things stay as they are; codes identify them.
 
 Loading again after any interruption brings what is missing; loading on a later day brings that
 day's harvest.
@@ -21,14 +21,14 @@ from farmgate.client import Client
 from farmgate.failures import Failed
 from shared.runtime import clock
 
-#: Requests under way at once; SQLite writes one at a time anyway.
+#: Requests at the same time; SQLite writes one at a time anyway.
 THREADS = 4
-#: Sites opened by one call, and CSV rows sent in one.
+#: The most sites and the most CSV rows of one request.
 SITES, ROWS = 500, 5000
 #: Seconds that events may take from logistics to catalog.
 ARRIVAL_SECONDS = 60
 
-#: Told after each piece of work: what is loaded, how many are done, how many there are.
+#: Called after each piece of work with its name, the number done, and the total.
 Progress = Callable[[str, int, int], None]
 
 
@@ -41,8 +41,8 @@ def load(
     """Load the sample as of a day; return how many of each kind are new.
 
     Raises:
-        Failed: catalog did not hear of the sites in time.
-        Refused, Unreachable: a service refused something or is away.
+        Failed: catalog did not get the sites in time.
+        Refused, Unreachable: a service refused a request, or does not answer.
     """
     sample = make(today or clock.today(), seed)
     new = {
@@ -178,7 +178,7 @@ def _set_prices(client: Client, variants: Sequence[Variant], progress: Progress)
         prices = client.get("catalog", f"/variants/{variant_id}/prices")["items"]
         known = {price["channel"] for price in prices}
         for channel in CHANNEL_PERCENT:
-            # A price that an operator changed stays: only what has none gets one.
+            # Only channels without a price get one: a price that an operator changed stays.
             if channel not in known:
                 price = variant.price_in(channel)
                 missing.append((variant_id, channel, price, variant.pack_quantity))
@@ -193,7 +193,7 @@ def _set_prices(client: Client, variants: Sequence[Variant], progress: Progress)
 
 
 def _await_locations(client: Client, sample: Sample, progress: Progress) -> None:
-    """Wait until catalog has heard of all sites: lots name their origin, stock its place."""
+    """Wait until catalog knows all sites: lots and stock refer to them."""
     wanted = {site.code for site in sample.sites}
     deadline = monotonic() + ARRIVAL_SECONDS
     while True:
@@ -229,7 +229,7 @@ def _record_lots(client: Client, lots: Sequence[Lot], progress: Progress) -> int
 
 
 def _receive(client: Client, lots: Sequence[Lot], progress: Progress) -> int:
-    """Bring stock where a lot never lay yet; what was sold since must not come back."""
+    """Receive stock where a lot never was; stock that was sold must not come back."""
     known = _column(client, "stock", "lot", "location")
     rows = [
         {"lot": lot.code, "location": site, "on_hand": quantity}
@@ -255,7 +255,7 @@ def _add_devices(client: Client, stations: Sequence[Station], progress: Progress
 
 
 def _set_rules(client: Client, stations: Sequence[Station], progress: Progress) -> int:
-    """Keep goods at stations; a rule that an operator changed stays."""
+    """Create standing rules for stations; a rule that an operator changed stays."""
     sites = _site_ids(client)
     variants = {
         variant["sku"]: variant

@@ -1,4 +1,4 @@
-"""The whole sample as values, the same for the same seed and day."""
+"""The whole sample as values; the same seed and day give the same sample."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +15,7 @@ SEED = 540400
 
 @dataclass(frozen=True)
 class Sample:
-    """Everything that is loaded, in the order in which it is."""
+    """Everything that `loading` loads, in the order of loading."""
 
     sites: list[Site]
     routes: list[Route]
@@ -27,7 +27,7 @@ class Sample:
 
 def make(today: date, seed: int = SEED) -> Sample:
     """Make the sample as it stands on a day (Asia/Shanghai)."""
-    # One source per part: a change in one part leaves the others as they are.
+    # Each part has its own random source: a change in one part does not change the others.
     listed = sites.listed()
     townships = [site for site in listed if site.level == "township"]
     every_site = listed + sites.villages(Random(f"{seed}/villages"), townships)

@@ -1,4 +1,4 @@
-"""The made producers of the sample: farmers, cooperatives and companies, none of them real."""
+"""The invented producers of the sample: farmers, cooperatives and companies."""
 
 from dataclasses import dataclass
 from random import Random
@@ -39,18 +39,18 @@ FARMER_OF_BAHE = {"zh": "次仁央金", "bo": "ཚེ་རིང་དབྱང
 
 @dataclass(frozen=True)
 class Producer:
-    """One enterprise as catalog takes it. `township` is where it is at home."""
+    """One enterprise for catalog; `township` is its home."""
 
     code: str
     names: dict[str, str]
     role: str
     township: str
     language: str
-    #: Of a cooperative: codes of members, and what each is paid of it, in basis points.
+    #: Members of a cooperative: the code and the share of the payout in basis points.
     members: tuple[tuple[str, int], ...] = ()
 
     def request(self) -> dict[str, Any]:
-        """Return the body that registers it. No phone: any number could be a stranger's."""
+        """Return the body of its registration, without a phone: it could be a stranger's."""
         return {
             "code": self.code,
             "names": self.names,
@@ -82,7 +82,7 @@ def farmers(random: Random, townships: list[Site]) -> list[Producer]:
     return made
 
 
-#: Cooperatives: code, home township, name, how many members.
+#: Cooperatives: code, home township, name, number of members.
 COOPERATIVES = (
     ("C-BAHE", "540421103", "巴河松茸合作社", "Bahe Matsutake Cooperative", 8),
     ("C-LULANG", "540402102", "鲁朗林下资源合作社", "Lulang Forest Cooperative", 6),
@@ -100,7 +100,7 @@ COMPANIES = (
 
 
 def cooperatives(random: Random, people: list[Producer]) -> list[Producer]:
-    """Make the cooperatives; members are farmers of their county, equally paid."""
+    """Make the cooperatives; members are farmers of the county and get equal shares."""
     made = []
     for code, township, zh, en, count in COOPERATIVES:
         near = [person for person in people[1:] if person.township[:6] == township[:6]]
@@ -114,7 +114,7 @@ def cooperatives(random: Random, people: list[Producer]) -> list[Producer]:
 
 
 def companies() -> list[Producer]:
-    """Make the companies, which buy up and process."""
+    """Make the companies, which buy goods and process them."""
     return [
         Producer(code, {"zh": zh, "en": en}, "company", township, "zh")
         for code, township, zh, en in COMPANIES

@@ -1,4 +1,4 @@
-"""The network of the sample: the listed sites, and a hundred made villages below them."""
+"""The sites of the sample: the listed ones, and a hundred invented villages below them."""
 
 import csv
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ CENTRE = "540400"
 BAHE = "540421103"
 VILLAGES = 100
 
-#: Names in Tibetan, as far as they are established.
+#: Tibetan names, where established ones exist.
 TIBETAN = {
     "540402": "བྲག་ཡིབ་ཆུས།",
     "540421": "ཀོང་པོ་རྒྱ་མདའ་རྫོང་།",
@@ -22,7 +22,7 @@ TIBETAN = {
     "540425": "རྫ་ཡུལ་རྫོང་།",
     "540426": "སྣང་རྫོང་།",
 }
-#: Parts of made village names: where it lies, and at what.
+#: Parts of invented village names: a direction, and a landmark.
 WHERE = (("上", "Shang"), ("下", "Xia"), ("东", "Dong"), ("西", "Xi"), ("新", "Xin"))
 WHAT = (
     ("泉", "quan"),
@@ -43,7 +43,7 @@ HOURS = {"county": "09:00-18:00", "township": "09:30-17:30", "village": "10:00-1
 
 @dataclass(frozen=True)
 class Site:
-    """One site as logistics takes it."""
+    """One site for logistics."""
 
     code: str
     level: str
@@ -53,7 +53,7 @@ class Site:
     longitude: float | None = None
 
     def request(self) -> dict[str, Any]:
-        """Return the body that opens it; what is unknown is left out."""
+        """Return the body of the request that opens it, without unknown fields."""
         fields: dict[str, Any] = {
             "parent_code": self.parent_code,
             "latitude": self.latitude,
@@ -66,7 +66,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Route:
-    """A connection that the tree of sites does not describe well enough."""
+    """A connection that the tree of sites alone does not describe well enough."""
 
     from_code: str
     to_code: str
@@ -109,7 +109,7 @@ def villages(random: Random, townships: list[Site]) -> list[Site]:
 
 
 def routes(sites: list[Site]) -> list[Route]:
-    """Return the lorry lines from the centre to the counties, which keep goods cold.
+    """Return the lorry routes from the centre to the counties; their lorries keep goods cold.
 
     Hours are plausible examples for mountain roads, not measurements; Medog and Zayu are far.
     """

@@ -1,25 +1,25 @@
-"""Stations of the sample that sell over the counter: one till each, and what is kept there."""
+"""The stations of the sample that sell at a counter: each has one till and a stock to keep."""
 
 from dataclasses import dataclass
 
 from demo.sample.sites import BAHE, Site
 
-#: Goods that keep on a shelf, SKU → packs that are kept at every station.
+#: Goods for the shelf of every station: SKU → packs to keep in stock.
 SHELF = {"HONEY-1": 6, "TSAMPA-1": 5, "BLACK-FUNGUS-1": 6, "MATSUTAKE-DRIED-2": 4}
-#: What a township is known for, kept there besides.
+#: Special goods that a township keeps in stock besides.
 TOWNSHIPS: dict[str, dict[str, int]] = {
     BAHE: {"MATSUTAKE-DRIED-1": 5, "CORDYCEPS-2000": 3},
     "540402102": {"GANODERMA-2": 4, "MOREL-DRIED-2": 4},
     "540423101": {"MEDOG-TEA-1": 8, "MEDOG-TEA-2": 8},
     "540424103": {"GASTRODIA-2": 5},
 }
-#: Townships below which a village has a till too: the first of the villages there.
+#: Townships whose first village has a till, too.
 WITH_VILLAGE = (BAHE, "540402102")
 
 
 @dataclass(frozen=True)
 class Station:
-    """A site with a till, and how many packs of each SKU are kept there."""
+    """A site with a till, and how many packs of each SKU it keeps in stock."""
 
     site_code: str
     name: str

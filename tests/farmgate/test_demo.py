@@ -103,8 +103,8 @@ def test_a_gram_too_few_is_found_and_named() -> None:
     wrong = books.differences(BEFORE, stock(on_hand=4999, available=4999), [])
 
     assert wrong == [
-        "SKU-0: on_hand is 4999, by the orders it would be 5000",
-        "SKU-0: available is 4999, by the orders it would be 5000",
+        "SKU-0: on_hand is 4999, but by the orders it must be 5000",
+        "SKU-0: available is 4999, but by the orders it must be 5000",
     ]
 
 

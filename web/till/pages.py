@@ -10,7 +10,7 @@ from web.till import shell
 mimetypes.add_type("text/javascript", ".js")
 mimetypes.add_type("application/manifest+json", ".webmanifest")
 
-#: Nothing but our own files; no script inside the page, so none can be smuggled in.
+#: Allows our own files only, and no script inside the page, so nobody can inject one.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; manifest-src 'self'; worker-src 'self'; "
@@ -32,7 +32,7 @@ def _protect(response: Response) -> Response:
 
 @blueprint.get("/")
 def page() -> Response:
-    """Return the till's only page; what it shows is made on the device, in its language."""
+    """Return the till's only page; the device draws its content, in the clerk's language."""
     response = Response(shell.page(), mimetype="text/html")
     response.headers["Cache-Control"] = "no-cache"
     return response

@@ -1,7 +1,7 @@
-"""The shell: every file the till needs to open with the network gone, each with its digest.
+"""The shell: every file that the till needs to open without a network, each with its digest.
 
-A till keeps one whole version or another, never a mixture. The digests let it refuse what a
-captive portal answers in a file's place.
+A till keeps one complete version, never a mixture. By the digests it refuses what a captive portal
+answers in place of a file.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from flask import current_app, render_template, url_for
 
 STATIC = Path(__file__).parent / "static"
-#: The worker's code; what it keeps is written before it.
+#: The worker's code; the list of files is written before it.
 WORKER = STATIC / "worker.js"
 BOOTSTRAP_CSS = "css/bootstrap.min.css"
 
@@ -45,7 +45,7 @@ def worker() -> str:
         address: b64encode(sha256(content).digest()).decode()
         for address, content in files().items()
     }
-    # Bootstrap's addresses do not change with its version, so the version is named besides.
+    # Bootstrap's addresses stay the same in a new version, so the digest covers its version, too.
     named = f"{version('Bootstrap-Flask')}\n{json.dumps(digests, sort_keys=True)}"
     code = WORKER.read_text(encoding="utf-8")
     name = sha256((named + code).encode()).hexdigest()[:16]
