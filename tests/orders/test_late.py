@@ -145,6 +145,13 @@ def plan(database: Database) -> Callable[[str], str]:
                 rows = connection.execute(text(f"EXPLAIN QUERY PLAN {statement}"))
             else:
                 connection.execute(text("SET LOCAL enable_seqscan = off"))
+                # As of a table that nobody has counted: of one that was counted while it was empty
+                # all plans cost the same.
+                orders = "'orders'::regclass"
+                connection.execute(
+                    text(f"UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = {orders}")
+                )
+                connection.execute(text(f"DELETE FROM pg_statistic WHERE starelid = {orders}"))
                 rows = connection.execute(text(f"EXPLAIN {statement}"))
             return "\n".join(str(row) for row in rows)
 
