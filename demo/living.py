@@ -18,7 +18,7 @@ from shared.runtime import clock
 PATIENCE = 90.0
 #: Seconds between two queries while waiting.
 LOOK = 0.1
-#: The demo waits for an order's expiry if it is at most so many seconds away.
+#: The demo waits for an order's expiry if it comes within so many seconds.
 WORTH_WAITING = 60.0
 #: The name of the person who receives the goods.
 RECEIVER = "示例买家"

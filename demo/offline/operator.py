@@ -242,7 +242,7 @@ class Operator:
             for line in lines
         )
 
-    # --- A device that begins anew ----------------------------------------------------------------
+    # --- A device that is replaced ----------------------------------------------------------------
 
     def replace(self, desk: Desk) -> str:
         """Return the code by which another machine takes the device's place."""

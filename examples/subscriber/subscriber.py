@@ -1,7 +1,8 @@
 """Take order events from your queue at Farmgate's broker, each once, into an SQLite file.
 
-Begin your own with this: put what you do with an event into `Store.keep`, in the same transaction
-as its id. Everything else stays as it is. README.md says how to run it, and what may happen.
+Use this as the start of your own program: write what you do with an event into `Store.keep`, in the
+transaction that stores its id. You need not change the rest. README.md says how to run it, and
+which guarantees it has.
 """
 
 import argparse
@@ -16,15 +17,15 @@ from pathlib import Path
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker, ProbableAuthenticationError
 
-#: Events in hand at once: more is faster, and more comes again after a crash.
+#: Unacknowledged events at a time: more is faster, but more events come again after a crash.
 PREFETCH = 100
-#: Seconds to wait before connecting again; doubled each time, up to the second.
+#: Seconds to wait before connecting again; doubled each time, up to the longest pause.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 FORBIDDEN = 403
 
 
 class Store:
-    """What was received, durable, and thereby the place to go on from after a restart."""
+    """The received events on disk."""
 
     def __init__(self, path: str) -> None:
         self.connection = sqlite3.connect(path)
@@ -36,7 +37,7 @@ class Store:
         )
 
     def keep(self, event: dict, body: str) -> bool:
-        """Store an event, unless its id is there: False. Durable when this returns."""
+        """Store an event durably; return False if its id is already stored."""
         row = (*(event[name] for name in ("id", "type", "subject", "sequence", "time")), body)
         with self.connection:  # one transaction: the id, and what you do with the event
             done = self.connection.execute(
@@ -50,7 +51,7 @@ class Store:
 
 
 class Stop:
-    """Set by SIGTERM or Ctrl-C, which end the program after the event in hand."""
+    """Whether SIGTERM or Ctrl-C asked the program to end after the present event."""
 
     asked = False
 
@@ -68,19 +69,20 @@ def receive(parameters: pika.URLParameters, queue: str, store: Store, stop: Stop
     try:
         channel = connection.channel()
         channel.basic_qos(prefetch_count=PREFETCH)
-        # Nothing for a second gives (None, …), so that a signal is heard while nothing comes.
+        # After a second without an event it yields (None, …), so that the loop notices a signal.
         for method, _, body in channel.consume(queue, inactivity_timeout=1):
             if method is not None:
                 take(body.decode(), store)
-                # Only now: an event that is not stored yet comes again, whatever happens here.
+                # Only after storing: without an acknowledgement the broker delivers it again.
                 channel.basic_ack(method.delivery_tag)
             if stop.asked:
-                channel.basic_qos(prefetch_count=PREFETCH)  # its answer says: your acks are here
+                # Its answer proves that the broker has the acknowledgements.
+                channel.basic_qos(prefetch_count=PREFETCH)
                 return
         raise AMQPError("the broker ended the subscription")
     finally:
-        # At the end the connection is dropped, not closed: the broker then puts back all that is in
-        # hand, in its order. Closing, pika gives back one by one, and some before others.
+        # At the end the connection is dropped, not closed. The broker then returns unacknowledged
+        # events to the queue in their order; `close` would return them one by one, out of order.
         if connection.is_open and not stop.asked:
             connection.close()
 
@@ -120,7 +122,7 @@ def main() -> int:
             if isinstance(error, ChannelClosedByBroker) and error.reply_code == FORBIDDEN:
                 print(f"This user may not do that: {error.reply_text}", file=sys.stderr)
                 return 1
-            # A connection that held for long was a good one: begin with the short pause again.
+            # After a long connection the first pause is short again.
             pause = FIRST_PAUSE if time.monotonic() - began > LONGEST_PAUSE else pause
             print(f"{error!r}: again in {pause:.1f} s", file=sys.stderr, flush=True)
             until = time.monotonic() + pause
