@@ -196,7 +196,7 @@ class TrackingEvent(Base):
 
 
 class ProofOfDelivery(Base):
-    """Who took a shipment, and what proves it: the code (`code`) or a name given (`name`).
+    """The proof that a shipment was handed over: the code (`code`), or a recipient (`name`).
 
     The name is kept as long as the proof; it is shown to those who operate shipments only.
     """
@@ -221,7 +221,7 @@ class ProofOfDelivery(Base):
 class UnplannedParcel(Base):
     """A parcel that a till reports as handed over and that logistics never planned.
 
-    Without a shipment there is no `version` to number its refusals by; this row has one.
+    It has no shipment whose `version` numbers the refusals, so this row has a `version`.
     """
 
     __tablename__ = "unplanned_parcels"

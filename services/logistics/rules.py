@@ -1,4 +1,4 @@
-"""What logistics may do, as values: shipment states, ways through the network, promised days.
+"""Logistics' rules: shipment states, ways through the network, promised days.
 
 Nothing here reads a database or the clock.
 """
@@ -160,18 +160,18 @@ DEFAULT_LEGS: Mapping[str, tuple[int, tuple[int, ...]]] = {
 def default_leg(level: str, parent_id: UUID, site_id: UUID) -> Leg:
     """Return the leg from a parent down to a site of `level` that no route describes.
 
-    It is never cold: a wrong guess about hours costs a day, about cold it costs the goods.
+    It is never cold: a wrong guess about hours costs a day, a wrong guess about cold the goods.
     """
     hours, days = DEFAULT_LEGS[level]
     return Leg(parent_id, site_id, hours, days, cold=False)
 
 
 def fastest_ways(starts: Iterable[UUID], legs: Iterable[Leg]) -> dict[UUID, Way]:
-    """Return for each site that can be reached from `starts` its way there; a start's is empty.
+    """Return the way to each site that is reachable from `starts`; a start's own way is empty.
 
-    Fastest by hours on the road alone; of equals the one with fewer legs. Waiting for a day
-    of service is left out on purpose, so that a site's way is the same every day and its
-    clerks know where a parcel comes from. Source: Dijkstra, "A note on two problems in
+    The fastest way has the fewest hours on the road, then the fewest legs. Waiting for a day of
+    service does not count, so a site's way is the same every day and its clerks know where a
+    parcel comes from. Source: Dijkstra, "A note on two problems in
     connexion with graphs", Numerische Mathematik 1, 1959.
     """
     leaving: defaultdict[UUID, list[Leg]] = defaultdict(list)
@@ -194,7 +194,7 @@ def fastest_ways(starts: Iterable[UUID], legs: Iterable[Leg]) -> dict[UUID, Way]
 
 
 def needs_cold(storages: Iterable[str | None]) -> bool:
-    """Tell whether goods of these storage classes need a cold way; None keeps at any place."""
+    """Tell whether goods of these storage classes need a cold way; None keeps anywhere."""
     return any(storage is not None for storage in storages)
 
 
@@ -247,10 +247,10 @@ CODE_TRIES = 5
 
 
 def code_digest(code: str, salt: bytes) -> bytes:
-    """Return what is stored of a collection code: SHA-256 over its salt and digits.
+    """Return the digest that is stored for a collection code: SHA-256 over its salt and digits.
 
-    It hides codes in dumps and query results. It does not withstand a search by somebody who has
-    the database, since there are only a million codes; at the counter the limit of tries does.
+    It hides codes in dumps and query results. It does not hide them from somebody who has the
+    database and tries all million codes. At the counter, the limit of tries stops that.
     """
     return hashlib.sha256(salt + code.encode()).digest()
 
@@ -268,7 +268,7 @@ class ShipmentRows:
     collect: bool
     due_fen: int
     collected_fen: int | None
-    #: Those of its moments that are set: `packed`, `handed_over`, `arrived`, `refused`, `ended`.
+    #: The moments that are set: `packed`, `handed_over`, `arrived`, `refused`, `ended`.
     moments: frozenset[str]
     #: Sum of its lines.
     quantity: int

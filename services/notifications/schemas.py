@@ -1,4 +1,4 @@
-"""What notifications' HTTP API takes and answers."""
+"""Requests and answers of notifications' HTTP API."""
 
 from marshmallow import fields, validate
 
@@ -26,15 +26,15 @@ class ListMessagesRequest(PageRequest):
 class ListInboxRequest(PageRequest):
     """Which of one's own messages are asked for, and in which language."""
 
-    unread = fields.Boolean(metadata={"description": "true: only what was not read yet."})
+    unread = fields.Boolean(metadata={"description": "true: only unread messages."})
     language = fields.String(
         validate=validate.OneOf(LANGUAGES),
-        metadata={"description": "Instead of the language of the preferences."},
+        metadata={"description": "The language of the texts; left out: that of the preferences."},
     )
 
 
 class MessageResponse(web.ResponseSchema):
-    """One message and what became of it, without its text, which is its reader's."""
+    """One message and its status. Only its recipient can read the text."""
 
     message_id = fields.UUID(attribute="id", required=True)
     cause_id = fields.UUID(required=True, metadata={"description": "Id of the event."})
@@ -57,7 +57,7 @@ class MessageResponse(web.ResponseSchema):
 
 
 class AttemptResponse(web.ResponseSchema):
-    """One try to hand a message to its channels."""
+    """One attempt to hand a message to its channels."""
 
     number = fields.Integer(required=True)
     at = fields.AwareDateTime(required=True)
@@ -105,14 +105,14 @@ class PreferencesRequest(web.RequestSchema):
         fields.String(validate=validate.OneOf(CHANNELS)),
         required=True,
         validate=validate.Length(max=len(CHANNELS)),
-        metadata={"description": "Besides the inbox, which is always on."},
+        metadata={"description": "Channels besides the inbox, which is always on."},
     )
     daily_cap = fields.Integer(
         strict=True,
         required=True,
         allow_none=True,
         validate=validate.Range(0, 1000),
-        metadata={"description": "Messages a day besides the inbox; null: the usual number."},
+        metadata={"description": "Messages a day besides the inbox; null: the operator's setting."},
     )
 
 

@@ -41,7 +41,7 @@ class _PriceCells(RequestSchema):
 
 
 class _ContactCells(RequestSchema):
-    # Without a phone nobody needs to say in which language to write.
+    # Without a phone no language is needed.
     language = fields.String(validate=validate.OneOf(LANGUAGES), allow_none=True)
 
 
@@ -102,7 +102,7 @@ ENTERPRISES = {
 
 
 def contacts_of(sheet: Sheet) -> dict[int, dict[str, Any]]:
-    """Return by line how to reach the enterprises of a sheet; mistakes are noted in it."""
+    """Return the contacts of a sheet's enterprises by line; add the mistakes to its errors."""
     contacts = {}
     for row in sheet.rows:
         given = {name: row.cells.get(name) for name in ("phone", "language")}

@@ -1,1 +1,1 @@
-"""What logistics' HTTP API takes and gives. Events have contracts of their own."""
+"""Requests and answers of logistics' HTTP API. Events have contracts of their own."""

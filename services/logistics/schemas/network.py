@@ -38,7 +38,9 @@ class NamesRequest(RequestSchema):
 class OpenSiteRequest(RequestSchema):
     """A site to open."""
 
-    site_id = fields.UUID(metadata={"description": "Chosen by the caller; else a new one."})
+    site_id = fields.UUID(
+        metadata={"description": "Chosen by the caller; a new one when left out."}
+    )
     code = _code(required=True)
     level = fields.String(required=True, validate=validate.OneOf(SITE_LEVELS))
     parent_code = _code(allow_none=True)
@@ -69,7 +71,7 @@ class OpenSitesRequest(RequestSchema):
 
 
 class ChangeSiteRequest(RequestSchema):
-    """What of a site changes; what is left out stays."""
+    """The changes to a site; fields that are left out stay."""
 
     names = fields.Nested(NamesRequest)
     latitude = fields.Float(allow_none=True, validate=validate.Range(-90, 90))
@@ -153,7 +155,7 @@ class RouteResponse(ResponseSchema):
 
 
 class PromiseRequest(RequestSchema):
-    """Where to, and what."""
+    """The site, and the variants to deliver there."""
 
     site_id = fields.UUID(required=True)
     variant_ids = fields.List(
@@ -166,7 +168,7 @@ class PromiseRequest(RequestSchema):
 
 
 class LegResponse(ResponseSchema):
-    """One part of a way."""
+    """One leg of a way, from a site to the next."""
 
     from_site_id = fields.UUID(required=True, attribute="from_id")
     to_site_id = fields.UUID(required=True, attribute="to_id")

@@ -80,7 +80,7 @@ class ContactResponse(ResponseSchema):
 
 
 class ProofResponse(ResponseSchema):
-    """Who took the shipment, and what shows it."""
+    """The proof that the shipment was handed over."""
 
     kind = fields.String(required=True, validate=validate.OneOf(("code", "name")))
     received_by = fields.String(required=True, allow_none=True)
@@ -114,7 +114,7 @@ class DeliverRequest(RequestSchema):
 
 
 class CollectRequest(RequestSchema):
-    """The buyer's code, or, without it, who took the shipment; and what they paid."""
+    """The buyer's code, or the name of the person who took the shipment; and the money paid."""
 
     code = matching("[0-9]{6}", "6 digits.", load_default=None, allow_none=True)
     received_by = Text(100, load_default=None, allow_none=True)
@@ -123,7 +123,7 @@ class CollectRequest(RequestSchema):
 
 
 class FailRequest(RequestSchema):
-    """Why the shipment was not taken."""
+    """Why nobody took the shipment."""
 
     reason = fields.String(required=True, validate=validate.OneOf(FAILURE_REASONS))
 
@@ -135,7 +135,7 @@ class ReturnRequest(RequestSchema):
 
 
 class TrackRequest(RequestSchema):
-    """What a carrier or a site saw of the parcel."""
+    """A report of a carrier or a site about the parcel."""
 
     status = fields.Enum(TrackingStatus, by_value=True, required=True)
     site_id = fields.UUID(load_default=None, allow_none=True)

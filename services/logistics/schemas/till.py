@@ -21,7 +21,7 @@ class ParcelResponse(ResponseSchema):
     )
     code_locked = fields.Boolean(
         required=True,
-        metadata={"description": "Tried wrongly too often: hand over by name, with received_by."},
+        metadata={"description": "Too many wrong tries: hand over by name, with received_by."},
     )
     arrived_at = fields.AwareDateTime(required=True)
 

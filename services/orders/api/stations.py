@@ -53,7 +53,7 @@ def list_station_sales(query: dict[str, Any]) -> Page[TillEntry]:
 @scope("stations:read", by_site=True)
 @blp.response(200, schemas.StationSaleDetailResponse)
 def show_station_sale(sale_id: UUID) -> TillEntry:
-    """Show an entry with all that the till said, but for what concerns a buyer's person."""
+    """Show an entry with its whole content, without the buyer's personal data."""
     with reading() as session:
         entry = stations.find_entry(session, sale_id)
         check_within(

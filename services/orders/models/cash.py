@@ -48,7 +48,7 @@ class CashEntry(Base):
     shift: Mapped[int | None]
     amount_fen: Mapped[int]
     cause: Mapped[str] = mapped_column(String(20))
-    #: Of the till's journal; it moves cash once.
+    #: The entry of the till's journal; it moves cash once.
     entry_id: Mapped[UUID | None] = mapped_column(ForeignKey("till_entries.id"), unique=True)
     remittance_id: Mapped[UUID | None] = mapped_column(ForeignKey("remittances.id"), index=True)
     #: Why cash was written off, and by whom.
@@ -63,7 +63,7 @@ class CashEntry(Base):
 
 
 class Remittance(Base):
-    """Cash that a clerk handed on to the centre, counted by who sent and by who received it."""
+    """Cash that a clerk handed on to the centre, counted by the clerk and by the centre."""
 
     __tablename__ = "remittances"
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -84,14 +84,14 @@ class Remittance(Base):
 class Shift(Base):
     """A clerk's time at one till, from the float put in to the count at its end.
 
-    Its entries come in any order: `opened_at` and float are null until the opening is here.
+    Its entries come in any order: `opened_at` and float are null until the opening is uploaded.
     """
 
     __tablename__ = "shifts"
     id: Mapped[UUID] = mapped_column(primary_key=True)
     device_id: Mapped[UUID]
     epoch: Mapped[int]
-    #: Of the entry that opened it.
+    #: The number of the entry that opened it.
     number: Mapped[int]
     site_id: Mapped[UUID]
     device_code: Mapped[str]

@@ -43,7 +43,7 @@ UNSTOPPED = text("state = 'cancelled' AND fulfilment_state IN ('planned', 'packe
 class Order(Base):
     """What one buyer ordered at once, and its status.
 
-    Names, phones and addresses are not stored here: `contact_given` carries them on.
+    Names, phones and addresses are not stored here: `contact_given` passes them on.
     """
 
     __tablename__ = "orders"
@@ -260,8 +260,8 @@ class VariantReadModel(Base):
 class PriceReadModel(Base):
     """Read model of a price: what a variant costs in one channel from `valid_from` on.
 
-    Of the prices that have begun and not ended, the last to begin holds. The id
-    is made from variant, channel and beginning, which together are unique.
+    Of the prices that have begun and not ended, the one that began last is valid. The id is made
+    from variant, channel and beginning, which together are unique.
     """
 
     __tablename__ = "price_copies"

@@ -27,7 +27,7 @@ _OPEN = "status IN ('waiting', 'disputed', 'settled', 'acknowledged')"
 
 
 class Journal(Base):
-    """The journal of one epoch of a device, as far as it is uploaded.
+    """The uploaded part of the journal of one epoch of a device.
 
     An upload locks it, see `use_cases.entries.lock_journal`.
     """
@@ -39,7 +39,7 @@ class Journal(Base):
     site_id: Mapped[UUID]
     device_code: Mapped[str]
     highest: Mapped[int]
-    #: Runs of numbers below the highest that have not come, as [first, last], in their order.
+    #: Runs of missing numbers below the highest, as [first, last], in their order.
     holes: Mapped[list[list[int]]] = mapped_column(JSON)
     last_upload_at: Mapped[datetime]
     __table_args__ = (UniqueConstraint("device_id", "epoch"),)
@@ -48,9 +48,8 @@ class Journal(Base):
 class TillEntry(Base):
     """One entry of a till's journal, under its name: device, epoch and number.
 
-    `copy` is 1 for the content that came first under a name; other content that came later under
-    the same name is stored beside it as a copy of its own. `version`
-    counts the events published of it.
+    `copy` is 1 for the first content under a name; other content that comes later under the same
+    name is stored beside it as a copy of its own. `version` counts the events published of it.
     """
 
     __tablename__ = "till_entries"
@@ -62,7 +61,7 @@ class TillEntry(Base):
     epoch: Mapped[int]
     number: Mapped[int]
     copy: Mapped[int] = mapped_column(SmallInteger)
-    #: SHA-256 of the content, without what concerns a buyer's person.
+    #: SHA-256 of the content, without the buyer's personal data.
     digest: Mapped[str] = mapped_column(String(64))
     kind: Mapped[EntryKind] = mapped_column(one_of(EntryKind, "kind"))
     status: Mapped[EntryStatus] = mapped_column(one_of(EntryStatus, "status"))
@@ -74,9 +73,9 @@ class TillEntry(Base):
     #: Who acknowledged or corrected it, and that person's note.
     resolved_by: Mapped[str | None] = mapped_column(String(255))
     note: Mapped[str | None]
-    #: What is odd about it and no reason to dispute it, as codes.
+    #: Oddities that are no reason to dispute it, as codes.
     flags: Mapped[list[str]] = mapped_column(JSON)
-    #: What the sale would have cost by the list of that time, if that differs.
+    #: The total by the price list of that time, if it differs.
     expected_fen: Mapped[int | None]
     clerk: Mapped[str | None] = mapped_column(String(60))
     #: The number of the entry that opened the shift.
@@ -89,14 +88,14 @@ class TillEntry(Base):
     changed_at: Mapped[datetime]
     #: The sale that is voided, or whose goods came back.
     of_entry_id: Mapped[UUID | None]
-    #: A sale voided before it could be sent, and the void of such a sale: no goods, no money.
+    #: A sale that was voided before its upload, and its void: they move no goods and no money.
     voided: Mapped[bool] = mapped_column(Boolean)
     #: Taken from the buyer, or given back.
     total_fen: Mapped[int | None]
     payment: Mapped[CounterPayment | None] = mapped_column(String(10))
-    #: As it came, or as an operator corrected it, without what concerns a buyer's person.
+    #: The content as uploaded, or as an operator corrected it, without the buyer's personal data.
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
-    #: As it came, where an operator corrected it.
+    #: The content as uploaded, if an operator corrected it.
     sent: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     #: What a void or return took back, once it has taken effect; lines as in the event.
     taken: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
@@ -145,7 +144,7 @@ class TillEntry(Base):
 
     @property
     def happened_at(self) -> datetime:
-        """By the device's clock; when the entry came, if that clock was off."""
+        """The moment by the device's clock, or of the upload if that clock was off."""
         if self.device_time is None or CLOCK_OFF in self.flags:
             return self.received_at
         return self.device_time
@@ -160,7 +159,7 @@ class TillEntry(Base):
 
 
 class TakenBack(Base):
-    """What was taken back of one line of a sale; no line has a row before anything was."""
+    """What was taken back of one line of a sale; a line without a row has all its goods out."""
 
     __tablename__ = "taken_back"
     sale_id: Mapped[UUID] = mapped_column(ForeignKey("till_entries.id"), primary_key=True)

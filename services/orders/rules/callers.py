@@ -1,4 +1,4 @@
-"""For whom and over which channel a caller may order. The token decides, never the body.
+"""The buyers and channels for which a caller may order. The token decides, never the body.
 
 Most callers order for themselves. A token with `ANY_BUYER` orders for anybody. A token with
 `OWN_BUYERS` (a marketplace, a shop, a clerk) orders for guests and for its own buyers, whose ids
@@ -21,9 +21,9 @@ CHANNEL_SCOPE = "channel:"
 DEFAULT_CHANNEL: Channel = "online"
 LONGEST_ID = 64
 _ID = re.compile(f"[A-Za-z0-9][A-Za-z0-9._:|-]{{0,{LONGEST_ID - 1}}}")
-#: Digits that could be a telephone number, bare or behind a word such as `tel:`.
+#: Digits that could be a telephone number, alone or after a word such as `tel:`.
 _NUMBER = re.compile("([A-Za-z._:|-]*)([0-9][0-9._:|-]*)")
-#: Fewer digits than this ring nobody outside of their town.
+#: A number with fewer digits can be dialled only within its town.
 _FEWEST_DIGITS = 10
 
 
@@ -40,7 +40,7 @@ class NotYourSite(Forbidden):
 
 
 class UnfitBuyer(Unprocessable):
-    """Raised when a buyer's id must not be published, or is none."""
+    """Raised when a buyer's id is malformed or must not be published."""
 
 
 def buyer_of(caller: Caller, buyer_id: str | None) -> str | None:
@@ -73,10 +73,11 @@ def own_buyer(caller: Caller, buyer_id: str) -> str:
 
 
 def channel_of(caller: Caller, channel: Channel | None) -> Channel:
-    """Return the channel over which `caller` orders; `channel` None: its token's only one.
+    """Return the channel over which `caller` orders; None: the token's only channel, or
+    `DEFAULT_CHANNEL`.
 
     Raises:
-        NotYourChannel: the token is for others.
+        NotYourChannel: the token does not allow this channel.
     """
     may = CHANNELS if caller.may(ANY_BUYER) else _channels(caller)
     chosen = channel or (may[0] if len(may) == 1 else DEFAULT_CHANNEL)
@@ -89,10 +90,10 @@ def channel_of(caller: Caller, channel: Channel | None) -> Channel:
 
 
 def check_site(caller: Caller, site_id: UUID) -> None:
-    """Let a caller order goods that this site delivers or hands over.
+    """Pass when a caller may order goods that this site delivers or hands over.
 
     Raises:
-        NotYourSite: the caller belongs to others.
+        NotYourSite: the caller belongs to other sites.
     """
     if caller.sites is not None and site_id not in caller.sites:
         raise NotYourSite(
@@ -128,16 +129,16 @@ def names_a_phone(text: str) -> bool:
     digits = re.sub("[^0-9]", "", match[2])
     if len(digits) < _FEWEST_DIGITS:
         return False
-    # Behind a word, as in "card-447911123456", only what rings in China counts.
-    return _rings(digits, "CN") or (not match[1] and _rings(f"+{digits}", None))
+    # After a word, as in "card-447911123456", only a Chinese number counts.
+    return _is_valid(digits, "CN") or (not match[1] and _is_valid(f"+{digits}", None))
 
 
-def _rings(digits: str, region: str | None) -> bool:
+def _is_valid(digits: str, region: str | None) -> bool:
     try:
         number = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:
         return False
-    # Land lines are dialled with a 0 or the country's code: else "2026113012" would be one.
+    # A land line needs a 0 or the country's code: otherwise "2026113012" would be one.
     dialled = digits[0] in "+0" or digits.startswith("86") or number.country_code != 86
     mobile = phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.MOBILE
     return phonenumbers.is_valid_number(number) and (dialled or mobile)

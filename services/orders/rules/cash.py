@@ -1,4 +1,4 @@
-"""How cash in a clerk's custody is counted. Money is integer fen."""
+"""Count the cash in a clerk's custody. Money is integer fen."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Change:
 
     @property
     def held_fen(self) -> int:
-        """By how much the cash in the clerk's hands changes."""
+        """The change of the cash in the clerk's hands."""
         return self.collected_fen - self.refunded_fen - self.remitted_fen - self.written_off_fen
 
     def add(self, cause: str, amount_fen: int) -> None:
@@ -47,7 +47,7 @@ def custody_id(site_id: UUID, clerk: str) -> UUID:
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
     """Return up to three known names that are like `name`, the nearest first."""
-    # One letter of two differs in names such as 卓嘎, which is a half of them.
+    # One wrong character is half of a name such as 卓嘎.
     return get_close_matches(name, known, n=3, cutoff=0.5)
 
 

@@ -1,9 +1,9 @@
 """The entries of a till's journal: one struct for each kind, told apart by `kind`.
 
-Nothing else in Python describes them: `rules.till` reads what a till sent by these structs, and
-`schemas.entries` publishes them in the API's document. Goods and money must fit exactly. A label (a
-name, a note, a telephone number, a clock) may be anything here: goods and money are right in spite
-of a flaw in it, so `rules.till` flags the entry and does not call it unreadable.
+They are the only description in Python: `rules.till` parses uploads by them, and `schemas.entries`
+publishes them in the API's document. Goods and money must fit exactly. A label (a name, a note, a
+telephone number, a clock) may be anything here: its flaw leaves goods and money valid, so
+`rules.till` flags the entry and does not call it unreadable.
 """
 
 from typing import Annotated, Any, Literal, get_args
@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from services.orders.rules import people, prices
 from shared.events import CounterPayment
 
-#: Of an entry's number, and of an epoch's entries: more than a till rings up in its life.
+#: The highest number of an entry, and of an epoch: more than a till reaches in its life.
 MOST_NUMBER = 1_000_000_000
 #: Lines of a sale, of a return, and of an order taken at a till.
 MOST_LINES = 50
@@ -29,7 +29,7 @@ def _words(longest: int) -> Meta:
     return Meta(extra_json_schema={"type": ["string", "null"], "maxLength": longest})
 
 
-#: Written as databases print it, in small letters. The length keeps a final newline out.
+#: In lower case, as databases print it. The maximum length excludes a final newline.
 EntryUuid = Annotated[
     str,
     Meta(
@@ -64,10 +64,10 @@ class SaleLine(_Strict, frozen=True, kw_only=True):
 class ReturnLine(_Strict, frozen=True, kw_only=True):
     """Goods of one line of the sale that came back."""
 
-    line_no: Annotated[LineNo, Meta(description="The sale's.")]
+    line_no: Annotated[LineNo, Meta(description="The number of the line in the sale.")]
     quantity: EntryQuantity
     refund_fen: EntryFen
-    restock: Annotated[bool, Meta(description="Whether it can be sold again.")]
+    restock: Annotated[bool, Meta(description="Whether the goods can be sold again.")]
 
 
 class OrderLine(_Strict, frozen=True, kw_only=True):
@@ -78,7 +78,7 @@ class OrderLine(_Strict, frozen=True, kw_only=True):
 
 
 class Contact(_Strict, frozen=True, kw_only=True):
-    """How the buyer is reached. It is not kept here."""
+    """How to reach the buyer. Orders does not store it."""
 
     name: Annotated[Any, _text(100)] = None
     phone: Annotated[Any, _text(40)] = None
@@ -115,12 +115,12 @@ class SaleEntry(_Entry, frozen=True, kw_only=True, tag="sale"):
     total_fen: EntryFen
     payment: CounterPayment
     voided: Annotated[
-        bool, Meta(description="True: undone before it was ever sent; it has no effect.")
+        bool, Meta(description="True: voided before its upload; it has no effect.")
     ] = False
 
 
 class VoidEntry(_Entry, frozen=True, kw_only=True, tag="void"):
-    """A sale is undone: all that is left of it. Waits until all entries since are here."""
+    """The void of all that is left of a sale. It waits for all entries since the sale."""
 
     of: Annotated[Number, Meta(description="The number of the sale, which is a lower one.")]
     refund_fen: Annotated[EntryFen, Meta(description="What is left of the sale's total.")]
@@ -129,17 +129,17 @@ class VoidEntry(_Entry, frozen=True, kw_only=True, tag="void"):
 
 
 class ReturnEntry(_Entry, frozen=True, kw_only=True, tag="return"):
-    """Goods of a sale came back. Waits until all entries since the sale are here."""
+    """Goods of a sale that came back. The return waits for all entries since the sale."""
 
     of: Annotated[Number, Meta(description="The number of the sale, which is a lower one.")]
     lines: Annotated[list[ReturnLine], _LINES]
-    refund_fen: Annotated[EntryFen, Meta(description="The sum of the lines'.")]
+    refund_fen: Annotated[EntryFen, Meta(description="The sum of the lines' refund_fen.")]
     payment: CounterPayment
     reason: Annotated[Any, _words(MOST_WORDS)] = None
 
 
 class HandOverEntry(_Entry, frozen=True, kw_only=True, tag="hand_over"):
-    """A parcel was given to its buyer. Code and name pass through and are not kept here."""
+    """A parcel that was handed over. Orders passes code and name on and does not store them."""
 
     shipment_id: EntryUuid
     code: Annotated[
@@ -152,7 +152,7 @@ class HandOverEntry(_Entry, frozen=True, kw_only=True, tag="hand_over"):
 
 
 class OrderEntry(_Entry, frozen=True, kw_only=True, tag="order"):
-    """An order taken at the till; its id is the entry's. The contact is not kept here."""
+    """An order taken at the till; it has the id of the entry. Orders does not store the contact."""
 
     order: TillOrder
 

@@ -2,7 +2,7 @@
 
 Every function takes a status and returns the next one, or raises an error that names the state.
 Nothing here reads a database or the clock. Source: reference states of an order and of its
-payment; those that nothing leads to yet (drafts, partial shipments, remittances) are left out.
+payment, without those that no transition reaches yet (drafts, partial shipments, remittances).
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ PREPAID: PaymentMethod = "prepaid"
 class OrderState(StrEnum):
     """What was promised to the buyer, and what became of the promise."""
 
-    #: Catalog was asked for the stock, perhaps once more, and has not answered yet.
+    #: Orders has asked catalog for the stock, perhaps again, and has no answer yet.
     PLACED = "placed"
     #: Its goods are set aside; a prepaid order waits here for its money.
     RESERVED = "reserved"
@@ -64,7 +64,7 @@ NEXT: Mapping[OrderState, tuple[OrderState, ...]] = {
 
 
 class PaymentState(StrEnum):
-    """What became of the money; `cod_` is cash, taken at the door or at the counter."""
+    """The state of the payment; `cod_` is cash, taken at the door or at the counter."""
 
     PENDING = "pending"
     #: The last attempt did not succeed; another may.
@@ -100,7 +100,7 @@ PAYMENT_NEXT: Mapping[PaymentState, tuple[PaymentState, ...]] = {
 
 
 class FulfilmentState(StrEnum):
-    """What logistics last said of the order's shipment.
+    """The last state of the order's shipment that logistics published.
 
     A cancelled order may have a shipment that is `delivered`: the buyer had the goods before the
     cancellation reached them.
@@ -125,7 +125,7 @@ class WrongPaymentState(Conflict):
 
 
 class HoldStillRuns(Conflict):
-    """Raised when an order is to expire before its time is over."""
+    """Raised when an order would expire before its hold is over."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class OrderStatus:
 
     @property
     def kept_fen(self) -> int:
-        """What was received and not given back."""
+        """The money that was received and not refunded."""
         return self.paid_fen - self.refunded_fen
 
     @property
@@ -155,7 +155,7 @@ class OrderStatus:
         return self.total_fen if self.payment_state == PaymentState.COD_DUE else 0
 
     @property
-    def holds_for_nothing(self) -> bool:
+    def holds_unpaid_stock(self) -> bool:
         """Whether goods are set aside for the order and nothing has been paid for it."""
         return self.state in _HOLDING and self.payment_state in _UNPAID
 
@@ -192,13 +192,13 @@ def placed(order_ref: str, payment_method: PaymentMethod, total_fen: int) -> Ord
 
 
 def reserve(status: OrderStatus, hold_until: datetime) -> OrderStatus:
-    """Note that the goods are set aside; confirm unless money must come first.
+    """Record that catalog reserved the goods; confirm unless the buyer must pay first.
 
     Cash orders and orders that are paid never wait, so they never expire. If the order was
     cancelled in the meantime, this changes nothing: catalog releases its stock by event.
 
     Raises:
-        WrongOrderState: it did not wait for the answer.
+        WrongOrderState: it did not wait for catalog's answer.
     """
     if status.state == OrderState.CANCELLED:
         return status
@@ -209,10 +209,10 @@ def reserve(status: OrderStatus, hold_until: datetime) -> OrderStatus:
 
 
 def refuse(status: OrderStatus) -> OrderStatus:
-    """Reject an order whose stock was refused, and give back what was paid.
+    """Reject an order whose stock was refused, and refund what was paid.
 
     Raises:
-        WrongOrderState: it did not wait for the answer.
+        WrongOrderState: it did not wait for catalog's answer.
     """
     if status.state == OrderState.CANCELLED:
         return status
@@ -222,8 +222,8 @@ def refuse(status: OrderStatus) -> OrderStatus:
 def reinstate(status: OrderStatus) -> OrderStatus:
     """Ask for the stock of an order once more, since a lot that was set aside is recalled.
 
-    Its money stays as it is: a refusal gives it back. Of an order that has nothing set aside, or
-    whose goods have left, this changes nothing.
+    Its money stays as it is: a refusal refunds it. An order that has nothing set aside, or whose
+    goods have left, stays unchanged.
     """
     if status.state == OrderState.EXPIRED or OrderState.PLACED not in NEXT[status.state]:
         return status
@@ -269,7 +269,7 @@ def pay(status: OrderStatus, amount_fen: int) -> OrderStatus:
 
 
 def fail_payment(status: OrderStatus) -> OrderStatus:
-    """Note that an attempt to pay did not succeed; the order waits on."""
+    """Record that an attempt to pay failed; the order still waits for its payment."""
     if status.payment_state == PaymentState.PENDING and status.awaits_payment:
         return _transition_payment(status, PaymentState.FAILED)
     return status
@@ -280,7 +280,7 @@ def expire(status: OrderStatus, now: datetime) -> OrderStatus:
 
     Raises:
         WrongOrderState: it is not reserved.
-        HoldStillRuns: its time is not over.
+        HoldStillRuns: its hold is not over.
     """
     expired = _transition(status, OrderState.EXPIRED)
     if status.expires_at is None or status.expires_at > now:
@@ -292,7 +292,7 @@ def expire(status: OrderStatus, now: datetime) -> OrderStatus:
 
 
 def cancel(status: OrderStatus) -> OrderStatus:
-    """Cancel an order that has not left, and give back what was paid. May be repeated.
+    """Cancel an order whose goods have not left, and refund what was paid. May be repeated.
 
     Raises:
         WrongOrderState: it has left, or is over.
@@ -303,7 +303,7 @@ def cancel(status: OrderStatus) -> OrderStatus:
 
 
 def pack(status: OrderStatus) -> OrderStatus:
-    """Note that the goods are packed. Of a cancelled order, this changes nothing.
+    """Record that the goods are packed. A cancelled order stays unchanged.
 
     Raises:
         WrongOrderState: it is not confirmed.
@@ -314,7 +314,7 @@ def pack(status: OrderStatus) -> OrderStatus:
 
 
 def ship(status: OrderStatus) -> OrderStatus:
-    """Note that the goods left. Of a cancelled order they come back; it stays cancelled.
+    """Record that the goods left. A cancelled order stays cancelled, and its goods come back.
 
     Raises:
         WrongOrderState: it was not packed.
@@ -325,7 +325,7 @@ def ship(status: OrderStatus) -> OrderStatus:
 
 
 def hand_over(status: OrderStatus, to: OrderState, collected_fen: int) -> OrderStatus:
-    """Note that the buyer has the goods (`to` delivered or collected) and what cash was taken.
+    """Record that the buyer has the goods (`to` delivered or collected), and the cash taken.
 
     The order completes also when another amount was taken than was due: the carrier or clerk gave
     the reason, and `difference_fen` shows the amount. A cancelled order stays cancelled; its cash
@@ -347,7 +347,7 @@ def hand_over(status: OrderStatus, to: OrderState, collected_fen: int) -> OrderS
 
 
 def fail_delivery(status: OrderStatus) -> OrderStatus:
-    """Note that the goods were not taken and go back; cash that was due was refused.
+    """Record that the buyer did not take the goods, which go back; cash that was due was refused.
 
     Raises:
         WrongOrderState: it was not shipped.
@@ -363,7 +363,7 @@ def fail_delivery(status: OrderStatus) -> OrderStatus:
 
 
 def take_back(status: OrderStatus) -> OrderStatus:
-    """Note that the goods are back undelivered, and give back what was paid.
+    """Record that the goods are back undelivered, and refund what was paid.
 
     Raises:
         WrongOrderState: it was not shipped.

@@ -32,10 +32,10 @@ def void(
 ) -> list[dict[str, Any]]:
     """Return what the void of a sale takes back: all that is left of it, as lines of an event.
 
-    `before` says by line number what was taken back already.
+    `before`: what was taken back already, by line number.
 
     Raises:
-        BeyondSale: nothing is left, or what is left cost something else than is refunded.
+        BeyondSale: nothing is left, or the refund is not the price of what is left.
     """
     rest = []
     for line in lines:

@@ -1,8 +1,9 @@
-"""Read the entries of a till's journal, and choose what is kept of them.
+"""Parse the entries of a till's journal, and choose the parts to store.
 
-An entry that fits no kind is not refused: it happened at a counter, so it is kept as unreadable. A
-flaw in a label (a name, a note, a telephone number, a clock) does not make an entry unreadable:
-goods and money are as they are, so the entry counts, and a flag shows the flaw to an operator.
+An entry that fits no kind is not refused: it happened at a counter, so orders stores it as
+unreadable. A flaw in a label (a name, a note, a telephone number, a clock) does not make an entry
+unreadable: its goods and money are valid, so the entry counts, and a flag shows the flaw to an
+operator.
 """
 
 import hashlib
@@ -46,9 +47,9 @@ MOST_ENTRIES = 500
 MOST_RAW = 20_000
 #: Characters of the reason why an entry is unreadable.
 MOST_PROBLEM = 300
-#: What concerns a buyer's person: neither kept here nor part of what tells two copies apart.
+#: Fields with a buyer's personal data: not stored, and not part of an entry's digest.
 PERSONAL = frozenset(("contact", "name", "phone", "address", "received_by", "code"))
-#: Who holds the cash of entries whose clerk has no name that can be read.
+#: The clerk of an entry whose own clerk's name cannot be read.
 NO_NAME = "无名 (no name)"
 _LABELS = frozenset(("clerk", "device_time", "reason", "note", "difference_reason"))
 _CODE = re.compile("[0-9]{6}")
@@ -56,7 +57,7 @@ _DEEPEST = 12
 
 
 class EntryKind(StrEnum):
-    """What a till did. UNKNOWN: an unreadable entry names no kind that exists."""
+    """What a till did. UNKNOWN: an unreadable entry that names no existing kind."""
 
     SALE = "sale"
     VOID = "void"
@@ -69,7 +70,7 @@ class EntryKind(StrEnum):
 
 
 class EntryStatus(StrEnum):
-    """What became of an entry. WAITING: earlier entries of its journal have not come yet."""
+    """The status of an entry. WAITING: earlier entries of its journal are not uploaded yet."""
 
     ACCEPTED = "accepted"
     WAITING = "waiting"
@@ -78,7 +79,7 @@ class EntryStatus(StrEnum):
     ACKNOWLEDGED = "acknowledged"
 
 
-#: Flags: what is odd about an entry and no reason to dispute it. An operator looks at it.
+#: Flags: oddities that are no reason to dispute an entry. An operator looks at them.
 CLERK_UNCLEAR, WORDS_UNCLEAR, CONTACT_UNCLEAR = "clerk_unclear", "words_unclear", "contact_unclear"
 PHONE_UNCLEAR, CODE_UNCLEAR, CLOCK_OFF = "phone_unclear", "code_unclear", "clock_off"
 PAYMENT_DIFFERS = "payment_differs"
@@ -86,7 +87,7 @@ PAYMENT_DIFFERS = "payment_differs"
 CLOCK_TOLERANCE = timedelta(hours=1)
 #: Why orders itself disputes an entry; catalog and logistics publish other reasons.
 UNREADABLE, OTHER_CONTENT, BEYOND_SALE = "unreadable", "other_content", "beyond_sale"
-#: Kinds that take back what a sale sold, and all that move goods over the counter.
+#: Kinds that take goods of a sale back, and all kinds that move goods over the counter.
 TAKING = (EntryKind.VOID, EntryKind.RETURN)
 SELLING = (EntryKind.SALE, *TAKING)
 
@@ -97,24 +98,24 @@ class InvalidEntry(ValueError):
 
 @dataclass(slots=True)
 class ParsedEntry:
-    """An entry of an upload after it was read: what it says, what is kept, and what is odd."""
+    """A parsed entry of an upload: its content, the parts to store, and its oddities."""
 
-    #: None: the entry has no name, so it cannot be kept.
+    #: None: the entry has no usable number, so it cannot be stored.
     number: int | None
     kind: EntryKind = EntryKind.UNKNOWN
-    #: Why it is unreadable; then `content` is None, and so are the fields that are read from it.
+    #: Why it is unreadable; then `content` and the fields that come from it are None.
     problem: str | None = None
     content: Entry | None = None
     digest: str = ""
-    #: What is odd about its labels.
+    #: Oddities of its labels.
     flags: list[str] = field(default_factory=list)
-    #: False: a label is not in the form in which labels are kept.
+    #: False: a label differs from its normalised form, in which it is stored.
     plain: bool = True
-    #: What is kept, without what concerns a buyer's person.
+    #: The content to store, without the buyer's personal data.
     body: dict[str, Any] = field(default_factory=dict)
-    #: What passes through and is not kept: an order's contact, who took a parcel by which code.
+    #: Personal data to pass on and not to store: an order's contact, a parcel's recipient and code.
     passing: dict[str, Any] = field(default_factory=dict)
-    #: None: no clock shows such a moment.
+    #: None: the entry names no valid moment.
     device_time: datetime | None = None
     clerk: str | None = None
     shift: int | None = None
@@ -130,7 +131,7 @@ class ParsedEntry:
 
 
 def parse_entry(raw: Any) -> ParsedEntry:
-    """Read one entry of a journal, as JSON has it."""
+    """Parse one entry of a journal from its JSON value."""
     if not isinstance(raw, dict):
         return ParsedEntry(None, problem="An entry is an object.")
     number = raw.get("number")
@@ -152,7 +153,7 @@ def parse_entry(raw: Any) -> ParsedEntry:
 
 
 def merged(body: Any, changes: Any, depth: int = 0) -> Any:
-    """Return a body with changes, which are a JSON merge patch: null takes a field away."""
+    """Apply a JSON merge patch (RFC 7396) to a body and return the result: null removes a field."""
     if not isinstance(changes, Mapping) or depth > _DEEPEST:
         return changes
     kept = dict(body) if isinstance(body, Mapping) else {}
@@ -246,7 +247,7 @@ def _parse_order(taken: OrderEntry, entry: ParsedEntry) -> None:
 
 
 def _contact(entry: ParsedEntry, contact: Contact) -> dict[str, Any]:
-    """Return how the buyer, who has gone home, is reached; what is no number stays as typed."""
+    """Return the buyer's contact. The buyer has left, so an invalid phone stays as typed."""
     name = _label(entry, contact.name, 100, CONTACT_UNCLEAR)
     address = _label(entry, contact.address, 300, CONTACT_UNCLEAR)
     phone, language = words(contact.phone, 40), contact.language
@@ -273,7 +274,7 @@ def went_backwards(before: datetime | None, after: datetime | None) -> bool:
 
 
 def words(value: Any, longest: int) -> str | None:
-    """Return what a person typed, normalised and cut to `longest` characters; None: nothing."""
+    """Return typed text, normalised and cut to `longest` characters; None if nothing is left."""
     text = normalised(value) if isinstance(value, str) else ""
     # Normalised once more: the cut may leave a space or a joiner at the end.
     return (text if len(text) <= longest else normalised(text[:longest])) or None
@@ -293,7 +294,7 @@ def _plain(entry: ParsedEntry, value: Any, longest: int) -> str | None:
 
 
 def _code(entry: ParsedEntry, value: Any) -> str | None:
-    """Return a collection code as its six figures; None: it is none."""
+    """Return the six digits of a collection code; None if it is not one."""
     figures = re.sub("[ -]", "", unicodedata.normalize("NFKC", words(value, 40) or ""))
     if _CODE.fullmatch(figures):
         return figures
@@ -309,7 +310,7 @@ def _moment(value: str | None) -> datetime | None:
         return None
 
 
-# --- What is kept ------------------------------------------------------------------------------
+# --- What is stored ------------------------------------------------------------------------------
 
 
 def _claimed_kind(raw: Mapping[str, Any]) -> EntryKind:
@@ -323,12 +324,12 @@ def _canonical(value: Any) -> str:
 
 
 def _storable(text: str) -> str:
-    """Return the text as every database takes it: no NUL, no half characters."""
+    """Return the text in a form that every database accepts: no NUL, no lone surrogates."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _without_person(value: Any, depth: int = 0) -> Any:
-    """Return JSON without what concerns a buyer's person, and as every database takes it."""
+    """Return JSON without the buyer's personal data, in a form that every database accepts."""
     if depth > _DEEPEST:
         return None
     if isinstance(value, dict):

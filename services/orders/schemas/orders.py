@@ -1,4 +1,4 @@
-"""What the routes of orders and payments take and give."""
+"""Requests and answers of the routes of orders and payments."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ class PlaceLineRequest(RequestSchema):
 
 
 class ContactRequest(RequestSchema):
-    """How to reach the buyer. It is passed on to those who deliver and write, and not stored."""
+    """How to reach the buyer. Orders passes it on by event and does not store it."""
 
     name = Text(100, required=True)
     phone = Text(40, required=True)
@@ -67,13 +67,15 @@ class ContactRequest(RequestSchema):
 
 
 class PlaceOrderRequest(RequestSchema):
-    """An order. Without `buyer_id` it is a guest's, who reads it by the secret in the answer."""
+    """An order. Without `buyer_id` it is a guest's, who reads it with the answer's secret."""
 
     channel = _one_of(
         CHANNELS,
         load_default=None,
         allow_none=True,
-        metadata={"description": "One that the token is for; left out: its only one, or online."},
+        metadata={
+            "description": "A channel that the token allows; left out: its only one, or online."
+        },
     )
     payment_method = _one_of(PAYMENT_METHODS, required=True)
     site_id = fields.UUID(
@@ -136,7 +138,7 @@ class ListOrdersRequest(PageRequest):
 
 
 class CancelOrderRequest(RequestSchema):
-    """Why the order is not wanted any more."""
+    """Why the order is cancelled."""
 
     reason = _code(required=True)
 
@@ -192,7 +194,7 @@ class OrderLineResponse(ResponseSchema):
 
 
 class ShortfallResponse(ResponseSchema):
-    """A line that could not be covered, and what there was."""
+    """A line that the stock did not cover, and the quantity that was available."""
 
     line_no = fields.Integer(required=True)
     variant_id = fields.UUID(required=True)
@@ -201,7 +203,7 @@ class ShortfallResponse(ResponseSchema):
 
 
 class OrderResponse(ResponseSchema):
-    """An order: what was promised (state), its money and its goods, each by itself."""
+    """An order, with one state each for the promise (`state`), the payment and the goods."""
 
     order_id = fields.UUID(required=True, attribute="id")
     order_ref = fields.String(required=True)
@@ -218,7 +220,7 @@ class OrderResponse(ResponseSchema):
         by_value=True,
         required=True,
         allow_none=True,
-        metadata={"description": "What logistics last said; null before there is a shipment."},
+        metadata={"description": "The last state from logistics; null before there is a shipment."},
     )
     awaits_approval = fields.Boolean(
         required=True,
@@ -228,8 +230,9 @@ class OrderResponse(ResponseSchema):
         required=True,
         allow_none=True,
         metadata={
-            "description": "open_orders or open_value: too many, or too much, was unpaid when it "
-            "was placed; others_orders: of others with the same telephone; null: none was needed."
+            "description": "open_orders, open_value: the buyer, the telephone or the caller had "
+            "too many unpaid orders, or of too much value. others_orders: other buyers had too "
+            "many with the same telephone. null: no approval was needed."
         },
     )
     total_fen = fields.Integer(required=True)
@@ -251,7 +254,7 @@ class OrderResponse(ResponseSchema):
     expires_at = fields.AwareDateTime(
         required=True,
         allow_none=True,
-        metadata={"description": "Until when its goods are held for the payment."},
+        metadata={"description": "The goods are held for the payment until this moment."},
     )
     lines = fields.List(fields.Nested(OrderLineResponse), required=True)
 
@@ -262,7 +265,7 @@ class PlacedOrderResponse(OrderResponse):
     guest_secret = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "Reads a guest's order, without a token. Not shown again."},
+        metadata={"description": "Lets the guest read the order without a token; not shown again."},
     )
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:

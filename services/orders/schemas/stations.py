@@ -12,7 +12,7 @@ from shared.runtime.schemas import Flag, Parts, Text
 from shared.web import RequestSchema, ResponseSchema
 from shared.web.paging import PageRequest
 
-#: Entries of one exported file: what a body of a megabyte holds. A larger one comes in pieces.
+#: Entries of one exported file: about a megabyte. A larger file is imported in pieces.
 MOST_IMPORTED = 2000
 
 
@@ -37,7 +37,7 @@ class ListStationSalesRequest(PageRequest):
     status = fields.Enum(EntryStatus, by_value=True)
     kind = fields.Enum(EntryKind, by_value=True)
     clerk = Text(60)
-    flagged = fields.Boolean(metadata={"description": "true: only what is odd, see `flags`."})
+    flagged = fields.Boolean(metadata={"description": "true: only entries with `flags`."})
 
 
 class ImportEntriesRequest(RequestSchema):
@@ -67,8 +67,8 @@ class AcknowledgeEntryRequest(RequestSchema):
     book_cash = Flag(
         load_default=False,
         metadata={
-            "description": "True: what was given back leaves the clerk's custody; 409 "
-            "nothing-to-book where nothing would."
+            "description": "True: the refunded cash leaves the clerk's custody; 409 "
+            "nothing-to-book if the entry refunded no cash."
         },
     )
 
@@ -85,7 +85,7 @@ class CorrectEntryRequest(RequestSchema):
     note = Text(500, required=True)
 
 
-#: A field that no till writes is taken away, as the document shows it.
+#: The removal of a field that no till writes, as the document shows it.
 CORRECTION_EXAMPLE = {"changes": {"colour": None, "shift": 12}, "note": "Asked the clerk."}
 
 
@@ -97,13 +97,13 @@ class StationLineResponse(ResponseSchema):
     lot_id = fields.UUID(required=True)
     quantity = fields.Integer(required=True)
     line_total_fen = fields.Integer(required=True)
-    price_fen = fields.Integer(metadata={"description": "Of a sale."})
-    price_unit = fields.Integer(metadata={"description": "Of a sale."})
-    restock = fields.Boolean(metadata={"description": "Of what came back."})
+    price_fen = fields.Integer(metadata={"description": "Only of a sale."})
+    price_unit = fields.Integer(metadata={"description": "Only of a sale."})
+    restock = fields.Boolean(metadata={"description": "Only of goods that came back."})
 
 
 class StationSaleResponse(ResponseSchema):
-    """An entry of a till's journal, and what became of it."""
+    """An entry of a till's journal, and its status."""
 
     sale_id = fields.UUID(required=True, attribute="id")
     kind = fields.Enum(EntryKind, by_value=True, required=True)
@@ -121,16 +121,16 @@ class StationSaleResponse(ResponseSchema):
         fields.String(),
         required=True,
         metadata={
-            "description": "Odd, but no reason to dispute it: price_differs, total_differs; money "
-            "given back in another way than it was paid (payment_differs); a "
-            "clock that is off (clock_off); a label that cannot be as it came (clerk_unclear, "
-            "words_unclear, contact_unclear, phone_unclear, code_unclear)."
+            "description": "Oddities that are no reason to dispute it: price_differs; "
+            "total_differs; payment_differs (a refund in another way than the payment); "
+            "clock_off (the device's clock is wrong); clerk_unclear, words_unclear, "
+            "contact_unclear, phone_unclear, code_unclear (a flaw in this label)."
         },
     )
     expected_fen = fields.Integer(
         required=True,
         allow_none=True,
-        metadata={"description": "What the sale would have cost by the price list, if another."},
+        metadata={"description": "The total by the price list, if it differs."},
     )
     device_id = fields.UUID(required=True)
     device_code = fields.String(required=True)
@@ -140,7 +140,7 @@ class StationSaleResponse(ResponseSchema):
     copy = fields.Integer(
         required=True,
         metadata={
-            "description": "1: came first under this name. More: came later, with other content."
+            "description": "1: the first content under its number; more: other content, later."
         },
     )
     clerk = fields.String(required=True, allow_none=True)
@@ -151,7 +151,7 @@ class StationSaleResponse(ResponseSchema):
     of_sale_id = fields.UUID(required=True, allow_none=True, attribute="of_entry_id")
     voided = fields.Boolean(
         required=True,
-        metadata={"description": "Undone before it was sent: no goods, no money."},
+        metadata={"description": "Voided before its upload: it moved no goods and no money."},
     )
     total_fen = fields.Integer(required=True, allow_none=True)
     payment = fields.String(required=True, allow_none=True)
@@ -159,19 +159,19 @@ class StationSaleResponse(ResponseSchema):
 
 
 class StationSaleDetailResponse(StationSaleResponse):
-    """An entry of a till's journal with its whole content, but for what concerns a buyer."""
+    """An entry of a till's journal with its content, without the buyer's personal data."""
 
     body = fields.Dict(keys=fields.String(), required=True)
     sent = fields.Dict(
         keys=fields.String(),
         required=True,
         allow_none=True,
-        metadata={"description": "What the till sent, where an operator corrected it."},
+        metadata={"description": "The content from the till, if an operator corrected it."},
     )
 
 
 class TillDeviceResponse(ResponseSchema):
-    """How much of the journal of one epoch of a device has come."""
+    """How much of the journal of one epoch of a device is uploaded."""
 
     device_id = fields.UUID(required=True, attribute="journal.device_id")
     device_code = fields.String(required=True, attribute="journal.device_code")
@@ -180,7 +180,7 @@ class TillDeviceResponse(ResponseSchema):
     entries = fields.Integer(required=True)
     highest = fields.Integer(required=True, attribute="journal.highest")
     holes = fields.Integer(
-        required=True, metadata={"description": "Numbers below the highest that have not come."}
+        required=True, metadata={"description": "Missing numbers below the highest."}
     )
     disputed = fields.Integer(required=True)
     last_upload_at = fields.AwareDateTime(required=True, attribute="journal.last_upload_at")
@@ -213,7 +213,7 @@ class CustodyResponse(ResponseSchema):
     written_off_fen = fields.Integer(required=True)
     held_fen = fields.Integer(
         required=True,
-        metadata={"description": "Below 0 while sales it was taken for are not uploaded."},
+        metadata={"description": "Below 0 while sales whose cash was remitted are not uploaded."},
     )
 
 
@@ -227,7 +227,7 @@ class ListShiftsRequest(PageRequest):
 
 
 class ShiftResponse(ResponseSchema):
-    """A shift, and what its drawer should hold by the entries that have come."""
+    """A shift, and the cash that its drawer should hold by the uploaded entries."""
 
     shift_id = fields.UUID(required=True, attribute="shift.id")
     device_id = fields.UUID(required=True, attribute="shift.device_id")
@@ -240,7 +240,7 @@ class ShiftResponse(ResponseSchema):
         required=True,
         allow_none=True,
         attribute="shift.opened_at",
-        metadata={"description": "By the device's clock; null while the opening has not come."},
+        metadata={"description": "By the device's clock; null until the opening is uploaded."},
     )
     float_fen = fields.Integer(required=True, allow_none=True, attribute="shift.float_fen")
     closed_at = fields.AwareDateTime(required=True, allow_none=True, attribute="shift.closed_at")
@@ -249,16 +249,18 @@ class ShiftResponse(ResponseSchema):
     expected_fen = fields.Integer(
         required=True,
         allow_none=True,
-        metadata={"description": "Float plus cash taken minus cash given back, as far as known."},
+        metadata={
+            "description": "Float plus cash taken minus cash refunded, by the uploaded entries."
+        },
     )
     difference_fen = fields.Integer(
         required=True,
         allow_none=True,
-        metadata={"description": "Counted minus expected; final when nothing is missing."},
+        metadata={"description": "Counted minus expected; final when no entry is missing."},
     )
     missing = fields.Integer(
         required=True,
-        metadata={"description": "Entries of the shift that have not come."},
+        metadata={"description": "Entries of the shift that are not uploaded."},
     )
 
 
@@ -266,8 +268,8 @@ def _accept_shortage() -> fields.Boolean:
     return Flag(
         load_default=False,
         metadata={
-            "description": "True: the clerk may hold less, or be unknown, since sales have yet "
-            "to be uploaded. Else such a request is refused: a name or an amount is wrong."
+            "description": "True: accept a clerk who holds less, or is unknown, because sales are "
+            "not uploaded yet. False: refuse the request, since a name or an amount is wrong."
         },
     )
 
@@ -302,7 +304,7 @@ class RemittanceResponse(ResponseSchema):
 
 
 class WriteOffCashRequest(RequestSchema):
-    """Cash that a clerk should hold and does not."""
+    """Cash that a clerk should hold but does not have."""
 
     site_id = fields.UUID(required=True)
     clerk = Text(60, required=True)

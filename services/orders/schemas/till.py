@@ -1,4 +1,4 @@
-"""What the routes of tills take and give."""
+"""Requests and answers of the tills' routes."""
 
 from marshmallow import fields, validate
 
@@ -17,7 +17,7 @@ class UploadEntriesRequest(RequestSchema):
         required=True,
         strict=True,
         validate=validate.OneOf((1,)),
-        metadata={"description": "The form in which the entries are written."},
+        metadata={"description": "The version of the entries' format."},
     )
     entries = Parts(MOST_ENTRIES, ANY_ENTRY)
 
@@ -27,29 +27,29 @@ UPLOAD_EXAMPLE = {"format": 1, "entries": [SALE_EXAMPLE]}
 
 
 class EntryAnswerResponse(ResponseSchema):
-    """What became of one entry."""
+    """The result of one entry."""
 
     index = fields.Integer(
-        required=True, metadata={"description": "Its place in the upload, from 0."}
+        required=True, metadata={"description": "The position in the upload, from 0."}
     )
     number = fields.Integer(required=True, allow_none=True)
     status = fields.String(
         required=True,
         metadata={
-            "description": "accepted, duplicate, disputed (kept, and decided by an operator) "
-            "or refused (it has no usable number and is not kept)."
+            "description": "accepted, duplicate, disputed (stored; an operator decides) "
+            "or refused (not stored, since it has no usable number)."
         },
     )
     reason = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "Why it is disputed, as a code; also of a duplicate."},
+        metadata={"description": "Why it is disputed, as a code; a duplicate repeats it."},
     )
     detail = fields.String(required=True, allow_none=True)
 
 
 class UploadedEntriesResponse(ResponseSchema):
-    """What became of an upload, entry by entry."""
+    """The result of an upload, entry by entry."""
 
     device_id = fields.UUID(required=True)
     epoch = fields.Integer(required=True)
@@ -69,20 +69,20 @@ class AttentionItemResponse(ResponseSchema):
 
 
 class AttentionResponse(ResponseSchema):
-    """What a till should know of its journal."""
+    """The state of a till's journal: its holes and its disputed entries."""
 
     device_id = fields.UUID(required=True)
     epoch = fields.Integer(required=True)
     highest = fields.Integer(
-        required=True, metadata={"description": "The highest number that has come; 0: none has."}
+        required=True, metadata={"description": "The highest uploaded number; 0: none."}
     )
     holes = fields.List(
         fields.Integer(),
         required=True,
-        metadata={"description": "Lower numbers that have not come, the lowest 100."},
+        metadata={"description": "Missing lower numbers; the lowest 100."},
     )
     items = fields.List(
         fields.Nested(AttentionItemResponse),
         required=True,
-        metadata={"description": "The 200 that changed last."},
+        metadata={"description": "The 200 entries that changed last."},
     )

@@ -142,7 +142,7 @@ def _limit(
     Raises:
         TooManyOpenHolds: it goes beyond the number of open orders, and `refuse_beyond` is set.
     """
-    if not order.status.holds_for_nothing:
+    if not order.status.holds_unpaid_stock:
         order.phone_digest = None
         return
     approve.lock_limits(batch, (phone,), order.buyer_id)

@@ -83,7 +83,7 @@ def transition(
     order.state, order.payment_state = after.state, after.payment_state
     order.paid_fen, order.refunded_fen = after.paid_fen, after.refunded_fen
     order.expires_at, order.difference_fen = after.expires_at, after.difference_fen
-    if not after.holds_for_nothing:
+    if not after.holds_unpaid_stock:
         order.phone_digest = None
     touch(order)
     if order.decided_at is None and after.state in _DECIDED:

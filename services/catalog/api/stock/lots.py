@@ -59,7 +59,7 @@ def show_lot(lot_id: UUID) -> Lot:
 @idempotent
 @blp.response(200, schemas.LotResponse)
 def inspect_lot(lot_id: UUID) -> Lot:
-    """Note that a lot passed inspection."""
+    """Record that a lot passed inspection."""
     with transaction(CatalogBatch) as batch:
         return lots.inspect_lot(batch, lot_id)
 

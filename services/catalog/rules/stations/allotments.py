@@ -18,9 +18,9 @@ from shared.runtime.errors import Conflict
 class AllotmentStatus(StrEnum):
     """The status of an allotment.
 
-    `granted` becomes `active` at the device's next contact. `returning`: its
-    last sale day is over, and what is left comes back. `suspended`: the device must stop.
-    `closed`: nothing is left of it; a later grant of the lot to the device opens it again.
+    `granted` becomes `active` at the device's next contact. `returning`: its last sale day is over,
+    and what is left comes back. `suspended`: the device must stop. `closed`: nothing is left of it;
+    a later grant of the lot to the device opens it again.
     """
 
     GRANTED = "granted"
@@ -30,7 +30,7 @@ class AllotmentStatus(StrEnum):
     CLOSED = "closed"
 
 
-#: In these a device may sell, from the contact on that told it of the allotment.
+#: In these states a device may sell, after the contact that told it of the allotment.
 RUNNING = (AllotmentStatus.GRANTED, AllotmentStatus.ACTIVE)
 
 
@@ -51,7 +51,7 @@ class BeyondRemaining(Conflict):
 
 
 class AllotmentNotEmpty(Conflict):
-    """Raised when an allotment would be closed that has something left."""
+    """Raised when an operator would close an allotment that has something left."""
 
 
 _STEPS: Mapping[AllotmentStatus, frozenset[AllotmentStatus]] = {
@@ -164,7 +164,7 @@ def end_of_day(day: date) -> datetime:
 
 
 def lease_of(lease_until: datetime | None, sell_by: date | None) -> datetime | None:
-    """Return until when a device may sell of a lot: its own lease, but no expired goods.
+    """Return the end of a device's lease for a lot: its own lease, or earlier the last sale day.
 
     The lease stops the device. It takes nothing back: that needs a return or a count.
     """

@@ -38,8 +38,8 @@ class Rate:
 def rate_of(sold: int, first_granted_on: date | None, today: date) -> Rate | None:
     """Return a site's rate by what it sold in the last `SALES_DAYS`; None: there is no history.
 
-    A site that has had the variant for fewer days is judged by those. One that sold nothing is
-    only judged when it had `SALES_DAYS` to do so. More may have come back than was sold.
+    If a site has had the variant for fewer days, the rate counts those days. A site that sold
+    nothing has a rate only after `SALES_DAYS`. `sold` is below 0 if more came back than was sold.
     """
     if first_granted_on is None:
         return None
@@ -89,7 +89,7 @@ class _Site:
         return sum(quantity for _, quantity in self.stock)
 
     def cover(self) -> tuple[bool, Fraction]:
-        """Return how many days what is there will last; last come sites that sell nothing."""
+        """Return the key to sort sites by: how many days the stock lasts; no sales come last."""
         rate, there = self.need.rate, self._there()
         if rate is None:  # no history: as if `keep` sold in the usual span
             return False, Fraction(there * SALES_DAYS, self.need.keep)
@@ -98,7 +98,7 @@ class _Site:
         return False, Fraction(there * rate.days, rate.quantity)
 
     def room(self, sell_by: date | None) -> int:
-        """Return how many more packs of a lot it sells by that day, and still all the others."""
+        """Return how many more packs of a lot the site sells in time, with all that it has."""
         if sell_by is None:
             return self.left
         later = [day for day, _ in self.stock if day is not None and day > sell_by]
@@ -121,12 +121,12 @@ def share(
     pack: int,
     today: date,
 ) -> list[Grant[PickableT]]:
-    """Tell what each site is granted, in whole packs, so that its `keep` is there.
+    """Return the grants, in whole packs, that bring the stock of each site to its `keep`.
 
-    `pickable` has per site what it may be granted from, in the order of picking; sites may share
-    it. `lot_of` tells of each (by its `id()`) the lot and its last sale day. The site whose
-    stock lasts least is served next, step by step. No lot is granted beyond what the site sells
-    of it in time; where there is no history, `keep` is assumed to sell.
+    `pickable`: the sources of each site in picking order; sites may share sources. `lot_of`: the
+    lot and its last sale day, by the `id()` of a source. In each step the site whose stock lasts
+    least gets some packs. A site gets no more of a lot than it sells in time; a site without a
+    history is assumed to sell `keep`.
     """
     sites = [_Site(need, pack, today) for need in needs]
     queue = [(site.cover(), site.need.site_id, site) for site in sites if site.left > 0]
@@ -161,7 +161,7 @@ def _next(
     lot_of: Mapping[int, tuple[UUID, date | None]],
     free: dict[int, int],
 ) -> tuple[PickableT, int] | None:
-    """Return from what a site takes next, and how many packs; None: there is nothing for it."""
+    """Return the next source of a site and the number of packs; None: no source is left for it."""
     for source in sources:
         lot_id, sell_by = lot_of[id(source)]
         there = free.setdefault(id(source), source.available // site.pack)
@@ -185,9 +185,9 @@ class Perishing:
 def asked_back(held: Iterable[Perishing], rate: Rate | None, today: date) -> dict[UUID, int]:
     """Return how much of each allotment at a site should come back before it spoils.
 
-    On the last sale day and later that is all of it; from `RETURN_DAYS` before, what the site will
-    not sell by then if it sells first what expires first; earlier, nothing. Without a history the
-    site is assumed to sell everything.
+    On the last sale day and later, all of it. From `RETURN_DAYS` before, the part that the site
+    will not sell in time, if it sells first what expires first. Earlier, nothing. A site without a
+    history is assumed to sell everything.
     """
     wanted: dict[UUID, int] = {}
     promised = 0

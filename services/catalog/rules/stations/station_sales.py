@@ -25,7 +25,7 @@ class SaleStatus(StrEnum):
 
 
 class OverdraftStatus(StrEnum):
-    """What covers an overdraft: a sale beyond what its device was granted."""
+    """The status of an overdraft, a sale beyond what its device was granted."""
 
     OPEN = "open"
     COVERED = "covered"
@@ -34,7 +34,7 @@ class OverdraftStatus(StrEnum):
 
 
 class ReturnStatus(StrEnum):
-    """What became of goods that a device said it gave back."""
+    """The status of goods that a device reported as given back."""
 
     ACCEPTED = "accepted"
     DISPUTED = "disputed"
@@ -45,7 +45,7 @@ BEYOND_GRANT, NO_ALLOTMENT = "beyond_grant", "no_allotment"
 
 
 class BeyondSale(Conflict):
-    """Raised when more comes back of a line than was sold of it and did not come back yet."""
+    """Raised when more of a line comes back than was sold and is still out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Sold:
 
 @dataclass(frozen=True, slots=True)
 class RecordedSale:
-    """A station sale, void or return, with what catalog decided when it heard of it."""
+    """A station sale, void or return, and the decision of catalog when it recorded it."""
 
     sale_id: UUID
     kind: StationSaleKind

@@ -1,4 +1,4 @@
-"""By how much a count changes a balance that may have moved since the count."""
+"""The correction of a balance by a count; the balance may have moved since the count."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from services.catalog.rules.stock.ledger import Reason
 from shared.runtime.errors import Conflict
 
-#: Movements that are booked when the goods go or come. What a person books, and the sale of a
-#: till that was offline, may have happened before the count and be booked after it.
+#: Movements that are booked when the goods leave or arrive. What a person books, and the sale of
+#: an offline till, may happen before a count and be booked after it.
 ACCOUNTED = frozenset({Reason.CONSUMED, Reason.RESTOCKED})
 
 
 class OutdatedCount(Conflict):
-    """Raised when the balance moved since a count, which is uncertain then; count again."""
+    """Raised when the balance moved after a count, which makes the count uncertain; count again."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Since:
 
     @property
     def anything(self) -> bool:
-        """Tell whether anything did."""
+        """Tell whether the balance changed."""
         return bool(self.moved or self.unclear)
 
 
@@ -43,7 +43,7 @@ def check_book(present: int, book: int | None) -> None:
 
 
 def correction_by_moment(counted: int, present: int, since: Since) -> int:
-    """Return by how much a count changes the books, given what moved since it was taken.
+    """Return the correction of the books by a count, given the movements since the count.
 
     Raises:
         OutdatedCount: the books were corrected since, or more went out than was counted.
@@ -62,10 +62,10 @@ def correction_by_moment(counted: int, present: int, since: Since) -> int:
 
 
 def correction_by_book(counted: int, present: int, book: int | None, since: Since) -> int:
-    """Return by how much a count changes the books, given what they said when it was taken.
+    """Return the correction of the books by a count, given the books at the time of the count.
 
     Raises:
-        OutdatedCount: the books have moved since, or it is not said what they were.
+        OutdatedCount: the books have moved since, or the caller did not name them.
     """
     if counted == present:
         return 0

@@ -64,7 +64,7 @@ LOSS_REASONS = (Reason.SHRUNK, Reason.SPOILED, Reason.WRITTEN_OFF)
 
 
 def on_hand(sums: Mapping[str, int]) -> int:
-    """Return what lies there: the sum of all six buckets."""
+    """Return the quantity on hand: the sum of all six buckets."""
     return sum(sums.get(bucket, 0) for bucket in Bucket)
 
 

@@ -1,4 +1,4 @@
-"""How far a lot is on its way to the buyers, and how long it may be sold."""
+"""The status of a lot, and how long it may be sold."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -9,7 +9,7 @@ from shared.runtime.errors import Conflict, Unprocessable
 
 
 class LotStatus(StrEnum):
-    """How far a lot is on its way to the buyers."""
+    """The status of a lot; only a released lot may be sold."""
 
     HARVESTED = "harvested"
     INSPECTED = "inspected"
@@ -48,7 +48,7 @@ def lot_step(present: LotStatus, wanted: LotStatus) -> LotStatus:
 
 
 def free_bucket(status: LotStatus | str) -> Bucket:
-    """Return where goods of a lot go when nobody has a claim on them."""
+    """Return the bucket for goods of a lot that nobody has a claim on."""
     return Bucket.AVAILABLE if status == LotStatus.RELEASED else Bucket.QUARANTINED
 
 
@@ -70,7 +70,7 @@ def keeps(best_before: date | None, min_life_days: int, today: date) -> bool:
 
 
 def last_sale_day(best_before: date | None, min_life_days: int) -> date | None:
-    """Return the last date on which `keeps` still says yes; None: it never spoils."""
+    """Return the last date on which `keeps` is true; None: the lot never spoils."""
     if best_before is None:
         return None
     days = (best_before - date.min).days - min_life_days - 1
@@ -86,12 +86,12 @@ class ImpossibleDates(Unprocessable):
 
 
 def best_before_of(harvest_date: date, shelf_life_days: int | None) -> date | None:
-    """Return until when goods harvested on that day keep; None: they do not spoil."""
+    """Return the best-before date of goods harvested on that day; None: they do not spoil."""
     return None if shelf_life_days is None else harvest_date + timedelta(days=shelf_life_days)
 
 
 def check_keeping(perishable: bool, best_before: date | None) -> None:
-    """Refuse a lot of perishable goods that would never be too old to be sold.
+    """Refuse a lot of perishable goods without a best-before date: it could be sold for ever.
 
     Raises:
         NoBestBefore: it has no best-before date.

@@ -11,7 +11,7 @@ from shared.runtime.errors import Conflict
 
 
 class ReservationStatus(StrEnum):
-    """What became of the stock that an order asked for.
+    """The status of the stock that an order asked for.
 
     `RESERVED` is stored and shown as `held`.
     """
@@ -35,10 +35,10 @@ BUCKET_OF: Mapping[ReservationStatus, Bucket] = {
 }
 
 _RESERVATION_STEPS: Mapping[ReservationStatus, frozenset[ReservationStatus]] = {
-    # Money that came late asks once more.
+    # After a late payment the order asks for its stock again.
     ReservationStatus.REFUSED: frozenset({ReservationStatus.RESERVED, ReservationStatus.REFUSED}),
     ReservationStatus.RELEASED: frozenset({ReservationStatus.RESERVED, ReservationStatus.REFUSED}),
-    # Logistics may be quicker than orders: goods can leave before `order_confirmed` is heard.
+    # Logistics may be quicker than orders: goods can leave before `order_confirmed` arrives.
     ReservationStatus.RESERVED: frozenset(
         {ReservationStatus.COMMITTED, ReservationStatus.RELEASED, ReservationStatus.CONSUMED}
     ),
@@ -79,7 +79,7 @@ PickableT = TypeVar("PickableT", bound=Pickable)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of an order, as catalog needs to know it."""
+    """The part of an order's line that catalog needs."""
 
     line_no: int
     variant_id: UUID
@@ -118,12 +118,12 @@ def plan(
     pickable: Mapping[UUID, Sequence[PickableT]],
     most: int = MOST_LOTS,
 ) -> tuple[list[Take[PickableT]], list[Short]]:
-    """Tell what each line takes, lot by lot, in the order of picking.
+    """Return what each line takes, lot by lot, in picking order, and the shortfalls.
 
-    `pickable` has per variant the lots in the order of picking (see `picking_key`). An order has
-    all its lines or none: when any line is short, nothing is taken and the shortfalls are
-    returned. Lines on one variant share what there is; together they never take more. With more
-    than `most` lots in all, what lies beyond counts as not there.
+    `pickable` has the lots of each variant in picking order (see `picking_key`). An order gets all
+    its lines or none: when any line is short, nothing is taken and the shortfalls are returned.
+    Lines on one variant share its stock and together never take more. An order takes at most
+    `most` lots; stock in further lots does not count.
     """
     taken: list[Take[PickableT]] = []
     shortfalls: list[Short] = []

@@ -112,7 +112,7 @@ PRICE_EXAMPLE = {"price_fen": 6800, "price_unit": 500, "valid_from": "2026-08-01
 class PriceResponse(ResponseSchema):
     """What `price_unit` grams or pieces cost, in fen.
 
-    Of the prices begun and not ended, the last to begin holds.
+    Of the prices that have begun and not ended, the one that began last is valid.
     """
 
     price_id = fields.UUID(attribute="id", required=True)

@@ -1,4 +1,4 @@
-"""Requests and answers about what devices may sell."""
+"""Requests and answers about allotments."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ class CountResponse(ResponseSchema):
 
 
 class GrantRequest(RequestSchema):
-    """How much of which lot, or of which variant, a device may sell (more)."""
+    """A quantity of a lot, or of a variant, that a device may sell in addition."""
 
     device_id = fields.UUID(required=True)
     lot_id = fields.UUID()
@@ -64,7 +64,7 @@ class GrantRequest(RequestSchema):
 
     @validates_schema
     def check_one_thing(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a grant of nothing, and one of two things.
+        """Refuse a grant that names neither a lot nor a variant, or both.
 
         Raises:
             ValidationError: neither or both of lot and variant are named.
@@ -73,7 +73,7 @@ class GrantRequest(RequestSchema):
             raise ValidationError("Name a lot_id or a variant_id, and not both.", "lot_id")
 
 
-#: Five kilograms, whatever lots they are from.
+#: Five kilograms, from any lots.
 GRANT_EXAMPLE = {
     "device_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789ad",
     "variant_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789ac",
@@ -110,7 +110,7 @@ class SuspendAllotmentRequest(RequestSchema):
 
 
 class WriteOffRequest(RequestSchema):
-    """What was counted of an allotment; the rest of what should be left is lost."""
+    """The counted quantity of an allotment; the rest of `remaining` is lost."""
 
     counted = whole(0, MOST_QUANTITY, required=True)
     reason = Text(500, required=True)
@@ -118,8 +118,8 @@ class WriteOffRequest(RequestSchema):
         0,
         2**53,
         metadata={
-            "description": "`remaining` when it was counted; with another now the answer is 409 "
-            "(outdated-count)."
+            "description": "`remaining` when it was counted. If it has changed since, the answer "
+            "is 409 (outdated-count)."
         },
     )
 

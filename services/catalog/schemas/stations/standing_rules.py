@@ -1,4 +1,4 @@
-"""Requests and answers about how much is kept at a site."""
+"""Requests and answers about standing rules."""
 
 from marshmallow import fields
 

@@ -13,7 +13,7 @@ from shared.runtime.clock import FIRST_DAY, LAST_DAY
 from shared.runtime.schemas import Parts, Text, matching
 from shared.web import RequestSchema, ResponseSchema
 
-#: What a clock is taken to show at most.
+#: The limits of what a device's clock may show.
 FIRST_MOMENT = datetime.combine(FIRST_DAY, time.min, UTC)
 LAST_MOMENT = datetime.combine(LAST_DAY, time.max, UTC)
 #: Returns of one request.
@@ -21,9 +21,9 @@ MOST_RETURNS = 100
 
 
 class ClockMoment(fields.AwareDateTime):
-    """A moment by a device's own clock; one that no calendar has is the first or last there is.
+    """A moment by a device's own clock, cut to `FIRST_MOMENT` and `LAST_MOMENT`.
 
-    A till whose clock is off by centuries is told the time by its contact, not refused it.
+    A till whose clock is off by centuries learns the time from its contact, so it is not refused.
     """
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> datetime:
@@ -36,7 +36,7 @@ class ClockMoment(fields.AwareDateTime):
 
 
 class EnrolRequest(RequestSchema):
-    """The code that an operator gave, and the secret of the key, made by the device itself."""
+    """The code from an operator, and the secret of the key, which the device makes itself."""
 
     code = Text(40, required=True)
     secret = matching(
@@ -100,8 +100,9 @@ CONTACT_EXAMPLE = {
 class ToldAllotmentResponse(ResponseSchema):
     """What a till may sell of a lot, as far as the centre knows.
 
-    `active`: it may, until `lease_until`. `suspended`: it must not. `returning`: its last sale
-    day is over, and it comes back. `proposed_return` is asked for, not demanded.
+    `active`: the till may sell it until `lease_until`. `suspended`: it must not. `returning`: the
+    last sale day is over, and the goods come back. `proposed_return`: the quantity that the centre
+    asks back, which the till may keep.
     """
 
     allotment_id = fields.UUID(required=True)
@@ -171,7 +172,7 @@ class GivenBackRequest(RequestSchema):
     quantity = quantity(required=True)
 
 
-#: As the document says it: what is no return is answered, too.
+#: For the document: something that is no return gets an answer, too.
 ANY_RETURN = {
     "anyOf": [
         {
@@ -200,16 +201,16 @@ class ReturnsRequest(RequestSchema):
 
 
 class ReturnAnswerResponse(ResponseSchema):
-    """What became of one return: `accepted`, `duplicate`, or `disputed` with a reason."""
+    """The result of one return: `accepted`, `duplicate`, or `disputed` with a reason."""
 
     return_id = fields.UUID(
-        required=True, allow_none=True, metadata={"description": "null: it has no usable name."}
+        required=True, allow_none=True, metadata={"description": "null: it has no usable id."}
     )
     status = fields.String(required=True)
     reason = fields.String(required=True, allow_none=True)
 
 
 class ReturnsResponse(ResponseSchema):
-    """What became of each return, in the order in which they came."""
+    """The result of each return, in the order of the request."""
 
     answers = fields.List(fields.Nested(ReturnAnswerResponse), required=True)

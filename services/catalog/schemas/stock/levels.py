@@ -1,4 +1,4 @@
-"""Requests and answers about stock: what came, what was counted or moved, and what there is."""
+"""Requests and answers about stock: receipts, counts, moves and levels."""
 
 from marshmallow import fields, validate
 
@@ -40,8 +40,8 @@ class AdjustStockRequest(RequestSchema):
         0,
         2**53,
         metadata={
-            "description": "`on_hand` when the difference was found; with another now the answer "
-            "is 409 (outdated-count)."
+            "description": "`on_hand` when the difference was found. If it has changed since, the "
+            "answer is 409 (outdated-count)."
         },
     )
 
@@ -109,7 +109,7 @@ class MovementResponse(ResponseSchema):
 
 
 class VariantBooksResponse(ResponseSchema):
-    """What came and went of one variant, what is there, and whether it adds up."""
+    """The quantities of one variant that came, went and are there, and whether they balance."""
 
     variant_id = fields.UUID(required=True)
     sku = fields.String(required=True)
@@ -131,7 +131,7 @@ class VariantBooksResponse(ResponseSchema):
 
 
 class StockDifferenceResponse(ResponseSchema):
-    """A balance that differs from the ledger, or from the reservations or allotments of it."""
+    """A balance that differs from the ledger, from the reservations or from the allotments."""
 
     lot_code = fields.String(required=True)
     location_code = fields.String(required=True)
@@ -143,7 +143,7 @@ class StockDifferenceResponse(ResponseSchema):
 
 
 class TotalsResponse(VariantBooksResponse):
-    """The sums over all variants; grams and pieces together, so only good for comparing."""
+    """The sums over all variants; they add grams and pieces, so they only serve comparisons."""
 
     class Meta:
         exclude = ("variant_id", "sku", "unit")

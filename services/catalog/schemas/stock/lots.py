@@ -14,7 +14,7 @@ from shared.web.paging import PageRequest
 
 
 class RecordLotRequest(RequestSchema):
-    """What one producer harvested of one variant on one day."""
+    """One producer's harvest of one variant on one day."""
 
     code = code(required=True)
     variant_id = fields.UUID(required=True)
@@ -67,10 +67,13 @@ class OrderOfLotResponse(ResponseSchema):
     """What one order has, or had, of a lot, in the variant's unit."""
 
     order_id = fields.UUID(required=True)
-    status = fields.String(required=True, metadata={"description": "Of the order's reservation."})
+    status = fields.String(
+        required=True, metadata={"description": "The status of the order's reservation."}
+    )
     set_aside = fields.Integer(required=True)
     handed_out = fields.Integer(
-        required=True, metadata={"description": "Left the stock, and did not come back."}
+        required=True,
+        metadata={"description": "The quantity that left the stock and did not come back."},
     )
 
 

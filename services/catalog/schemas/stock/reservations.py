@@ -1,4 +1,4 @@
-"""Answers about what is set aside for orders."""
+"""Answers about reservations."""
 
 from marshmallow import fields
 
@@ -16,7 +16,7 @@ class ReservationLineResponse(ResponseSchema):
 
 
 class ReservationResponse(ResponseSchema):
-    """What was set aside for an order, and what became of it."""
+    """The stock that catalog set aside for an order, and the reservation's status."""
 
     order_id = fields.UUID(required=True)
     status = fields.String(required=True)
