@@ -159,7 +159,7 @@ def test_an_edit_that_is_refused_says_by_field_why(run: Run, logistics: Database
 
     told = run("edit", event_id, "--set", "amount_fen=-1", "--why", "x", "--yes", code=1).output
 
-    assert "'amount_fen': ['Must be greater than or equal to 0.']" in " ".join(told.split())
+    assert "'amount_fen': ['Expected `int` >= 0']" in " ".join(told.split())
     assert len(listed(run)) == 1
 
 
