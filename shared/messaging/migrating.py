@@ -36,7 +36,6 @@ def _create_http_tables() -> None:
         sa.Column("key", sa.String(length=255), nullable=False),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("status", sa.SmallInteger(), nullable=False),
-        sa.Column("headers", sa.JSON(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("answered_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("client", "key", name=op.f("pk_idempotency_keys")),

@@ -12,7 +12,6 @@ and the request (docs/decisions/0014). A reader of the table or of a backup has 
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -29,13 +28,8 @@ KEY_PATTERN = r'^(?:[!#-~]{1,255}|"[ !#-\[\]-~]{1,255}")$'
 
 
 _TABLE = cast(Table, IdempotencyKey.__table__)
-# Version 0.1 stored keys and answers in plain text. A client may repeat a request after an upgrade,
-# and its work must not be done twice. These rows are deleted after a day.
-_FOUND = and_(
-    _TABLE.c.client == bindparam("client"),
-    _TABLE.c.key.in_([bindparam("key"), bindparam("plain")]),
-)
-_COLUMNS = _TABLE.c["key", "fingerprint", "status", "headers", "body"]
+_FOUND = and_(_TABLE.c.client == bindparam("client"), _TABLE.c.key == bindparam("key"))
+_COLUMNS = _TABLE.c["fingerprint", "status", "body"]
 _SELECT = select(*_COLUMNS).where(_FOUND)
 # One statement saves a round trip. Its snapshot may be a moment older than its lock; `store`
 # detects an answer that was stored in that moment.
@@ -101,16 +95,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """A stored answer.
-
-    `sealed` holds headers and body, encrypted with the request's `sealing_key`; None: version 0.1
-    stored both in plain text.
-    """
+    """A stored answer; `sealed` holds headers and body, encrypted with `sealing_key`."""
 
     status: int
-    sealed: bytes | None
-    headers: Mapping[str, str]
-    body: bytes
+    sealed: bytes
 
 
 def read_key(header: str | None) -> str:
@@ -144,7 +132,7 @@ def claim(session: Session, request: Request) -> Answer | None:
         RequestInProgress: another process is answering a request with this key.
         IdempotencyKeyReused: the stored answer belongs to another request.
     """
-    names = {"client": request.client, "key": request.name, "plain": request.key}
+    names = {"client": request.client, "key": request.name}
     connection = session.connection()
     if connection.dialect.name == "postgresql":
         lock = f"{request.client}\n{request.name}"
@@ -164,21 +152,18 @@ def find(session: Session, request: Request) -> Answer | None:
     Raises:
         IdempotencyKeyReused: the stored answer belongs to another request.
     """
-    names = {"client": request.client, "key": request.name, "plain": request.key}
+    names = {"client": request.client, "key": request.name}
     return _answer_in(session.execute(_SELECT, names).one_or_none(), request)
 
 
 def _answer_in(row: Any, request: Request) -> Answer | None:
     if row is None or row.fingerprint is None:
         return None
-    plain = row.key == request.key
-    if row.fingerprint != (request.fingerprint if plain else request.stored_fingerprint):
+    if row.fingerprint != request.stored_fingerprint:
         raise IdempotencyKeyReused(
             "This Idempotency-Key was used for another request; use a new one."
         )
-    if plain:
-        return Answer(row.status, None, row.headers, row.body)
-    return Answer(row.status, row.body, {}, b"")
+    return Answer(row.status, row.body)
 
 
 def store(session: Session, request: Request, status: int, sealed: bytes) -> None:
@@ -195,7 +180,6 @@ def store(session: Session, request: Request, status: int, sealed: bytes) -> Non
             "key": request.name,
             "fingerprint": request.stored_fingerprint,
             "status": status,
-            "headers": {},
             "body": sealed,
             "answered_at": now(),
         },

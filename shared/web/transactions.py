@@ -220,8 +220,5 @@ def _store(session: Session, keyed: idempotency.Request, answer: Response) -> No
 
 
 def _replay(keyed: idempotency.Request, stored: idempotency.Answer) -> Response:
-    headers, body = stored.headers, stored.body
-    if stored.sealed is not None:
-        text, _, body = unseal(keyed.sealing_key, stored.sealed).partition(b"\n")
-        headers = json.loads(text)
-    return Response(body, stored.status, {**headers, REPLAYED: "true"})
+    headers, _, body = unseal(keyed.sealing_key, stored.sealed).partition(b"\n")
+    return Response(body, stored.status, {**json.loads(headers), REPLAYED: "true"})

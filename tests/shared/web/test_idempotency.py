@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from flask import Flask
 from flask.testing import FlaskClient
 from marshmallow import ValidationError
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, select, text
 
 from shared.messaging import timers
 from shared.messaging.tables import Outbox
@@ -402,35 +402,3 @@ def test_an_answer_opens_only_with_the_key_and_the_request_that_made_it(
     for other in wrong:
         with pytest.raises(InvalidTag):
             unseal(other.sealing_key, sealed)
-
-
-def test_an_answer_that_the_version_before_stored_is_given_again(
-    client: FlaskClient, token: Headers, names: Callable[[], list[str]], database: Database
-) -> None:
-    headers = token("things:write", subject="dolma") | {"Idempotency-Key": "k-1"}
-    body = json.dumps(THING).encode()
-    with database.sessions.begin() as session:
-        session.execute(
-            insert(IdempotencyKey),
-            {
-                "client": "dolma",
-                "key": "k-1",
-                "fingerprint": idempotency.fingerprint_of("POST", THINGS, b"", body),
-                "status": 201,
-                "headers": {"Location": "/there"},
-                "body": b"before",
-                "answered_at": clock.now(),
-            },
-        )
-
-    def post(data: bytes) -> Any:
-        return client.post(THINGS, data=data, content_type="application/json", headers=headers)
-
-    answer, other = post(body), post(body + b" ")
-
-    assert (answer.status_code, answer.text, answer.headers["Location"]) == (
-        *(201, "before"),
-        "/there",
-    )
-    assert other.json["type"] == "/problems/idempotency-key-reused"
-    assert names() == []
