@@ -54,7 +54,7 @@ class PersonNotFound(NotFound):
 def list_messages(query: dict[str, Any]) -> Page[Message]:
     """List messages, newest first.
 
-    By order, recipient or state. Texts are not shown: they are their readers'.
+    Filter them by order, recipient or status. Only its recipient can read the text of a message.
     """
     with reading() as session:
         return use_cases.list_messages(session, **query)
@@ -89,7 +89,7 @@ def list_inbox(query: dict[str, Any]) -> Page[use_cases.InboxMessage]:
 def read_message(message_id: UUID) -> use_cases.InboxMessage:
     """Record that one of one's own messages was read.
 
-    Only the first time counts; later ones answer the same.
+    Only the first call counts; later ones get the same answer.
     """
     with transaction(NotificationsBatch) as batch:
         return use_cases.mark_read(batch, message_id, _own_person())
@@ -101,7 +101,7 @@ def read_message(message_id: UUID) -> use_cases.InboxMessage:
 def get_preferences(person: str) -> dict[str, Any]:
     """Show a person's preferences.
 
-    One's own; anybody's with the scope `messages:operate` besides.
+    One's own, or anybody's with the scope `messages:operate`.
     """
     _check_person(person)
     with reading() as session:
@@ -115,7 +115,7 @@ def get_preferences(person: str) -> dict[str, Any]:
 def put_preferences(preferences_in: dict[str, Any], person: str) -> dict[str, Any]:
     """Replace a person's preferences.
 
-    They also apply to messages that are queued already.
+    They also apply to messages that are already queued.
     """
     _check_person(person)
     preferences = Preferences(
@@ -134,7 +134,7 @@ def put_preferences(preferences_in: dict[str, Any], person: str) -> dict[str, An
 @blp.arguments(TraceRequest, location="query")
 @blp.response(200, TraceResponse)
 def trace_order(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
-    """Show what notifications knows of an order: its messages, and what they wait for."""
+    """Show an order's messages, what they wait for, and the order's events in notifications."""
     with reading() as session:
         messages = use_cases.messages_of(session, order_id)
         return {
@@ -159,8 +159,8 @@ def compare_messages() -> Report:
     """Compare messages with the orders they are about.
 
     Every message is due at some time or has ended, and buyer and producers of every confirmed
-    order have a message. All is read at one moment; at most 200 differences of each check are
-    listed.
+    order have a message. The comparison reads all rows from one snapshot. At most 200 differences
+    of each check are listed.
     """
     with reading() as session:
         return use_cases.compare(session)
@@ -171,7 +171,7 @@ def compare_messages() -> Report:
 @blp.arguments(facts_request(use_cases.FACTS), location="query")
 @blp.response(200, FactPage)
 def list_facts(query: dict[str, Any]) -> Page[Fact]:
-    """List what notifications knows of orders, in brief, by order id.
+    """List the state of orders in notifications, by order id, to compare with other services.
 
     `orders`: each has `state` (`confirmed`, `placed`, or `heard_of` when other facts came
     first) and `told`, the kinds of messages its buyer was sent.

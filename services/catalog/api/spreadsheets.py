@@ -1,4 +1,4 @@
-"""Routes for CSV: an export is what the import takes."""
+"""Routes for CSV; an import accepts the file of an export."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -30,10 +30,10 @@ blp = Blueprint(
     "P-BAHE-001,巴河镇 扎西,,,producer,540421103,,+86 138 0013 8001,bo",
 )
 def import_enterprises(sheet: Sheet, dry_run: bool) -> Outcome:
-    """Register the enterprises of a file, or change those that are there.
+    """Register the enterprises of a file, or change existing ones.
 
-    `roles` are separated by spaces, and none is taken away. Phone and language are passed on to
-    whoever writes to the enterprise and are not kept here.
+    `roles` are separated by spaces; an import removes no role. Catalog passes phone and language on
+    to notifications and does not store them.
     """
     contacts = schemas.contacts_of(sheet)
     with transaction(CatalogBatch) as batch:
@@ -48,7 +48,7 @@ def import_enterprises(sheet: Sheet, dry_run: bool) -> Outcome:
     'MATSUTAKE-FRESH,松茸（鲜）,,"Matsutake, fresh",fungi,yes,5,0-4 C,MATSUTAKE-FRESH-1,1,g,500,2,',
 )
 def import_products(sheet: Sheet, dry_run: bool) -> Outcome:
-    """List the products of a file, one row per variant, or change those that are listed."""
+    """List the products of a file, one row per variant, or change listed ones."""
     with transaction(CatalogBatch) as batch:
         return products.import_products(batch, sheet, dry_run)
 
@@ -61,7 +61,7 @@ def import_products(sheet: Sheet, dry_run: bool) -> Outcome:
     "MATSUTAKE-FRESH-1,online,6800,500,2026-08-01T00:00:00Z,",
 )
 def import_prices(sheet: Sheet, dry_run: bool) -> Outcome:
-    """Set the prices of a file, one row per price; without `valid_from` it holds from now on.
+    """Set the prices of a file, one row per price; without `valid_from` a price is valid from now.
 
     A moment without an offset from UTC is a time of Asia/Shanghai.
     """
@@ -77,7 +77,7 @@ def import_prices(sheet: Sheet, dry_run: bool) -> Outcome:
     "MT-20260820-001,MATSUTAKE-FRESH-1,P-BAHE-001,2026-08-20,2026-08-25,540421103,released",
 )
 def import_lots(sheet: Sheet, dry_run: bool) -> Outcome:
-    """Record the lots of a file and take them on their way: inspected, released.
+    """Record the lots of a file, and bring them to their `status`, such as released.
 
     A lot of perishable goods needs a best-before date, or its product a shelf life.
     """
@@ -93,12 +93,12 @@ def import_lots(sheet: Sheet, dry_run: bool) -> Outcome:
     "MT-20260820-001,540421103,12480,12500,2026-08-20T10:00:00Z,2026-08-20T11:30:00Z",
 )
 def import_stock(sheet: Sheet, dry_run: bool) -> Outcome:
-    """Bring stock to what was counted: what is new is received, the rest adjusted.
+    """Bring stock to the counted quantities: receive new stock, adjust the rest.
 
-    `on_hand` counts all that lies at the location, also what is promised. `book` and `book_at`
-    are what the export said and when. With the moment of the count in `counted_at`, what orders
-    took since then is accounted for. A row is refused if its meaning for today's books is not
-    certain.
+    `on_hand` is the whole quantity at the location, with reserved and allotted goods. `book` and
+    `book_at` are the quantity and the moment of the export. With the moment of the count in
+    `counted_at`, catalog accounts for goods that orders took since. Catalog refuses a row if its
+    effect on the present books is not certain.
     """
     with transaction(CatalogBatch) as batch:
         return stock.import_stock(batch, sheet, caller().subject, dry_run)
@@ -106,29 +106,29 @@ def import_stock(sheet: Sheet, dry_run: bool) -> Outcome:
 
 @exporting(blp, "enterprises", "stock:read", schemas.ENTERPRISES)
 def export_enterprises(session: Session) -> Rows:
-    """Export all enterprises as `imports/enterprises` takes them."""
+    """Export all enterprises in the format of `imports/enterprises`."""
     return enterprises.export_enterprises(session)
 
 
 @exporting(blp, "products", "stock:read", schemas.PRODUCTS)
 def export_products(session: Session) -> Rows:
-    """Export the listed products as `imports/products` takes them."""
+    """Export the listed products in the format of `imports/products`."""
     return products.export_products(session)
 
 
 @exporting(blp, "prices", "stock:read", schemas.PRICES)
 def export_prices(session: Session) -> Rows:
-    """Export the prices that hold or will hold, as `imports/prices` takes them."""
+    """Export present and future prices in the format of `imports/prices`."""
     return prices.export_prices(session)
 
 
 @exporting(blp, "lots", "stock:read", schemas.LOTS)
 def export_lots(session: Session) -> Rows:
-    """Export all lots as `imports/lots` takes them."""
+    """Export all lots in the format of `imports/lots`."""
     return lots.export_lots(session)
 
 
 @exporting(blp, "stock", "stock:read", schemas.STOCK)
 def export_stock(session: Session) -> Rows:
-    """Export what lies where as `imports/stock` takes it."""
+    """Export all stock by location in the format of `imports/stock`."""
     return stock.export_stock(session)

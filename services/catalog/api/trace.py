@@ -1,4 +1,4 @@
-"""The route that tells an operator what catalog knows of an order."""
+"""The route of an order's audit trail in catalog, for operators."""
 
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,7 @@ blp = Blueprint(
 @blp.arguments(TraceRequest, location="query")
 @blp.response(200, TraceResponse)
 def trace(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
-    """Show an order's stock, lot by lot, its facts, and what it waits for."""
+    """Show an order's stock, lot by lot, what it waits for, and its events in catalog."""
     with reading() as session:
         return {
             "service": "catalog",

@@ -1,4 +1,4 @@
-"""Routes by which an operator compares what the services hold: catalog's part."""
+"""Catalog's routes for `farmgate verify`."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ blp = Blueprint(
 def compare_stock() -> Report:
     """Rebuild all balances from the ledger, and compare sales and allotments with it.
 
-    Reads everything, at one moment. A sale that nothing covers yet is listed as a difference;
-    at most 200 differences of each check are listed.
+    The comparison reads all rows from one snapshot. A sale that nothing covers yet is a difference.
+    At most 200 differences of each check are listed.
     """
     with reading() as session:
         return verify.compare(session)
@@ -34,9 +34,9 @@ def compare_stock() -> Report:
 @blp.arguments(facts_request(verify.FACTS), location="query")
 @blp.response(200, FactPage)
 def list_facts(query: dict[str, Any]) -> Page[Fact]:
-    """List in few words what catalog holds of orders (`reservations`) or of `station_sales`.
+    """List the status of `reservations` or `station_sales`, to compare with other services.
 
-    Each has `status`, and `lots`: how much of each lot is set aside, or was moved.
+    Each has `status` and `lots`: the quantity of each lot that is set aside, or was moved.
     """
     with reading() as session:
         return page_of_facts(session, verify.FACTS, **query)

@@ -29,8 +29,8 @@ blp = Blueprint(
 def open_site(site_in: dict[str, Any]) -> Site:
     """Open a site under a parent exactly one level above it.
 
-    A site that exists with equal content is answered as it is; a code that belongs to a site
-    with other content is refused with 409.
+    If a site with equal content exists, the answer is that site. The code of a site with other
+    content is refused with 409.
     """
     with transaction(LogisticsBatch) as batch:
         return site_tree.open_sites(batch, [site_in])[0]
@@ -44,8 +44,8 @@ def open_site(site_in: dict[str, Any]) -> Site:
 def open_sites(sites_in: dict[str, Any]) -> dict[str, Any]:
     """Open up to 500 sites, all or none.
 
-    Parents may be in the same call, in any order. Sites that exist with equal content are
-    answered as they are.
+    Parents may be in the same call, in any order. The answer has existing sites with
+    equal content as they are.
     """
     with transaction(LogisticsBatch) as batch:
         return {"sites": site_tree.open_sites(batch, sites_in["sites"])}
@@ -88,7 +88,7 @@ def change_site(site_in: dict[str, Any], site_id: UUID) -> Site:
 def close_site(site_id: UUID) -> Site:
     """Close a site that has no open sites below it.
 
-    It takes no new orders, parcels or stock; what is under way to it still arrives.
+    It takes no new orders, parcels or stock. Goods that are on their way to it still arrive.
     """
     with transaction(LogisticsBatch) as batch:
         return site_tree.close_site(batch, site_id)
@@ -103,7 +103,7 @@ def open_route(route_in: dict[str, Any]) -> Route:
     """Open a route from one site to another.
 
     Where no route runs, goods follow the tree of sites at default hours, which are never cold.
-    An equal route is answered as it is; one with other content is refused with 409.
+    If an equal route exists, the answer is that route. If its content differs, the answer is 409.
     """
     with transaction(LogisticsBatch) as batch:
         return routes.open_route(batch, **route_in)
@@ -134,7 +134,7 @@ def show_route(route_id: UUID) -> Route:
 @blp.arguments(schemas.ChangeRouteRequest)
 @blp.response(200, schemas.RouteResponse)
 def change_route(route_in: dict[str, Any], route_id: UUID) -> Route:
-    """Give a route other hours, days or cold.
+    """Change the hours, the days or the cold of a route.
 
     Shipments that are planned keep their promised days.
     """
@@ -157,10 +157,10 @@ def end_route(route_id: UUID) -> None:
 @blp.response(200, schemas.PromiseResponse)
 @blp.alt_response(409, "CONFLICT")
 def promise(query: dict[str, Any]) -> planning.Promise:
-    """Show on which day goods ordered now would reach a site.
+    """Show the day on which goods that are ordered now would reach a site.
 
-    The day is a calendar date in Asia/Shanghai. Goods that must stay cold are promised only
-    where every leg of a way is cold; else the answer is 422. A site that is closed is a 409.
+    The day is a calendar date in Asia/Shanghai. Goods that must stay cold need a way with cold legs
+    only; without one the answer is 422. For a closed site it is 409.
     """
     with reading() as session:
         return planning.promise(session, **query)

@@ -82,7 +82,8 @@ def dispatch(shipment_id: UUID) -> Shipment:
 def arrive(arrival_in: dict[str, Any], shipment_id: UUID) -> Shipment:
     """Record that a shipment reached a site.
 
-    When it is the shipment's own and the buyer collects there, the buyer is sent a code.
+    If it is the shipment's own site and the buyer collects there, logistics issues a code for the
+    buyer.
     """
     with transaction(LogisticsBatch) as batch:
         belonging.check_shipment(batch.session, shipment_id, caller().sites)
@@ -96,9 +97,9 @@ def arrive(arrival_in: dict[str, Any], shipment_id: UUID) -> Shipment:
 @blp.arguments(schemas.DeliverRequest)
 @blp.response(200, schemas.ShipmentResponse)
 def deliver(delivery_in: dict[str, Any], shipment_id: UUID) -> Shipment:
-    """Record that a shipment was brought to its buyer, who took it and what they paid.
+    """Record that a shipment was delivered: the person who took it, and the money paid.
 
-    Another amount than the one due needs a difference_reason.
+    An amount other than the one due needs a difference_reason.
     """
     with transaction(LogisticsBatch) as batch:
         belonging.check_shipment(batch.session, shipment_id, caller().sites)
@@ -113,8 +114,8 @@ def deliver(delivery_in: dict[str, Any], shipment_id: UUID) -> Shipment:
 def collect(collection_in: dict[str, Any], shipment_id: UUID) -> Shipment | Response:
     """Record that the buyer took a shipment at its site.
 
-    Give the code that the buyer was sent or, without it, the name of the person who takes it.
-    After five wrong tries the code is locked and only a name helps.
+    Give the buyer's code or, without it, the name of the person who takes the shipment. Five wrong
+    tries lock the code; then only a name works.
     """
     with transaction(LogisticsBatch) as batch:
         belonging.check_shipment(batch.session, shipment_id, caller().sites)
@@ -129,7 +130,7 @@ def collect(collection_in: dict[str, Any], shipment_id: UUID) -> Shipment | Resp
 @blp.arguments(schemas.FailRequest)
 @blp.response(200, schemas.ShipmentResponse)
 def fail(failure_in: dict[str, Any], shipment_id: UUID) -> Shipment:
-    """Record that a shipment was not taken; it goes back."""
+    """Record that nobody took a shipment; it goes back."""
     with transaction(LogisticsBatch) as batch:
         belonging.check_shipment(batch.session, shipment_id, caller().sites)
         return travelling.fail(batch, shipment_id, **failure_in)
@@ -153,9 +154,9 @@ def take_back(return_in: dict[str, Any], shipment_id: UUID) -> Shipment:
 @blp.arguments(schemas.TrackRequest)
 @blp.response(201, schemas.TrackingResponse)
 def track(report_in: dict[str, Any], shipment_id: UUID) -> TrackingEvent:
-    """Add a report of where a carrier or a site saw the parcel.
+    """Add a carrier's or a site's report about the parcel.
 
-    Reports are kept as they come and never change the shipment's own state.
+    A report is stored as it comes and never changes the shipment's state.
     """
     with transaction(LogisticsBatch) as batch:
         belonging.check_shipment(batch.session, shipment_id, caller().sites)
@@ -168,7 +169,7 @@ def track(report_in: dict[str, Any], shipment_id: UUID) -> TrackingEvent:
 @blp.arguments(PageRequest, location="query")
 @blp.response(200, page_of(schemas.TrackingResponse))
 def list_tracking(query: dict[str, Any], shipment_id: UUID) -> Page[TrackingEvent]:
-    """List where a parcel was seen, in the order in which it was reported."""
+    """List the reports about a parcel, the oldest first."""
     with web.reading() as session:
         belonging.check_shipment(session, shipment_id, caller().sites)
         tracking.check_exists(session, shipment_id)

@@ -1,4 +1,4 @@
-"""Routes for CSV: an export is what the import takes."""
+"""Routes for CSV; an import accepts the file of an export."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ blp = Blueprint(
     "540421103,township,540421,巴河镇,,Bahe Town,29.87,93.66,09:00-18:00",
 )
 def import_sites(sheet: Sheet, dry_run: bool) -> Outcome:
-    """Open the sites of a file, or change those that are open.
+    """Open the sites of a file, or change open ones.
 
     Parents may be in the same file, in any order. An import neither moves nor closes a site.
     """
@@ -38,5 +38,5 @@ def import_sites(sheet: Sheet, dry_run: bool) -> Outcome:
 
 @exporting(blp, "sites", "sites:write", SITES)
 def export_sites(session: Session) -> Iterable[Sequence[Any]]:
-    """Export the open sites as `imports/sites` takes them."""
+    """Export the open sites in the format of `imports/sites`."""
     return site_sheet.export_sites(session)

@@ -1,4 +1,4 @@
-"""The route by which a station's till learns which parcels wait at its site."""
+"""The route that lists the parcels at a till's site."""
 
 from typing import Any
 
@@ -23,9 +23,9 @@ blp = Blueprint(
 def list_parcels() -> dict[str, Any]:
     """List the parcels that wait to be collected at the calling device's site.
 
-    With them a till can check a buyer's code while it is cut off: the code is right when
-    SHA-256 over the salt's bytes and its six digits is the digest. The till uploads each
-    hand-over to orders, as an entry of its journal. It must not hand over those under `stopped`.
+    With the answer a till can check a buyer's code while it is cut off: a code is right if the
+    SHA-256 over the salt's bytes and the six digits is the digest. The till uploads each hand-over
+    to orders, as an entry of its journal. It must not hand over the parcels under `stopped`.
     """
     device = devices.device_of(caller())
     with reading() as session:

@@ -1,4 +1,4 @@
-"""The route that tells an operator what logistics knows of an order."""
+"""The route of an order's audit trail in logistics, for operators."""
 
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ blp = Blueprint(
 @blp.arguments(TraceRequest, location="query")
 @blp.response(200, TraceResponse)
 def trace(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
-    """Show an order's shipment, its facts, and what it waits for."""
+    """Show an order's shipment, what it waits for, and its events in logistics."""
     with web.reading() as session:
         shipment, state = reading.state_of_order(session, order_id)
         subjects = [f"order/{order_id}", *query["subject"]]

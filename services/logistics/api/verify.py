@@ -1,4 +1,4 @@
-"""Routes by which an operator compares what the services hold: logistics' part."""
+"""Logistics' routes for `farmgate verify`."""
 
 from typing import Any
 
@@ -22,7 +22,8 @@ blp = Blueprint(
 def compare_shipments() -> Report:
     """Compare the rows about every shipment with each other.
 
-    Reads them all, at one moment; at most 200 differences of each check are listed.
+    The comparison reads all rows from one snapshot. At most 200 differences of each check are
+    listed.
     """
     with reading() as session:
         return verify.compare(session)
@@ -33,9 +34,9 @@ def compare_shipments() -> Report:
 @blp.arguments(facts_request(verify.FACTS), location="query")
 @blp.response(200, FactPage)
 def list_facts(query: dict[str, Any]) -> Page[Fact]:
-    """List what logistics holds of orders, in brief, by order id.
+    """List the state of logistics' shipments, by order id, to compare with other services.
 
-    `shipments`: each has `state`, and `lots`, how much it carries of each lot.
+    `shipments`: each has `state`, and `lots`, the quantity that it carries of each lot.
     """
     with reading() as session:
         return page_of_facts(session, verify.FACTS, **query)

@@ -24,7 +24,7 @@ blp = Blueprint(
 @blp.arguments(schemas.ListCustodyRequest, location="query")
 @blp.response(200, page_of(schemas.CustodyResponse))
 def list_custody(query: dict[str, Any]) -> Page[Custody]:
-    """List what each clerk of each site took, gave back and handed on, and so must hold."""
+    """List the cash that each clerk of each site took, refunded and remitted, and so must hold."""
     arguments = page_arguments(query)
     with reading() as session:
         chosen = within(cash.select_custodies(**query), Custody.site_id, caller().sites)
@@ -36,9 +36,9 @@ def list_custody(query: dict[str, Any]) -> Page[Custody]:
 @blp.arguments(schemas.ListShiftsRequest, location="query")
 @blp.response(200, page_of(schemas.ShiftResponse))
 def list_shifts(query: dict[str, Any]) -> Page[shifts.Balance]:
-    """List shifts, the last that came first: what their drawers should hold, and what was counted.
+    """List shifts, the newest first, with the expected and the counted cash of the drawer.
 
-    While entries of a shift are missing, what is expected may still change.
+    While entries of a shift are missing, the expected cash may still change.
     """
     arguments = page_arguments(query)
     with reading() as session:
@@ -55,7 +55,7 @@ def list_shifts(query: dict[str, Any]) -> Page[shifts.Balance]:
 def remit_cash(remit_in: dict[str, Any]) -> Remittance:
     """Record cash that a clerk handed on to the centre, counted by both.
 
-    What the counts differ by is written off from the clerk's custody, with its reason.
+    A difference of the counts is written off from the clerk's custody, with its reason.
     """
     with transaction(OrdersBatch) as batch:
         return cash.remit(batch, **remit_in, by=caller().subject)
@@ -67,6 +67,6 @@ def remit_cash(remit_in: dict[str, Any]) -> Remittance:
 @blp.arguments(schemas.WriteOffCashRequest)
 @blp.response(201, schemas.CashEntryResponse)
 def write_off_cash(write_off_in: dict[str, Any]) -> CashEntry:
-    """Give up cash that a clerk should hold and does not, with a reason."""
+    """Write off cash that a clerk should hold but does not have, with a reason."""
     with transaction(OrdersBatch) as batch:
         return cash.write_off(batch, **write_off_in, by=caller().subject)

@@ -78,20 +78,20 @@ def _owner() -> str | None:
 def place_order(order_in: dict[str, Any]) -> tuple[place.PlacedOrder, dict[str, str]]:
     """Place an order.
 
-    It is stored and its stock is asked for; the answer, 202, comes before the decision. With
-    `Prefer: wait=5` the decided order is answered (200) if that takes no longer. Prices are
-    those of the channel at this moment; give `line_total_fen` to make sure of what the buyer
-    was shown. A prepaid order's goods are held until `expires_at`.
+    Orders stores it, asks catalog for its stock, and answers 202 before catalog decides. With
+    `Prefer: wait=5` the answer is the decided order (200) if catalog decides in this time. Prices
+    are those of the channel at this moment; give `line_total_fen` to be sure of the price that the
+    buyer saw. The goods of a prepaid order are held until `expires_at`.
 
-    The token says for whom and over which channel. A buyer's orders for its subject, and online
-    unless it has scopes such as `channel:company`. With `orders:place_for` the order is a
-    guest's, or of a buyer of the caller's own: `buyer_id` `b-17` of the caller `shop` is kept
-    and published as `shop:b-17`. With `orders:operate` both may be anything. A token that belongs
-    to sites orders from these alone.
+    The token decides the buyer and the channel. A buyer's token orders for its subject, and online
+    unless it has scopes such as `channel:company`. With `orders:place_for` the order is for a
+    guest or for one of the caller's own buyers: `buyer_id` `b-17` of the caller `shop` is stored
+    and published as `shop:b-17`. `orders:operate` allows any buyer and channel. A token that
+    belongs to sites orders only from these sites.
 
-    What a buyer, a telephone or a caller may have set aside unpaid is limited. Beyond its value an
-    order waits for an operator (`awaits_approval`) before it asks for its stock; beyond the
-    number of orders it is refused, 409 too-many-open-holds.
+    The unpaid stock of a buyer, a telephone or a caller is limited. Beyond the value, an order
+    waits for an operator (`awaits_approval`) before it asks for its stock. Beyond the number of
+    orders, it is refused with 409 too-many-open-holds.
     """
     order_in["buyer_id"] = callers.buyer_of(caller(), order_in["buyer_id"])
     order_in["channel"] = callers.channel_of(caller(), order_in["channel"])
@@ -139,7 +139,7 @@ def count_orders() -> dict[str, Any]:
 def show_order(order_id: UUID) -> Order:
     """Show an order.
 
-    Somebody else's is answered as if it did not exist, unless you have orders:operate.
+    For another buyer's order the answer is 404, unless you have the scope orders:operate.
     """
     with reading() as session:
         return find.find_order(session, order_id, _owner())
@@ -149,7 +149,7 @@ def show_order(order_id: UUID) -> Order:
 @public
 @blp.response(200, schemas.OrderResponse)
 def show_guest_order(secret: str) -> Order:
-    """Show a guest's order to whoever has the secret that its placement was answered with."""
+    """Show a guest's order to a caller with its `guest_secret`."""
     with reading() as session:
         return find.find_guest_order(session, secret)
 
@@ -175,9 +175,9 @@ def cancel_order(cancel_in: dict[str, Any], order_id: UUID) -> Order:
 @idempotent
 @blp.response(200, schemas.OrderResponse)
 def approve_order(order_id: UUID) -> Order:
-    """Let an order that goes beyond the limits ask for its stock.
+    """Approve an order beyond the limits, which then asks for its stock.
 
-    One approved before is answered as it is.
+    The answer for an order that is already approved is the order itself.
     """
     with transaction(OrdersBatch) as batch:
         order = find.lock_own_order(batch, order_id, None)
@@ -191,7 +191,7 @@ def approve_order(order_id: UUID) -> Order:
 def decline_order(order_id: UUID) -> Order:
     """Reject an order that waits for approval; what was paid is refunded in full.
 
-    One declined before is answered as it is.
+    The answer for an order that is already declined is the order itself.
     """
     with transaction(OrdersBatch) as batch:
         order = find.lock_own_order(batch, order_id, None)

@@ -103,11 +103,11 @@ def _is_signed(verifier: Webhook, body: bytes, headers: dict[str, str]) -> bool:
 @blp.alt_response(401, "UNAUTHORIZED")
 @blp.doc(security=[{SIGNATURE: []}])
 def book_payment(payment_in: dict[str, Any]) -> Payment:
-    """Tell of a payment, or of an attempt that failed.
+    """Report a payment, or a failed attempt to pay.
 
-    For the payment provider, who signs it. It is named by `payment_ref`, so it may be repeated.
-    Money that cannot count for the order (another amount, paid before, cancelled) is booked and
-    refunded at once. An order that expired asks for its stock again.
+    The payment provider calls and signs it. `payment_ref` names the attempt, so the call may be
+    repeated. A payment that cannot count (another amount, an order that is paid or cancelled) is
+    booked and refunded at once. An order that expired asks for its stock again.
     """
     with transaction(OrdersBatch) as batch:
         return pay.book_payment(batch, **payment_in)

@@ -1,4 +1,4 @@
-"""Routes about stations for operators: what tills said they did, and what became of it."""
+"""Operators' routes for stations: the entries of tills' journals, and disputes about them."""
 
 from typing import Any
 from uuid import UUID
@@ -68,9 +68,10 @@ def show_station_sale(sale_id: UUID) -> TillEntry:
 @blp.response(200, UploadedEntriesResponse)
 @blp.alt_response(404, "NOT_FOUND")
 def import_entries(import_in: dict[str, Any]) -> dict[str, Any]:
-    """Take in the exported file of a till that cannot upload by itself.
+    """Import the exported file of a till that cannot upload by itself.
 
-    As if the till had sent it, whatever its key may still do. May be repeated.
+    The entries count as if the till had uploaded them, even if its key is revoked. The import may
+    be repeated.
     """
     parsed = [parse_entry(raw) for raw in import_in["entries"]]
     with transaction(OrdersBatch) as batch:
@@ -92,8 +93,8 @@ def import_entries(import_in: dict[str, Any]) -> dict[str, Any]:
 def acknowledge_entry(acknowledge_in: dict[str, Any], sale_id: UUID) -> TillEntry:
     """Decide a dispute that moves no stock.
 
-    Voids, returns, hand-overs, orders, and what is unreadable. A sale's goods are covered or
-    lost in catalog instead. With `book_cash` what was given back leaves the clerk's custody.
+    This is for voids, returns, hand-overs, orders and unreadable entries; a disputed sale is
+    settled in catalog. With `book_cash` the refunded cash leaves the clerk's custody.
     """
     with transaction(OrdersBatch) as batch:
         return entries.acknowledge(batch, sale_id, **acknowledge_in, by=caller().subject)
@@ -105,11 +106,11 @@ def acknowledge_entry(acknowledge_in: dict[str, Any], sale_id: UUID) -> TillEntr
 @blp.arguments(schemas.CorrectEntryRequest, example=schemas.CORRECTION_EXAMPLE)
 @blp.response(200, schemas.StationSaleDetailResponse)
 def correct_entry(correct_in: dict[str, Any], sale_id: UUID) -> TillEntry:
-    """Change what could not be read of an entry, or a label that is flagged, and let it count.
+    """Correct an unreadable entry, or a flagged label of an entry, and let it count.
 
-    `changes` is a JSON merge patch of the entry's body: null takes a field away. An unreadable
-    entry is booked as if it had come like this, in goods and money; of a readable one, the clerk
-    or the contact of an order can be changed where it is flagged. What the till sent is kept.
+    `changes` is a JSON merge patch of the entry's body: null removes a field. Orders books the
+    goods and money of a corrected unreadable entry. In a readable entry you can change a flagged
+    clerk, or an order's flagged contact. The till's original content is stored besides.
     """
     with transaction(OrdersBatch) as batch:
         return correct(
@@ -126,9 +127,9 @@ def correct_entry(correct_in: dict[str, Any], sale_id: UUID) -> TillEntry:
 @blp.arguments(schemas.ListTillDevicesRequest, location="query")
 @blp.response(200, page_of(schemas.TillDeviceResponse))
 def list_till_devices(query: dict[str, Any]) -> Page[stations.JournalStatus]:
-    """List what has come of each epoch of each device.
+    """List how much of the journal of each epoch of each device is uploaded.
 
-    A hole is an entry that has not come: it may still lie on the device.
+    A hole is a missing entry, which may still be on the device.
     """
     arguments = page_arguments(query)
     with reading() as session:

@@ -26,9 +26,9 @@ blp = Blueprint(
 def upload_entries(upload_in: dict[str, Any]) -> dict[str, Any]:
     """Upload entries of the calling device's journal.
 
-    As often as you like, in any order and in pieces: an entry is named by device, epoch and
-    number and counts once. Each is answered by itself; one that cannot be right is kept as
-    disputed and stops none of the others.
+    A till may upload in any order, in pieces and repeatedly: device, epoch and number name an
+    entry, which counts once. Each entry has its own answer. An entry that cannot be right is stored
+    as disputed and does not stop the others.
     """
     device = devices.device_of(caller())
     entries = [parse_entry(raw) for raw in upload_in["entries"]]
@@ -46,7 +46,7 @@ def upload_entries(upload_in: dict[str, Any]) -> dict[str, Any]:
 @scope("till")
 @blp.response(200, schemas.AttentionResponse)
 def show_attention() -> dict[str, Any]:
-    """Show what has not come of the calling device's journal, and what is or was disputed."""
+    """Show the missing entries of the device's journal, and those that are or were disputed."""
     device = devices.device_of(caller())
     with reading() as session:
         return stations.attention(session, device)

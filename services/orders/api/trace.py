@@ -1,4 +1,4 @@
-"""The route that tells an operator what orders knows of an order."""
+"""The route of an order's audit trail in orders, for operators."""
 
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ blp = Blueprint(
 @blp.arguments(TraceRequest, location="query")
 @blp.response(200, TraceResponse)
 def trace(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
-    """Show an order's states and money, its facts, and what it waits for."""
+    """Show an order's states and money, what it waits for, and its events in orders."""
     with reading() as session:
         order = session.get(Order, order_id)
         subjects = [f"order/{order_id}", *query["subject"]]

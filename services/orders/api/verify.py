@@ -1,4 +1,4 @@
-"""Routes by which an operator compares what the services hold: orders' part."""
+"""Orders' routes for `farmgate verify`."""
 
 from typing import Any
 
@@ -22,7 +22,8 @@ blp = Blueprint(
 def compare_orders() -> Report:
     """Compare orders' rows with each other: totals, refunds, tills' journals, and cash.
 
-    Reads them all, at one moment. An open dispute is a difference; a journal's holes are notes.
+    The comparison reads all rows from one snapshot. An open dispute is a difference; the holes of a
+    journal are notes. At most 200 differences of each check are listed.
     """
     with reading() as session:
         return verify.compare(session)
@@ -33,9 +34,9 @@ def compare_orders() -> Report:
 @blp.arguments(facts_request(verify.FACTS), location="query")
 @blp.response(200, FactPage)
 def list_facts(query: dict[str, Any]) -> Page[Fact]:
-    """List in few words what orders holds, by id.
+    """List the state of `orders` or `station_sales`, by id, to compare with other services.
 
-    `orders`: each has `state`, and `lots`, how much was set aside of each lot. `station_sales`:
+    `orders`: each has `state`, and `lots`, the quantity set aside of each lot. `station_sales`:
     each sale, void and return has `kind`, `status`, `lots`, and `voided` if it never counted.
     """
     with reading() as session:

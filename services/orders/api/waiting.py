@@ -36,9 +36,9 @@ def preferred_wait(header: str | None) -> int:
 
 
 def decided_if_preferred(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a placement's 202 become a 200 with the decided order, if the client prefers to wait.
+    """Replace a placement's 202 by a 200 with the decided order, if the client prefers to wait.
 
-    Goes outside of the transaction: the wait begins when the order is committed.
+    Put it outside of the transaction: the wait begins when the order is committed.
     """
 
     @wraps(view)

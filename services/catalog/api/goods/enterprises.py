@@ -1,4 +1,4 @@
-"""Routes for those who bring lots."""
+"""Routes for enterprises, which bring lots, and for their members."""
 
 from typing import Any
 from uuid import UUID
@@ -27,8 +27,8 @@ blp = Blueprint(
 def register_enterprise(enterprise_in: dict[str, Any]) -> Enterprise:
     """Register a farmer, cooperative or company.
 
-    The contact is passed on to whoever writes to the enterprise and is not kept here. An
-    enterprise that exists with equal content is answered as it is.
+    Catalog passes the contact on to notifications and does not store it. If an enterprise with
+    equal content exists, the answer is that enterprise.
     """
     with transaction(CatalogBatch) as batch:
         return enterprises.register_enterprise(batch, **enterprise_in)
@@ -60,7 +60,7 @@ def show_enterprise(enterprise_id: UUID) -> Enterprise:
 @blp.arguments(schemas.AddMemberRequest)
 @blp.response(201, schemas.MembershipResponse)
 def add_member(member_in: dict[str, Any], enterprise_id: UUID) -> Membership:
-    """Let a producer share in what a cooperative earns."""
+    """Add a producer to a cooperative, with a share of its earnings."""
     with transaction(CatalogBatch) as batch:
         return enterprises.add_member(batch, enterprise_id, **member_in)
 
@@ -70,9 +70,9 @@ def add_member(member_in: dict[str, Any], enterprise_id: UUID) -> Membership:
 @blp.arguments(schemas.ContactRequest)
 @blp.response(204)
 def give_contact(contact_in: dict[str, Any], enterprise_id: UUID) -> None:
-    """Say how to reach an enterprise from now on.
+    """Set the contact of an enterprise.
 
-    It is passed on to whoever writes to the enterprise and is not kept here.
+    Catalog passes it on to notifications and does not store it.
     """
     with transaction(CatalogBatch) as batch:
         enterprises.give_contact(batch, enterprise_id, **contact_in)

@@ -28,8 +28,8 @@ blp = Blueprint(
 def list_product(product_in: dict[str, Any]) -> Product:
     """Put a product with its variants on sale.
 
-    A product that exists with equal content is answered as it is; import products as CSV to
-    change one.
+    If a product with equal content exists, the answer is that product. To change a product, import
+    products as CSV.
     """
     with transaction(CatalogBatch) as batch:
         return products.list_product(batch, **product_in)
@@ -73,10 +73,10 @@ def withdraw_product(product_id: UUID) -> Product:
 @blp.arguments(schemas.SetPriceRequest, example=schemas.PRICE_EXAMPLE)
 @blp.response(200, schemas.PriceResponse)
 def set_price(price_in: dict[str, Any], variant_id: UUID, channel: str) -> Price:
-    """Set what a variant costs in one channel, from now or from `valid_from` on.
+    """Set the price of a variant in one channel, from now or from `valid_from` on.
 
-    Of the prices that have begun and not ended, the last to begin holds: a price with
-    `valid_to` holds until then, and the one before it holds again afterwards.
+    Of the prices that have begun and not ended, the one that began last is valid: a price with
+    `valid_to` is valid until then, and afterwards the earlier price is valid again.
     """
     with transaction(CatalogBatch) as batch:
         return prices.set_price(batch, variant_id, channel, **price_in)

@@ -1,4 +1,4 @@
-"""Routes for what devices may sell while cut off."""
+"""Routes for allotments, which devices sell while cut off, and for standing rules."""
 
 from typing import Any
 from uuid import UUID
@@ -42,7 +42,7 @@ def _shown(session: Session, allotment: Allotment) -> dict[str, Any]:
 @blp.response(201, schemas.GrantedResponse)
 @blp.alt_response(404, "NOT_FOUND")
 def grant(grant_in: dict[str, Any]) -> dict[str, Any]:
-    """Let a device sell so much (more) of a lot, or of a variant from the lots that expire first.
+    """Grant a device a quantity of a lot, or of a variant from the lots that expire first.
 
     The site's own free stock is taken first, then an open centre's. All of it is granted or
     nothing: with less free the answer is 409 and says how much there is.
@@ -59,7 +59,7 @@ def grant(grant_in: dict[str, Any]) -> dict[str, Any]:
 @blp.arguments(schemas.ListAllotmentsRequest, location="query")
 @blp.response(200, page_of(schemas.AllotmentResponse))
 def list_allotments(query: dict[str, Any]) -> Page:
-    """List what devices may sell, newest first."""
+    """List allotments, the newest first."""
     arguments = page_arguments(query)
     with reading() as session:
         found = page(
@@ -122,8 +122,8 @@ def resume_allotment(allotment_id: UUID) -> dict[str, Any]:
 def write_off_allotment(count_in: dict[str, Any], allotment_id: UUID) -> dict[str, Any]:
     """Close an allotment after a count.
 
-    What was counted is free again; the rest of what should be left is lost. A sale of it that
-    is uploaded later is beyond the grant.
+    The counted quantity is free again; the rest of `remaining` is lost. A sale from the allotment
+    that is uploaded later is beyond the grant.
     """
     with transaction(CatalogBatch) as batch:
         return _shown(
@@ -148,9 +148,9 @@ def close_allotment(allotment_id: UUID) -> dict[str, Any]:
 @scope("stations:read")
 @blp.response(200, schemas.HoldersResponse)
 def list_holders(lot_id: UUID) -> dict[str, Any]:
-    """List the devices that hold a lot, and whether each has heard of its last change.
+    """List the devices that hold a lot, and whether each knows of its last change.
 
-    After a hold or a recall those with `heard` false may still be selling it.
+    After a hold or a recall, devices with `heard` false may still sell it.
     """
     with reading() as session:
         return {"items": inquiries.devices_with_lot(session, lot_id)}
@@ -162,11 +162,11 @@ def list_holders(lot_id: UUID) -> dict[str, Any]:
 @blp.response(200, rule_schemas.StandingRuleResponse)
 @blp.alt_response(422, "UNPROCESSABLE_ENTITY")
 def set_standing_rule(rule_in: dict[str, Any], site_id: UUID, variant_id: UUID) -> StandingRule:
-    """Keep so much of a variant at a site while central stock lasts.
+    """Keep a quantity of a variant at a site while central stock lasts.
 
-    What is short is granted within seconds, in whole packs; of perishable lots only as much as
-    the site can sell before they expire. Where there is too little for all, sites with the
-    least left are served first.
+    Catalog grants the missing quantity within seconds, in whole packs. It grants of a perishable
+    lot only as much as the site can sell in time. If the stock is too little for all sites, those
+    whose stock lasts least are served first.
     """
     with transaction(CatalogBatch) as batch:
         return standing_rules.set_rule(
@@ -179,7 +179,7 @@ def set_standing_rule(rule_in: dict[str, Any], site_id: UUID, variant_id: UUID) 
 @blp.arguments(rule_schemas.ListStandingRulesRequest, location="query")
 @blp.response(200, page_of(rule_schemas.StandingRuleResponse))
 def list_standing_rules(query: dict[str, Any]) -> Page:
-    """List how much of each variant is kept at each site."""
+    """List standing rules: the quantity of a variant that is kept at a site."""
     arguments = page_arguments(query)
     with reading() as session:
         return page(session, standing_rules.select_rules(**query), StandingRule.id, **arguments)

@@ -55,8 +55,9 @@ def register_device(device_in: dict[str, Any]) -> dict[str, Any]:
 def invite_again(device_id: UUID) -> dict[str, Any]:
     """Make a new enrolment code for a device, for instance to replace its machine.
 
-    Unused codes end. The present machine keeps its key until the new code is used. Then it may only
-    upload what it sold before, and its allotments wait for a return or a count.
+    Earlier unused codes become invalid. The present machine keeps its key until the new code is
+    used. Then it may only upload its earlier sales, and its allotments wait for a return or a
+    count.
     """
     with transaction(CatalogBatch) as batch:
         return _invited(batch.session, devices.invite_again(batch, device_id, caller().subject))
@@ -70,7 +71,7 @@ def invite_again(device_id: UUID) -> dict[str, Any]:
 def revoke_device(revocation_in: dict[str, Any], device_id: UUID) -> dict[str, Any]:
     """Revoke the keys of all machines of a device.
 
-    Its allotments stay out of reach until they are returned or counted.
+    Nobody can sell its allotments until they are returned or counted.
     """
     with transaction(CatalogBatch) as batch:
         device = devices.revoke_device(batch, device_id, actor=caller().subject, **revocation_in)
@@ -83,7 +84,7 @@ def revoke_device(revocation_in: dict[str, Any], device_id: UUID) -> dict[str, A
 @blp.arguments(schemas.ListDevicesRequest, location="query")
 @blp.response(200, page_of(schemas.DeviceResponse))
 def list_devices(query: dict[str, Any]) -> Page:
-    """List devices: the last contact of each, and the changes that it was not told of yet."""
+    """List devices, with the last contact of each and the changes that it does not know yet."""
     arguments = page_arguments(query)
     with reading() as session:
         chosen = within(devices.select_devices(**query), Device.site_id, caller().sites)

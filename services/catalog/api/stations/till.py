@@ -26,7 +26,7 @@ def lease_seconds(environment: Mapping[str, str]) -> int:
     """Return how long a device may sell without contact: FARMGATE_CATALOG_LEASE_SECONDS.
 
     Raises:
-        Misconfigured: it is no whole number, or less than a minute.
+        Misconfigured: it is not a whole number, or less than 60.
     """
     return read_integer(environment, "FARMGATE_CATALOG_LEASE_SECONDS", 259_200, least=60)
 
@@ -41,8 +41,8 @@ def enrol(enrolment_in: dict[str, Any]) -> dict[str, Any]:
     """Enrol for a device, with the one-time code that an operator gave.
 
     The till makes the secret of its key itself, keeps it, and calls with the bearer token
-    `fgk_<key_id without dashes>_<secret>` from then on. Asking again with the same code and the
-    same secret gives the same answer.
+    `fgk_<key_id without dashes>_<secret>` from then on. A repeated call with the same code and
+    secret gets the same answer.
     """
     with reading() as session:
         enrolment.check_code(session, enrolment_in["code"])
@@ -60,8 +60,8 @@ def enrol(enrolment_in: dict[str, Any]) -> dict[str, Any]:
 def make_contact(contact_in: dict[str, Any]) -> dict[str, Any]:
     """Report the till's state, and learn what it may sell and until when.
 
-    `revision` grows with every change of what it may sell; send the one you have kept as
-    `seen_revision`, so that operators see who has not heard of a recall.
+    `revision` grows with every change of its allotments. Send the last stored one as
+    `seen_revision`, so operators see which tills do not know of a recall yet.
     """
     device = devices.device_of(caller())
     seconds = lease_seconds(settings().environment)
@@ -79,8 +79,8 @@ def make_contact(contact_in: dict[str, Any]) -> dict[str, Any]:
 def give_back(returns_in: dict[str, Any]) -> dict[str, Any]:
     """Give goods back to the free stock; each return counts once under its `return_id`.
 
-    Count them off in the till before you send this. A return that cannot be booked is kept,
-    answered as `disputed`, and does not hold up the others.
+    Subtract the goods in the till before you send this. A return that cannot be booked is stored,
+    answered as `disputed`, and does not stop the others.
     """
     device = devices.device_of(caller())
     said = [_read_return(raw) for raw in returns_in["returns"]]
@@ -94,7 +94,7 @@ def give_back(returns_in: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_return(raw: Any) -> dict[str, Any] | None:
-    """Return one return of an upload; None if it is none."""
+    """Parse one return of an upload; None if it is not one."""
     try:
         return cast(dict[str, Any], schemas.GivenBackRequest().load(raw))
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Routes for stock: what comes, what is counted, what is moved, and how much there is."""
+"""Routes for stock: receipts, adjustments, moves, levels and the ledger."""
 
 from typing import Any
 from uuid import UUID
@@ -29,7 +29,7 @@ blp = Blueprint(
 def receive_stock(receipt_in: dict[str, Any]) -> StockLevel:
     """Take goods of a lot into stock at a location.
 
-    They are `available` when their lot is released, `held` until then.
+    They are `available` if their lot is released, and `held` until then.
     """
     with transaction(CatalogBatch) as batch:
         return levels.receive_stock(batch, actor=caller().subject, **receipt_in)
@@ -42,10 +42,10 @@ def receive_stock(receipt_in: dict[str, Any]) -> StockLevel:
 @blp.response(201, schemas.LevelResponse)
 @blp.alt_response(404, "NOT_FOUND")
 def adjust_stock(adjustment_in: dict[str, Any]) -> StockLevel:
-    """Correct how much of a lot lies at a location.
+    """Correct the quantity of a lot at a location.
 
-    Only what nobody has a claim on can be taken away; with less than that the answer is 409
-    and says how much is free.
+    Only goods that nobody has a claim on can be subtracted. If these are too few, the answer is 409
+    and names the free quantity.
     """
     with transaction(CatalogBatch) as batch:
         return levels.adjust_stock(batch, actor=caller().subject, **adjustment_in)
@@ -60,7 +60,7 @@ def adjust_stock(adjustment_in: dict[str, Any]) -> StockLevel:
 def move_stock(move_in: dict[str, Any]) -> dict[str, Any]:
     """Move free stock of a lot from one location to another.
 
-    What is set aside for orders stays where it was promised from.
+    Goods that are set aside for orders stay at their location.
     """
     with transaction(CatalogBatch) as batch:
         return {"items": levels.move_stock(batch, actor=caller().subject, **move_in)}
@@ -71,7 +71,7 @@ def move_stock(move_in: dict[str, Any]) -> dict[str, Any]:
 @blp.arguments(schemas.ListLevelsRequest, location="query")
 @blp.response(200, page_of(schemas.LevelResponse))
 def list_levels(query: dict[str, Any]) -> Page:
-    """List how much of each lot lies where, and how much of it is free."""
+    """List the quantity of each lot at each location, and how much of it is free."""
     arguments = page_arguments(query)
     with reading() as session:
         return page(session, levels.select_levels(**query), StockLevel.id, **arguments)
@@ -98,10 +98,10 @@ def list_movements(query: dict[str, Any]) -> Page:
 @scope("stock:read")
 @blp.response(200, schemas.BooksResponse)
 def summarise_stock() -> reconciliation.Reconciliation:
-    """Show per variant what came, what went and what is there, and whether it adds up.
+    """Show the quantities of each variant that came, went and are there, and whether they balance.
 
-    All balances are rebuilt from the ledger and compared with those that are kept, with the
-    open reservations and with the allotments; each difference is named.
+    Catalog rebuilds all balances from the ledger and compares them with the stored ones, with the
+    open reservations and with the allotments. The answer names each difference.
     """
     with reading() as session:
         return reconciliation.reconcile(session)
@@ -111,6 +111,6 @@ def summarise_stock() -> reconciliation.Reconciliation:
 @scope("stock:read")
 @blp.response(200, reservation_schemas.ReservationResponse)
 def show_reservation(order_id: UUID) -> Reservation:
-    """Show what was set aside for an order, lot by lot, and what became of it."""
+    """Show the reservation of an order, lot by lot, and its status."""
     with reading() as session:
         return reservation_inquiries.get_reservation(session, order_id)

@@ -27,8 +27,8 @@ blp = Blueprint(
 def record_lot(lot_in: dict[str, Any]) -> Lot:
     """Record a lot.
 
-    Without `best_before` the product's shelf life counts from the harvest. A lot that exists
-    with equal content is answered as it is. It is sold after inspection and release.
+    Without `best_before` the product's shelf life counts from the harvest. If a lot
+    with equal content exists, the answer is that lot. A lot is sold after inspection and release.
     """
     with transaction(CatalogBatch) as batch:
         return lots.record_lot(batch, **lot_in)
@@ -82,8 +82,8 @@ def release_lot(lot_id: UUID) -> Lot:
 def hold_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
     """Stop selling a lot at all locations until it is released again.
 
-    What orders have reserved stays with them and waits: no parcel with goods of the lot is
-    packed, dispatched or handed over until then.
+    Orders keep what they have reserved of it, and wait: until the release nobody can pack, dispatch
+    or hand over a parcel with goods of the lot.
     """
     with transaction(CatalogBatch) as batch:
         return lots.hold_lot(batch, lot_id, actor=caller().subject, **stop_in)
@@ -109,9 +109,9 @@ def recall_lot(stop_in: dict[str, Any], lot_id: UUID) -> Lot:
 @blp.arguments(PageRequest, location="query")
 @blp.response(200, page_of(schemas.OrderOfLotResponse))
 def list_orders_of_lot(query: dict[str, Any], lot_id: UUID) -> Page:
-    """List the orders that have, or ever had, a part of a lot.
+    """List the orders that have, or ever had, goods of a lot.
 
-    One that has nothing of it any more got other lots, or ended before its goods left.
+    An order that has none of them any more got other lots, or ended before its goods left.
     """
     with reading() as session:
         return lot_tracing.orders_of_lot(session, lot_id, **query)
@@ -122,9 +122,9 @@ def list_orders_of_lot(query: dict[str, Any], lot_id: UUID) -> Page:
 @blp.arguments(PageRequest, location="query")
 @blp.response(200, page_of(schemas.SaleOfLotResponse))
 def list_station_sales_of_lot(query: dict[str, Any], lot_id: UUID) -> Page:
-    """List the sales over counters, voids and returns of a lot, also those that are disputed.
+    """List the counter sales, voids and returns of a lot, with the disputed ones.
 
-    Nobody knows who bought there.
+    The buyers of counter sales are not known.
     """
     with reading() as session:
         return lot_tracing.sales_of_lot(session, lot_id, **query)
