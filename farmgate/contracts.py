@@ -250,15 +250,15 @@ def _allowed_changes(path: str, before: Allowed, after: Allowed) -> Iterator[str
             yield f"the field `{path}` may no longer be {_any_of(gone)}, and stored events may be"
         if added := [value for value in new if value not in old]:
             yield f"the field `{path}` may now be {_any_of(added)}, and its readers refuse that"
-    for word, (side, within, beyond) in LIMITS.items():
-        was, now = _limit(before, word, side), _limit(after, word, side)
+    for name, (sign, within, beyond) in LIMITS.items():
+        was, now = _limit(before, name, sign), _limit(after, name, sign)
         if now > was:
             yield f"the field `{path}` must now be {within}, and stored events may not be".format(
-                side * now
+                sign * now
             )
         if now < was:
             yield f"the field `{path}` may now be {beyond}, and its readers refuse that".format(
-                side * was
+                sign * was
             )
     if "each" in before or "each" in after:
         yield from _allowed_changes(f"{path}[]", before.get("each", {}), after.get("each", {}))
@@ -268,10 +268,10 @@ def _any_of(values: Iterable[Any]) -> str:
     return " or ".join(f"`{value}`" for value in values)
 
 
-def _limit(allowed: Mapping[str, Any], word: str, side: int) -> float:
+def _limit(allowed: Mapping[str, Any], name: str, sign: int) -> float:
     """Return a limit times its sign, so that a larger number is narrower; no limit is -inf."""
-    limit = allowed.get(word)
-    return -math.inf if limit is None else side * limit
+    limit = allowed.get(name)
+    return -math.inf if limit is None else sign * limit
 
 
 def written(contracts: Mapping[str, Contract]) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from farmgate import run_file
 from farmgate.client import Client, addresses
-from farmgate.failures import Failed, Unreachable
+from farmgate.failures import Failed, Unreachable, reason_of
 from farmgate.management import management_of
 from farmgate.services import NAMES, service_of
 from shared.messaging import parked, topology
@@ -303,7 +303,7 @@ def _queue_counts(url: str, queue: str) -> tuple[int, int]:
 
 
 def _first_line(error: SQLAlchemyError) -> str:
-    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    return reason_of(error).partition("\n")[0]
 
 
 def _without_password(url: str) -> str:

@@ -54,8 +54,8 @@ def run(
         keys.ensure(data)
         if "FARMGATE_PAYMENT_SECRET" not in environment:
             secret = {"FARMGATE_PAYMENT_SECRET_FILE": str(data / "keys" / "payment_secret")}
-            whole = {**secret, **environment}
-            settings = {n: replace(s, environment=whole) for n, s in settings.items()}
+            with_secret = {**secret, **environment}
+            settings = {n: replace(s, environment=with_secret) for n, s in settings.items()}
         for name in NAMES:
             migrate(settings[name])
         applications = {name: application_of(name)(settings[name]) for name in NAMES}

@@ -36,3 +36,17 @@ class Refused(Failed):
     def kind(self) -> str:
         """The last part of the problem's type, such as `out-of-stock`."""
         return str(self.problem.get("type", "")).rstrip("/").rpartition("/")[2]
+
+
+def reason_of(error: Exception) -> str:
+    """Return the text of a database error: the driver's own, without SQLAlchemy's additions."""
+    return str(getattr(error, "orig", None) or error).strip()
+
+
+def database_unreachable(service: str, error: Exception, *, migrate: bool = False) -> Unreachable:
+    """Return the failure for a service's database; with `migrate`, it may be too old."""
+    hint = f", and run: farmgate migrate {service}" if migrate else "."
+    return Unreachable(
+        f"The database of {service} cannot be used: {reason_of(error)}\n"
+        f"Check FARMGATE_{service.upper()}_DATABASE_URL{hint}"
+    )

@@ -5,7 +5,7 @@ import re
 from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError
 
-from farmgate.failures import Failed, Unreachable
+from farmgate.failures import Failed, database_unreachable
 from farmgate.services import NAMES
 from shared.runtime import migrations
 from shared.runtime.config import Settings
@@ -27,10 +27,7 @@ def migrate(settings: Settings) -> str | None:
         present, newest = migrations.revisions(name, settings.database_url)
         raise Failed(_refusal(settings, f"{present}", f"{newest}")) from error
     except OperationalError as error:
-        raise Unreachable(
-            f"The database of {name} cannot be used: {str(error.orig).strip()}\n"
-            f"Check FARMGATE_{name.upper()}_DATABASE_URL."
-        ) from error
+        raise database_unreachable(name, error) from error
     return present
 
 

@@ -7,8 +7,7 @@ from werkzeug.middleware.http_proxy import ProxyMiddleware
 
 import web
 from farmgate import start_page
-
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+from farmgate.http_server import Application
 
 #: Seconds a proxied request may take; longer than a buyer's longest wait (`Prefer: wait`).
 PROXY_SECONDS = 60

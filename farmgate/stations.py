@@ -83,8 +83,8 @@ def find_lot(client: Client, code: str) -> dict[str, Any] | None:
 
 def yuan(fen: int) -> str:
     """Format an amount in fen as yuan."""
-    sign, whole = ("-", -fen) if fen < 0 else ("", fen)
-    return f"{sign}¥{whole // 100:,}.{whole % 100:02d}"
+    sign, amount = ("-", -fen) if fen < 0 else ("", fen)
+    return f"{sign}¥{amount // 100:,}.{amount % 100:02d}"
 
 
 def moment(text: str | None) -> str:

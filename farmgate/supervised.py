@@ -119,11 +119,11 @@ def run(
         for name in NAMES:
             migrate(settings[name])
         declare_topology(environment)
-        whole = {
+        with_secret = {
             "FARMGATE_PAYMENT_SECRET_FILE": str(data / "keys" / "payment_secret"),
             **environment,
         }
-        processes = _processes(whole, port, workers, data)
+        processes = _processes(with_secret, port, workers, data)
         # The till calls the services at the pages' origin, so the page server proxies them.
         page = pages.with_proxied_services(pages.create(urls), urls)
         server = HttpServer(page, host, port, PAGE_THREADS)

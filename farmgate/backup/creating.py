@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from farmgate.backup import manifest, programs
 from farmgate.backup.manifest import FORMAT, Manifest, OnProgress, Part
 from farmgate.backup.snapshots import Snapshot, kind_of, take_all
-from farmgate.failures import Failed, Unreachable
+from farmgate.failures import Failed, Unreachable, reason_of
 from farmgate.integrators import Account
 from shared.runtime.clock import now
 from shared.runtime.config import Settings
@@ -54,9 +54,9 @@ def save(
         made = Path(mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
         try:
             parts, made_at = _fill(made, every, report)
-            known = None if integrators is None else tuple(integrators)
-            found = Manifest(FORMAT, version("farmgate"), made_at, parts, known)
-            manifest.write(made, found)
+            accounts = None if integrators is None else tuple(integrators)
+            written = Manifest(FORMAT, version("farmgate"), made_at, parts, accounts)
+            manifest.write(made, written)
             programs.sync_to_disk(made)
             made.rename(folder)
             programs.sync_to_disk(folder.parent)
@@ -68,7 +68,7 @@ def save(
             f"{folder} cannot be written: {error.strerror or error}. Free disk space, or name "
             "another folder."
         ) from error
-    return found
+    return written
 
 
 def _check_exists(settings: Settings) -> None:
@@ -95,9 +95,8 @@ def _fill(
             try:
                 parts.append(_copy(snapshot, folder, report))
             except (SQLAlchemyError, sqlite3.Error) as error:
-                reason = getattr(error, "orig", None) or error
                 raise Unreachable(
-                    f"The database of {snapshot.service} cannot be copied: {reason}. The "
+                    f"The database of {snapshot.service} cannot be copied: {reason_of(error)}. The "
                     "incomplete set was deleted; run this again."
                 ) from error
     return tuple(parts), made_at

@@ -117,8 +117,8 @@ def read(folder: Path) -> Manifest:
         if any(part.service not in NAMES or Path(part.file).name != part.file for part in parts):
             raise ValueError("a part has an invalid name")
         # Older sets have no integrators.
-        kept = found.get("integrators")
-        integrators = None if kept is None else tuple(Account.of(one) for one in kept)
+        accounts = found.get("integrators")
+        integrators = None if accounts is None else tuple(map(Account.of, accounts))
         return Manifest(found["format"], found["farmgate"], made_at, parts, integrators)
     except (KeyError, TypeError, ValueError) as error:
         raise Failed(f"{folder / NAME} is damaged: {error!r}. Use another set.") from error

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from farmgate.backup import programs
 from farmgate.backup.manifest import CHUNK, OnProgress, Part
 from farmgate.backup.snapshots import kind_of, metadata_of
-from farmgate.failures import Failed, Unreachable
+from farmgate.failures import Failed, database_unreachable, reason_of
 from shared.runtime import addresses, migrations
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
@@ -56,7 +56,7 @@ def check_idle(settings: Settings) -> None:
         with engine.connect() as connection:
             found = connection.execute(_CONNECTIONS).one()
     except SQLAlchemyError as error:
-        raise _unreachable(settings, error) from error
+        raise database_unreachable(settings.service, error) from error
     finally:
         engine.dispose()
     if found.connections:
@@ -83,7 +83,7 @@ def current_metadata(settings: Settings) -> dict[str, Any] | None:
     except SQLAlchemyError as error:
         if kind_of(settings) == "sqlite":
             return None
-        raise _unreachable(settings, error) from error
+        raise database_unreachable(settings.service, error) from error
     finally:
         database.close()
 
@@ -145,7 +145,7 @@ def _migrate_and_advance(settings: Settings, epoch: int, jump: int) -> None:
     except SQLAlchemyError as error:
         raise Failed(
             f"{settings.service} was restored but not migrated: "
-            f"{getattr(error, 'orig', None) or error}. Do not start it; run this again."
+            f"{reason_of(error)}. Do not start it; run this again."
         ) from error
 
 
@@ -190,11 +190,3 @@ def _copy(source: Path, target: Path, show: OnProgress) -> None:
 
 def _path(settings: Settings) -> Path:
     return Path(make_url(settings.database_url).database or "")
-
-
-def _unreachable(settings: Settings, error: SQLAlchemyError) -> Unreachable:
-    name = settings.service
-    return Unreachable(
-        f"The database of {name} cannot be used: {getattr(error, 'orig', None) or error}\n"
-        f"Check FARMGATE_{name.upper()}_DATABASE_URL."
-    )

@@ -18,7 +18,7 @@ from farmgate.backup.creating import Reporter
 from farmgate.backup.manifest import Manifest, Part
 from farmgate.backup.republishing import Receiver
 from farmgate.backup.snapshots import kind_of
-from farmgate.failures import Failed, Unreachable
+from farmgate.failures import Failed, Unreachable, reason_of
 from farmgate.services import NAMES, service_of
 from shared.messaging import topology
 from shared.runtime import migrations
@@ -151,9 +151,9 @@ def restore(plan: Plan, broker: str, keep: bool, report: Reporter) -> Restored:
     return done
 
 
-def _next_epoch(*known: int) -> int:
+def _next_epoch(*used: int) -> int:
     """Return an epoch above all used ones: now in seconds, as a lost database's is unknown."""
-    return max(int(now().timestamp()), *(epoch + 1 for epoch in known))
+    return max(int(now().timestamp()), *(epoch + 1 for epoch in used))
 
 
 def _purge_queues(broker: str) -> None:
@@ -189,7 +189,7 @@ def _republish_missing(settings: Mapping[str, Settings], done: Restored, report:
             except SQLAlchemyError as error:
                 raise Unreachable(
                     f"The events that {name} must publish again could not be marked: "
-                    f"{getattr(error, 'orig', None) or error}. Start nothing; see that all four "
-                    "databases answer and are migrated, then run this again."
+                    f"{reason_of(error)}. Start nothing; make sure that all four databases answer "
+                    "and are migrated, then run this again."
                 ) from error
             show(1, 1)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from farmgate.backup import programs
 from farmgate.backup.manifest import OnProgress
-from farmgate.failures import Failed, Unreachable
+from farmgate.failures import Failed, database_unreachable, reason_of
 from shared.runtime.config import Settings
 from shared.runtime.database import Database, DatabaseError, classify
 
@@ -168,11 +168,6 @@ def _lock(snapshot: Snapshot, seconds: float) -> None:
     try:
         snapshot.lock(seconds)
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip()
-        if classify(error) is DatabaseError.DEADLOCK or "locked" in reason:
+        if classify(error) is DatabaseError.DEADLOCK or "locked" in reason_of(error):
             raise _LockTimeout(snapshot.service) from error
-        name = snapshot.service
-        raise Unreachable(
-            f"The database of {name} cannot be used: {reason}\n"
-            f"Check FARMGATE_{name.upper()}_DATABASE_URL, and run: farmgate migrate {name}"
-        ) from error
+        raise database_unreachable(snapshot.service, error, migrate=True) from error

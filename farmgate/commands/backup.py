@@ -1,4 +1,4 @@
-"""`farmgate backup`: the four databases as one set."""
+"""`farmgate backup`: a consistent backup set of the four databases."""
 
 import os
 from pathlib import Path
@@ -20,26 +20,26 @@ from shared.runtime.config import Settings
 
 @click.command("backup")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--check", "only_check", is_flag=True, help="Say whether FOLDER is a whole set.")
+@click.option("--check", "only_check", is_flag=True, help="Only check that the set is complete.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def command(folder: Path, only_check: bool, as_json: bool) -> None:
-    """Write the databases of all four services, as they are at one moment, into a new FOLDER.
+    """Write a consistent copy of all four services' databases into a new FOLDER.
 
-    Beside them who the integrators are, where the broker's management API tells it: `farmgate
-    integrators restore` gives them back to a broker that lost its data.
+    The set also has the integrators, if the broker's management API can be asked: `farmgate
+    integrators restore` creates them again at a broker that lost its data.
 
-    Services run on. Whoever records an event waits while the moment is taken, 5 seconds at most
-    and mostly far less than one; the copies are made afterwards. PostgreSQL needs pg_dump here
-    (apt-get install postgresql-client).
+    Services go on. Requests that record an event wait while the snapshots are taken, mostly for
+    much less than a second and never for more than 5; the copies are made afterwards. PostgreSQL
+    needs pg_dump here (apt-get install postgresql-client).
 
-    The set holds personal data: FOLDER is readable by its owner alone. It does not hold the keys
-    (FARMGATE_DATA/keys, or your secrets): keep those elsewhere. A backup that was interrupted
-    leaves no FOLDER, at most a hidden one ending in .partial beside it that may be deleted.
+    The set holds personal data: only its owner can read FOLDER. It does not hold the keys
+    (FARMGATE_DATA/keys, or your secrets): back them up elsewhere. An interrupted backup leaves no
+    FOLDER, at most a hidden folder beside it that ends in .partial; you may delete it.
 
-    Exit code 0: the set is whole. 1: it is not, or could not be written. 3: a database cannot be
-    reached.
+    Exit code 0: the set is complete. 1: it is not, or could not be written. 3: a database cannot
+    be reached.
     """
-    known, unknown = (None, None) if only_check else _integrators()
+    accounts_found, why_not = (None, None) if only_check else _integrators()
     with progress_bars() as report:
         if only_check:
             found = manifest.read(folder)
@@ -47,9 +47,9 @@ def command(folder: Path, only_check: bool, as_json: bool) -> None:
                 manifest.check(folder, part, report(part.service, "checked"))
         else:
             every = [Settings.from_environment(name) for name in NAMES]
-            found = creating.save(every, folder, report, known)
-    if unknown is not None:
-        say(("!", "yellow"), f" Integrators are not in the set: {unknown}", console=err)
+            found = creating.save(every, folder, report, accounts_found)
+    if why_not is not None:
+        say(("!", "yellow"), f" Integrators are not in the set: {why_not}", console=err)
     if as_json:
         say_json(found.as_json(), indent=2)
         return
@@ -57,19 +57,19 @@ def command(folder: Path, only_check: bool, as_json: bool) -> None:
 
 
 def _integrators() -> tuple[list[Account] | None, str | None]:
-    """Return who the integrators are, or why that is not known; neither where no broker is set."""
+    """Return the integrators, or why they are unknown; neither if no broker is set."""
     if not broker_of(os.environ):
         return None, None
     try:
         return accounts(management_of(os.environ)), None
     except (Failed, Unreachable) as error:
-        # The databases are what matters most: a broker that is away stops no backup.
+        # An unavailable broker does not prevent a backup of the databases.
         return None, error.message
 
 
 def _show(folder: Path, found: Manifest) -> None:
     table = Table(
-        title=f"{folder!s}: of {found.made_at:%Y-%m-%d %H:%M:%S} UTC, Farmgate {found.farmgate}",
+        title=f"{folder!s}: {found.made_at:%Y-%m-%d %H:%M:%S} UTC, Farmgate {found.farmgate}",
         title_justify="left",
     )
     for column in ("service", "kind", "revision"):
@@ -85,4 +85,4 @@ def _show(folder: Path, found: Manifest) -> None:
     if found.integrators:
         names = ", ".join(account.integrator.name for account in found.integrators)
         say(f"Integrators: {names}")
-    say(("✓", "green"), " The set is whole. The keys are not in it: keep them elsewhere.")
+    say(("✓", "green"), " The set is complete. The keys are not in it: back them up elsewhere.")

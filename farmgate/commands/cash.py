@@ -1,4 +1,4 @@
-"""`farmgate cash`: the money that stations' clerks hold for the centre."""
+"""`farmgate cash`: the cash that stations' clerks hold for the centre."""
 
 import os
 from typing import Any
@@ -15,10 +15,10 @@ from farmgate.stations import find_site, moment, site_codes, yuan
 
 @click.group("cash")
 def command() -> None:
-    """The cash that stations' clerks hold for the centre, and what they hand on.
+    """The cash that stations' clerks hold for the centre, and their remittances.
 
-    What a clerk takes is the clerk's debt until it is handed on and counted twice, by who sends
-    and by who receives it.
+    A clerk owes the centre the cash that they take, until they remit it. Sender and receiver both
+    count a remittance.
     """
 
 
@@ -27,7 +27,7 @@ def command() -> None:
 @click.option("--clerk", help="Only this clerk.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
 def custody(site_code: str | None, clerk: str | None, as_json: bool) -> None:
-    """Show what each clerk of each site has taken, given back, handed on, and must hold."""
+    """Show each clerk's cash: collected, refunded, remitted, written off, and held."""
     client = connect(os.environ)
     query = _site(client, site_code) | ({"clerk": clerk} if clerk else {})
     rows = list(client.pages("orders", "/cash/custody", **query))
@@ -54,7 +54,7 @@ def custody(site_code: str | None, clerk: str | None, as_json: bool) -> None:
 @click.option("--site", "site_code", help="Only this site.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON, amounts in fen.")
 def shifts(site_code: str | None, as_json: bool) -> None:
-    """Show the shifts, newest first: what should be in the drawer and what was counted."""
+    """Show the shifts, newest first: expected and counted cash in the drawer."""
     client = connect(os.environ)
     rows = list(client.pages("orders", "/cash/shifts", **_site(client, site_code)))
     if as_json:
@@ -79,11 +79,10 @@ def shifts(site_code: str | None, as_json: bool) -> None:
     show_table(table)
 
 
-#: Options of what books money.
 ACCEPT_SHORTAGE = click.option(
     "--accept-shortage",
     is_flag=True,
-    help="Also for a clerk who holds less, or is unknown: their sales have yet to be uploaded.",
+    help="Accept a clerk who holds less or is unknown: their sales may not be uploaded yet.",
 )
 
 
@@ -92,7 +91,7 @@ ACCEPT_SHORTAGE = click.option(
 @click.argument("clerk")
 @click.argument("sent", type=Yuan())
 @click.argument("counted", type=Yuan())
-@click.option("--reason", help="Needed when the two counts differ.")
+@click.option("--reason", help="Required if the two counts differ.")
 @ACCEPT_SHORTAGE
 @ANOTHER
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
@@ -106,10 +105,10 @@ def remit(
     another: str | None,
     as_json: bool,
 ) -> None:
-    """Note that CLERK handed on cash: SENT by the clerk's count, COUNTED by the receiver's.
+    """Record a remittance of CLERK: SENT by the clerk's count, COUNTED by the receiver's.
 
-    Amounts are in yuan. A difference needs a reason and is written off by name. The same command
-    within 24 hours books nothing again and says so; --another books a second one.
+    Amounts are in yuan. A difference needs a reason and is written off under the clerk's name. A
+    repeated command within 24 hours books nothing and says so; --another books a second one.
     """
     body = {
         "clerk": clerk,
@@ -118,14 +117,14 @@ def remit(
         "reason": reason,
         "accept_shortage": accept_shortage,
     }
-    _book("/cash/remittances", site_code, body, another, as_json, f"{yuan(sent)} handed on")
+    _book("/cash/remittances", site_code, body, another, as_json, f"{yuan(sent)} remitted")
 
 
 @command.command("write-off")
 @click.argument("site_code")
 @click.argument("clerk")
 @click.argument("amount", type=Yuan())
-@click.option("--reason", required=True, help="Why, in a few words; it is kept.")
+@click.option("--reason", required=True, help="Why, in a few words; it is stored.")
 @ACCEPT_SHORTAGE
 @ANOTHER
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
@@ -138,9 +137,9 @@ def write_off(
     another: str | None,
     as_json: bool,
 ) -> None:
-    """Give up AMOUNT (yuan) that CLERK should hold and does not.
+    """Write off AMOUNT (yuan) that CLERK should hold and does not.
 
-    The same command within 24 hours books nothing again and says so; --another books a second one.
+    A repeated command within 24 hours books nothing and says so; --another books a second one.
     """
     body = {
         "clerk": clerk,
@@ -170,8 +169,8 @@ def _book(
     except Refused as error:
         if error.kind in ("unknown-clerk", "custody-holds-less"):
             raise Failed(
-                f"{error.message} Here it is --accept-shortage. See what is held: farmgate cash "
-                "custody"
+                f"{error.message} The option is --accept-shortage. See each clerk's cash: farmgate "
+                "cash custody"
             ) from error
         raise
     if as_json:
@@ -179,8 +178,8 @@ def _book(
     elif was_done:
         at = moment(answer.get("remitted_at") or answer["at"])
         say(
-            f"Nothing was booked again: {done} at {at} already. A second one of the same: "
+            f"Nothing was booked again: {done} at {at} already. To book a second one: "
             "--another TEXT"
         )
     else:
-        say(f"{done}. See what is held: farmgate cash custody")
+        say(f"{done}. See each clerk's cash: farmgate cash custody")

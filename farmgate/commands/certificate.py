@@ -1,4 +1,4 @@
-"""`farmgate certificate`: what the gateway shows over TLS."""
+"""`farmgate certificate`: the gateway's TLS certificate."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--names",
     default="localhost,127.0.0.1",
     show_default=True,
-    help="Names and addresses by which the gateway is called, with commas between.",
+    help="The gateway's host names and IP addresses, separated by commas.",
 )
 @click.option(
     "--port",
@@ -41,35 +41,35 @@ def command(
     owner: int | None,
     given: tuple[Path, Path] | None,
 ) -> None:
-    """Make sure that folder GATEWAY has a certificate and its key, and say until when.
+    """Make sure that the folder GATEWAY has a certificate and its key, and print its expiry.
 
-    Without --given one is made that an authority in folder AUTHORITY signs, a month before the
-    last one ends or when the names change. A certificate that was given stays.
+    Without --given, the deployment's own CA in the folder AUTHORITY signs one; it is renewed a
+    month before it expires or when the names change. A certificate from --given is never replaced.
     """
-    called = [name.strip() for name in names.split(",") if name.strip()]
-    if not called:
+    hosts = [name.strip() for name in names.split(",") if name.strip()]
+    if not hosts:
         raise click.BadParameter("give at least one name", param_hint="--names")
     until = (
         certificates.install(gateway, *given)
         if given
-        else certificates.ensure(gateway, authority, called)
+        else certificates.ensure(gateway, authority, hosts)
     )
-    (gateway / "port.conf").write_text(_redirect(certificates.names(gateway, called), port))
+    (gateway / "port.conf").write_text(_redirect(certificates.names(gateway, hosts), port))
     if owner is not None:
         for path in (gateway, *gateway.iterdir()):
             os.chown(path, owner, owner)
-    say(f"The gateway's certificate is good until {until:%Y-%m-%d}.")
+    say(f"The gateway's certificate is valid until {until:%Y-%m-%d}.")
     if (gateway / certificates.AUTHORITY).exists():
-        say("Its authority, for tills to trust: GET /ca.crt at the gateway's HTTP port.")
+        say("The CA certificate, for tills to trust: GET /ca.crt at the gateway's HTTP port.")
 
 
 def _redirect(names: list[str], port: int) -> str:
-    """Return where HTTP sends clients: to a name of the certificate, whatever they call us."""
-    written = [f"[{name}]" if ":" in name else name for name in names]
-    # A certificate for `*.example.org` alone has no other name to offer.
-    first = next((name for name in written if "*" not in name), written[0].removeprefix("*."))
-    own = "".join(f' "{name}" $host;' for name in written)
-    # The usual port needs no mention.
+    """Return nginx maps for the redirect from HTTP to a name in the certificate."""
+    hosts = [f"[{name}]" if ":" in name else name for name in names]
+    # If all names are wildcards, redirect to the domain of the first.
+    first = next((host for host in hosts if "*" not in host), hosts[0].removeprefix("*."))
+    own = "".join(f' "{host}" $host;' for host in hosts)
+    # 443 is the default port of HTTPS.
     shown = "" if port == 443 else f":{port}"
     return (
         f'map "" $tls_port {{ default "{shown}"; }}\n'

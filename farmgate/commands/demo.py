@@ -1,4 +1,4 @@
-"""`farmgate demo`: orders of every kind, or stations that are cut off, and proof that it holds."""
+"""`farmgate demo`: orders of every kind, or disconnected stations, with a check of the result."""
 
 import os
 from collections import Counter
@@ -21,11 +21,11 @@ from farmgate.console import OK, WRONG, Label, err, out, say, say_json
 from farmgate.parameters import Seconds, WholeNumber
 
 SEED = 2021
-#: Seconds a call is repeated for: a process that was killed may take so long to come back.
+#: Seconds a request is retried: a killed process may need as long to restart.
 PATIENCE = 90.0
-#: The same before the first order: where nothing runs, nothing will come back.
+#: The same for the first request; short, in case nothing runs.
 BEGINNING_PATIENCE = 5.0
-#: Troubles that are shown; more are mostly the same again.
+#: Problems that are printed; more are mostly of the same kind.
 SHOWN = 20
 
 
@@ -38,13 +38,13 @@ SHOWN = 20
     show_default=True,
     help="The same seed plans the same orders.",
 )
-@click.option("--offline", is_flag=True, help="Stations that sell while they are cut off.")
+@click.option("--offline", is_flag=True, help="Stations that sell while they are disconnected.")
 @click.option(
     "--steps",
     type=WholeNumber(clerk.RESTORED_AT + 1),
     default=clerk.STEPS,
     show_default=True,
-    help="With --offline: how much each station does.",
+    help="With --offline: the number of steps of each station.",
 )
 @click.option(
     "--patience",
@@ -60,22 +60,22 @@ def command(
 ) -> None:
     """Send varied orders through the running services and check the books.
 
-    Delivered and collected, paid before and in cash, out of stock, cancelled, never paid, not
-    taken and returned: each order is taken to its end as buyer, payment provider, clerk and
-    carrier would. Then every order's outcome and every gram of stock is compared with what
-    must have become of it. Meanwhile nobody else should order.
+    The demo plays buyer, payment provider, clerk and carrier. Its orders are delivered, collected,
+    paid in advance or in cash, out of stock, cancelled, never paid, refused and returned. Then it
+    compares every order's outcome and every gram of stock with the plan. Nobody else should order
+    meanwhile.
 
-    With --offline 20 devices of stations sell from lots that online buyers empty at the same
-    time. Their links fail, lose answers, double and delay; the current goes; one device is
-    restored from a backup, one lot is held and another recalled. In the end all is sent, what
-    is disputed is settled, and devices, centre and services are compared with each other.
+    With --offline, 20 devices of stations sell from lots that online buyers empty at the same
+    time. Their links fail, lose, duplicate and delay messages; the power fails; one device is
+    restored from a backup; one lot is held and another recalled. At the end all sales are uploaded,
+    disputes are settled, and devices, centre and services are compared with each other.
 
-    Processes may be killed and started again meanwhile.
+    You may kill and restart processes meanwhile.
 
-    Orders that are never paid expire only when the running hold is short (farmgate up --hold
-    20); otherwise they are left waiting and counted as such.
+    Unpaid orders expire only if the hold is short (farmgate up --hold 20); otherwise they stay
+    unpaid and are counted separately.
 
-    Exit code 0: every order has its outcome and the books balance. 1: not so.
+    Exit code 0: every order has its outcome and the books balance. 1: one does not.
     """
     client = connect(os.environ, patience=PATIENCE)
     client.call("GET", "catalog", "/products", query={"limit": 1}, patience=BEGINNING_PATIENCE)
@@ -130,7 +130,7 @@ def _show(result: running.Result) -> None:
     if waiting:
         say(
             f"{waiting} orders are unpaid and still hold their stock; `farmgate up --hold 20` "
-            "would let them expire."
+            "lets them expire."
         )
     if not result.troubled and result.balanced:
         say(("✓", "green"), " Every order has its outcome, and the books balance.")
@@ -140,7 +140,7 @@ def _show(result: running.Result) -> None:
 
 
 def _outcomes(lives: list[Lived]) -> Table:
-    table = Table(title="What became of the orders", title_justify="left")
+    table = Table(title="Outcomes of the orders", title_justify="left")
     table.add_column("story", no_wrap=True)
     table.add_column("orders", justify="right")
     table.add_column("order is")
@@ -200,7 +200,7 @@ def _run_offline(client: Client, seed: int, steps: int, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-#: Heading and key of each column that shows how a device fared.
+#: Heading → key of each column about a device.
 DEVICE_COLUMNS = {
     "sold": "sold",
     "void": "voided",
@@ -215,7 +215,7 @@ DEVICE_COLUMNS = {
 
 def _show_offline(result: offline_running.Result) -> None:
     devices = [result.of_device(ending) for ending in result.endings]
-    table = Table(title="What became of the devices", title_justify="left")
+    table = Table(title="Outcomes of the devices", title_justify="left")
     table.add_column("device", no_wrap=True)
     table.add_column("site", no_wrap=True)
     for heading in DEVICE_COLUMNS:
@@ -231,8 +231,8 @@ def _show_offline(result: offline_running.Result) -> None:
     out.print(table)
     say(
         (
-            "sent: uploads; down: times the link was; lost: answers that never came; cuts: of the "
-            "power; e2: a second machine, in the place of one that was restored from a backup.",
+            "sent: uploads; down: failures of the link; lost: lost answers; cuts: power failures; "
+            "e2: a second machine, which replaced one that was restored from a backup.",
             "dim",
         )
     )
@@ -244,7 +244,7 @@ def _show_offline(result: offline_running.Result) -> None:
     placed = ", ".join(f"{count} {state}" for state, count in sorted(result.orders.items()))
     say(f"Online orders beside them: {placed}.")
     parcels = ", ".join(f"{count} {state}" for state, count in sorted(result.parcels.items()))
-    say(f"Parcels that tills handed to their buyers: {parcels}.")
+    say(f"Parcels that tills handed over: {parcels}.")
     cash = ", ".join(
         f"{name.replace('_', ' ')} ¥{fen / 100:,.2f}" for name, fen in result.cash.items()
     )
@@ -258,8 +258,8 @@ def _show_offline(result: offline_running.Result) -> None:
         compared = sum(result.verified.checked.values())
         say(
             OK,
-            " Devices and centre agree on all that is left, and the four services on "
-            f"all they hold: {compared:,} things compared, as farmgate verify does.",
+            " Devices and centre agree on all remaining goods, and the four services on all "
+            f"{compared:,} compared records, as farmgate verify does.",
         )
 
 
@@ -281,7 +281,7 @@ def _products(products: list[dict[str, Any]]) -> Table:
 
 
 def _disputed(disputed: list[dict[str, Any]]) -> Table:
-    table = Table(title="Disputed sales, and what the operator decided", title_justify="left")
+    table = Table(title="Disputed sales, and the operator's decisions", title_justify="left")
     for heading in ("device", "number", "reason", "goods", "settled"):
         table.add_column(heading)
     for sale in disputed:

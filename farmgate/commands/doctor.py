@@ -1,4 +1,4 @@
-"""`farmgate doctor`: is everything in place?"""
+"""`farmgate doctor`: check the installation."""
 
 import os
 from dataclasses import asdict
@@ -16,7 +16,7 @@ def command(as_json: bool) -> None:
 
     Each line that begins with ✗ says what is wrong and what to do.
 
-    Exit code 0: all is well. 1: something is not.
+    Exit code 0: all checks passed. 1: a check failed.
     """
     findings = []
     for finding in doctor.examine(os.environ):

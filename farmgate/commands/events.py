@@ -1,4 +1,4 @@
-"""`farmgate events`: what the services published."""
+"""`farmgate events`: publish events again."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID
 from sqlalchemy.exc import SQLAlchemyError
 
 from farmgate.console import Label, err, say, say_json
-from farmgate.failures import Failed, Unreachable
+from farmgate.failures import Failed, Unreachable, database_unreachable
 from farmgate.services import NAMES
 from shared.messaging.relay import Refused, Unconfirmed
 from shared.messaging.republish import republish as publish_again
@@ -19,7 +19,7 @@ from shared.runtime.clock import now
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 
-#: What is told of one service: how many events of how many.
+#: Called with the number of events done and in total.
 Show = Callable[[int, int], None]
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -45,7 +45,7 @@ class Since(click.ParamType[datetime]):
                 return now() - timedelta(**{_UNITS[duration[2]]: int(duration[1])})
             moment = datetime.fromisoformat(value)
         except (ValueError, OverflowError):
-            self._refuse(f"{value!r} is no moment", param, ctx)
+            self._refuse(f"{value!r} is no date and time", param, ctx)
         if moment.tzinfo is None:
             self._refuse(f"{value!r} has no time zone", param, ctx)
         if moment > now():
@@ -56,7 +56,7 @@ class Since(click.ParamType[datetime]):
         self, why: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> NoReturn:
         self.fail(
-            f"{why}. Give 90m, 12h or 2d, or a moment like 2026-08-01T08:00+08:00.", param, ctx
+            f"{why}. Give 90m, 12h or 2d, or a time such as 2026-08-01T08:00+08:00.", param, ctx
         )
 
 
@@ -71,32 +71,32 @@ def command() -> None:
     type=Since(),
     required=True,
     metavar="WHEN",
-    help="How long ago (90m, 12h, 2d), or a moment with its zone (2026-08-01T08:00+08:00).",
+    help="How long ago (90m, 12h, 2d), or a time with its zone (2026-08-01T08:00+08:00).",
 )
 @click.option(
     "--service",
     "services",
     multiple=True,
     type=click.Choice(NAMES),
-    help="Whose events; may be repeated. All four when left out.",
+    help="Only this service's events; may be repeated. All four by default.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def republish(since: datetime, services: tuple[str, ...], as_json: bool) -> None:
-    """Publish again what was published from --since on, after the broker lost its data.
+    """Publish events again that were published since --since, after the broker lost its data.
 
-    First run `farmgate topology`. Choose --since well before the loss: receivers know what took
-    effect by its id and drop it, so that every event takes effect once. Services may run on
-    meanwhile. Only what the outbox still keeps (FARMGATE_OUTBOX_DAYS) can be published again.
+    First run `farmgate topology`. Choose --since well before the loss: consumers drop events that
+    took effect already, by their ids. Services may run meanwhile. Events that the outbox no longer
+    has (FARMGATE_OUTBOX_DAYS) cannot be published again.
 
-    Exit code 0: all is in the queues. 1: the broker has no queue for an event, or the settings
-    name no broker. 3: a database or the broker cannot be reached. Run it again in any case.
+    Exit code 0: all events are in the queues. 1: the broker has no queue for an event, or no broker
+    is set. 3: a database or the broker cannot be reached. Safe to repeat.
     """
     chosen = [Settings.from_environment(name) for name in NAMES if name in (services or NAMES)]
     without = [settings.service for settings in chosen if settings.broker_url is None]
     if without:
         raise Failed(
-            f"No broker is set for {', '.join(without)}: the embedded mode has none that could "
-            "lose events, so there is nothing to publish again. Else set FARMGATE_BROKER_URL."
+            f"No broker is set for {', '.join(without)}. Embedded mode has no broker and needs no "
+            "republishing; otherwise set FARMGATE_BROKER_URL."
         )
     counts: dict[str, int] = {}
     with Progress(Label(24), BarColumn(), MofNCompleteColumn(), console=err) as bars:
@@ -124,14 +124,11 @@ def _republish(settings: Settings, since: datetime, show: Show) -> int:
         raise Failed(f"{name}: {error}; then run this again.") from error
     except Unconfirmed as error:
         raise Unreachable(
-            f"{name}: the broker did not confirm {error}. Run this again; if it stays so, look at "
+            f"{name}: the broker did not confirm {error}. Run this again; if that fails, look at "
             "the broker's log."
         ) from error
     except SQLAlchemyError as error:
-        raise Unreachable(
-            f"The database of {name} cannot be read: {getattr(error, 'orig', None) or error}\n"
-            f"Check FARMGATE_{name.upper()}_DATABASE_URL, and run: farmgate migrate {name}"
-        ) from error
+        raise database_unreachable(name, error, migrate=True) from error
     except (AMQPError, OSError) as error:
         raise Unreachable(
             f"{name}: the broker refused or cannot be reached: {error!r}. Check the address in "

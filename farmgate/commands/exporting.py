@@ -1,4 +1,4 @@
-"""`farmgate export`: a spreadsheet of what the running services keep."""
+"""`farmgate export`: export a spreadsheet from the running services."""
 
 import os
 
@@ -17,13 +17,13 @@ from farmgate.spreadsheets import KINDS
     "--output",
     type=click.File("wb", atomic=True),
     default="-",
-    help="The file to write; standard output else.",
+    help="The file to write; standard output by default.",
 )
 def command(kind: str, output: click.File) -> None:
-    """Export KIND as the CSV that `farmgate import` takes; spreadsheet programs open it.
+    """Export KIND as a CSV file for `farmgate import` and spreadsheet programs.
 
-    Fill in what changed and import the file. In stock, write what was counted into `on_hand` and
-    when into `counted_at`, and leave `book` and `book_at` as they are.
+    Edit the file and import it. In stock, enter the counted quantity in `on_hand` and the time of
+    the count in `counted_at`; do not change `book` and `book_at`.
     """
     text = connect(os.environ).get(KINDS[kind].service, f"/exports/{kind}.csv")
     try:

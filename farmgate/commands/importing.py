@@ -1,4 +1,4 @@
-"""`farmgate import`: a spreadsheet into the running services."""
+"""`farmgate import`: import a spreadsheet into the running services."""
 
 import os
 from typing import Any
@@ -12,18 +12,22 @@ from farmgate.failures import Failed, Refused
 from farmgate.spreadsheets import KINDS, kind_of
 from shared.runtime.spreadsheets import CODECS, MOST_BYTES, SEPARATORS, NotCsv, WrongEncoding
 
-#: Seconds that the largest file may take, and within which the answer is asked for again.
+#: Seconds that the largest file may take, and seconds for which the request is retried.
 SECONDS, PATIENCE = 130, 600
 
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
 @click.option(
-    "--kind", type=click.Choice(list(KINDS)), help="What the rows are; told from the header else."
+    "--kind", type=click.Choice(list(KINDS)), help="The kind of rows; by default, from the header."
 )
-@click.option("--dry-run", is_flag=True, help="Only show mistakes and what would change.")
-@click.option("--encoding", type=click.Choice(list(CODECS)), help="Told from the file else.")
-@click.option("--separator", type=click.Choice(list(SEPARATORS)), help="Told from the header else.")
+@click.option("--dry-run", is_flag=True, help="Only show errors and changes.")
+@click.option(
+    "--encoding", type=click.Choice(list(CODECS)), help="By default, detected from the file."
+)
+@click.option(
+    "--separator", type=click.Choice(list(SEPARATORS)), help="By default, detected from the header."
+)
 @click.option(
     "--dates",
     type=click.Choice(["dmy", "mdy"]),
@@ -41,11 +45,10 @@ def command(
 ) -> None:
     """Import the rows of a CSV FILE (`-`: standard input), all of them or none.
 
-    FILE has a header, and at most 20,000 rows: sites, enterprises, products, prices, lots or
-    stock, as `farmgate export` writes them and spreadsheet programs save them. A column that it
-    does not have leaves its values as they are; an empty cell clears one. Importing it again
-    changes nothing. Mistakes are listed by line; then nothing was imported, and the exit code
-    is 1.
+    FILE has a header and at most 20,000 rows: sites, enterprises, products, prices, lots or stock,
+    as `farmgate export` writes them and spreadsheet programs save them. Values of a missing column
+    stay; an empty cell clears a value. To import a file again changes nothing. If there are
+    errors, they are listed by line, nothing is imported, and the exit code is 1.
     """
     data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
@@ -56,8 +59,8 @@ def command(
         raise Failed(error.detail) from error
     if kind is None:
         raise Failed(
-            "The header does not tell what the rows are. Name it with --kind, and compare the "
-            "header with that of `farmgate export`."
+            "The header does not identify the kind of rows. Give --kind, and compare the header "
+            "with that of `farmgate export`."
         )
     query = {"encoding": encoding, "separator": separator, "dates": dates}
     with err.status(f"Importing {kind} …"):
@@ -81,7 +84,7 @@ def command(
     else:
         _show(kind, answer)
     if errors:
-        raise Failed(answer.get("detail") or "These lines would be refused; nothing was changed.")
+        raise Failed(answer.get("detail") or "These lines would be refused; nothing was imported.")
 
 
 def _show(kind: str, answer: dict[str, Any]) -> None:
@@ -109,5 +112,5 @@ def _show(kind: str, answer: dict[str, Any]) -> None:
         say(
             f"{answer['rows']:,} {kind} rows ({answer['encoding']}, {answer['separator']}): "
             f"{answer['created']:,} {would}new, {answer['changed']:,} {would}changed, "
-            f"{answer['unchanged']:,} as they are."
+            f"{answer['unchanged']:,} unchanged."
         )

@@ -1,4 +1,4 @@
-"""`farmgate integrators`: who outside gets order events, in a queue and with a user of its own."""
+"""`farmgate integrators`: partners' systems, each with its own queue of order events and user."""
 
 import os
 import secrets
@@ -22,7 +22,7 @@ from shared.messaging.topology import INTEGRATOR_BYTES, Integrator
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 MEGABYTE = 1_048_576
-#: What `restore` says of each.
+#: Results of `restore`; scripts read them as JSON.
 _MADE = "made, with the password that it has"
 _PRESENT = "is there, left as it is"
 _WITHOUT_PASSWORD = "had no user when the backup was made: farmgate integrators add {}"
@@ -39,11 +39,11 @@ NAME = click.argument("name", callback=_name)
 
 @click.group("integrators")
 def command() -> None:
-    """Partners' systems that get order events from the broker, each from a queue of its own.
+    """Partners' systems that get order events from the broker, each from its own queue.
 
-    Of a broker whose management API is on. Its address is FARMGATE_BROKER_MANAGEMENT_URL (a user
-    with the tag administrator); in a deployment it is known. examples/subscriber is what an
-    integrator begins with.
+    They need the broker's management API. Set FARMGATE_BROKER_MANAGEMENT_URL to it, with a user
+    that has the tag administrator; a deployment sets it. examples/subscriber is an example of an
+    integrator.
     """
 
 
@@ -59,13 +59,16 @@ def command() -> None:
 @click.option(
     "--max-megabytes",
     type=WholeNumber(1, 10_000),
-    help=f"What may wait before the oldest go; {INTEGRATOR_BYTES // MEGABYTE} when not said.",
+    help="Size of the queue, beyond which the oldest events are dropped; "
+    f"{INTEGRATOR_BYTES // MEGABYTE} by default.",
 )
-@click.option("--new-password", is_flag=True, help="Of one that exists, which stops the old one.")
+@click.option(
+    "--new-password", is_flag=True, help="Replace the password of an existing integrator."
+)
 @click.option(
     "--password-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the password to this new file instead of showing it.",
+    help="Write the password to this new file instead of printing it.",
 )
 @JSON
 def add(
@@ -76,24 +79,23 @@ def add(
     password_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a queue of public order events, and a user that may read it and nothing else.
+    """Create a queue of public order events, and a user that may only read it.
 
-    The password is shown once. With --new-password, --events changes what an integrator gets.
-    Events wait for 7 days, and up to a size; what is older or too much is dropped, and holds up
-    nobody else.
+    The password is printed once. With --new-password, --events changes an integrator's events.
+    Events that are older than 7 days or exceed the queue's size are dropped, so that a slow
+    integrator delays nobody else.
     """
     management, url = management_of(os.environ), topology_url(os.environ)
     integrators.check_patterns(patterns)
     exists = integrators.has_user(management, name)
     if exists and not new_password:
         raise Failed(
-            f"Integrator {name} exists. If its password is lost or known to others: farmgate "
-            f"integrators add {name} --new-password. To begin anew: farmgate integrators remove "
-            f"{name}."
+            f"Integrator {name} exists. To replace its password: farmgate integrators add {name} "
+            f"--new-password. To begin anew: farmgate integrators remove {name}."
         )
     if new_password and not exists:
-        raise Failed(f"There is no integrator {name}: leave out --new-password to make it.")
-    # Also without a user: somebody began to make it.
+        raise Failed(f"There is no integrator {name}: leave out --new-password to create it.")
+    # An interrupted `add` leaves a parameter without a user.
     before = {one.name: one for one in integrators.list_integrators(management)}.get(
         name, Integrator(name)
     )
@@ -105,7 +107,7 @@ def add(
     password = secrets.token_urlsafe(24)
     with _written(password_file, password):
         integrators.put(management, url, integrator, hashed(password))
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "name": name,
         "queue": integrator.queue,
         "user": integrator_user(name),
@@ -113,21 +115,21 @@ def add(
         "events": sorted(integrator.types),
     }
     if password_file is None:
-        told["password"] = password
+        result["password"] = password
     else:
-        told["password_file"] = str(password_file)
+        result["password_file"] = str(password_file)
     if as_json:
-        say_json(told, indent=2)
+        say_json(result, indent=2)
     else:
-        _say(told)
+        _show(result)
 
 
-def _say(told: dict[str, Any]) -> None:
-    secret = f"in {told['password_file']}" if "password_file" in told else told["password"]
-    lines = [f"{label:<10}{told[label]}" for label in ("queue", "user", "vhost")]
+def _show(result: dict[str, Any]) -> None:
+    secret = f"in {result['password_file']}" if "password_file" in result else result["password"]
+    lines = [f"{label:<10}{result[label]}" for label in ("queue", "user", "vhost")]
     lines.append(f"{'password':<10}{secret}")
-    lines += [f"{'events':<10}{type_}" for type_ in told["events"]]
-    if "password" in told:
+    lines += [f"{'events':<10}{type_}" for type_ in result["events"]]
+    if "password" in result:
         lines.append("The password is shown only now.")
     for line in lines:
         say(line)
@@ -136,7 +138,7 @@ def _say(told: dict[str, Any]) -> None:
 @command.command("list")
 @JSON
 def list_(as_json: bool) -> None:
-    """Show who there is, and what waits for each."""
+    """Show the integrators with their events, waiting messages and connections."""
     management = management_of(os.environ)
     states = integrators.queue_states(
         topology_url(os.environ), integrators.list_integrators(management)
@@ -155,7 +157,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         show_json(rows)
     elif not rows:
-        say("There are none. Make one: farmgate integrators add NAME")
+        say("There are no integrators. Create one: farmgate integrators add NAME")
     else:
         show_table(_table(rows))
 
@@ -179,18 +181,18 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 @NAME
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(name: str, yes: bool) -> None:
-    """Remove an integrator: its user, its queue, and what waits in it."""
+    """Remove an integrator: its user, and its queue with all messages."""
     management, url = management_of(os.environ), topology_url(os.environ)
     names = {one.name for one in integrators.list_integrators(management)}
     (state,) = integrators.queue_states(url, [Integrator(name)])
-    # One that was made or removed by half is there, too.
+    # An interrupted `add` or `remove` leaves only some of parameter, queue and user.
     if name not in names and state.queue is None and not integrators.has_user(management, name):
         raise Failed(f"There is no integrator {name}: see farmgate integrators list.")
     waiting = state.queue.messages if state.queue else 0
     if not yes:
         ask(
-            f"{waiting} messages that wait in {state.integrator.queue} are dropped, and user "
-            f"{integrator_user(name)} is cut off. Remove it?",
+            f"This drops {waiting} messages that wait in {state.integrator.queue}, and "
+            f"disconnects user {integrator_user(name)}. Remove it?",
             abort=True,
         )
     integrators.remove(management, url, name)
@@ -202,18 +204,18 @@ def remove(name: str, yes: bool) -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @JSON
 def restore(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
-    """Make the integrators of a backup anew, with the passwords that they have.
+    """Create the integrators of a backup again, with their old passwords.
 
-    For a broker that lost its data. FOLDER is a set of `farmgate backup`. Who is at the broker is
-    left as it is. With NAMEs only these: whoever was removed since the backup comes back otherwise.
-    Queues begin empty; `farmgate events republish` says again what they missed.
+    Use it for a broker that lost its data. FOLDER is a set of `farmgate backup`. Existing
+    integrators stay unchanged. Without NAMEs, integrators that were removed since the backup are
+    created, too. The queues are empty; `farmgate events republish` publishes missed events again.
     """
     management, url = management_of(os.environ), topology_url(os.environ)
     kept = manifest.read(folder).integrators
     if kept is None:
         raise Failed(
-            f"{folder} does not say which integrators there were: it was made where no broker, or "
-            "not its management API, could be asked. Use another set, or farmgate integrators add."
+            f"{folder} has no list of integrators: the backup was made without a broker, or its "
+            "management API could not be asked. Use another set, or farmgate integrators add."
         )
     by_name = {account.integrator.name: account for account in kept}
     for name in names:
@@ -231,17 +233,17 @@ def restore(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         say_json(rows, indent=2)
     elif not rows:
-        say("There were none when the backup was made.")
+        say("There were no integrators when the backup was made.")
     for row in () if as_json else rows:
         say(f"{row['name']}: {row['done']}")
 
 
 @contextmanager
 def _written(path: Path | None, password: str) -> Iterator[None]:
-    """Write a new file first, since a password that is set and then lost helps nobody.
+    """Write the password to a new file before it is set; delete the file if setting it fails.
 
     Raises:
-        Failed: the file is there already or cannot be written.
+        Failed: the file exists already or cannot be written.
     """
     if path is None:
         yield

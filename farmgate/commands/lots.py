@@ -1,4 +1,4 @@
-"""`farmgate lots`: whom a lot concerns that is held or recalled."""
+"""`farmgate lots`: the orders, sales and devices that have goods of a lot."""
 
 import os
 from typing import Any
@@ -11,7 +11,7 @@ from farmgate.console import painted, say, show_json, show_table
 from farmgate.failures import Failed, Refused
 from farmgate.stations import find_lot, moment, site_codes
 
-#: The message by which a buyer who has the goods is warned.
+#: The template that warns a buyer who has the goods.
 WARNING = "goods_recalled"
 #: States of a shipment whose buyer has the goods.
 WITH_BUYER = ("delivered", "collected")
@@ -19,7 +19,7 @@ WITH_BUYER = ("delivered", "collected")
 
 @click.group("lots")
 def command() -> None:
-    """The lots of the harvest: whom one concerns that is held or recalled."""
+    """Lots: the orders, parcels, sales and devices that have goods of one."""
 
 
 @command.command("concerned")
@@ -28,9 +28,9 @@ def command() -> None:
 def concerned(lot_code: str, as_json: bool) -> None:
     """List the orders, parcels, buyers, counter sales and devices that have goods of a lot.
 
-    What each service knows is put together: catalog's ledger names the orders and the sales over
-    counters, logistics the parcels, orders the buyers, notifications whether a buyer who has
-    the goods was warned. Who bought over a counter is not known: call the station.
+    Use it when a lot is held or recalled. Catalog's ledger gives the orders and the counter sales,
+    logistics the parcels, orders the buyers, and notifications the warnings sent. Buyers at a
+    counter are unknown: call the station.
     """
     client = connect(os.environ)
     lot = find_lot(client, lot_code)
@@ -61,14 +61,14 @@ def gather(client: Client, lot: dict[str, Any]) -> dict[str, Any]:
 
 
 def _order(client: Client, of_lot: dict[str, Any], parcel: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what an order has of a lot, with its buyer, its parcel and the warning sent."""
+    """Return an order's quantity of a lot, with its buyer, its parcel and the warning sent."""
     order_id = of_lot["order_id"]
     try:
         order = client.get("orders", f"/orders/{order_id}")
     except Refused as refused:
         if refused.status != 404:
             raise
-        order = {}  # orders was restored and has forgotten it; the goods are gone all the same
+        order = {}  # Orders lost it by a restore; catalog still knows where the goods went.
     shown = ("order_ref", "state", "payment_state", "reason", "buyer_id", "masked_phone")
     carried = ("shipment_id", "shipment_ref", "state", "site_id", "at_site_id")
     warnings = []
@@ -97,7 +97,7 @@ def _show(client: Client, found: dict[str, Any]) -> None:
     if found["devices"]:
         show_table(_devices(found["devices"], sites))
     if not (found["orders"] or found["station_sales"] or found["devices"]):
-        say("Nobody outside the store has goods of it.")
+        say("No order, sale or device has goods of it.")
 
 
 def _orders(orders: list[dict[str, Any]], sites: dict[str, str]) -> Table:

@@ -1,4 +1,4 @@
-"""`farmgate migrate`: databases to their newest revision."""
+"""`farmgate migrate`: migrate databases to their newest revision."""
 
 import click
 
@@ -11,9 +11,9 @@ from shared.runtime.config import Settings
 @click.command("migrate")
 @click.argument("services", nargs=-1, type=click.Choice(NAMES), metavar="[SERVICE]...")
 def command(services: tuple[str, ...]) -> None:
-    """Bring the databases of SERVICE (all when none is named) to their newest revision.
+    """Migrate the databases of SERVICE (all by default) to their newest revision.
 
-    Safe to repeat, and to run from several machines at the same time.
+    Safe to repeat, and to run on several machines at the same time.
     """
     for name in services or NAMES:
         say(f"{name}: revision {migrate(Settings.from_environment(name))}")

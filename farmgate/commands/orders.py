@@ -1,4 +1,4 @@
-"""`farmgate orders`: orders beyond what may be held unpaid, and an operator's word to them."""
+"""`farmgate orders`: orders above the limits on unpaid stock, and an operator's approval."""
 
 import os
 from typing import Any
@@ -14,9 +14,9 @@ from farmgate.trace import find_order
 
 @click.group("orders")
 def command() -> None:
-    """Orders that wait for an operator: they go beyond what may be held unpaid.
+    """Orders that wait for an operator's approval: they exceed a limit on unpaid orders.
 
-    None of their goods is set aside before they are approved. The limits are settings,
+    Catalog reserves no stock for them before their approval. The limits are the settings
     FARMGATE_ORDERS_OPEN_… and FARMGATE_ORDERS_CALLER_….
     """
 
@@ -57,22 +57,22 @@ def waiting(as_json: bool) -> None:
 @click.argument("order")
 @click.option("--json", "as_json", is_flag=True, help="Print the order as JSON.")
 def approve(order: str, as_json: bool) -> None:
-    """Let ORDER (ORD-… or its id) ask for its stock. May be repeated."""
-    _decide(order, "approve", as_json, "is approved and asks for its stock")
+    """Approve ORDER (ORD-… or its id), so that its stock is reserved. Safe to repeat."""
+    _decide(order, "approve", as_json, "is approved; catalog now reserves its stock")
 
 
 @command.command("decline")
 @click.argument("order")
 @click.option("--json", "as_json", is_flag=True, help="Print the order as JSON.")
 def decline(order: str, as_json: bool) -> None:
-    """Reject ORDER (ORD-… or its id); what was paid is refunded. May be repeated."""
-    _decide(order, "decline", as_json, "is declined; its buyer is told")
+    """Decline ORDER (ORD-… or its id); a payment is refunded. Safe to repeat."""
+    _decide(order, "decline", as_json, "is declined; its buyer gets a message")
 
 
-def _decide(order: str, word: str, as_json: bool, done: str) -> None:
+def _decide(order: str, decision: str, as_json: bool, done: str) -> None:
     client = connect(os.environ)
-    decided: Any = client.post("orders", f"/orders/{find_order(client, order)}/{word}", {})
+    decided: Any = client.post("orders", f"/orders/{find_order(client, order)}/{decision}", {})
     if as_json:
         say_json(decided)
     else:
-        say(f"{decided['order_ref']} {done}. See its way: farmgate trace {decided['order_ref']}")
+        say(f"{decided['order_ref']} {done}. Follow it: farmgate trace {decided['order_ref']}")

@@ -1,4 +1,4 @@
-"""`farmgate pages`: the process of the pages."""
+"""`farmgate pages`: the HTTP process of the start page and the till."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from farmgate.client import addresses
 from farmgate.http_server import HttpServer
 from farmgate.parameters import WholeNumber
 
-#: Answers come from memory; only the start page asks the services.
+#: Few are enough: answers come from memory, and only the start page calls the services.
 THREADS = 8
 
 
@@ -20,9 +20,9 @@ THREADS = 8
 def command(host: str, port: int) -> None:
     """Run the HTTP process of the start page and the till.
 
-    It has no data. The pages call the services at their own address, `/api/<service>/`, so a
-    gateway stands before both; the start page asks for the services' state where
-    FARMGATE_URL or FARMGATE_<SERVICE>_URL say.
+    It stores no data. The pages call the services at their own origin, `/api/<service>/`, so run
+    it behind a gateway that routes both. The start page reads the services' state at FARMGATE_URL
+    or FARMGATE_<SERVICE>_URL.
     """
     server = HttpServer(pages.create(addresses(os.environ)), host, port, THREADS)
     for number in (signal.SIGINT, signal.SIGTERM):

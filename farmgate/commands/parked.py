@@ -1,4 +1,4 @@
-"""`farmgate parked`: events that a service could not handle, and what to do about them."""
+"""`farmgate parked`: show, replay, edit and discard events that a service could not handle."""
 
 import os
 from collections.abc import Iterator
@@ -23,26 +23,26 @@ SERVICE = click.option(
     help="Only this service; may be repeated.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-#: Characters of an error in a table.
+#: Characters of an error shown in a table.
 SHORT = 70
 
 
 @click.group("parked")
 def command() -> None:
-    """Events that a service could not handle: look, replay after a fix, edit, or discard.
+    """Events that a service could not handle: show, replay after a fix, edit, or discard.
 
-    The first event of a subject that fails is parked, and later ones of that subject wait behind
-    it; everything else goes on. It is tried again with growing pauses for about four hours and
-    is then dead: it waits for you.
+    The first event of a subject that fails is parked, and later events of that subject wait behind
+    it; all others go on. The service retries it with growing pauses for about four hours. Then it
+    is dead and waits for you.
     """
 
 
 @command.command("list")
 @SERVICE
-@click.option("--all", "each", is_flag=True, help="Each event by itself, not grouped by error.")
+@click.option("--all", "each", is_flag=True, help="List single events, not groups by error.")
 @JSON
 def list_(services: tuple[str, ...], each: bool, as_json: bool) -> None:
-    """Show what is parked, by error, the oldest first."""
+    """Show parked events, grouped by error, the oldest first."""
     client = connect(os.environ)
     rows = list(_events(client, services) if each else _groups(client, services))
     if as_json:
@@ -52,7 +52,7 @@ def list_(services: tuple[str, ...], each: bool, as_json: bool) -> None:
     else:
         show_table(_table_of_events(rows) if each else _table_of_groups(rows))
         if not each:
-            say("Each by itself: farmgate parked list --all")
+            say("See single events: farmgate parked list --all")
 
 
 @command.command("show")
@@ -60,7 +60,7 @@ def list_(services: tuple[str, ...], each: bool, as_json: bool) -> None:
 @SERVICE
 @JSON
 def show(event_id: UUID, services: tuple[str, ...], as_json: bool) -> None:
-    """Show why EVENT_ID is parked, its payload without personal data, and what waits behind it."""
+    """Show why EVENT_ID is parked, its payload without personal data, and how many wait behind."""
     service, shown = _find(connect(os.environ), event_id, services)
     if as_json:
         show_json({"service": service} | shown)
@@ -78,10 +78,10 @@ def show(event_id: UUID, services: tuple[str, ...], as_json: bool) -> None:
 
 @command.command("replay")
 @click.argument("event_ids", type=click.UUID, nargs=-1)
-@click.option("--all", "all_of_them", is_flag=True, help="All that failed, in every service.")
-@click.option("--reason", help="All that are parked for this reason, such as handler_failed.")
-@click.option("--type", "type_", help="All of this type, such as orders.order_placed.v1.")
-@click.option("--why", help="Why it should work now; it is kept.")
+@click.option("--all", "all_of_them", is_flag=True, help="All failed events of every service.")
+@click.option("--reason", help="All events with this reason, such as handler_failed.")
+@click.option("--type", "type_", help="All events of this type, such as orders.order_placed.v1.")
+@click.option("--why", help="Why it should work now; it is stored.")
 @SERVICE
 @JSON
 def replay(
@@ -93,9 +93,9 @@ def replay(
     services: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Try parked events again at once, after a fix: by id, by --reason, by --type, or --all.
+    """Replay parked events at once, after a fix: by id, by --reason, by --type, or --all.
 
-    What waits behind them follows in its order. An event that fails again is parked again.
+    Events behind them follow in order. An event that fails again is parked again.
     """
     grouped = all_of_them or reason is not None or type_ is not None
     if grouped == bool(event_ids):
@@ -116,19 +116,21 @@ def replay(
     if as_json:
         say_json(counts)
     elif not any(counts.values()):
-        say("Nothing that failed matches; see what is parked: farmgate parked list")
+        say("No failed event matches; see the parked events: farmgate parked list")
     else:
-        told = ", ".join(f"{count} in {name}" for name, count in counts.items() if count)
-        say(f"Tried again now: {told}. See what became of them: farmgate parked list")
+        replayed = ", ".join(f"{count} in {name}" for name, count in counts.items() if count)
+        say(f"Replayed: {replayed}. See which failed again: farmgate parked list")
 
 
 @command.command("edit")
 @click.argument("event_id", type=click.UUID)
-@click.option("--data", "file", type=click.File(encoding="utf-8"), help="JSON; - for the input.")
 @click.option(
-    "--set", "changes", multiple=True, metavar="PATH=VALUE", help="As lines.0.quantity=500."
+    "--data", "file", type=click.File(encoding="utf-8"), help="A JSON file; - for standard input."
 )
-@click.option("--why", "--reason", "why", required=True, help="Why it is right; it is kept.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="PATH=VALUE", help="Such as lines.0.quantity=500."
+)
+@click.option("--why", "--reason", "why", required=True, help="Why it is right; it is stored.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @SERVICE
 @JSON
@@ -141,11 +143,11 @@ def edit(
     services: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Give EVENT_ID other data in this service, and try it again in its place.
+    """Change EVENT_ID's data in one service, and replay it in its place.
 
-    All of them from a file (--data), or some by path (--set, which may be repeated; a VALUE that
-    is no JSON is text). The event's contract must allow them, else nothing is changed. What waits
-    behind it follows. The feed and other services keep what was published.
+    --data replaces all data from a file; --set changes values by path and may be repeated (a VALUE
+    that is no JSON is text). If the event's contract does not allow the data, nothing is changed.
+    Events behind it follow. The feed and other services keep the published data.
     """
     if (file is None) == (not changes):
         raise click.UsageError("Give either --data FILE or --set PATH=VALUE.")
@@ -163,22 +165,22 @@ def edit(
     if as_json:
         say_json({"service": service} | edited)
     elif edited["state"] == "behind":
-        say("Edited; it is tried after older ones of its subject: farmgate parked list --all")
+        say("Edited; it follows older events of its subject: farmgate parked list --all")
     else:
         say(
-            f"Edited and tried again now, with {shown['behind']} that waited behind it. "
-            "See what became of it: farmgate parked list"
+            f"Edited and replayed, with {shown['behind']} that waited behind it. "
+            "See whether it failed again: farmgate parked list"
         )
 
 
 @command.command("discard")
 @click.argument("event_id", type=click.UUID)
-@click.option("--why", required=True, help="Why it may be given up; it is kept.")
+@click.option("--why", required=True, help="Why it may be discarded; it is stored.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @SERVICE
 @JSON
 def discard(event_id: UUID, why: str, yes: bool, services: tuple[str, ...], as_json: bool) -> None:
-    """Give EVENT_ID up for good: it never takes effect, and what waits behind it goes on."""
+    """Discard EVENT_ID: it never takes effect, and the events behind it go on."""
     client = connect(os.environ)
     service, shown = _find(client, event_id, services)
     event = shown["event"]
@@ -187,13 +189,13 @@ def discard(event_id: UUID, why: str, yes: bool, services: tuple[str, ...], as_j
             f"{event['type']} of {event['subject']} will never take effect in {service}. Discard?",
             abort=True,
         )
-    gone = client.post(service, f"/parked/{event_id}/discard", {"why": why})
+    discarded = client.post(service, f"/parked/{event_id}/discard", {"why": why})
     if as_json:
-        say_json({"service": service} | gone)
+        say_json({"service": service} | discarded)
     else:
         say(
             f"Discarded; {shown['behind']} that waited behind it go on. "
-            "What differs now: farmgate verify"
+            "See what differs now: farmgate verify"
         )
 
 
@@ -201,9 +203,9 @@ def discard(event_id: UUID, why: str, yes: bool, services: tuple[str, ...], as_j
 @SERVICE
 @JSON
 def history(services: tuple[str, ...], as_json: bool) -> None:
-    """Show who replayed, edited or discarded what, when and why, the newest first.
+    """Show operators' actions on parked events with actor, time and reason, the newest first.
 
-    --json also has the data before and after an edit, without what may be personal.
+    --json also has the data before and after an edit, without values that may be personal.
     """
     client = connect(os.environ)
     rows = [
@@ -216,9 +218,9 @@ def history(services: tuple[str, ...], as_json: bool) -> None:
         show_json(rows)
         return
     if not rows:
-        say("Nobody has replayed, edited or discarded anything.")
+        say("No event was replayed, edited or discarded.")
         return
-    table = Table(title="What was done about parked events", title_justify="left")
+    table = Table(title="Actions on parked events", title_justify="left")
     for title in ("when", "who", "what", "service", "event", "why"):
         table.add_column(title)
     for row in rows:
@@ -245,10 +247,10 @@ def _events(client: Client, services: tuple[str, ...]) -> Iterator[dict[str, Any
 
 
 def _find(client: Client, event_id: UUID, services: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """Return the one service in which an event is parked, and what it says of it.
+    """Return the service in which an event is parked, and the parked event.
 
     Raises:
-        Failed: it is parked in none of them, or in several.
+        Failed: no service has it parked, or several.
     """
     found = {}
     for name in services or NAMES:

@@ -1,4 +1,4 @@
-"""`farmgate restore`: a set in the databases' place."""
+"""`farmgate restore`: restore the databases from a backup set."""
 
 import os
 from dataclasses import asdict
@@ -25,29 +25,29 @@ from shared.runtime.config import Settings, read
     "services",
     multiple=True,
     type=click.Choice(NAMES),
-    help="Restore only this one; may be repeated. All four when left out.",
+    help="Restore only this service; may be repeated. All four by default.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--keep/--no-keep",
     default=True,
-    help="Save what PostgreSQL holds now first, in FARMGATE_DATA/before-restore-…. Without it, a "
-    "database that is too damaged to be saved can be replaced. SQLite files are always kept.",
+    help="First back up the PostgreSQL databases to FARMGATE_DATA/before-restore-…. Use --no-keep "
+    "for a database that is too damaged to be copied. SQLite files are always kept.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON; needs --yes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; needs --yes.")
 def command(folder: Path, services: tuple[str, ...], yes: bool, keep: bool, as_json: bool) -> None:
-    """Put the databases of a set that `farmgate backup` wrote in the place of the present ones.
+    """Replace the present databases by those of a set that `farmgate backup` wrote.
 
-    Stop all processes of all four services first; while one is connected nothing is replaced.
-    Each database is replaced whole or stays as it is; after an interruption run this again
-    before you start anything. An older set is brought to this version's migrations.
+    Stop all processes of all four services first; nothing is replaced while one is connected.
+    Each database is replaced completely or stays unchanged; after an interruption, run this again
+    before you start a service. A set of an older version is migrated.
 
-    When the services start, the events that somebody lacks go out again by themselves, and what
-    took effect already is dropped. Then run `farmgate verify`: after restoring all four it
-    agrees; after restoring one beside newer others it names what cannot be had again.
+    When the services start, they publish events again that another service lacks; events that took
+    effect already are dropped. Then run `farmgate verify`. After a restore of all four services
+    they agree; after a restore of one, it lists the records that this service lost.
 
-    Exit code 0: restored. 1: refused or failed, and why. 3: a database or the broker cannot be
-    reached.
+    Exit code 0: restored. 1: refused or failed, with the reason. 3: a database or the broker cannot
+    be reached.
     """
     if as_json and not yes:
         raise click.UsageError("--json asks nothing: give --yes as well.")
@@ -69,7 +69,7 @@ def command(folder: Path, services: tuple[str, ...], yes: bool, keep: bool, as_j
 
 def _ask(plan: Plan) -> None:
     table = Table(
-        title=f"The set is of {plan.found.made_at:%Y-%m-%d %H:%M:%S} UTC", title_justify="left"
+        title=f"Backup set of {plan.found.made_at:%Y-%m-%d %H:%M:%S} UTC", title_justify="left"
     )
     for column in ("service", "rows now", "rows then", "last position now", "then", "revision"):
         table.add_column(column, justify="left" if column == "service" else "right")
@@ -86,10 +86,10 @@ def _ask(plan: Plan) -> None:
     err.print(table)
     if not plan.is_complete:
         say(
-            "The others stay newer: what this forgets, they remember. See `farmgate verify`.",
+            "The other services keep newer records that these lose. See `farmgate verify`.",
             console=err,
         )
-    if not ask("Replace what is there now?"):
+    if not ask("Replace the present databases?"):
         raise Failed("Nothing was replaced.")
 
 
@@ -98,7 +98,7 @@ def _show(done: Restored, plan: Plan) -> None:
         name = each.settings.service
         say(("✓", "green"), f" {name}: as of {plan.found.made_at:%Y-%m-%d %H:%M:%S} UTC")
     for name, kept in done.kept.items():
-        say(f"  what {name} held before: {kept}")
+        say(f"  old database of {name}: {kept}")
     for name, count in done.again.items():
         say(f"  {name} publishes {count:,} events again when it starts")
-    say("Keys were not in the set. Next: start the services, then run farmgate verify")
+    say("The set has no keys. Next: start the services, then run farmgate verify")

@@ -1,4 +1,4 @@
-"""`farmgate sample`: the made world of Nyingchi."""
+"""`farmgate sample`: invented data of Nyingchi."""
 
 import os
 from datetime import datetime
@@ -30,18 +30,17 @@ def command() -> None:
     "--date",
     "day",
     type=click.DateTime(["%Y-%m-%d"]),
-    help="Day whose harvest is in stock; today when left out.",
+    help="The day whose harvest is in stock; today by default.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print how many of each kind were new.")
+@click.option("--json", "as_json", is_flag=True, help="Print the number of new rows of each kind.")
 def load(seed: int, day: datetime | None, as_json: bool) -> None:
     """Load the sample into the running services.
 
-    The centre, 7 counties, 54 townships and 100 made villages; 229 made producers; 30 variants
-    with a price in each channel; lots in season and their stock. Nobody and no lot in it is
-    real.
+    The centre, 7 counties, 54 townships and 100 villages; 229 producers; 30 variants with a price
+    in each channel; lots in season and their stock. Villages, people and lots are invented.
 
-    What is there stays as it is, so that it may be loaded again at any time; on a later day it
-    brings the newer harvest.
+    Existing data stays, so it is safe to load the sample again; on a later day that adds the newer
+    harvest.
     """
     tasks: dict[str, TaskID] = {}
     with Progress(Label(24), BarColumn(), MofNCompleteColumn(), console=err) as bars:

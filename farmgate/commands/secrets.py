@@ -11,14 +11,14 @@ from farmgate.parameters import WholeNumber
 from farmgate.printing import say
 
 
-def _places(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    # Set and empty is how docker-compose passes on what nobody sets.
+def _hosts(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    # docker-compose passes an unset variable as an empty one.
     default = str(parameter.default)
-    places = tuple(place.strip() for place in (value or default).split(","))
-    for place in places:
-        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?", place) is None:
-            raise click.BadParameter(f"{place!r} is no host, such as db1.lan or 10.0.0.4:5432")
-    return places
+    hosts = tuple(host.strip() for host in (value or default).split(","))
+    for host in hosts:
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?", host) is None:
+            raise click.BadParameter(f"{host!r} is no host, such as db1.lan or 10.0.0.4:5432")
+    return hosts
 
 
 @click.command("secrets")
@@ -27,13 +27,13 @@ def _places(context: click.Context, parameter: click.Parameter, value: str) -> t
     "--owner",
     type=WholeNumber(0),
     metavar="UID",
-    help="Who may read what Farmgate's own containers read; this user when left out.",
+    help="User id of Farmgate's containers, the owner of their files; this user by default.",
 )
 @click.option(
     "--databases",
     envvar="FARMGATE_DATABASE_HOSTS",
     default="postgres",
-    callback=_places,
+    callback=_hosts,
     metavar="HOST[:PORT],…",
     help="The database server, and its standbys (FARMGATE_DATABASE_HOSTS).",
 )
@@ -41,21 +41,21 @@ def _places(context: click.Context, parameter: click.Parameter, value: str) -> t
     "--broker",
     envvar="FARMGATE_BROKER_HOST",
     default="rabbitmq",
-    callback=_places,
+    callback=_hosts,
     metavar="HOST[:PORT]",
     help="The broker, or the one name of its cluster (FARMGATE_BROKER_HOST).",
 )
 def command(
     folder: Path, owner: int | None, databases: tuple[str, ...], broker: tuple[str, ...]
 ) -> None:
-    """Make what is missing of a deployment's passwords and keys, in a folder per container.
+    """Generate a deployment's missing passwords and keys, in one folder per container.
 
-    What is there stays. To change a password, remove FOLDER/operator/passwords/NAME, run this
+    Existing ones stay. To change a password, remove FOLDER/operator/passwords/NAME, run this
     again, and follow docs/deployment.md, "Change a password".
 
-    Addresses are written anew each time: the servers of this deployment, or those elsewhere.
+    The URLs of database and broker are rewritten each time.
     """
     if len(broker) > 1:
-        raise click.UsageError("--broker is one name, which leads to a living node.")
+        raise click.UsageError("--broker takes one name, which must lead to a running node.")
     made = deployment_secrets.ensure(folder, owner, Servers(databases, broker[0]))
-    say(f"Made: {', '.join(made)}." if made else "All secrets are there.")
+    say(f"Generated: {', '.join(made)}." if made else "All secrets exist already.")

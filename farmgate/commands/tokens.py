@@ -22,11 +22,11 @@ DAY = 24 * 3600
 
 
 def _visible(ctx: click.Context, param: click.Parameter, text: str) -> str:
-    """Return a text as it is kept everywhere; refuse one of which nothing would be seen."""
-    kept = normalised(text)
-    if not kept:
+    """Return a text in its normal form; refuse one without visible characters."""
+    normal = normalised(text)
+    if not normal:
         raise click.BadParameter("must not be blank.", ctx, param)
-    return kept
+    return normal
 
 
 @click.group("tokens")
@@ -39,25 +39,29 @@ def command() -> None:
     "--subject",
     required=True,
     callback=_visible,
-    help="Who bears it; a buyer's own id for role buyer.",
+    help="The token's bearer; for the role buyer, the buyer's id.",
 )
-@click.option("--role", type=click.Choice(list(ROLES)), help="Gives the scopes of the role.")
+@click.option("--role", type=click.Choice(list(ROLES)), help="Grant the scopes of the role.")
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
     type=click.Choice(SCOPES),
-    help="Gives one scope; may be repeated.",
+    help="Grant one scope; may be repeated.",
 )
 @click.option(
     "--site",
     "sites",
     multiple=True,
     metavar="CODE",
-    help="Binds the bearer to a site, by its code or id; may be repeated.",
+    help="Bind the bearer to a site, given by code or id; may be repeated.",
 )
-@click.option("--days", type=WholeNumber(1), default=30, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print token, id and the rest as JSON.")
+@click.option(
+    "--days", type=WholeNumber(1), default=30, show_default=True, help="Days until it expires."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print token, id, subject and scopes as JSON."
+)
 def issue(
     subject: str,
     role: str | None,
@@ -68,18 +72,19 @@ def issue(
 ) -> None:
     """Print a token signed with this machine's key.
 
-    Give it with every request: Authorization: Bearer TOKEN. `farmgate tokens revoke` takes it back,
-    by its subject or by the id that --json prints.
+    Send it with every request: Authorization: Bearer TOKEN. `farmgate tokens revoke` revokes it, by
+    its subject or by the id that --json prints.
     """
     granted = tuple(dict.fromkeys((*ROLES.get(role or "", ()), *scopes)))
     if not granted:
-        raise click.UsageError("Give --role or --scope: a token without scopes opens nothing.")
+        raise click.UsageError("Give --role or --scope: a token without scopes allows nothing.")
     if role in BOUND_TO_SITES and not sites:
         raise click.UsageError(f"Give --site: a {role} belongs to a site.")
     longest = _settings().token_days
     if days > longest:
         raise click.BadParameter(
-            f"{days} is more than a token may live here, {longest} (FARMGATE_TOKEN_DAYS).",
+            f"{days} is more than the longest lifetime of a token, {longest} "
+            "(FARMGATE_TOKEN_DAYS).",
             param_hint="--days",
         )
     keys.ensure(_data())
@@ -100,14 +105,12 @@ def issue(
 
 @command.command("revoke")
 @click.option("--id", "token_ids", multiple=True, type=click.UUID, help="One token, by its id.")
-@click.option(
-    "--subject", "subjects", multiple=True, help="All tokens of a subject that were issued so far."
-)
+@click.option("--subject", "subjects", multiple=True, help="All tokens issued to a subject so far.")
 def revoke(token_ids: tuple[UUID, ...], subjects: tuple[str, ...]) -> None:
-    """Let tokens count no more; the key set's file says so to each service at its next request.
+    """Revoke tokens; each service reads the key set's file and refuses them at the next request.
 
-    It can be repeated. In a deployment, run it where the key is made and hand it on:
-    docs/operations.md. The keys of tills are taken back by `farmgate devices revoke`.
+    Safe to repeat. In a deployment, run it where the key is and copy the key set to the services:
+    docs/operations.md. `farmgate devices revoke` revokes the keys of tills.
     """
     if not token_ids and not subjects:
         raise click.UsageError("Give --id or --subject.")
@@ -115,13 +118,13 @@ def revoke(token_ids: tuple[UUID, ...], subjects: tuple[str, ...]) -> None:
         keys.revoke(_data(), map(str, token_ids), subjects, _settings().token_days * DAY)
     except (OSError, ValueError) as error:
         raise Failed(
-            f"The key set cannot be changed: {error}. Run this where tokens are issued (same "
+            f"The key set cannot be written: {error}. Run this where tokens are issued (same "
             "FARMGATE_DATA)."
         ) from error
     for token_id in token_ids:
-        say(f"Token {token_id} counts no more.")
+        say(f"Token {token_id} is revoked.")
     for subject in subjects:
-        say(f"Tokens of {subject} that were issued so far count no more.")
+        say(f"All tokens issued to {subject} so far are revoked.")
 
 
 def _data() -> Path:
@@ -133,7 +136,7 @@ def _settings() -> Settings:
 
 
 def _site_id(site: str) -> UUID:
-    """Return the id of a site that is named by its id or its code."""
+    """Return the id of a site, given its id or its code."""
     try:
         return UUID(site)
     except ValueError:

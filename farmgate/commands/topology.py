@@ -1,4 +1,4 @@
-"""`farmgate topology`: exchange, queues and bindings at the broker."""
+"""`farmgate topology`: declare exchange, queues and bindings at the broker."""
 
 import os
 import signal
@@ -17,40 +17,42 @@ from shared.runtime.supervision import Stopping, supervise
 
 
 @click.command("topology")
-@click.option("--prune", is_flag=True, help="Remove bindings that no service asks for any more.")
-@click.option("--watch", is_flag=True, help="Keep running, and restore what somebody deletes.")
+@click.option("--prune", is_flag=True, help="Remove bindings that no service needs any more.")
+@click.option(
+    "--watch", is_flag=True, help="Keep running, and restore deleted queues and bindings."
+)
 @click.option(
     "--every",
     type=Seconds(min=0.5, max=600),
     default=5.0,
     show_default=True,
-    help="Seconds between looks, with --watch.",
+    help="With --watch: seconds between checks.",
 )
 def command(prune: bool, watch: bool, every: float) -> None:
     """Declare exchange, queues, dead-letter queues, the stream and all bindings.
 
-    Run it before a deployment, and with --prune after it. The address is
-    FARMGATE_TOPOLOGY_BROKER_URL (a user that may configure), else FARMGATE_BROKER_URL; the
-    services' own users may not configure anything.
+    Run it before a deployment, and with --prune after it. The broker's URL is
+    FARMGATE_TOPOLOGY_BROKER_URL (with a user that may configure), else FARMGATE_BROKER_URL; the
+    services' own users may not configure.
 
-    Queues of integrators are among them, if the broker's management API is on; its address is
+    Queues of integrators are declared, too, if the broker's management API is on; its URL is
     FARMGATE_BROKER_MANAGEMENT_URL, else port 15672 of the broker.
 
-    With --watch it stays, until SIGTERM, and waits for a broker that is away. When a queue or a
-    binding was deleted, the services' workers publish again what may be lost; receivers know by
-    its id what took effect. Bindings are seen by the management API.
+    With --watch it runs until SIGTERM, and waits while the broker is unavailable. After a queue or
+    a binding was deleted, the services' workers publish events again that may be lost; consumers
+    drop events that took effect already. To check bindings needs the management API.
     """
     if not watch:
         for line in declare_topology(os.environ, prune=prune):
             say(line)
         return
     if prune:
-        raise click.UsageError("--prune is done once, after a deployment: leave out --watch.")
+        raise click.UsageError("--prune runs once, after a deployment: leave out --watch.")
     reconciler = TopologyReconciler(
         topology_url(os.environ), subscriptions.load(), ManagementInspector(os.environ)
     )
     logs.configure("topology")
-    # Before any thread, so that all inherit it; see shared/messaging/worker.py.
+    # Blocked before any thread starts, so that all inherit it; see shared/messaging/worker.py.
     signals = (signal.SIGTERM, signal.SIGINT)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     stopping = Stopping()

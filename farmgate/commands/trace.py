@@ -1,4 +1,4 @@
-"""`farmgate trace`: one order's way across the four services."""
+"""`farmgate trace`: one order's path across the four services."""
 
 import os
 from datetime import datetime
@@ -14,7 +14,7 @@ from farmgate.failures import Unreachable
 from shared.runtime import clock
 from shared.runtime.clock import LOCAL
 
-#: Seconds a service is asked for: a trace is most wanted when one is away.
+#: Seconds a request is retried; short, since people trace orders while a service is down.
 PATIENCE = 2.0
 
 
@@ -22,13 +22,13 @@ PATIENCE = 2.0
 @click.argument("order")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(order: str, as_json: bool) -> None:
-    """Show the whole way of ORDER, named by reference (ORD-…) or id.
+    """Show the whole path of ORDER, given by reference (ORD-…) or id.
 
-    What each service knows of it (order, stock and lots, shipment, messages), every event with
-    the time it took to be published and handled, attempts of those that are parked, and what
-    the order is waiting for and for how long, and where one of its events is held up.
+    Its state in each service (order, stock and lots, shipment, messages), every event with the
+    time until it was published and handled, the attempts of parked events, what the order waits
+    for and since when, and delayed events.
 
-    Exit code 3 when a service did not answer; what the others say is shown all the same.
+    Exit code 3 if a service does not answer; the others' data is shown.
     """
     client = connect(os.environ, patience=PATIENCE)
     found = trace.gather(client, trace.find_order(client, order))
@@ -66,10 +66,10 @@ def _show(found: trace.Trace) -> None:
     for name, waits in found.waiting_for.items():
         for wait in waits:
             say(("waits", "yellow"), f" for {wait['what']} ({name}){_since(wait['since'])}")
-    for held in found.held_up:
+    for delay in found.held_up:
         say(
             ("held up", "red"),
-            f" at {held.service}{_since(held.since)}: {held.event} is {held.why}",
+            f" at {delay.service}{_since(delay.since)}: {delay.event} is {delay.why}",
         )
 
 
@@ -82,7 +82,7 @@ def _since(moment: str | None) -> str:
         return ""
     seconds = max(0, int((clock.now() - datetime.fromisoformat(moment)).total_seconds()))
     for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        # From two on: "for 119 min" says more than "for 1 h".
+        # From two units on: "for 119 min" is more precise than "for 1 h".
         if seconds >= 2 * length:
             return f", for {seconds // length} {unit} (since {_local(moment)})"
     return f", for {seconds} s (since {_local(moment)})"

@@ -1,4 +1,4 @@
-"""`farmgate up`: everything on this machine."""
+"""`farmgate up`: all four services on this machine."""
 
 import os
 import signal
@@ -24,43 +24,43 @@ from shared.runtime.supervision import Stopping
     type=WholeNumber(0, 65_535),
     default=PORT,
     show_default=True,
-    help="Port of the start page and the API; behind a broker the services' APIs are on the "
-    "four ports after it.",
+    help="Port of the start page and the API; with a broker, the services' APIs have the next "
+    "four ports.",
 )
-@click.option("--sample", is_flag=True, help="Load the sample data first; what is there stays.")
+@click.option("--sample", is_flag=True, help="Load the sample data; existing data stays.")
 @click.option(
     "--hold",
     type=WholeNumber(1),
     metavar="SECONDS",
     help="How long an unpaid prepaid order keeps its stock (FARMGATE_ORDERS_HOLD_SECONDS, "
-    "else 900). Short ones let `farmgate demo` show orders that expire.",
+    "else 900). With a short time, `farmgate demo` shows orders that expire.",
 )
 @click.option(
     "--workers",
     type=WholeNumber(1),
     default=1,
     show_default=True,
-    help="Worker processes of each web server; only behind a broker.",
+    help="Worker processes of each web server; only with a broker.",
 )
 def command(host: str, port: int, sample: bool, hold: int | None, workers: int) -> None:
     """Run all four services on this machine, until Ctrl-C.
 
-    Without a broker all is one process: SQLite databases, keys and logs in FARMGATE_DATA
-    (`var`), API and start page on one port. A second start keeps the data.
+    Without a broker, all services run in one process: SQLite databases, keys and logs are in
+    FARMGATE_DATA (`var`), API and start page on one port. A restart keeps the data.
 
-    With FARMGATE_BROKER_URL set (and FARMGATE_<SERVICE>_DATABASE_URL naming PostgreSQL
-    databases) each service gets a web process, on ports 8001 to 8004, and a worker process;
-    what dies is started again. Databases are migrated and the topology is declared first.
-    Logs are in FARMGATE_DATA/logs.
+    With FARMGATE_BROKER_URL (and PostgreSQL databases in FARMGATE_<SERVICE>_DATABASE_URL), each
+    service gets a web process, on ports 8001 to 8004, and a worker process; a process that ends is
+    restarted. Databases are migrated and the topology is declared first. Logs are in
+    FARMGATE_DATA/logs.
 
-    run.json in FARMGATE_DATA says what runs where; the other commands read it.
+    run.json in FARMGATE_DATA has the addresses and processes; the other commands read it.
     """
     environment = dict(os.environ)
     if hold is not None:
         environment["FARMGATE_ORDERS_HOLD_SECONDS"] = str(hold)
     stopping = Stopping()
     for number in (signal.SIGTERM, signal.SIGINT):
-        # By another thread: the one interrupted here may hold the lock inside `stopping`.
+        # In another thread: the interrupted main thread may hold the lock inside `stopping`.
         signal.signal(number, lambda *_: threading.Thread(target=stopping.set).start())
     data = Path(read(environment, "FARMGATE_DATA", "var"))
 

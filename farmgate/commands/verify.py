@@ -1,4 +1,4 @@
-"""`farmgate verify`: do the four services agree, order by order and sale by sale?"""
+"""`farmgate verify`: compare the four services, order by order and sale by sale."""
 
 import os
 
@@ -12,7 +12,7 @@ from farmgate.parameters import Seconds
 from farmgate.verify.rules import Difference
 from farmgate.verify.verifier import Result, Verifier
 
-#: Seconds a service is asked for before it counts as away.
+#: Seconds a request is retried before the service counts as unreachable.
 REACHING = 10.0
 
 
@@ -23,23 +23,22 @@ REACHING = 10.0
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to look again at what differs: events may be on their way.",
+    help="How long to compare differences again: events may be on their way.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(patience: float, as_json: bool) -> None:
     """Rebuild every balance and compare the four services with each other.
 
     Each service compares its own rows: stock with its ledger, allotments with their sales, cash
-    with its causes, shipments with their proofs. Then every order is compared with its
-    reservation, its shipment and its messages, and every station sale with catalog's booking:
-    states must fit, lots and quantities must be the same. A disputed sale that nobody has
-    decided is a difference.
+    with the sales and payments behind it, shipments with their proofs. Then every order is compared
+    with its reservation, its shipment and its messages, and every station sale with catalog's
+    booking: states must match, lots and quantities must be equal. An open dispute is a difference.
 
-    It runs beside everything else and stops nothing. What differs is read again until it agrees
-    or the patience is over, so that events on their way are no difference.
+    It reads only, and all services go on. Differences are compared again for --patience seconds,
+    so that events on their way are not reported.
 
-    Exit code 0: all agree. 1: something differs; each line says what, with its ids, and what to
-    do next. 3: a service cannot be reached.
+    Exit code 0: all agree. 1: there are differences; each has its ids and what to do next. 3: a
+    service cannot be reached.
     """
     client = connect(os.environ, patience=REACHING)
     tasks: dict[str, TaskID] = {}
@@ -79,7 +78,7 @@ def _show(result: Result) -> None:
     for note in result.notes:
         say(("note", "yellow"), f" {note}")
     if result.vanished:
-        say(f"{result.vanished} differences were only events on their way: they are gone.")
+        say(f"{result.vanished} differences are gone: their events were on the way.")
     for difference in result.differences:
         _show_difference(difference)
     if result.agrees:
@@ -103,15 +102,15 @@ def _show_difference(difference: Difference) -> None:
 
 
 def _show_waiting(name: str, waiting: dict[str, object]) -> None:
-    """Say what may still explain a difference: events that nobody has heard of yet."""
+    """Print a service's waiting events, which may explain a difference."""
     age, parked = waiting["oldest_unpublished_seconds"], waiting["parked"]
-    said = []
+    facts = []
     if age is None:
-        said.append("does not say what waits")
+        facts.append("does not report its waiting events")
     elif age:
-        said.append(f"its oldest event has waited {age} s to be published")
+        facts.append(f"its oldest event has waited {age} s to be published")
     if isinstance(parked, dict) and parked:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(parked.items()))
-        said.append(f"events parked: {counts}; farmgate trace ORDER shows why")
-    if said:
-        say((name, "yellow"), f": {'; '.join(said)}")
+        facts.append(f"events parked: {counts}; farmgate trace ORDER shows why")
+    if facts:
+        say((name, "yellow"), f": {'; '.join(facts)}")

@@ -20,7 +20,7 @@ from shared.runtime.supervision import Stopping, supervise
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """Gunicorn with our settings; the application is made in the worker, after the fork."""
+    """Gunicorn with our settings; each worker process creates the application after the fork."""
 
     def __init__(self, service: str, options: dict[str, Any]) -> None:
         self.service = service
@@ -28,44 +28,44 @@ class Server(BaseApplication):  # type: ignore[misc]
         super().__init__()
 
     def load_config(self) -> None:
-        """Take the options as they are."""
+        """Set the options."""
         for name, value in self.options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Make the application, watched: a worker whose database never answers is made anew."""
-        from shared.web.state import NAME  # with it comes Flask, which the parent does without
+        """Create the application with a watchdog, which ends a worker whose database hangs."""
+        from shared.web.state import NAME  # imports Flask, which the parent does not need
 
         settings = Settings.from_environment(self.service)
         application = application_of(self.service)(settings)
-        watching = watchdog.Watchdog(watchdog.seconds_of(settings.environment))
-        application.extensions[NAME].database.limit = watching.limit
+        guard = watchdog.Watchdog(watchdog.seconds_of(settings.environment))
+        application.extensions[NAME].database.limit = guard.limit
         stopping = Stopping()
-        supervise("watchdog", lambda: watching.run(stopping), stopping)
+        supervise("watchdog", lambda: guard.run(stopping), stopping)
         return application
 
 
 class WaitressWorker(Worker):  # type: ignore[misc]
-    """A worker process of gunicorn whose threads get a request when all of it has come."""
+    """A gunicorn worker process that serves with waitress."""
 
     def run(self) -> None:
-        """Answer until told to end, or left alone by the parent; then the requests in hand."""
+        """Answer until a signal comes or the parent ends; then finish running requests."""
         sockets = [listening.sock for listening in self.sockets]
         server = HttpServer(self.wsgi, threads=self.cfg.threads, sockets=sockets)
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
 
-        def look() -> None:
+        def on_tick() -> None:
             self.notify()
-            # A signal may have come before it was ours.
+            # `alive` is False after a signal that gunicorn's own handler got.
             if not self.alive or os.getppid() != self.ppid:
                 server.stop()
 
-        server.run(look, self.cfg.graceful_timeout)
+        server.run(on_tick, self.cfg.graceful_timeout)
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Leave what the worker inherits alone: the collector would write into all of it, and copy."""
+    """Freeze inherited objects, since a collection in the worker would copy their memory pages."""
     gc.freeze()
 
 
@@ -88,16 +88,16 @@ def pre_fork(server: Any, worker: Any) -> None:
 def command(service: str, host: str, port: int | None, workers: int, threads: int) -> None:
     """Run the HTTP process of SERVICE with gunicorn.
 
-    It answers requests and records events in its database; publishing is the worker's work.
-    A thread gets a request when all of it has come, so slow clients hold none.
+    It answers requests and records events in its database; `farmgate worker` publishes them. A
+    thread gets a request when it has arrived completely, so slow clients hold no thread.
     """
-    # Refused here, once, and not in every worker process.
+    # Wrong settings are reported here once, not by every worker process.
     settings = Settings.from_environment(service)
     watchdog.seconds_of(settings.environment)
     port = port or port_of(service)
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         folder = settings.data / "metrics" / f"{service}-web-{port}"
-        # Left by processes that are gone, their numbers would be added to ours.
+        # Files of ended processes would be added to these metrics.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
@@ -112,7 +112,7 @@ def command(service: str, host: str, port: int | None, workers: int, threads: in
             "graceful_timeout": 30,
             "loglevel": "warning",
             "pre_fork": pre_fork,
-            # It sets its own, and would else make files that everybody may write.
+            # Gunicorn sets a umask; its default is 0.
             "umask": PRIVATE,
         },
     ).run()

@@ -1,4 +1,4 @@
-"""`farmgate worker`: the process of one service that handles and publishes events."""
+"""`farmgate worker`: the process that handles and publishes one service's events."""
 
 import click
 
@@ -12,6 +12,6 @@ from shared.runtime.config import Settings
 def command(service: str) -> None:
     """Run the worker process of SERVICE: consumer, relay and timers.
 
-    Several may run; one of each kind is active and the others stand by.
+    Several may run: one of each is active, and the others stand by.
     """
     worker.run(service_of(service), Settings.from_environment(service))

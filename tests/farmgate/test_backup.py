@@ -184,7 +184,7 @@ def test_nothing_is_replaced_while_somebody_runs_or_says_no(
     assert running.exit_code == connected.exit_code == declined.exit_code == 1
     assert "already runs" in running.output
     assert "in use" in connected.output
-    assert "Replace what is there now?" in declined.output
+    assert "Replace the present databases?" in declined.output
     assert positions(orders) == [1, 2]
 
 

@@ -111,7 +111,7 @@ def test_without_a_broker_there_is_nothing_to_publish_again(farmgate: Farmgate) 
 
     assert result.exit_code == 1
     assert all(name in result.output for name in NAMES)
-    assert "embedded" in result.output
+    assert "Embedded mode" in result.output
     assert "FARMGATE_BROKER_URL" in result.output
 
 

@@ -249,7 +249,7 @@ def test_removing_says_what_is_dropped_and_asks(
 
     kept = integrators("remove", name, input="n\n")
     assert kept.exit_code == 1
-    assert f"2 messages that wait in {told['queue']} are dropped" in kept.output
+    assert f"drops 2 messages that wait in {told['queue']}" in kept.output
     assert api(f"queues/VHOST/{told['queue']}") is not None
 
     done = integrators("remove", name, input="y\n")

@@ -130,7 +130,7 @@ def test_one_without_a_user_is_named_and_the_others_are_made(
 @pytest.mark.parametrize(
     ("given", "arguments", "said"),
     [
-        ({"unknown": True}, (), "does not say which integrators there were"),
+        ({"unknown": True}, (), "has no list of integrators"),
         ({}, ("nobody",), "has no integrator nobody"),
     ],
 )
@@ -151,7 +151,10 @@ def test_what_a_set_does_not_have_is_refused_in_words(
 def test_a_set_of_none_makes_none(integrators: Farmgate, set_of: Callable[..., str]) -> None:
     done = integrators("restore", set_of())
 
-    assert (done.exit_code, done.output) == (0, "There were none when the backup was made.\n")
+    assert (done.exit_code, done.output) == (
+        0,
+        "There were no integrators when the backup was made.\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def listed(run: Run, *options: str) -> list[dict[str, Any]]:
 
 def test_nothing_parked_is_said_in_a_sentence(run: Run, logistics: Database) -> None:
     assert "Nothing is parked" in run("list").output
-    assert "Nobody has" in run("history").output
+    assert "No event was replayed" in run("history").output
     assert listed(run) == []
 
 
@@ -116,7 +116,7 @@ def test_replayed_events_take_effect_and_the_deed_is_kept(run: Run, logistics: D
         "replay",
         "operator",
     )
-    assert "Nothing that failed matches" in run("replay", "--all").output
+    assert "No failed event matches" in run("replay", "--all").output
 
 
 def test_a_group_is_replayed(run: Run, logistics: Database) -> None:
@@ -141,7 +141,7 @@ def test_an_edited_event_takes_effect_and_the_deed_is_kept(
     run("edit", one, "--data", str(file), "--why", "no", code=1)  # asked, and nobody said yes
     assert len(listed(run)) == 1
     told = run("edit", one, "--data", str(file), "--reason", "from a file", "--yes").output
-    assert "tried again now, with 0 that waited" in told
+    assert "replayed, with 0 that waited" in told
     changes = ("--set", "amount_fen=8", "--set", "order_ref=ORD-8")
     edited = json.loads(run("edit", other, *changes, "--why", "two", "--yes", "--json").output)
 

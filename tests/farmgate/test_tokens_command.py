@@ -59,7 +59,7 @@ def test_a_token_that_would_live_too_long_is_not_made(
     result = tokens("issue", "--subject", "shop", "--role", "channel", "--days", "8")
 
     assert result.exit_code == 2
-    assert "more than a token may live here, 7 (FARMGATE_TOKEN_DAYS)" in result.output
+    assert "more than the longest lifetime of a token, 7 (FARMGATE_TOKEN_DAYS)" in result.output
 
 
 def test_one_token_is_taken_back_by_its_id_and_all_by_their_subject(

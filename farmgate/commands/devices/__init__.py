@@ -1,4 +1,4 @@
-"""`farmgate devices`: the tills of the stations, what they may sell, and what went wrong there."""
+"""`farmgate devices`: the stations' tills, their allotments, and their disputed sales."""
 
 import click
 
@@ -6,7 +6,7 @@ from farmgate.commands.devices import allotments, disputes, enrolment, overview
 
 
 class InOrder(click.Group):
-    """Subcommands in the order in which they are added, which is that of a device's life."""
+    """A group that lists its subcommands in the order of a device's life."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the subcommands."""
@@ -15,15 +15,15 @@ class InOrder(click.Group):
 
 @click.group("devices", cls=InOrder)
 def command() -> None:
-    """The stations' tills: enrol them, give them goods to sell, decide what they dispute.
+    """The stations' tills: enrol them, grant them goods to sell, decide disputed sales.
 
-    A till sells while it is cut off, from what it was granted and nobody else can reach. It is
-    enrolled with a one-time code:
+    A till also sells while it is disconnected, from allotments that only it can sell. Enrol it
+    with a one-time code:
 
     \b
       farmgate devices add 540421103        a code to type at /till on the device
       farmgate devices grant 540421103-1 HONEY-1 4 --packs
-      farmgate devices list                 who has called, what is left, what is wrong
+      farmgate devices list                 last contact, remaining goods, problems
     """
 
 

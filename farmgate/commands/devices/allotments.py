@@ -1,4 +1,4 @@
-"""What devices may sell: granted, taken back, counted, stopped; by hand or by a standing rule."""
+"""Allotments of devices: grant, return, count, suspend, resume; and standing rules."""
 
 import os
 from typing import Any
@@ -21,10 +21,10 @@ from farmgate.stations import (
     variants,
 )
 
-#: Why a command that was run again did nothing.
-WAS_DONE = "The same was done within the last 24 hours. A second one: --another TEXT"
+#: Why a repeated command did nothing.
+WAS_DONE = "The same was done within the last 24 hours. To do it a second time: --another TEXT"
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print what it is now as JSON.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.command("grant")
@@ -37,11 +37,11 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print what it is
 def grant(
     code: str, sku_or_lot: str, quantity: int, packs: bool, another: str | None, as_json: bool
 ) -> None:
-    """Let the device CODE sell QUANTITY (grams or pieces) of a lot, or of whatever lots of a SKU.
+    """Allot QUANTITY (grams or pieces) of a lot, or of any lots of a SKU, to the device CODE.
 
-    It is taken from what lies free at the device's site, else from the centre's, and nobody
-    else can reach it from now on. With a SKU those lots come first that expire first; all of it
-    is granted or nothing.
+    The goods come from the free stock of the device's site, else of the centre, and only this
+    device can sell them from now on. Of a SKU, lots that expire first are allotted first. Either
+    the whole quantity is granted or nothing.
     """
     client = connect(os.environ)
     device = find_device(client, code)
@@ -64,7 +64,7 @@ def grant(
     for allotment in granted:
         say(
             f"{code} may sell {quantities({variant.unit: allotment['remaining']})} of lot "
-            f"{allotment['lot_code']} ({variant.sku}). It hears of it when it next calls."
+            f"{allotment['lot_code']} ({variant.sku}). It gets this with its next request."
         )
 
 
@@ -79,7 +79,7 @@ def _variant_or_lot(client: Client, sku_or_lot: str) -> Variant:
 @click.argument("code")
 @click.argument("lot_code")
 @click.argument("quantity", type=WholeNumber(1))
-@click.option("--to", "site_code", help="Site where the goods lie now; the device's own else.")
+@click.option("--to", "site_code", help="Site of the goods now; the device's site by default.")
 @ANOTHER
 @AS_JSON
 def take_back(
@@ -90,7 +90,7 @@ def take_back(
     another: str | None,
     as_json: bool,
 ) -> None:
-    """Note that QUANTITY of a lot that the device CODE held was brought back and counted."""
+    """Record that QUANTITY of a lot came back from the device CODE and was counted."""
     client = connect(os.environ)
     body: dict[str, Any] = {"quantity": quantity}
     if site_code is not None:
@@ -107,14 +107,14 @@ def take_back(
 @click.argument("code")
 @click.argument("lot_code")
 @click.argument("counted", type=WholeNumber(0))
-@click.option("--reason", required=True, help="Why it was counted, and what became of the rest.")
+@click.option("--reason", required=True, help="Why it was counted, and where the rest went.")
 @click.option(
-    "--epoch", type=WholeNumber(1), help="Of a machine that was replaced; the present one else."
+    "--epoch", type=WholeNumber(1), help="Epoch of a replaced machine; the present one by default."
 )
 @click.option(
     "--book",
     type=WholeNumber(0),
-    help="What should have been left when it was counted; refused if it is another now.",
+    help="The remaining quantity that the count was compared with; refused if it changed since.",
 )
 @AS_JSON
 def count(
@@ -126,10 +126,10 @@ def count(
     book: int | None,
     as_json: bool,
 ) -> None:
-    """End an allotment by a count: COUNTED (grams or pieces) are there, the rest is written off.
+    """End an allotment by a count: COUNTED (grams or pieces) exist, the rest is written off.
 
-    For a device that was lost, broken or replaced. What is there can be sold by everybody
-    again. Sales of it that are uploaded later will be disputed, so count last.
+    Use it for a device that was lost, broken or replaced. The counted goods become free stock.
+    Sales that are uploaded later will be disputed, so count last.
     """
     client = connect(os.environ)
     body: dict[str, Any] = {"counted": counted, "reason": reason}
@@ -144,7 +144,7 @@ def count(
 @click.option("--reason", required=True, help="Why, in a few words.")
 @AS_JSON
 def suspend(code: str, lot_code: str, reason: str, as_json: bool) -> None:
-    """Let the device CODE stop selling a lot; it stops when it next calls."""
+    """Suspend the device CODE's allotment of a lot; it stops selling at its next request."""
     _act(connect(os.environ), code, lot_code, "suspend", {"reason": reason}, as_json)
 
 
@@ -153,7 +153,7 @@ def suspend(code: str, lot_code: str, reason: str, as_json: bool) -> None:
 @click.argument("lot_code")
 @AS_JSON
 def resume(code: str, lot_code: str, as_json: bool) -> None:
-    """Let the device CODE sell a suspended lot again."""
+    """Resume the device CODE's suspended allotment of a lot."""
     _act(connect(os.environ), code, lot_code, "resume", {}, as_json)
 
 
@@ -204,16 +204,16 @@ def _allotment(client: Client, code: str, lot_code: str, epoch: int | None) -> d
 @click.argument("sku")
 @click.argument("packs", type=WholeNumber(0))
 def rule(site_code: str, sku: str, packs: int) -> None:
-    """Keep PACKS packs of a SKU at a site's device while the centre has some; 0 ends the rule.
+    """Keep PACKS packs of a SKU at a site's device while the centre has stock; 0 ends the rule.
 
-    Perishable goods are granted only as far as they can be sold before they expire.
+    Of perishable goods, only as much is granted as can be sold before it expires.
     """
     client = connect(os.environ)
     site, variant = find_site(client, site_code), find_variant(client, sku)
     path = f"/standing-rules/{site['location_id']}/{variant.variant_id}"
     if packs == 0:
         client.call("DELETE", "catalog", path)
-        say(f"No rule keeps {sku} at {site_code} any more; what is granted stays.")
+        say(f"The rule for {sku} at {site_code} is deleted; existing allotments stay.")
         return
     keep = packs * variant.pack_quantity
     client.put("catalog", path, {"keep": keep})
@@ -223,20 +223,20 @@ def rule(site_code: str, sku: str, packs: int) -> None:
 @click.command("rules")
 @AS_JSON
 def list_rules(as_json: bool) -> None:
-    """List the standing rules: what is kept at which site."""
+    """List the standing rules: the quantity of each SKU kept at each site."""
     client = connect(os.environ)
     rules = list(client.pages("catalog", "/standing-rules"))
     if as_json:
         show_json(rules)
         return
-    sites, known = site_codes(client), variants(client)
-    table = Table(title="Kept at sites while the centre has some", title_justify="left")
+    sites, by_id = site_codes(client), variants(client)
+    table = Table(title="Kept at sites while the centre has stock", title_justify="left")
     table.add_column("site")
     table.add_column("goods")
     table.add_column("packs", justify="right")
     table.add_column("keep", justify="right")
     rows = [
-        (sites.get(each["site_id"], "?"), known[each["variant_id"]], each["keep"]) for each in rules
+        (sites.get(each["site_id"], "?"), by_id[each["variant_id"]], each["keep"]) for each in rules
     ]
     for site, variant, keep in sorted(rows, key=lambda row: (row[0], row[1].sku)):
         packs = f"{keep / variant.pack_quantity:g}"

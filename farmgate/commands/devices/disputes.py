@@ -1,4 +1,4 @@
-"""What tills said and cannot be right: shown, decided, or brought in from a till's file."""
+"""Disputed and flagged entries of tills: list, settle, acknowledge, correct; and import a file."""
 
 import os
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ from farmgate.parameters import WholeNumber, json_value
 from farmgate.stations import find_device, moment, yuan
 from shared.runtime import strict_json
 
-#: Entries sent in one request; what orders takes.
+#: Entries per request; the limit of orders.
 MOST_ENTRIES = 500
 
 
 @click.command("disputes")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_disputes(as_json: bool) -> None:
-    """List what is disputed and not decided.
+    """List open disputes, with the command that closes each.
 
-    A sale beyond what its device was granted waits for `farmgate devices settle`, an entry that
-    nobody can read for `farmgate devices correct`; everything else (voids, returns, parcels) for
-    `farmgate devices acknowledge`.
+    Use `farmgate devices settle` for a sale beyond its device's allotment, `farmgate devices
+    correct` for an unreadable entry, and `farmgate devices acknowledge` for the rest (voids,
+    returns, parcels).
     """
     client = connect(os.environ)
     entries = list(client.pages("orders", "/station-sales", status="disputed"))
@@ -44,7 +44,7 @@ def list_disputes(as_json: bool) -> None:
         say("Nothing is disputed.")
         return
     table = Table(title="Disputed (times by the device's clock)", title_justify="left", padding=0)
-    # Whole: it is what the next command takes.
+    # Never cut: the next command needs it.
     table.add_column("id", no_wrap=True, min_width=36)
     for title in ("device, epoch, number", "kind", "when", "amount", "why", "next"):
         table.add_column(title, overflow="fold")
@@ -60,7 +60,7 @@ def list_disputes(as_json: bool) -> None:
             "settle" if overdraft else _next(entry),
         )
     for overdraft in overdrafts.values():
-        # Orders has not heard of it yet, or has forgotten it.
+        # The entry has not reached orders yet, or a restore lost it.
         table.add_row(
             overdraft["sale_id"],
             f"{overdraft['epoch']} #{overdraft['number']}",
@@ -83,14 +83,14 @@ def _next(entry: dict[str, Any]) -> str:
     type=WholeNumber(1),
     default=50,
     show_default=True,
-    help="The newest, as many as this.",
+    help="Number of newest entries.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def list_flagged(most: int, as_json: bool) -> None:
-    """List what counts and is odd, newest first: prices, clocks, refunds, names, telephones.
+    """List valid but unusual entries, newest first: prices, clocks, refunds, names, telephones.
 
-    A clerk's name or a buyer's contact that is not clear is put right by `farmgate devices
-    correct`; the other flags only say where to look.
+    Use `farmgate devices correct` for an unclear clerk's name or buyer's contact. The other flags
+    are for information.
     """
     pages = connect(os.environ).pages("orders", "/station-sales", flagged=True)
     entries = list(islice(pages, most))
@@ -120,12 +120,12 @@ def list_flagged(most: int, as_json: bool) -> None:
 @click.command("settle")
 @click.argument("sale", type=click.UUID)
 @click.argument("resolution", type=click.Choice(["cover", "lose"]))
-@click.option("--reason", required=True, help="Why, in a few words; it is kept.")
+@click.option("--reason", required=True, help="Why, in a few words; it is stored.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def settle(sale: UUID, resolution: str, reason: str, as_json: bool) -> None:
-    """Decide the disputed SALE (its id, from `farmgate devices disputes`).
+    """Settle the disputed SALE (its id, from `farmgate devices disputes`).
 
-    cover: the goods are taken from what the device has left, from the site's free stock, or
+    cover: the goods are taken from the device's remaining allotment, from the site's free stock, or
     from the centre's. lose: no stock moves; the centre bears the loss.
     """
     body = {"resolution": resolution, "reason": reason}
@@ -133,19 +133,19 @@ def settle(sale: UUID, resolution: str, reason: str, as_json: bool) -> None:
     if as_json:
         say_json(settled)
     else:
-        say(f"Sale {sale} is {settled['status']}; orders hears of it within seconds.")
+        say(f"Sale {sale} is {settled['status']}; orders gets this within seconds.")
 
 
 @click.command("acknowledge")
 @click.argument("entry", type=click.UUID)
-@click.option("--note", required=True, help="What was found out; it is kept.")
-@click.option("--book-cash", is_flag=True, help="The money was given back: book it.")
+@click.option("--note", required=True, help="The result of your inquiry; it is stored.")
+@click.option("--book-cash", is_flag=True, help="Book the refund: the money was given back.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def acknowledge(entry: UUID, note: str, book_cash: bool, as_json: bool) -> None:
     """Close a disputed ENTRY that concerns no stock: a void, a return, a parcel, an order.
 
-    With --book-cash what a void or return gave back leaves the clerk's custody; it is refused
-    where there is nothing to book. Without, no goods and no money are booked.
+    With --book-cash, the refund of a void or return leaves the clerk's custody; it is refused if
+    there is nothing to book. Without it, neither goods nor money are booked.
     """
     body = {"note": note, "book_cash": book_cash}
     done = connect(os.environ).post("orders", f"/station-sales/{entry}/acknowledge", body)
@@ -153,15 +153,15 @@ def acknowledge(entry: UUID, note: str, book_cash: bool, as_json: bool) -> None:
         say_json(done)
     else:
         booked = (
-            f"{yuan(done['total_fen'])} given back were booked out of {done['clerk']}'s custody."
+            f"A refund of {yuan(done['total_fen'])} was booked out of {done['clerk']}'s custody."
             if done["resolution"] == "cash_booked"
-            else "Nothing was booked by it, neither goods nor money."
+            else "Neither goods nor money were booked."
         )
         say(f"Entry {entry} is {done['status']}. {booked}")
 
 
 class Change(click.ParamType):
-    """A field of an entry and its new value: NAME=TEXT or NAME:=JSON, with dots within objects."""
+    """A field of an entry and its new value: NAME=TEXT or NAME:=JSON, with dots for nesting."""
 
     name = "change"
 
@@ -188,10 +188,10 @@ class Change(click.ParamType):
 @click.command("correct")
 @click.argument("entry", type=click.UUID)
 @click.argument("changes", type=Change(), nargs=-1, required=True)
-@click.option("--note", required=True, help="How it is known; it is kept.")
+@click.option("--note", required=True, help="Where the correction comes from; it is stored.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def correct(entry: UUID, changes: tuple[dict[str, Any], ...], note: str, as_json: bool) -> None:
-    """Change fields of an ENTRY that nobody can read, and book it; or a label that is flagged.
+    """Correct fields of an unreadable ENTRY and book it, or correct a flagged name or contact.
 
     \b
       farmgate devices correct ENTRY shift:=12 colour:=null --note "asked the clerk"
@@ -199,9 +199,9 @@ def correct(entry: UUID, changes: tuple[dict[str, Any], ...], note: str, as_json
       farmgate devices correct ENTRY order.contact.name=卓玛 \\
         order.contact.phone=13800138000 order.contact.address=巴河镇1号 --note "the clerk knew"
 
-    NAME=TEXT sets a text, NAME:=JSON anything else; null takes a field away. A clerk is changed
-    in all entries of the shift that have no clear name, with their cash. The contact of an order
-    is given whole.
+    NAME=TEXT sets a text, NAME:=JSON another value; null removes a field. A clerk's name changes
+    in all entries of the shift whose name is unclear, with their cash. Give all fields of an
+    order's contact.
     """
     body = {"changes": reduce(_merged, changes), "note": note}
     done = connect(os.environ).post("orders", f"/station-sales/{entry}/correct", body)
@@ -226,12 +226,12 @@ def _merged(before: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the answer to each entry as JSON.")
 def import_file(code: str, file: Path, as_json: bool) -> None:
-    """Bring in FILE, which the till of the device CODE exported.
+    """Import FILE, which the till of the device CODE exported.
 
-    For a device without a link, or revoked: it needs neither link nor key. Entries that were
-    uploaded before count once. Safe to repeat.
+    Use it for a device that is revoked or has no connection. Entries that were uploaded before
+    count once. Safe to repeat.
 
-    Exit code 1: some entries could not be kept; each is named.
+    Exit code 1: some entries were refused; each is listed.
     """
     client = connect(os.environ)
     device = find_device(client, code)
@@ -247,10 +247,10 @@ def import_file(code: str, file: Path, as_json: bool) -> None:
 
 
 def _parts(file: Path, device: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return the bodies to send: entries of one epoch each, not too many.
+    """Yield request bodies, each with at most MOST_ENTRIES entries of one epoch.
 
     Raises:
-        Failed: it is no file of a till, or of another device's.
+        Failed: the file is not from a till, or from another device.
     """
     try:
         exported = strict_json.read_flawed(file.read_bytes())
@@ -262,7 +262,7 @@ def _parts(file: Path, device: dict[str, Any]) -> Iterator[dict[str, Any]]:
             name = {"device_id": journal["device_id"], "epoch": journal["epoch"]}
             if name["device_id"] != device["device_id"]:
                 raise Failed(
-                    f"{file} is of another device ({name['device_id']}), not of {device['code']}; "
+                    f"{file} is from another device ({name['device_id']}), not {device['code']}; "
                     "farmgate devices list --json shows the ids."
                 )
             entries = journal["entries"]
@@ -270,8 +270,8 @@ def _parts(file: Path, device: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield name | {"entries": entries[begin : begin + MOST_ENTRIES]}
     except (KeyError, TypeError) as error:
         raise Failed(
-            f"{file} is no file of a till: it has no {error}. A till writes one by its button "
-            "for export."
+            f"{file} is not from a till: it has no {error}. Export the file with the till's export "
+            "button."
         ) from error
 
 
@@ -279,11 +279,11 @@ def _show_answers(file: Path, answers: list[dict[str, Any]]) -> None:
     counts: dict[str, int] = {}
     for answer in answers:
         counts[answer["status"]] = counts.get(answer["status"], 0) + 1
-    said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    say(f"{file}: {said or 'no entries'}.")
+    summary = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    say(f"{file}: {summary or 'no entries'}.")
     for answer in answers:
         if answer["status"] in ("disputed", "refused"):
             detail = answer["detail"] or answer["reason"] or ""
             say(WRONG, f" entry {answer['number']}: {answer['status']}, {detail}")
     if counts.get("disputed"):
-        say("Decide what is disputed: farmgate devices disputes")
+        say("See the disputes: farmgate devices disputes")

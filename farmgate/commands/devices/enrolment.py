@@ -1,4 +1,4 @@
-"""Devices come, are replaced, and go."""
+"""Add, replace and revoke devices."""
 
 import os
 from pathlib import Path
@@ -16,12 +16,12 @@ from shared.runtime.config import read
 
 @click.command("add")
 @click.argument("site_code")
-@click.option("--name", default=None, help="Which counter it is; its number at the site else.")
+@click.option("--name", default=None, help="The counter's name; `Till at SITE_CODE` by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print the device and its code as JSON.")
 def add(site_code: str, name: str | None, as_json: bool) -> None:
     """Add a device at SITE_CODE and print its one-time code.
 
-    The code is shown once, is good for a day, and enrols one device.
+    The code is shown once, is valid for a day, and enrols one device.
     """
     client = connect(os.environ)
     site = find_site(client, site_code)
@@ -33,11 +33,10 @@ def add(site_code: str, name: str | None, as_json: bool) -> None:
 @click.argument("code")
 @click.option("--json", "as_json", is_flag=True, help="Print the device and its code as JSON.")
 def replace(code: str, as_json: bool) -> None:
-    """Print a new one-time code for the device CODE: another machine takes its place.
+    """Print a new one-time code for another machine that replaces the device CODE.
 
-    From the moment the code is used the old machine sells no more: it may only upload what it
-    had sold before. What it still holds stays frozen until it gives it back or you count it
-    (farmgate devices count).
+    Once the code is used, the old machine can sell no more and only upload earlier sales. Its
+    allotments stay frozen until it returns the goods or you count them (farmgate devices count).
     """
     client = connect(os.environ)
     device = find_device(client, code)
@@ -47,14 +46,14 @@ def replace(code: str, as_json: bool) -> None:
 
 @click.command("revoke")
 @click.argument("code")
-@click.option("--reason", help="Why, in a few words; it is kept.")
+@click.option("--reason", help="Why, in a few words; it is stored.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print the device as JSON.")
 def revoke(code: str, reason: str | None, yes: bool, as_json: bool) -> None:
-    """Let the device CODE neither sell nor upload any more: it was lost or stolen.
+    """Revoke the device CODE, which was lost or stolen: it can neither sell nor upload.
 
-    What it holds is frozen until you count it (farmgate devices count). Sales that it kept can
-    still be brought in from its exported file (farmgate devices import).
+    Its allotments are frozen until you count the goods (farmgate devices count). Sales on the
+    device can still be imported from its exported file (farmgate devices import).
     """
     client = connect(os.environ)
     device = find_device(client, code)
@@ -65,7 +64,7 @@ def revoke(code: str, reason: str | None, yes: bool, as_json: bool) -> None:
     if as_json:
         say_json(revoked)
         return
-    say(f"{code} is revoked. See what it holds: farmgate devices show {code}")
+    say(f"{code} is revoked. See its allotments: farmgate devices show {code}")
 
 
 def _show_code(answer: dict[str, Any], as_json: bool) -> None:
@@ -74,14 +73,14 @@ def _show_code(answer: dict[str, Any], as_json: bool) -> None:
         return
     say(f"Device {answer['code']}, enrolment code {answer['enrolment_code']}")
     say(
-        f"On the device, open {_page()} and type the code; it is good until "
+        f"On the device, open {_page()} and type the code; it is valid until "
         f"{moment(answer['enrolment_expires_at'])} (Asia/Shanghai) and for one device."
     )
-    say(f"Then give it goods to sell: farmgate devices grant {answer['code']} SKU QUANTITY")
+    say(f"Then grant it goods to sell: farmgate devices grant {answer['code']} SKU QUANTITY")
 
 
 def _page() -> str:
-    """Return where the till's page is, as far as this machine knows."""
+    """Return the URL of the till's page, from `farmgate up` or FARMGATE_URL."""
     running = run_file.read(Path(read(os.environ, "FARMGATE_DATA", "var")))
     url = running.url if running else read(os.environ, "FARMGATE_URL", DEFAULT_URL)
     return f"{check_http('FARMGATE_URL', url)}/till"

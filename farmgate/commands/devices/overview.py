@@ -1,4 +1,4 @@
-"""How the devices stand: when they last called, what they hold, what is wrong."""
+"""Show the devices: last contact, allotments, journals and problems."""
 
 import os
 from collections import defaultdict
@@ -13,9 +13,9 @@ from farmgate.console import Part, painted, say, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.stations import Variant, find_device, find_lot, moment, quantities, variants
 
-#: From here on a device's clock is off in the list, and its entries are flagged.
+#: With a larger offset, the list marks a device's clock; orders flags its entries.
 CLOCK_OFF_SECONDS = 3600
-#: States of an allotment that may have something left; the others pile up over the years.
+#: States of allotments that may have goods left; ended ones accumulate over the years.
 OPEN = ("granted", "active", "suspended", "returning")
 
 
@@ -23,10 +23,10 @@ OPEN = ("granted", "active", "suspended", "returning")
 @click.option("--site", "site_code", help="Only devices of this site.")
 @click.option("--json", "as_json", is_flag=True, help="Print the devices as JSON.")
 def list_devices(site_code: str | None, as_json: bool) -> None:
-    """List the devices: last contact, what is not uploaded, lease, what is left, what is wrong.
+    """List the devices: last contact, unsynced entries, lease, remaining goods, disputes.
 
-    `not heard` counts allotments that were changed since the device last called: it may still
-    sell from a lot that was stopped.
+    `not heard` counts allotments that changed since the device's last request: it may still sell
+    from a suspended lot.
     """
     client = connect(os.environ)
     devices = [
@@ -74,9 +74,9 @@ def list_devices(site_code: str | None, as_json: bool) -> None:
 @click.argument("lot_code")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def holding(lot_code: str, as_json: bool) -> None:
-    """List the devices that hold a lot, and whether each has heard of its last change.
+    """List the devices that hold a lot, and whether each got its last change.
 
-    After a hold or a recall, a device that has not heard may still be selling it: call there.
+    After a hold or a recall, a device without the change may still sell the lot: call the station.
     """
     client = connect(os.environ)
     lot = find_lot(client, lot_code)
@@ -115,8 +115,7 @@ def show(code: str, as_json: bool) -> None:
     device = client.get("catalog", f"/devices/{device_id}")
     journals = _journals(client)[device_id]
     if as_json:
-        whole = device | {"journals": journals}
-        show_json(whole)
+        show_json(device | {"journals": journals})
         return
     say((device["code"], "bold"), f" {device['name']}")
     for label, text in (
@@ -135,7 +134,7 @@ def show(code: str, as_json: bool) -> None:
 
 
 def _journals(client: Client) -> defaultdict[str, list[dict[str, Any]]]:
-    """Return what orders has of each device's journals, one per epoch."""
+    """Return each device's journals in orders, one per epoch."""
     journals: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for journal in client.pages("orders", "/till/devices"):
         journals[journal["device_id"]].append(dict(journal))
@@ -143,12 +142,12 @@ def _journals(client: Client) -> defaultdict[str, list[dict[str, Any]]]:
 
 
 def _left(client: Client) -> defaultdict[str, defaultdict[str, int]]:
-    """Return what each device has left, by unit."""
+    """Return each device's remaining quantities, by unit."""
     left: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-    known = variants(client)
+    by_id = variants(client)
     for status in OPEN:
         for allotment in client.pages("catalog", "/allotments", status=status):
-            unit = known[allotment["variant_id"]].unit
+            unit = by_id[allotment["variant_id"]].unit
             left[allotment["device_id"]][unit] += allotment["remaining"]
     return left
 
@@ -168,7 +167,7 @@ def _unsynced(device: dict[str, Any]) -> str:
 
 def _unsynced_since(device: dict[str, Any]) -> str:
     if not device["unsynced"]:
-        return "nothing, as it last said" if device["unsynced"] == 0 else "it never said"
+        return "nothing at its last request" if device["unsynced"] == 0 else "unknown"
     since = device["oldest_unsynced_at"]
     return f"{device['unsynced']} entries" + (f", the oldest of {moment(since)}" if since else "")
 
@@ -192,7 +191,7 @@ def _clock(seconds: int | None) -> Text:
     return painted((f"{abs(seconds)} s {'ahead' if seconds > 0 else 'behind'}", "yellow"))
 
 
-def _allotments(device: dict[str, Any], known: dict[str, Variant]) -> Table:
+def _allotments(device: dict[str, Any], by_id: dict[str, Variant]) -> Table:
     table = Table(title="Allotments (grams or pieces)", title_justify="left", padding=0)
     table.add_column("lot", no_wrap=True)
     table.add_column("goods", no_wrap=True)
@@ -207,9 +206,9 @@ def _allotments(device: dict[str, Any], known: dict[str, Variant]) -> Table:
         if not allotment["heard"]:
             status += [", ", ("not heard", "red")]
         if allotment["proposed_return"]:
-            back = f"{allotment['proposed_return']:,} should come back"
+            back = f"{allotment['proposed_return']:,} to return"
             status += [", ", (back, "yellow")]
-        variant = known.get(allotment["variant_id"])
+        variant = by_id.get(allotment["variant_id"])
         table.add_row(
             allotment["lot_code"],
             variant.sku if variant else "?",
@@ -224,10 +223,10 @@ def _allotments(device: dict[str, Any], known: dict[str, Variant]) -> Table:
 
 
 def _show_journal(journal: dict[str, Any]) -> None:
-    said: list[Part] = [f"{journal['entries']} entries up to number {journal['highest']}, "]
+    parts: list[Part] = [f"{journal['entries']} entries up to number {journal['highest']}, "]
     if journal["holes"]:
-        said += [(f"{journal['holes']} missing: not uploaded yet", "yellow"), ", "]
+        parts += [(f"{journal['holes']} missing: not uploaded yet", "yellow"), ", "]
     if journal["disputed"]:
-        said += [(f"{journal['disputed']} disputed", "red"), " (farmgate devices disputes), "]
-    said.append(f"last upload {moment(journal['last_upload_at'])}")
-    say(f"Journal of epoch {journal['epoch']}: ", *said)
+        parts += [(f"{journal['disputed']} disputed", "red"), " (farmgate devices disputes), "]
+    parts.append(f"last upload {moment(journal['last_upload_at'])}")
+    say(f"Journal of epoch {journal['epoch']}: ", *parts)

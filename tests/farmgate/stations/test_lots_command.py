@@ -123,7 +123,7 @@ def test_a_recalled_lot_names_orders_parcels_buyers_counter_sales_and_devices(
 
 
 def test_a_lot_that_nobody_has_says_so(farmgate: Callable[..., Result], lot: Any) -> None:
-    assert "Nobody outside the store has goods of it." in words(
+    assert "No order, sale or device has goods of it." in words(
         farmgate("lots", "concerned", lot["code"])
     )
     assert "no lot LOT-X" in farmgate("lots", "concerned", "LOT-X", code=1).output
