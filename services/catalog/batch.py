@@ -1,4 +1,4 @@
-"""What one transaction of catalog works on: its session, what it has loaded, what it will insert.
+"""One transaction of catalog: its session, the rows that it has loaded, and those to insert.
 
 Use cases fill it through the modules that own each part; `handlers.load` fills it for all events
 that the consumer handles together.
@@ -29,7 +29,7 @@ class CatalogBatch(Batch):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        #: By order: what it has set aside; see `use_cases.stock.reservation_lines`.
+        #: By order: its reserved lots; see `use_cases.stock.reservation_lines`.
         self.reserved: dict[UUID, list[ReservedLot]] = {}
         #: By variant: its levels that can be sold, in picking order; see `use_cases.stock.picking`.
         self.pickable: dict[UUID, list[StockLevel]] = {}

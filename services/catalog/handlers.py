@@ -57,7 +57,7 @@ def load(batch: CatalogBatch, events: Sequence[Event[Any]]) -> None:
 
 
 def on_site_opened(batch: CatalogBatch, event: Event[SiteOpened]) -> None:
-    """Let stock lie at a site."""
+    """Add the site as a location for stock."""
     locations.open_location(batch, event.data)
 
 
@@ -77,17 +77,17 @@ def on_order_reinstated(batch: CatalogBatch, event: Event[OrderReinstated]) -> N
 
 
 def on_order_confirmed(batch: CatalogBatch, event: Event[OrderConfirmed]) -> None:
-    """Commit what was reserved."""
+    """Commit the order's reserved stock."""
     reservations.commit_stock(batch, event.data.order_id)
 
 
 def on_order_cancelled(batch: CatalogBatch, event: Event[OrderCancelled]) -> None:
-    """Free what was only reserved; logistics says when committed goods are free."""
+    """Free reserved goods; logistics publishes when committed goods are free."""
     reservations.give_up_stock(batch, event.data.order_id, "cancelled")
 
 
 def on_order_expired(batch: CatalogBatch, event: Event[OrderExpired]) -> None:
-    """Free what an unpaid order had reserved."""
+    """Free the stock of an unpaid order."""
     reservations.give_up_stock(batch, event.data.order_id, "expired")
 
 
@@ -108,12 +108,12 @@ def on_shipment_returned(batch: CatalogBatch, event: Event[ShipmentReturned]) ->
 
 
 def on_station_sale_recorded(batch: CatalogBatch, event: Event[StationSaleRecorded]) -> None:
-    """Book what a station sold, or what came back to it; or open an overdraft."""
+    """Book a station sale, or goods that came back; or open an overdraft."""
     station_sales.record_sale(batch, event.data)
 
 
 def on_station_sale_disputed(batch: CatalogBatch, event: Event[StationSaleDisputed]) -> None:
-    """Keep a sale that orders could not take, until an operator decides what covers it."""
+    """Open an overdraft for a sale that orders disputed, for an operator to settle."""
     station_sales.record_dispute(batch, event.data)
 
 

@@ -25,14 +25,14 @@ SOLD_OUT_FOR = timedelta(days=14)
 
 
 def apply_standing_rules(database: Database, settings: Settings) -> None:
-    """Grant what standing rules are missing."""
+    """Grant sites the quantities that their standing rules lack."""
     with database.readers() as session:
         variant_ids = standing_rule_grants.short_variants(session)
     _for_each(database, variant_ids, standing_rule_grants.apply_rules)
 
 
 def propose_returns(database: Database, settings: Settings) -> None:
-    """Ask back what stations will not sell in time."""
+    """Propose the return of goods that stations will not sell in time."""
     with database.readers() as session:
         variant_ids = return_proposals.perishing_variants(session)
     _for_each(database, variant_ids, return_proposals.propose_returns)

@@ -59,7 +59,7 @@ def on_lot_held(batch: LogisticsBatch, event: Event[LotHeld]) -> None:
 
 
 def on_lot_released(batch: LogisticsBatch, event: Event[LotReleased]) -> None:
-    """Let shipments go on that the lot has stopped."""
+    """Resume the shipments that the lot has stopped."""
     recalls.release_lot(batch, event.data.lot_id)
 
 
@@ -69,7 +69,7 @@ def on_lot_recalled(batch: LogisticsBatch, event: Event[LotRecalled]) -> None:
 
 
 def on_device_key_given(batch: LogisticsBatch, event: Event[DeviceKeyGiven]) -> None:
-    """Let a station's till ask for its parcels, or no longer."""
+    """Store whether a station's till may ask for its parcels."""
     apply_device_key(batch.session, event.data, event.sequence)
 
 

@@ -1,4 +1,4 @@
-"""What one transaction of orders works on, and what the events of a batch need, loaded at once."""
+"""One transaction of orders, and the rows that the events of a batch need, loaded at once."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -49,7 +49,7 @@ class EntryNotFound(NotFound):
 
 
 class OrdersBatch(Batch):
-    """One transaction of orders; what its methods return is locked until the commit.
+    """One transaction of orders; the rows that its methods return are locked until the commit.
 
     A row that `load` or an earlier call has read costs no statement.
     """

@@ -49,12 +49,12 @@ def on_price_changed(batch: OrdersBatch, event: Event[PriceChanged]) -> None:
 
 
 def on_site_opened(batch: OrdersBatch, event: Event[SiteOpened]) -> None:
-    """Let orders go to the site."""
+    """Open the site for orders."""
     read_models.apply_site_opened(batch, event.data, event.sequence)
 
 
 def on_site_closed(batch: OrdersBatch, event: Event[SiteClosed]) -> None:
-    """Let no new orders go to the site."""
+    """Close the site for new orders."""
     read_models.apply_site_closed(batch, event.data.site_id, event.sequence)
 
 
@@ -107,7 +107,7 @@ def on_delivery_failed(batch: OrdersBatch, event: Event[DeliveryFailed]) -> None
 
 
 def on_shipment_returned(batch: OrdersBatch, event: Event[ShipmentReturned]) -> None:
-    """End the order and give back what was paid."""
+    """End the order and refund its payment."""
     follow.apply_shipment_returned(batch, event.data.order_id)
 
 
@@ -130,7 +130,7 @@ def on_shipment_recalled(batch: OrdersBatch, event: Event[ShipmentRecalled]) -> 
 
 
 def on_device_key_given(batch: OrdersBatch, event: Event[DeviceKeyGiven]) -> None:
-    """Let a device upload with its key, or no longer."""
+    """Store whether a device may upload with its key."""
     apply_device_key(batch.session, event.data, event.sequence)
 
 

@@ -1,4 +1,4 @@
-"""Compare catalog's rows with each other, and list what other services' rows are compared with."""
+"""Compare catalog's rows with each other, and list facts to compare with other services."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -198,13 +198,13 @@ class _Moved:
         self._next: tuple[UUID, Lots] | None = next(self._rows, None)
 
     def before(self, sale_id: UUID | None) -> Iterator[tuple[UUID, Lots]]:
-        """Go through what was moved for sales that come before this one and were not asked for."""
+        """Go through the earlier sales whose movements nobody asked for, with what they moved."""
         while self._next is not None and (sale_id is None or self._next[0] < sale_id):
             yield self._next
             self._next = next(self._rows, None)
 
     def of(self, sale_id: UUID) -> Lots:
-        """Return what a sale moved; ids are asked for in their order, each after `before`."""
+        """Return what a sale moved. Call it in the order of the ids, each after `before`."""
         if self._next is None or self._next[0] != sale_id:
             return {}
         found, self._next = self._next[1], next(self._rows, None)
@@ -214,7 +214,7 @@ class _Moved:
 def _moved_lots(
     session: Session, sale_ids: Iterable[UUID] | None = None
 ) -> Iterator[tuple[UUID, Lots]]:
-    """Go through (sale, lots): what left stock, or came back into it, in the order of the ids."""
+    """Go through (sale, lots that left the stock or came back into it), in the order of the ids."""
     statement = (
         select(
             StockMovement.sale_id,

@@ -25,7 +25,7 @@ from shared.runtime.ids import new_id, new_reference
 
 
 class UnknownVariant(Unprocessable):
-    """Raised when a promise is asked for a variant that logistics has not heard of."""
+    """Raised when a promise is asked for a variant that logistics does not know."""
 
 
 class NoColdWay(Unprocessable):
@@ -57,7 +57,7 @@ def plan_shipment(batch: LogisticsBatch, order: OrderConfirmed) -> Shipment:
     variant_ids = {line.variant_id for line in order.lines}
     batch.load_variants(variant_ids)
     variants = [batch.variants[variant_id] for variant_id in variant_ids]
-    # A variant that logistics has not heard of yet counts as one that needs no cold.
+    # A variant that logistics does not know yet counts as one that needs no cold.
     cold = rules.needs_cold(variant.storage for variant in variants if variant is not None)
     cold_way = way_to(site, cold=True) if cold else None
     way = cold_way if cold_way is not None else way_to(site, cold=False) or ()

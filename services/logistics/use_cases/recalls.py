@@ -35,7 +35,7 @@ def hold_lot(batch: LogisticsBatch, lot_id: UUID) -> None:
 
 
 def release_lot(batch: LogisticsBatch, lot_id: UUID) -> None:
-    """Let shipments that a held lot has stopped go on."""
+    """Resume the shipments that a held lot has stopped."""
     if set_status(batch, lot_id, LotStatus.RELEASED):
         for shipment, _ in _carrying(batch, lot_id):
             resume(batch, shipment)

@@ -72,7 +72,7 @@ def is_recalled(stopped: Collection[StoppingLot]) -> bool:
 
 
 def check_lots(session: Session, shipment: Shipment) -> None:
-    """Let a locked shipment go on if all of its lots may be sold.
+    """Pass when all lots of a locked shipment may be sold.
 
     Raises:
         LotStopped: one is held or recalled; the message says what to do with the goods.

@@ -34,14 +34,14 @@ DECLINED = ("not_approved", "withdrawn")
 
 
 def on_order_placed(batch: NotificationsBatch, event: Event[OrderPlaced]) -> None:
-    """Keep what texts about the order mention, and show it in the buyer's inbox."""
+    """Store the data for texts about the order, and show the order in the buyer's inbox."""
     order = _copy_order(batch, event.data)
     notify_buyer(batch, Cause.of(event), order, "order_placed")
     _request_payment(batch, order)
 
 
 def on_approval_requested(batch: NotificationsBatch, event: Event[ApprovalRequested]) -> None:
-    """Keep what texts about the order mention, and tell the buyer that it awaits approval."""
+    """Store the data for texts about the order, and tell the buyer that it awaits approval."""
     order = _copy_order(batch, event.data)
     notify_buyer(batch, Cause.of(event), order, "approval_requested")
 
@@ -83,7 +83,7 @@ def on_order_paid(batch: NotificationsBatch, event: Event[OrderPaid]) -> None:
     """Tell the buyer that the money came."""
     order = get_or_new_order(batch, event.data.order_id)
     order.settled = True
-    # Cash is paid hand to hand; the message about the hand-over says enough.
+    # Cash is paid at the hand-over, which has a message of its own.
     if event.data.method == "prepaid":
         notify_buyer(batch, Cause.of(event), order, "order_paid", amount_fen=event.data.amount_fen)
 

@@ -1,4 +1,4 @@
-"""Facts that say how people can be reached, and what goods and sites are called."""
+"""Facts with the contacts of people and the names of goods and sites."""
 
 from services.notifications import use_cases
 from services.notifications.batch import NotificationsBatch
@@ -31,10 +31,10 @@ def on_enterprise_contact_given(
 
 
 def on_product_listed(batch: NotificationsBatch, event: Event[ProductListed]) -> None:
-    """Keep what the variants are called."""
+    """Store the names of the variants."""
     use_cases.copy_variants(batch, event.data)
 
 
 def on_site_opened(batch: NotificationsBatch, event: Event[SiteOpened]) -> None:
-    """Keep what the site is called."""
+    """Store the name of the site."""
     use_cases.copy_site(batch, event.data)

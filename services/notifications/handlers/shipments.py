@@ -93,6 +93,6 @@ def on_delivery_failed(batch: NotificationsBatch, event: Event[DeliveryFailed]) 
 
 
 def on_shipment_returned(batch: NotificationsBatch, event: Event[ShipmentReturned]) -> None:
-    """Tell the producers what came back."""
+    """Tell the producers which goods came back."""
     order, sales = get_or_new_order(batch, event.data.order_id), sales_of(event.data.lines)
     notify_producers(batch, Cause.of(event), order, "goods_returned", sales)

@@ -1,4 +1,4 @@
-"""Load what messages mention, in a few statements, and render their texts."""
+"""Load the data that messages mention, in a few statements, and render their texts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -57,7 +57,7 @@ def notify_producers(
 
 
 def sales_of(lines: Iterable[ConfirmedLine | ShippedLine]) -> list[dict[str, Any]]:
-    """Return who sold how much of what, from lines with the lots taken for them."""
+    """Return the sales by producer and variant, from lines with their lots."""
     sums: defaultdict[tuple[str, str], int] = defaultdict(int)
     for line in lines:
         for lot in line.lots:
@@ -71,7 +71,7 @@ def sales_of(lines: Iterable[ConfirmedLine | ShippedLine]) -> list[dict[str, Any
 def sales_beyond(
     sales: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return what is in `sales` and not in `others`, by producer and variant."""
+    """Return the sales that are in `sales` and not in `others`, by producer and variant."""
     rest: defaultdict[tuple[str, str], int] = defaultdict(int)
     for each, sign in ((sales, 1), (others, -1)):
         for sale in each:

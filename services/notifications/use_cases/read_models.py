@@ -1,4 +1,4 @@
-"""Keep what texts mention of the other services' data: orders, names of products and of sites."""
+"""Maintain read models of the data in texts: orders, names of products and of sites."""
 
 from uuid import UUID
 

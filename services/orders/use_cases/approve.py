@@ -31,7 +31,7 @@ class NothingToApprove(Conflict):
 
 
 def lock_limits(batch: OrdersBatch, phones: Iterable[str], buyer_id: str | None = None) -> None:
-    """Let placements of one buyer, or with one telephone, wait for each other.
+    """Lock the limits of a buyer and of telephones: placements with the same ones take turns.
 
     Otherwise two placements at the same moment could both pass the limit.
     """
@@ -82,7 +82,7 @@ def approval_needed(
 
 
 def approve_order(batch: OrdersBatch, order: Order, by: str) -> Order:
-    """Let a locked order that waited for approval ask for its stock. May be repeated.
+    """Approve a locked order, which then asks for its stock. May be repeated.
 
     Raises:
         NothingToApprove: it did not wait for it, or is over.

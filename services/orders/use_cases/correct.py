@@ -39,7 +39,7 @@ class NothingToCorrect(Conflict):
 
 
 class StillUnreadable(Unprocessable):
-    """Raised when an entry is unreadable with the changes, too; the detail says why."""
+    """Raised when a corrected entry is still unreadable; the detail says why."""
 
 
 def correct(

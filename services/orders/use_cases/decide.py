@@ -36,7 +36,7 @@ def apply_stock_reserved(batch: OrdersBatch, reserved: StockReserved) -> None:
 
 
 def apply_stock_refused(batch: OrdersBatch, refused: StockRefused) -> None:
-    """Reject the order, and give back what was paid for it.
+    """Reject the order, and refund its payment.
 
     Raises:
         OrderNotFound, WrongOrderState

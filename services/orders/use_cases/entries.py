@@ -128,7 +128,7 @@ def apply_overdraft_settled(batch: OrdersBatch, settled: OverdraftSettled) -> No
 
 
 def apply_hand_over_refused(batch: OrdersBatch, refused: HandOverRefused) -> None:
-    """Dispute the entry by which a till says that it gave a parcel away.
+    """Dispute the entry in which a till reports that it handed a parcel over.
 
     Raises:
         EntryNotFound: there is no such entry.
@@ -212,5 +212,5 @@ def lock_entry_and_journal(batch: OrdersBatch, entry_id: UUID) -> TillEntry:
 
 
 def lock_journal(session: Session, device_id: UUID, epoch: int) -> None:
-    """Let one transaction at a time take in entries of a device's epoch."""
+    """Lock the journal of a device's epoch, so that one transaction at a time adds entries."""
     advisory_lock(session, f"journal/{device_id}/{epoch}")

@@ -1,4 +1,4 @@
-"""Follow an order's goods by what logistics says of its shipment.
+"""Follow an order's goods by the events of its shipment from logistics.
 
 The shipment of a cancelled order changes `fulfilment_state` only; the order stays cancelled.
 """
@@ -69,7 +69,7 @@ def apply_delivery_failed(batch: OrdersBatch, order_id: UUID) -> None:
 
 
 def apply_shipment_returned(batch: OrdersBatch, order_id: UUID) -> None:
-    """End the order, whose goods are back, and give back what was paid.
+    """End the order, whose goods are back, and refund its payment.
 
     Raises:
         OrderNotFound, WrongOrderState

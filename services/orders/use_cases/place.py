@@ -137,7 +137,7 @@ def _limit(
     for_others: bool,
     refuse_beyond: bool,
 ) -> None:
-    """Let a new order wait for approval if it goes beyond the limits.
+    """Make a new order wait for approval if it goes beyond the limits.
 
     Raises:
         TooManyOpenHolds: it goes beyond the number of open orders, and `refuse_beyond` is set.

@@ -70,7 +70,7 @@ def apply_price_changed(batch: OrdersBatch, changed: PriceChanged, sequence: int
 
 
 def apply_site_opened(batch: OrdersBatch, opened: SiteOpened, sequence: int) -> None:
-    """Let orders go to a site."""
+    """Open a site for orders."""
     site: SiteReadModel | None = batch.get_for_update(SiteReadModel.id, opened.site_id)
     if site is None:
         site = SiteReadModel(id=opened.site_id)
@@ -81,7 +81,7 @@ def apply_site_opened(batch: OrdersBatch, opened: SiteOpened, sequence: int) -> 
 
 
 def apply_site_closed(batch: OrdersBatch, site_id: UUID, sequence: int) -> None:
-    """Let no new orders go to a site."""
+    """Close a site for new orders."""
     site: SiteReadModel | None = batch.get_for_update(SiteReadModel.id, site_id)
     if site is not None and sequence > site.sequence:
         site.closed, site.sequence = True, sequence

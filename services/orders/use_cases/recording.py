@@ -1,4 +1,4 @@
-"""The facts of a new order: how its buyer is reached, what was ordered, and what it waits for."""
+"""Record the facts of a new order: its contact, the order, and the approval it waits for."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -24,22 +24,22 @@ _KINDS = (EntryKind.SHIFT_OPEN, EntryKind.SHIFT_CLOSE)
 
 @dataclass(frozen=True)
 class Balance:
-    """A shift, and what its drawer should hold by the entries that have come."""
+    """A shift, and the cash that its drawer should hold by the uploaded entries."""
 
     shift: Shift
     #: Cash taken minus cash given back.
     moved_fen: int
-    #: Entries of the shift that have not come; of an open shift, below the highest that has come.
+    #: Missing entries of the shift; of an open shift, those below the highest uploaded number.
     missing: int
 
     @property
     def expected_fen(self) -> int | None:
-        """What the drawer should hold; None while the opening has not come."""
+        """The cash that the drawer should hold; None until the opening is uploaded."""
         return None if self.shift.float_fen is None else self.shift.float_fen + self.moved_fen
 
     @property
     def difference_fen(self) -> int | None:
-        """What was counted minus what should be there; None before both are known."""
+        """Counted minus expected cash; None before both are known."""
         if self.expected_fen is None or self.shift.counted_fen is None:
             return None
         return self.shift.counted_fen - self.expected_fen

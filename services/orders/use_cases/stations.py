@@ -36,7 +36,7 @@ class JournalStatus:
 
     @property
     def holes(self) -> int:
-        """How many numbers below the highest have not come."""
+        """How many numbers below the highest are missing."""
         return runs.missing(self.journal.holes)
 
     @property

@@ -1,4 +1,4 @@
-"""Let voids and returns take back what their sales sold, once all earlier entries have come."""
+"""Apply voids and returns to their sales, once all earlier entries are uploaded."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -112,7 +112,7 @@ def _judge_one(
 
 
 def _flag(entry: TillEntry, sale: TillEntry) -> None:
-    """Flag what differs from the sale and is no reason for a dispute."""
+    """Flag differences from the sale that are no reason for a dispute."""
     found = []
     if sale.payment is not None and entry.payment != sale.payment and entry.total_fen:
         found.append(PAYMENT_DIFFERS)

@@ -106,7 +106,7 @@ class Intake:
         ]
 
     def let_count(self, entries: Sequence[tuple[TillEntry, ParsedEntry]]) -> None:
-        """Let entries, new or corrected, have their effect in goods, shifts and cash."""
+        """Apply entries, new or corrected, to goods, shifts and cash."""
         rows = [row for row, _ in entries]
         self._flag_clocks(rows)
         sales = [row for row, entry in entries if isinstance(entry.content, SaleEntry)]
@@ -213,7 +213,7 @@ class Intake:
                 row.flags = [*row.flags, CLOCK_OFF]
 
     def _let_count(self, row: TillEntry, entry: ParsedEntry) -> None:
-        """Let a new entry take effect, unless earlier entries must come before it."""
+        """Apply a new entry, unless earlier entries must come before it."""
         if row.copy > 1 and entry.problem is None:
             detail = f"Number {row.number} came before with other content."
             dispute(self.batch, row, OTHER_CONTENT, detail)
@@ -268,7 +268,7 @@ class Intake:
                 refuse_beyond=False,
             )
         except FarmgateError as error:
-            # The buyer has gone home, so the clerk is told; the other entries take effect.
+            # The buyer has left, so the clerk gets the answer; the other entries take effect.
             dispute(self.batch, row, slug_of(type(error).__name__), error.detail)
 
 

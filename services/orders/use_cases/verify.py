@@ -1,4 +1,4 @@
-"""Compare orders' own rows with each other, and list what they hold of each order and sale."""
+"""Compare orders' rows with each other, and list facts to compare with other services."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -172,7 +172,7 @@ def _taken_back(session: Session, report: Report) -> Iterator[Difference]:
         yield _taken_difference(sale_id, line_no, (expected, None), (Taken(), None))
 
 
-#: What was taken back of a line, and what was sold of it, if that is compared, too.
+#: The quantity and money taken back of a line, and those sold (None: not compared).
 _TakenOf = tuple[Taken, Taken | None]
 
 
@@ -333,7 +333,7 @@ def order_values(session: Session, orders: Sequence[Order]) -> Iterator[Mapping[
 
 
 def _state_to_compare(order: Order) -> str:
-    """Return an order's state; without a request for stock, what it waits or ended for."""
+    """Return an order's state; for one that never asked for stock, the state of its approval."""
     if order.awaits_approval:
         return "awaiting_approval"
     if order.state == OrderState.REJECTED and order.approval_reason and not order.approved_by:

@@ -17,7 +17,7 @@ CHANNEL = "station"
 def counter_prices(
     session: Session, moment: datetime, held: Collection[UUID] = ()
 ) -> list[dict[str, Any]]:
-    """Return every listed variant with what it costs over the counter from now on.
+    """Return every listed variant with its counter prices from now on.
 
     `prices` is empty while no price is set. Withdrawn variants that the till has (`held`) are there
     without a price: they can be given back but not sold. In the order of the products' codes.

@@ -1,4 +1,4 @@
-"""Set what a variant costs, per channel and over time."""
+"""Set the prices of a variant, per channel and over time."""
 
 from bisect import insort
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ def set_price(
     valid_from: datetime | None = None,
     valid_to: datetime | None = None,
 ) -> Price:
-    """Set what `price_unit` grams or pieces cost in one channel, from `valid_from` (now) on.
+    """Set the price of `price_unit` grams or pieces in one channel, from `valid_from` (now) on.
 
     Of the prices that have begun and not ended, the last to begin holds. So when a price with an
     end is over, the one before it holds again. Setting the price that holds changes nothing.

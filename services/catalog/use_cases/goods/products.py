@@ -13,7 +13,7 @@ from shared.events import ListedVariant, Names, ProductListed, ProductWithdrawn
 from shared.runtime.errors import Conflict, NotFound
 from shared.runtime.locks import advisory_lock
 
-#: What describes a product, and what describes a variant beside its SKU.
+#: The fields that describe a product, and a variant besides its SKU.
 PRODUCT_FACTS = ("names", "category", "perishable", "shelf_life_days", "storage")
 VARIANT_FACTS = ("grade", "unit", "pack_quantity", "min_life_days", "gtin")
 
@@ -127,7 +127,7 @@ def get_product(session: Session, product_id: UUID) -> Product:
 def select_products(
     code: str | None = None, category: str | None = None, status: str | None = None
 ) -> Select[Product]:
-    """Return the query for products, narrowed by what is given."""
+    """Return the query for products, with the given filters."""
     statement = select(Product)
     if code is not None:
         statement = statement.where(Product.code == code)

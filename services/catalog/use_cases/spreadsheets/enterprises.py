@@ -83,7 +83,7 @@ def _put(
 
 
 def export_enterprises(session: Session) -> Iterator[tuple[Any, ...]]:
-    """Give all enterprises as `import_enterprises` takes them; how to reach them is not kept."""
+    """Return all enterprises in the format of `import_enterprises`, without their contacts."""
     for each in session.scalars(select(Enterprise).order_by(Enterprise.code)):
         yield (
             each.code,

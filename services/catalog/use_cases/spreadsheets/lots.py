@@ -26,7 +26,7 @@ from shared.runtime.ids import new_id
 from shared.runtime.locks import advisory_lock
 from shared.runtime.spreadsheets import Outcome, Row, Sheet
 
-#: The way of a lot to the buyers; an import takes it as far along as the row says.
+#: The steps of a lot to its release; an import takes a lot to the status of its row.
 _WAY = (LotStatus.HARVESTED, LotStatus.INSPECTED, LotStatus.RELEASED)
 
 
@@ -92,7 +92,7 @@ class _Facts:
         self.sites = ids_by_code(session, Location.code, {cell.get("origin") for cell in cells})
 
     def describe(self, row: Row, lot: Lot | None, outcome: Outcome) -> dict[str, Any] | None:
-        """Return what a row says of a lot, or None with the mistakes noted."""
+        """Return the fields of a lot in a row; None if the row has mistakes, which are recorded."""
         cells, before = row.cells, len(outcome.errors)
         variant = self.variants.get(cells["sku"])
         origin = cells.get("origin")

@@ -88,7 +88,7 @@ def _check_variants(session: Session, rows: list[Row], outcome: Outcome) -> None
 
 
 def _check_keeping(batch: CatalogBatch, groups: Mapping[str, list[Row]], outcome: Outcome) -> None:
-    """Refuse to call perishable what has lots without a date: they would be sold for ever."""
+    """Refuse to make a product perishable whose lots have no date: they could be sold for ever."""
     products = {code: batch.get_for_update(Product.code, code) for code in groups}
     spoiling = {
         product.id: groups[code][0].line
@@ -107,7 +107,7 @@ def _check_keeping(batch: CatalogBatch, groups: Mapping[str, list[Row]], outcome
 
 
 def _product_facts(row: Row, product: Product | None) -> dict[str, Any]:
-    """Return what the file says of a product; a new one gets all facts."""
+    """Return the fields of a product in the file; a new product gets all fields."""
     facts = {name: row.cells[name] for name in PRODUCT_FACTS if name in row.cells}
     if product is None:
         facts = {name: facts.get(name) for name in PRODUCT_FACTS}

@@ -33,7 +33,7 @@ _Place = tuple[UUID, UUID]
 
 
 def import_stock(batch: CatalogBatch, sheet: Sheet, actor: str, dry_run: bool) -> Outcome:
-    """Bring the stock of a file's lots and locations to what was counted there.
+    """Bring the stock of a file's lots and locations to the counted quantities.
 
     `on_hand` counts everything that lies there, also what is promised. Where a lot never lay
     before, the goods are received; elsewhere the difference to the books is adjusted with
@@ -82,7 +82,7 @@ def import_stock(batch: CatalogBatch, sheet: Sheet, actor: str, dry_run: bool) -
 def _movements(
     session: Session, rows: list[Row], lot_ids: Mapping[str, UUID]
 ) -> Mapping[_Place, list[StockMovement]]:
-    """Return what came to or left the lots' locations since the first moment of the rows."""
+    """Return the movements at the lots' locations since the first moment of the rows."""
     moments = {row.cells["lot"]: _moment(row) for row in rows if _moment(row) is not None}
     wanted = [lot_ids[lot] for lot in moments if lot in lot_ids]
     found: dict[_Place, list[StockMovement]] = {}
@@ -208,7 +208,7 @@ def _put(
 
 
 def export_stock(session: Session) -> Iterator[tuple[Any, ...]]:
-    """Give what lies where as `import_stock` takes it, with what the books say and when."""
+    """Return all stock in the format of `import_stock`, with the books and their moment."""
     on_hand = sum(
         (getattr(StockLevel, bucket) for bucket in Bucket if bucket is not Bucket.AVAILABLE),
         start=StockLevel.available,

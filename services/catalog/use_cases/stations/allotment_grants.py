@@ -43,7 +43,7 @@ from shared.runtime import clock
 def grant_lot(
     batch: CatalogBatch, device_id: UUID, lot_id: UUID, quantity: int, actor: str
 ) -> list[Allotment]:
-    """Let a device sell so much (more) of one lot.
+    """Grant a device a quantity of one lot.
 
     It is taken from the free stock of the device's own site first, then from an open centre's.
 
@@ -74,7 +74,7 @@ def grant_lot(
 def grant_variant(
     batch: CatalogBatch, device_id: UUID, variant_id: UUID, quantity: int, actor: str
 ) -> list[Allotment]:
-    """Let a device sell so much (more) of a variant, from the lots that expire first.
+    """Grant a device a quantity of a variant, from the lots that expire first.
 
     It is taken from the free stock of the device's own site first, then from an open centre's.
 

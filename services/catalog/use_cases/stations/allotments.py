@@ -63,7 +63,7 @@ def lock_by_key(batch: CatalogBatch, keys: Iterable[AllotmentKey]) -> None:
 def allotment_of(
     batch: CatalogBatch, device_id: UUID, epoch: int, lot_id: UUID
 ) -> Allotment | None:
-    """Return what an epoch of a device was ever granted of a lot, locked; None: nothing."""
+    """Return the locked allotment of a lot to an epoch of a device; None: there is none."""
     lock_by_key(batch, [(device_id, epoch, lot_id)])
     return batch.allotments[device_id, epoch, lot_id]
 
@@ -100,7 +100,7 @@ def select_allotments(
     site_id: UUID | None = None,
     status: str | None = None,
 ) -> Select[Allotment]:
-    """Return the query for allotments, narrowed by what is given."""
+    """Return the query for allotments, with the given filters."""
     statement = select(Allotment)
     if device_id is not None:
         statement = statement.where(Allotment.device_id == device_id)
@@ -114,7 +114,7 @@ def select_allotments(
 
 
 def announce(device: Device, allotment: Allotment) -> None:
-    """Give a change of an allotment the device's next revision, so that its machine is told.
+    """Give a changed allotment the device's next revision, so that its machine learns of it.
 
     Device and allotment are locked.
     """

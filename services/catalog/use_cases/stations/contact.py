@@ -1,4 +1,4 @@
-"""A device reports its state, and learns what it may sell and until when."""
+"""A device reports its state, and gets its allotments, prices and lease."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

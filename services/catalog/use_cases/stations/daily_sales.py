@@ -17,7 +17,7 @@ from shared.runtime import clock
 
 
 def add_to_today(batch: CatalogBatch, site_id: UUID, variant_id: UUID, quantity: int) -> None:
-    """Add to what a site sold of a variant today; less than 0 when goods came back.
+    """Add to the quantity that a site sold of a variant today; below 0 if goods came back.
 
     Today is the day on which catalog hears of the sale: a device's clock proves nothing.
     """
@@ -32,7 +32,7 @@ def delete_days(batch: CatalogBatch, before: date) -> None:
 
 
 def rates(session: Session, variant_id: UUID, site_ids: Iterable[UUID]) -> dict[UUID, Rate | None]:
-    """Return what each of these sites sells of a variant; None: there is no history yet."""
+    """Return the rate at which each of these sites sells a variant; None: it has no history."""
     wanted, today = set(site_ids), clock.today()
     sold_rows = session.execute(
         select(DailySales.site_id, func.sum(DailySales.quantity).label("quantity"))

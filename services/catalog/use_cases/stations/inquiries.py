@@ -32,7 +32,7 @@ _SAID = (
 
 
 def describe_devices(session: Session, devices: Sequence[Device]) -> list[dict[str, Any]]:
-    """Return what is shown of devices: their last reports, and the changes not yet told to them."""
+    """Describe devices: their last reports, and the changes that they do not know yet."""
     ids = [device.id for device in devices]
     overdrafts = count_open(session, ids)
     unheard: dict[UUID, list[UUID]] = {}
@@ -118,7 +118,7 @@ def describe_device(session: Session, device_id: UUID) -> dict[str, Any]:
 
 
 def describe_allotments(session: Session, allotments: Iterable[Allotment]) -> list[dict[str, Any]]:
-    """Return what is shown of allotments: each has its lease, and whether its device was told."""
+    """Describe allotments: each with its lease, and whether its device knows the last change."""
     rows = list(allotments)
     lots = {
         row.id: row
@@ -173,7 +173,7 @@ def describe_allotments(session: Session, allotments: Iterable[Allotment]) -> li
 
 
 def devices_with_lot(session: Session, lot_id: UUID) -> list[dict[str, Any]]:
-    """Return the devices with an open allotment of a lot, and whether its last change was told.
+    """Return the devices with an open allotment of a lot, and whether they know its last change.
 
     Raises:
         LotNotFound: there is none with this id.

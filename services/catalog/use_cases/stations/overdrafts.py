@@ -1,4 +1,4 @@
-"""Decide what covers overdrafts: sales beyond what their devices were granted."""
+"""Settle overdrafts: sales beyond what their devices were granted."""
 
 from typing import Any
 from uuid import UUID

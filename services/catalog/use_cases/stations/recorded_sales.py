@@ -11,7 +11,7 @@ from services.catalog.rules import RecordedSale, SaleStatus, Sold
 
 
 def load_sales(batch: CatalogBatch, sale_ids: Iterable[UUID]) -> None:
-    """Load what is recorded under these ids, and what came back of them, in one statement.
+    """Load the sales with these ids, and their voids and returns, in one statement.
 
     No lock is needed: only the consumer records sales, and there is one.
     """
@@ -48,7 +48,7 @@ def _keep(batch: CatalogBatch, sale: RecordedSale) -> None:
 
 
 def find_sale(batch: CatalogBatch, sale_id: UUID) -> RecordedSale | None:
-    """Return the sale, void or return with this id; None: catalog has not heard of it."""
+    """Return the sale, void or return with this id; None: catalog has not recorded it."""
     load_sales(batch, (sale_id,))
     return batch.station_sales[sale_id]
 

@@ -1,4 +1,4 @@
-"""Propose in time that stations return what they will not sell before it spoils."""
+"""Propose that stations return goods which they will not sell before these spoil."""
 
 from collections import defaultdict
 from collections.abc import Sequence

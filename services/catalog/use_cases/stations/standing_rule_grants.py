@@ -125,7 +125,7 @@ def apply_rules(batch: CatalogBatch, variant_id: UUID) -> int:
 
 @dataclass(frozen=True)
 class _Receiver:
-    """The device that receives what its site lacks, and what the site has."""
+    """The device that receives the grants of its site, and the stock of the site."""
 
     device: Device
     #: As `Need.stock` and `Need.refused`.

@@ -1,4 +1,4 @@
-"""Set how much of a variant is kept at a site."""
+"""Set standing rules: the quantity of a variant to keep at a site."""
 
 from uuid import UUID
 
@@ -54,7 +54,7 @@ def drop_rule(batch: CatalogBatch, site_id: UUID, variant_id: UUID) -> None:
 def select_rules(
     site_id: UUID | None = None, variant_id: UUID | None = None
 ) -> Select[StandingRule]:
-    """Return the query for standing rules, narrowed by what is given."""
+    """Return the query for standing rules, with the given filters."""
     statement = select(StandingRule)
     if site_id is not None:
         statement = statement.where(StandingRule.site_id == site_id)

@@ -248,7 +248,7 @@ def _restock(
     allotment = allotment_of(batch, device_id, epoch, line.lot_id)
     site_id = original.site_id if allotment is None else allotment.site_id
     level = level_at(lot, site_id)
-    # A void that does not say so undoes a sale whose goods never left the counter.
+    # Without `restock`, a void is of a sale whose goods never left the counter.
     restock = line.restock is not False
     bucket = free_bucket(lot.status) if restock else Bucket.QUARANTINED
     source, sale_id = Account.RESTOCKED, sale.sale_id

@@ -1,1 +1,1 @@
-"""Where stock lies, what moves it, and what orders have set aside."""
+"""Locations, lots, stock levels with their ledger, and reservations of orders."""

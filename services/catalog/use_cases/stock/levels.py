@@ -163,7 +163,7 @@ def bring(
 def select_levels(
     lot_id: UUID | None = None, location_id: UUID | None = None, variant_id: UUID | None = None
 ) -> Select[StockLevel]:
-    """Return the query for stock levels, narrowed by what is given."""
+    """Return the query for stock levels, with the given filters."""
     statement = select(StockLevel)
     if lot_id is not None:
         statement = statement.where(StockLevel.lot_id == lot_id)
@@ -179,7 +179,7 @@ def select_levels(
 def select_movements(
     lot_id: UUID | None = None, location_id: UUID | None = None
 ) -> Select[StockMovement]:
-    """Return the query for the ledger, narrowed by what is given."""
+    """Return the query for the ledger, with the given filters."""
     statement = select(StockMovement)
     if lot_id is not None:
         statement = statement.where(StockMovement.lot_id == lot_id)

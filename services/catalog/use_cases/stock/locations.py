@@ -21,7 +21,7 @@ class LocationClosed(Conflict):
 
 
 def open_location(batch: CatalogBatch, site: SiteOpened) -> Location:
-    """Let stock lie at a site from now on; a site that is there already is changed."""
+    """Add a site as a location for stock, or update it."""
     location: Location | None = batch.get_for_update(Location.id, site.site_id)
     if location is None:
         location = Location(id=site.site_id)
@@ -35,7 +35,7 @@ def open_location(batch: CatalogBatch, site: SiteOpened) -> Location:
 
 
 def close_location(batch: CatalogBatch, site_id: UUID) -> None:
-    """Take no more stock in at a site; what lies there can still be counted and moved away.
+    """Close a location for new stock; the stock there can still be counted and moved away.
 
     Raises:
         UnknownLocation: the site was never opened.

@@ -29,7 +29,7 @@ class OrderOfLot:
     status: str
     #: Set aside for it now.
     set_aside: int
-    #: Left the stock for it, and did not come back.
+    #: The quantity that left the stock for it and did not come back.
     handed_out: int
 
 

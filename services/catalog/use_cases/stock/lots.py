@@ -50,7 +50,7 @@ def record_lot(
     best_before: date | None = None,
     origin_site_id: UUID | None = None,
 ) -> Lot:
-    """Record what a producer harvested; the same once more returns the lot that is there.
+    """Record a producer's harvest as a lot; an equal one again returns the existing lot.
 
     Without `best_before` the product's shelf life counts from the harvest. The lot can be
     received at once, and sold after inspection and release.
@@ -213,7 +213,7 @@ def select_lots(
     producer_id: UUID | None = None,
     status: str | None = None,
 ) -> Select[Lot]:
-    """Return the query for lots, narrowed by what is given."""
+    """Return the query for lots, with the given filters."""
     statement = select(Lot)
     if code is not None:
         statement = statement.where(Lot.code == code)

@@ -74,7 +74,7 @@ def open_centres(batch: CatalogBatch) -> frozenset[UUID]:
 
 
 def forget_pickable(batch: CatalogBatch, variant_id: UUID) -> None:
-    """Let the next order of this batch load again what can be sold of a variant."""
+    """Make the next order of this batch load the pickable levels of a variant again."""
     batch.pickable.pop(variant_id, None)
     for key in [key for key in batch.pickable_at if key[0] == variant_id]:
         del batch.pickable_at[key]

@@ -35,7 +35,7 @@ from services.catalog.rules import (
 MOST_DIFFERENCES = 200
 
 _Place = tuple[UUID, UUID]
-#: What an allotment keeps, beside what is left of it.
+#: The quantities of an allotment besides `remaining`.
 _PARTS = ("granted", "sold", "returned", "written_off")
 
 
@@ -155,7 +155,7 @@ def _of_allotments(
     lots: dict[UUID, tuple[str, UUID]],
     location_codes: dict[UUID, str],
 ) -> list[BalanceDifference]:
-    """Compare what each allotment keeps with its own movements; these sums are by allotment."""
+    """Compare the quantities of each allotment with the sums of its own movements."""
     kept, moved = sums["kept"], sums["moved"]
     wrong = [
         (place, part, kept[place].get(part, 0), moved[place].get(part, 0))

@@ -29,7 +29,7 @@ def get_reservation(session: Session, order_id: UUID) -> Reservation:
 
 
 def state_of_order(session: Session, order_id: UUID) -> dict[str, Any]:
-    """Return what an operator wants to see of an order's stock; {} when it never asked."""
+    """Return the state of an order's stock for operators; {} if the order never asked for stock."""
     reservation = session.get(Reservation, order_id)
     if reservation is None:
         return {}

@@ -11,7 +11,7 @@ from services.catalog.rules import ReservedLot
 
 
 def load_reserved(batch: CatalogBatch, order_ids: Iterable[UUID]) -> None:
-    """Load what these orders have set aside, in one statement; their reservations are locked."""
+    """Load the reserved lots of these orders in one statement; their reservations are locked."""
     # Not `set - keys`, which goes through all that is loaded, once for each order of a batch.
     missing = {order_id for order_id in order_ids if order_id not in batch.reserved}
     if not missing:
@@ -36,7 +36,7 @@ def load_reserved(batch: CatalogBatch, order_ids: Iterable[UUID]) -> None:
 
 
 def reserved_for(batch: CatalogBatch, order_id: UUID) -> Sequence[ReservedLot]:
-    """Return what an order has set aside, by line."""
+    """Return the reserved lots of an order, by line."""
     load_reserved(batch, (order_id,))
     return batch.reserved[order_id]
 

@@ -120,7 +120,7 @@ def _answer(
     taken: Sequence[Take[StockLevel]],
     shortfalls: Sequence[Short],
 ) -> None:
-    """Move what was taken and publish it, or publish what was short."""
+    """Move the taken goods and publish the reservation, or publish the shortfalls."""
     order_id = reservation.order_id
     if shortfalls:
         short = [
