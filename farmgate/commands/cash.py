@@ -25,7 +25,7 @@ def command() -> None:
 @command.command("custody")
 @click.option("--site", "site_code", help="Only this site.")
 @click.option("--clerk", help="Only this clerk.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, amounts in fen.")
 def custody(site_code: str | None, clerk: str | None, as_json: bool) -> None:
     """Show each clerk's cash: collected, refunded, remitted, written off, and held."""
     client = connect(os.environ)
@@ -52,7 +52,7 @@ def custody(site_code: str | None, clerk: str | None, as_json: bool) -> None:
 
 @command.command("shifts")
 @click.option("--site", "site_code", help="Only this site.")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON, amounts in fen.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, amounts in fen.")
 def shifts(site_code: str | None, as_json: bool) -> None:
     """Show the shifts, newest first: expected and counted cash in the drawer."""
     client = connect(os.environ)
@@ -94,7 +94,7 @@ ACCEPT_SHORTAGE = click.option(
 @click.option("--reason", help="Required if the two counts differ.")
 @ACCEPT_SHORTAGE
 @ANOTHER
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, amounts in fen.")
 def remit(
     site_code: str,
     clerk: str,
@@ -127,7 +127,7 @@ def remit(
 @click.option("--reason", required=True, help="Why, in a few words; it is stored.")
 @ACCEPT_SHORTAGE
 @ANOTHER
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, amounts in fen.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, amounts in fen.")
 def write_off(
     site_code: str,
     clerk: str,

@@ -181,9 +181,6 @@ def _stock(result: running.Result) -> Table:
     return table
 
 
-# --- Offline ---------------------------------------------------------------------------------
-
-
 def _run_offline(client: Client, seed: int, steps: int, as_json: bool) -> None:
     with _progress() as bars:
         task = bars.add_task("", total=None)

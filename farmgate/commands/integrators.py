@@ -20,7 +20,7 @@ from farmgate.management import management_of
 from farmgate.parameters import WholeNumber
 from shared.messaging.topology import INTEGRATOR_BYTES, Integrator
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 MEGABYTE = 1_048_576
 #: Results of `restore`; scripts read them as JSON.
 _MADE = "made, with the password that it has"
@@ -179,7 +179,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 @command.command("remove")
 @NAME
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation.")
 def remove(name: str, yes: bool) -> None:
     """Remove an integrator: its user, and its queue with all messages."""
     management, url = management_of(os.environ), topology_url(os.environ)

@@ -24,7 +24,7 @@ def command() -> None:
 
 @command.command("concerned")
 @click.argument("lot_code")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def concerned(lot_code: str, as_json: bool) -> None:
     """List the orders, parcels, buyers, counter sales and devices that have goods of a lot.
 

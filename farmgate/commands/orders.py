@@ -22,7 +22,7 @@ def command() -> None:
 
 
 @command.command("waiting")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON, amounts in fen.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, amounts in fen.")
 def waiting(as_json: bool) -> None:
     """List the orders that wait for approval, newest first."""
     rows = list(connect(os.environ).pages("orders", "/orders", awaits_approval=True))

@@ -22,7 +22,7 @@ SERVICE = click.option(
     type=click.Choice(NAMES),
     help="Only this service; may be repeated.",
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 #: Characters of an error shown in a table.
 SHORT = 70
 
@@ -131,7 +131,7 @@ def replay(
     "--set", "changes", multiple=True, metavar="PATH=VALUE", help="Such as lines.0.quantity=500."
 )
 @click.option("--why", "--reason", "why", required=True, help="Why it is right; it is stored.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation.")
 @SERVICE
 @JSON
 def edit(
@@ -176,7 +176,7 @@ def edit(
 @command.command("discard")
 @click.argument("event_id", type=click.UUID)
 @click.option("--why", required=True, help="Why it may be discarded; it is stored.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation.")
 @SERVICE
 @JSON
 def discard(event_id: UUID, why: str, yes: bool, services: tuple[str, ...], as_json: bool) -> None:

@@ -27,7 +27,7 @@ from shared.runtime.config import Settings, read
     type=click.Choice(NAMES),
     help="Restore only this service; may be repeated. All four by default.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation.")
 @click.option(
     "--keep/--no-keep",
     default=True,

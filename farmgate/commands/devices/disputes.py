@@ -23,7 +23,7 @@ MOST_ENTRIES = 500
 
 
 @click.command("disputes")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_disputes(as_json: bool) -> None:
     """List open disputes, with the command that closes each.
 
@@ -85,7 +85,7 @@ def _next(entry: dict[str, Any]) -> str:
     show_default=True,
     help="Number of newest entries.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def list_flagged(most: int, as_json: bool) -> None:
     """List valid but unusual entries, newest first: prices, clocks, refunds, names, telephones.
 
@@ -121,7 +121,7 @@ def list_flagged(most: int, as_json: bool) -> None:
 @click.argument("sale", type=click.UUID)
 @click.argument("resolution", type=click.Choice(["cover", "lose"]))
 @click.option("--reason", required=True, help="Why, in a few words; it is stored.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def settle(sale: UUID, resolution: str, reason: str, as_json: bool) -> None:
     """Settle the disputed SALE (its id, from `farmgate devices disputes`).
 
@@ -140,7 +140,7 @@ def settle(sale: UUID, resolution: str, reason: str, as_json: bool) -> None:
 @click.argument("entry", type=click.UUID)
 @click.option("--note", required=True, help="The result of your inquiry; it is stored.")
 @click.option("--book-cash", is_flag=True, help="Book the refund: the money was given back.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def acknowledge(entry: UUID, note: str, book_cash: bool, as_json: bool) -> None:
     """Close a disputed ENTRY that concerns no stock: a void, a return, a parcel, an order.
 
@@ -189,7 +189,7 @@ class Change(click.ParamType):
 @click.argument("entry", type=click.UUID)
 @click.argument("changes", type=Change(), nargs=-1, required=True)
 @click.option("--note", required=True, help="Where the correction comes from; it is stored.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def correct(entry: UUID, changes: tuple[dict[str, Any], ...], note: str, as_json: bool) -> None:
     """Correct fields of an unreadable ENTRY and book it, or correct a flagged name or contact.
 

@@ -47,7 +47,7 @@ def replace(code: str, as_json: bool) -> None:
 @click.command("revoke")
 @click.argument("code")
 @click.option("--reason", help="Why, in a few words; it is stored.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print the device as JSON.")
 def revoke(code: str, reason: str | None, yes: bool, as_json: bool) -> None:
     """Revoke the device CODE, which was lost or stolen: it can neither sell nor upload.

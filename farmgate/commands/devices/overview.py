@@ -72,7 +72,7 @@ def list_devices(site_code: str | None, as_json: bool) -> None:
 
 @click.command("holding")
 @click.argument("lot_code")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 def holding(lot_code: str, as_json: bool) -> None:
     """List the devices that hold a lot, and whether each got its last change.
 
