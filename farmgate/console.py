@@ -55,7 +55,7 @@ def painted(*parts: Part) -> Text:
 OK, WRONG = painted(("✓", "green")), painted(("✗", "red"))
 
 
-def say(*parts: Part, console: Console = out) -> None:
+def echo(*parts: Part, console: Console = out) -> None:
     """Print one line without wrapping."""
     console.print(painted(*parts), soft_wrap=True)
 
@@ -70,7 +70,7 @@ def show_table(table: Table) -> None:
     check_written()
 
 
-def say_json(value: Any, indent: int | None = None) -> None:
+def echo_json(value: Any, indent: int | None = None) -> None:
     """Print JSON without control characters; a failed write is ignored."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     print(plain_lines(json.dumps(value, ensure_ascii=not is_unicode, indent=indent)), flush=True)
@@ -82,11 +82,11 @@ def show_json(value: Any) -> None:
     Raises:
         Failed: it could not be written.
     """
-    say_json(value, indent=2)
+    echo_json(value, indent=2)
     check_written()
 
 
-def ask(question: str, *, abort: bool = False) -> bool:
+def confirm(question: str, *, abort: bool = False) -> bool:
     """Ask yes or no on stderr; with `abort`, a no ends the command."""
     return click.confirm(plain(question), abort=abort, err=True)  # noqa: TID251
 

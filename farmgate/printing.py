@@ -18,7 +18,7 @@ from shared.runtime.plain import escaped, plain
 REPLACEMENTS = {"¥": "CNY ", "✓": "ok", "✗": "wrong:", "–": "-", "…": "..."}
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """Print one line without control characters."""
     print(plain(text), flush=True)
 

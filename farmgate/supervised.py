@@ -21,7 +21,7 @@ from farmgate.failures import Failed
 from farmgate.http_server import HttpServer
 from farmgate.locking import lock_data_folder
 from farmgate.migrating import migrate
-from farmgate.printing import say
+from farmgate.printing import echo
 from farmgate.services import NAMES, port_of
 from shared.runtime import addresses, keys
 from shared.runtime.backoff import pause_after
@@ -134,7 +134,7 @@ def run(
         while not stopping.is_set():
             lines = [line for process in processes if (line := process.poll())]
             for line in lines:
-                say(line)
+                echo(line)
             if lines:
                 pids = {p.name: p.running.pid for p in processes if p.running is not None}
                 run_file.write(data, run_file.Run(os.getpid(), url, urls, pids))

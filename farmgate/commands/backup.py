@@ -10,7 +10,7 @@ from farmgate.backup import creating, manifest
 from farmgate.backup.manifest import Manifest
 from farmgate.backup.progress import progress_bars
 from farmgate.broker_address import broker_of
-from farmgate.console import err, out, say, say_json
+from farmgate.console import echo, echo_json, err, out
 from farmgate.failures import Failed, Unreachable
 from farmgate.integrators import Account, accounts
 from farmgate.management import management_of
@@ -49,9 +49,9 @@ def command(folder: Path, only_check: bool, as_json: bool) -> None:
             every = [Settings.from_environment(name) for name in NAMES]
             found = creating.save(every, folder, report, accounts_found)
     if why_not is not None:
-        say(("!", "yellow"), f" Integrators are not in the set: {why_not}", console=err)
+        echo(("!", "yellow"), f" Integrators are not in the set: {why_not}", console=err)
     if as_json:
-        say_json(found.as_json(), indent=2)
+        echo_json(found.as_json(), indent=2)
         return
     _show(folder, found)
 
@@ -84,5 +84,5 @@ def _show(folder: Path, found: Manifest) -> None:
     out.print(table)
     if found.integrators:
         names = ", ".join(account.integrator.name for account in found.integrators)
-        say(f"Integrators: {names}")
-    say(("✓", "green"), " The set is complete. The keys are not in it: back them up elsewhere.")
+        echo(f"Integrators: {names}")
+    echo(("✓", "green"), " The set is complete. The keys are not in it: back them up elsewhere.")

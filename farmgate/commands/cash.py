@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from farmgate.client import Client, connect
-from farmgate.console import say, say_json, show_json, show_table
+from farmgate.console import echo, echo_json, show_json, show_table
 from farmgate.failures import Failed, Refused
 from farmgate.parameters import ANOTHER, Yuan
 from farmgate.stations import find_site, moment, site_codes, yuan
@@ -174,12 +174,12 @@ def _book(
             ) from error
         raise
     if as_json:
-        say_json(answer | {"was_done_before": was_done})
+        echo_json(answer | {"was_done_before": was_done})
     elif was_done:
         at = moment(answer.get("remitted_at") or answer["at"])
-        say(
+        echo(
             f"Nothing was booked again: {done} at {at} already. To book a second one: "
             "--another TEXT"
         )
     else:
-        say(f"{done}. See each clerk's cash: farmgate cash custody")
+        echo(f"{done}. See each clerk's cash: farmgate cash custody")

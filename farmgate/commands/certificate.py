@@ -7,7 +7,7 @@ import click
 
 from farmgate import certificates
 from farmgate.parameters import WholeNumber
-from farmgate.printing import say
+from farmgate.printing import echo
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -58,9 +58,9 @@ def command(
     if owner is not None:
         for path in (gateway, *gateway.iterdir()):
             os.chown(path, owner, owner)
-    say(f"The gateway's certificate is valid until {until:%Y-%m-%d}.")
+    echo(f"The gateway's certificate is valid until {until:%Y-%m-%d}.")
     if (gateway / certificates.AUTHORITY).exists():
-        say("The CA certificate, for tills to trust: GET /ca.crt at the gateway's HTTP port.")
+        echo("The CA certificate, for tills to trust: GET /ca.crt at the gateway's HTTP port.")
 
 
 def _redirect(names: list[str], port: int) -> str:

@@ -17,7 +17,7 @@ from demo.offline import running as offline_running
 from demo.payments import provider
 from demo.stories import WAITING
 from farmgate.client import Client, connect
-from farmgate.console import OK, WRONG, Label, err, out, say, say_json
+from farmgate.console import OK, WRONG, Label, echo, echo_json, err, out
 from farmgate.parameters import Seconds, WholeNumber
 
 SEED = 2021
@@ -95,7 +95,7 @@ def command(
             client, provider(client, os.environ), seed, count, lived, waiting, patience
         )
     if as_json:
-        say_json(result.as_json(), indent=2)
+        echo_json(result.as_json(), indent=2)
     else:
         _show(result)
     if result.troubled or not result.balanced:
@@ -123,20 +123,20 @@ def _show(result: running.Result) -> None:
     ]
     troubles += result.wrong
     for trouble in troubles[:SHOWN]:
-        say(("✗", "red"), f" {trouble}")
+        echo(("✗", "red"), f" {trouble}")
     if len(troubles) > SHOWN:
-        say(f"… and {len(troubles) - SHOWN} more; --json lists all.")
+        echo(f"… and {len(troubles) - SHOWN} more; --json lists all.")
     waiting = sum(life.story is WAITING for life in result.lives)
     if waiting:
-        say(
+        echo(
             f"{waiting} orders are unpaid and still hold their stock; `farmgate up --hold 20` "
             "lets them expire."
         )
     if not result.troubled and result.balanced:
-        say(("✓", "green"), " Every order has its outcome, and the books balance.")
+        echo(("✓", "green"), " Every order has its outcome, and the books balance.")
     example = next((life for life in result.lives if life.state == "completed"), None)
     if example is not None:
-        say(f"See one of them: farmgate trace {example.order_ref}")
+        echo(f"See one of them: farmgate trace {example.order_ref}")
 
 
 def _outcomes(lives: list[Lived]) -> Table:
@@ -190,7 +190,7 @@ def _run_offline(client: Client, seed: int, steps: int, as_json: bool) -> None:
 
         result = offline_running.run(client, seed, progress, steps=steps)
     if as_json:
-        say_json(result.as_json(), indent=2)
+        echo_json(result.as_json(), indent=2)
     else:
         _show_offline(result)
     if not result.agrees:
@@ -226,7 +226,7 @@ def _show_offline(result: offline_running.Result) -> None:
     sums = (str(sum(device[key] for device in devices)) for key in DEVICE_COLUMNS.values())
     table.add_row("all", "", *sums, "")
     out.print(table)
-    say(
+    echo(
         (
             "sent: uploads; down: failures of the link; lost: lost answers; cuts: power failures; "
             "e2: a second machine, which replaced one that was restored from a backup.",
@@ -237,23 +237,23 @@ def _show_offline(result: offline_running.Result) -> None:
     if result.disputed:
         out.print(_disputed(result.disputed))
     for note in result.notes:
-        say(note)
+        echo(note)
     placed = ", ".join(f"{count} {state}" for state, count in sorted(result.orders.items()))
-    say(f"Online orders beside them: {placed}.")
+    echo(f"Online orders beside them: {placed}.")
     parcels = ", ".join(f"{count} {state}" for state, count in sorted(result.parcels.items()))
-    say(f"Parcels that tills handed over: {parcels}.")
+    echo(f"Parcels that tills handed over: {parcels}.")
     cash = ", ".join(
         f"{name.replace('_', ' ')} ¥{fen / 100:,.2f}" for name, fen in result.cash.items()
     )
-    say(f"Cash of the stations: {cash}.")
+    echo(f"Cash of the stations: {cash}.")
     troubles = result.wrong + [each.detail for each in result.verified.differences]
     for trouble in troubles[:SHOWN]:
-        say(("✗", "red"), f" {trouble}")
+        echo(("✗", "red"), f" {trouble}")
     if len(troubles) > SHOWN:
-        say(f"… and {len(troubles) - SHOWN} more; --json lists all.")
+        echo(f"… and {len(troubles) - SHOWN} more; --json lists all.")
     if result.agrees:
         compared = sum(result.verified.checked.values())
-        say(
+        echo(
             OK,
             " Devices and centre agree on all remaining goods, and the four services on all "
             f"{compared:,} compared records, as farmgate verify does.",

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from farmgate import doctor
-from farmgate.console import OK, WRONG, say, show_json
+from farmgate.console import OK, WRONG, echo, show_json
 
 
 @click.command("doctor")
@@ -23,7 +23,7 @@ def command(as_json: bool) -> None:
         findings.append(finding)
         if not as_json:
             mark = OK if finding.ok else WRONG
-            say(mark, f" {finding.check}: {finding.detail}")
+            echo(mark, f" {finding.check}: {finding.detail}")
     if as_json:
         show_json([asdict(finding) for finding in findings])
     if not all(finding.ok for finding in findings):

@@ -10,7 +10,7 @@ from pika.exceptions import AMQPError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID
 from sqlalchemy.exc import SQLAlchemyError
 
-from farmgate.console import Label, err, say, say_json
+from farmgate.console import Label, echo, echo_json, err
 from farmgate.failures import Failed, Unreachable, database_unreachable
 from farmgate.services import NAMES
 from shared.messaging.relay import Refused, Unconfirmed
@@ -103,10 +103,10 @@ def republish(since: datetime, services: tuple[str, ...], as_json: bool) -> None
         for settings in chosen:
             counts[settings.service] = _republish(settings, since, _bar(bars, settings.service))
     if as_json:
-        say_json(counts)
+        echo_json(counts)
         return
     for name, count in counts.items():
-        say(f"{name}: {count} published again")
+        echo(f"{name}: {count} published again")
 
 
 def _bar(bars: Progress, name: str) -> Show:

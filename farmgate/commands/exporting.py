@@ -5,7 +5,7 @@ import os
 import click
 
 from farmgate.client import connect
-from farmgate.console import err, say
+from farmgate.console import echo, err
 from farmgate.failures import Failed
 from farmgate.spreadsheets import KINDS
 
@@ -31,4 +31,4 @@ def command(kind: str, output: click.File) -> None:
         output.flush()  # type: ignore[attr-defined]
     except OSError as error:
         raise Failed(f"The file could not be written: {error.strerror}.") from error
-    say(f"{text.count(chr(10)) - 1:,} lines of {kind}.", console=err)
+    echo(f"{text.count(chr(10)) - 1:,} lines of {kind}.", console=err)

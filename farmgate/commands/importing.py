@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from farmgate.client import connect
-from farmgate.console import err, out, say, say_json
+from farmgate.console import echo, echo_json, err, out
 from farmgate.failures import Failed, Refused
 from farmgate.spreadsheets import KINDS, kind_of
 from shared.runtime.spreadsheets import CODECS, MOST_BYTES, SEPARATORS, NotCsv, WrongEncoding
@@ -80,7 +80,7 @@ def command(
             answer = error.problem
     errors = answer["errors"]
     if as_json:
-        say_json(answer, indent=2)
+        echo_json(answer, indent=2)
     else:
         _show(kind, answer)
     if errors:
@@ -90,7 +90,7 @@ def command(
 def _show(kind: str, answer: dict[str, Any]) -> None:
     for error in answer["errors"]:
         column = f", {error['column']}" if error["column"] else ""
-        say(f"line {error['line']}{column}: {error['message']}")
+        echo(f"line {error['line']}{column}: {error['message']}")
     if answer.get("changes"):
         table = Table(title="Changes", title_justify="left")
         for title in ("line", "what", "column", "before", "after", "difference"):
@@ -109,7 +109,7 @@ def _show(kind: str, answer: dict[str, Any]) -> None:
         out.print(table)
     if "rows" in answer:
         would = "would be " if answer["dry_run"] else ""
-        say(
+        echo(
             f"{answer['rows']:,} {kind} rows ({answer['encoding']}, {answer['separator']}): "
             f"{answer['created']:,} {would}new, {answer['changed']:,} {would}changed, "
             f"{answer['unchanged']:,} unchanged."

@@ -14,7 +14,7 @@ from farmgate import integrators
 from farmgate.backup import manifest
 from farmgate.broker_address import topology_url
 from farmgate.broker_users import hashed, integrator_user
-from farmgate.console import ask, say, say_json, show_json, show_table
+from farmgate.console import confirm, echo, echo_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.management import management_of
 from farmgate.parameters import WholeNumber
@@ -119,7 +119,7 @@ def add(
     else:
         result["password_file"] = str(password_file)
     if as_json:
-        say_json(result, indent=2)
+        echo_json(result, indent=2)
     else:
         _show(result)
 
@@ -132,7 +132,7 @@ def _show(result: dict[str, Any]) -> None:
     if "password" in result:
         lines.append("The password is shown only now.")
     for line in lines:
-        say(line)
+        echo(line)
 
 
 @command.command("list")
@@ -157,7 +157,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         show_json(rows)
     elif not rows:
-        say("There are no integrators. Create one: farmgate integrators add NAME")
+        echo("There are no integrators. Create one: farmgate integrators add NAME")
     else:
         show_table(_table(rows))
 
@@ -190,13 +190,13 @@ def remove(name: str, yes: bool) -> None:
         raise Failed(f"There is no integrator {name}: see farmgate integrators list.")
     waiting = state.queue.messages if state.queue else 0
     if not yes:
-        ask(
+        confirm(
             f"This drops {waiting} messages that wait in {state.integrator.queue}, and "
             f"disconnects user {integrator_user(name)}. Remove it?",
             abort=True,
         )
     integrators.remove(management, url, name)
-    say(f"Removed {name}, with {waiting} messages that waited for it.")
+    echo(f"Removed {name}, with {waiting} messages that waited for it.")
 
 
 @command.command("restore")
@@ -231,11 +231,11 @@ def restore(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
             integrators.put(management, url, integrator, password_hash)
         rows.append({"name": name, "queue": integrator.queue, "done": done})
     if as_json:
-        say_json(rows, indent=2)
+        echo_json(rows, indent=2)
     elif not rows:
-        say("There were no integrators when the backup was made.")
+        echo("There were no integrators when the backup was made.")
     for row in () if as_json else rows:
-        say(f"{row['name']}: {row['done']}")
+        echo(f"{row['name']}: {row['done']}")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from farmgate.client import Client, connect
-from farmgate.console import painted, say, show_json, show_table
+from farmgate.console import echo, painted, show_json, show_table
 from farmgate.failures import Failed, Refused
 from farmgate.stations import find_lot, moment, site_codes
 
@@ -89,7 +89,7 @@ def _order(client: Client, of_lot: dict[str, Any], parcel: dict[str, Any] | None
 def _show(client: Client, found: dict[str, Any]) -> None:
     lot, sites = found["lot"], site_codes(client)
     why = f": {lot['status_reason']}" if lot["status_reason"] else ""
-    say("Lot ", (lot["code"], "bold"), f" is {lot['status']}{why}")
+    echo("Lot ", (lot["code"], "bold"), f" is {lot['status']}{why}")
     if found["orders"]:
         show_table(_orders(found["orders"], sites))
     if found["station_sales"]:
@@ -97,7 +97,7 @@ def _show(client: Client, found: dict[str, Any]) -> None:
     if found["devices"]:
         show_table(_devices(found["devices"], sites))
     if not (found["orders"] or found["station_sales"] or found["devices"]):
-        say("No order, sale or device has goods of it.")
+        echo("No order, sale or device has goods of it.")
 
 
 def _orders(orders: list[dict[str, Any]], sites: dict[str, str]) -> Table:

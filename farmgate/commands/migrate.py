@@ -3,7 +3,7 @@
 import click
 
 from farmgate.migrating import migrate
-from farmgate.printing import say
+from farmgate.printing import echo
 from farmgate.services import NAMES
 from shared.runtime.config import Settings
 
@@ -16,4 +16,4 @@ def command(services: tuple[str, ...]) -> None:
     Safe to repeat, and to run on several machines at the same time.
     """
     for name in services or NAMES:
-        say(f"{name}: revision {migrate(Settings.from_environment(name))}")
+        echo(f"{name}: revision {migrate(Settings.from_environment(name))}")

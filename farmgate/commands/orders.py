@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from farmgate.client import connect
-from farmgate.console import say, say_json, show_json, show_table
+from farmgate.console import echo, echo_json, show_json, show_table
 from farmgate.stations import moment, yuan
 from farmgate.trace import find_order
 
@@ -30,7 +30,7 @@ def waiting(as_json: bool) -> None:
         show_json(rows)
         return
     if not rows:
-        say("No order waits for approval.")
+        echo("No order waits for approval.")
         return
     table = Table(title="Orders that wait for approval (Asia/Shanghai)", title_justify="left")
     for title in ("order", "placed", "telephone", "why"):
@@ -50,7 +50,7 @@ def waiting(as_json: bool) -> None:
             yuan(row["total_fen"]),
         )
     show_table(table)
-    say("Decide each: farmgate orders approve ORD-… (or decline)")
+    echo("Decide each: farmgate orders approve ORD-… (or decline)")
 
 
 @command.command("approve")
@@ -73,6 +73,6 @@ def _decide(order: str, decision: str, as_json: bool, done: str) -> None:
     client = connect(os.environ)
     decided: Any = client.post("orders", f"/orders/{find_order(client, order)}/{decision}", {})
     if as_json:
-        say_json(decided)
+        echo_json(decided)
     else:
-        say(f"{decided['order_ref']} {done}. Follow it: farmgate trace {decided['order_ref']}")
+        echo(f"{decided['order_ref']} {done}. Follow it: farmgate trace {decided['order_ref']}")

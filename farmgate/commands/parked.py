@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from farmgate.client import Client, connect
-from farmgate.console import ask, say, say_json, show_json, show_table
+from farmgate.console import confirm, echo, echo_json, show_json, show_table
 from farmgate.failures import Failed, Refused
 from farmgate.parameters import json_value
 from farmgate.services import NAMES
@@ -48,11 +48,11 @@ def list_(services: tuple[str, ...], each: bool, as_json: bool) -> None:
     if as_json:
         show_json(rows)
     elif not rows:
-        say("Nothing is parked: every event took effect.")
+        echo("Nothing is parked: every event took effect.")
     else:
         show_table(_table_of_events(rows) if each else _table_of_groups(rows))
         if not each:
-            say("See single events: farmgate parked list --all")
+            echo("See single events: farmgate parked list --all")
 
 
 @command.command("show")
@@ -67,12 +67,12 @@ def show(event_id: UUID, services: tuple[str, ...], as_json: bool) -> None:
         return
     event = shown["event"]
     for label in ("event_id", "type", "subject", "state", "reason", "error", "attempts"):
-        say(f"{label.replace('_', ' '):<16}{event[label]}")
-    say(f"{'service':<16}{service}")
-    say(f"{'first failed':<16}{moment(event['first_failed_at'])}")
-    say(f"{'next attempt':<16}{moment(event['next_attempt_at'])}")
-    say(f"{'wait behind it':<16}{shown['behind']}")
-    say("payload")
+        echo(f"{label.replace('_', ' '):<16}{event[label]}")
+    echo(f"{'service':<16}{service}")
+    echo(f"{'first failed':<16}{moment(event['first_failed_at'])}")
+    echo(f"{'next attempt':<16}{moment(event['next_attempt_at'])}")
+    echo(f"{'wait behind it':<16}{shown['behind']}")
+    echo("payload")
     show_json(shown["payload"])
 
 
@@ -114,12 +114,12 @@ def replay(
             client.post(service, f"/parked/{event_id}/replay", {"why": why})
             counts[service] += 1
     if as_json:
-        say_json(counts)
+        echo_json(counts)
     elif not any(counts.values()):
-        say("No failed event matches; see the parked events: farmgate parked list")
+        echo("No failed event matches; see the parked events: farmgate parked list")
     else:
         replayed = ", ".join(f"{count} in {name}" for name, count in counts.items() if count)
-        say(f"Replayed: {replayed}. See which failed again: farmgate parked list")
+        echo(f"Replayed: {replayed}. See which failed again: farmgate parked list")
 
 
 @command.command("edit")
@@ -156,18 +156,18 @@ def edit(
     service, shown = _find(client, event_id, services)
     event = shown["event"]
     if not yes:
-        ask(
+        confirm(
             f"{event['type']} of {event['subject']} will take effect in {service} with other data "
             f"than {event['publisher']} published. Edit?",
             abort=True,
         )
     edited = client.post(service, f"/parked/{event_id}/edit", body)
     if as_json:
-        say_json({"service": service} | edited)
+        echo_json({"service": service} | edited)
     elif edited["state"] == "behind":
-        say("Edited; it follows older events of its subject: farmgate parked list --all")
+        echo("Edited; it follows older events of its subject: farmgate parked list --all")
     else:
-        say(
+        echo(
             f"Edited and replayed, with {shown['behind']} that waited behind it. "
             "See whether it failed again: farmgate parked list"
         )
@@ -185,15 +185,15 @@ def discard(event_id: UUID, why: str, yes: bool, services: tuple[str, ...], as_j
     service, shown = _find(client, event_id, services)
     event = shown["event"]
     if not yes:
-        ask(
+        confirm(
             f"{event['type']} of {event['subject']} will never take effect in {service}. Discard?",
             abort=True,
         )
     discarded = client.post(service, f"/parked/{event_id}/discard", {"why": why})
     if as_json:
-        say_json({"service": service} | discarded)
+        echo_json({"service": service} | discarded)
     else:
-        say(
+        echo(
             f"Discarded; {shown['behind']} that waited behind it go on. "
             "See what differs now: farmgate verify"
         )
@@ -218,7 +218,7 @@ def history(services: tuple[str, ...], as_json: bool) -> None:
         show_json(rows)
         return
     if not rows:
-        say("No event was replayed, edited or discarded.")
+        echo("No event was replayed, edited or discarded.")
         return
     table = Table(title="Actions on parked events", title_justify="left")
     for title in ("when", "who", "what", "service", "event", "why"):

@@ -11,7 +11,7 @@ from farmgate.backup import restoring
 from farmgate.backup.progress import progress_bars
 from farmgate.backup.restoring import Plan, Restored
 from farmgate.broker_address import broker_of
-from farmgate.console import ask, err, say, say_json
+from farmgate.console import confirm, echo, echo_json, err
 from farmgate.failures import Failed
 from farmgate.locking import lock_data_folder
 from farmgate.services import NAMES
@@ -62,7 +62,7 @@ def command(folder: Path, services: tuple[str, ...], yes: bool, keep: bool, as_j
         with progress_bars() as report:
             done = restoring.restore(plan, broker_of(os.environ), keep, report)
     if as_json:
-        say_json(asdict(done), indent=2)
+        echo_json(asdict(done), indent=2)
     else:
         _show(done, plan)
 
@@ -85,20 +85,20 @@ def _ask(plan: Plan) -> None:
         )
     err.print(table)
     if not plan.is_complete:
-        say(
+        echo(
             "The other services keep newer records that these lose. See `farmgate verify`.",
             console=err,
         )
-    if not ask("Replace the present databases?"):
+    if not confirm("Replace the present databases?"):
         raise Failed("Nothing was replaced.")
 
 
 def _show(done: Restored, plan: Plan) -> None:
     for each in plan.replacements:
         name = each.settings.service
-        say(("✓", "green"), f" {name}: as of {plan.found.made_at:%Y-%m-%d %H:%M:%S} UTC")
+        echo(("✓", "green"), f" {name}: as of {plan.found.made_at:%Y-%m-%d %H:%M:%S} UTC")
     for name, kept in done.kept.items():
-        say(f"  old database of {name}: {kept}")
+        echo(f"  old database of {name}: {kept}")
     for name, count in done.again.items():
-        say(f"  {name} publishes {count:,} events again when it starts")
-    say("The set has no keys. Next: start the services, then run farmgate verify")
+        echo(f"  {name} publishes {count:,} events again when it starts")
+    echo("The set has no keys. Next: start the services, then run farmgate verify")

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID
 from demo.sample import loading
 from demo.sample.making import SEED
 from farmgate.client import connect
-from farmgate.console import Label, err, say, say_json
+from farmgate.console import Label, echo, echo_json, err
 from farmgate.parameters import WholeNumber
 
 
@@ -52,6 +52,6 @@ def load(seed: int, day: datetime | None, as_json: bool) -> None:
 
         new = loading.load(connect(os.environ), seed, day.date() if day else None, show)
     if as_json:
-        say_json(new)
+        echo_json(new)
     else:
-        say(f"Sample: {loading.describe(new)}")
+        echo(f"Sample: {loading.describe(new)}")

@@ -8,7 +8,7 @@ import click
 from farmgate import deployment_secrets
 from farmgate.deployment_secrets import Servers
 from farmgate.parameters import WholeNumber
-from farmgate.printing import say
+from farmgate.printing import echo
 
 
 def _hosts(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -58,4 +58,4 @@ def command(
     if len(broker) > 1:
         raise click.UsageError("--broker takes one name, which must lead to a running node.")
     made = deployment_secrets.ensure(folder, owner, Servers(databases, broker[0]))
-    say(f"Generated: {', '.join(made)}." if made else "All secrets exist already.")
+    echo(f"Generated: {', '.join(made)}." if made else "All secrets exist already.")

@@ -7,7 +7,7 @@ from uuid import UUID
 import click
 
 from farmgate.client import connect, make_token
-from farmgate.console import check_written, say, say_json
+from farmgate.console import check_written, echo, echo_json
 from farmgate.failures import Failed
 from farmgate.parameters import WholeNumber
 from farmgate.roles import BOUND_TO_SITES, ROLES, SCOPES
@@ -97,9 +97,9 @@ def issue(
         shown = {"subject": subject, "scopes": granted, "id": str(token_id), "token": token}
         if site_ids is not None:
             shown["site_ids"] = [str(site_id) for site_id in site_ids]
-        say_json(shown)
+        echo_json(shown)
     else:
-        say(token)
+        echo(token)
     check_written()
 
 
@@ -122,9 +122,9 @@ def revoke(token_ids: tuple[UUID, ...], subjects: tuple[str, ...]) -> None:
             "FARMGATE_DATA)."
         ) from error
     for token_id in token_ids:
-        say(f"Token {token_id} is revoked.")
+        echo(f"Token {token_id} is revoked.")
     for subject in subjects:
-        say(f"All tokens issued to {subject} so far are revoked.")
+        echo(f"All tokens issued to {subject} so far are revoked.")
 
 
 def _data() -> Path:

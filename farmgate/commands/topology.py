@@ -10,7 +10,7 @@ from farmgate.broker_address import topology_url
 from farmgate.broker_inspector import ManagementInspector
 from farmgate.declaring import declare_topology
 from farmgate.parameters import Seconds
-from farmgate.printing import say
+from farmgate.printing import echo
 from shared.messaging.reconciler import TopologyReconciler
 from shared.runtime import logs
 from shared.runtime.supervision import Stopping, supervise
@@ -44,7 +44,7 @@ def command(prune: bool, watch: bool, every: float) -> None:
     """
     if not watch:
         for line in declare_topology(os.environ, prune=prune):
-            say(line)
+            echo(line)
         return
     if prune:
         raise click.UsageError("--prune runs once, after a deployment: leave out --watch.")

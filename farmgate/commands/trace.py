@@ -9,7 +9,7 @@ from rich.text import Text
 
 from farmgate import trace
 from farmgate.client import connect
-from farmgate.console import painted, say, show_json, show_table
+from farmgate.console import echo, painted, show_json, show_table
 from farmgate.failures import Unreachable
 from shared.runtime import clock
 from shared.runtime.clock import LOCAL
@@ -42,9 +42,9 @@ def command(order: str, as_json: bool) -> None:
 
 def _show(found: trace.Trace) -> None:
     for name, state in found.states.items():
-        say((name, "bold"))
+        echo((name, "bold"))
         for line in trace.lines_of(state, "  "):
-            say(line)
+            echo(line)
     table = Table(title="Events (Asia/Shanghai)", title_justify="left")
     for title in ("recorded", "event", "published", "handled by"):
         table.add_column(title, overflow="fold")
@@ -62,12 +62,12 @@ def _show(found: trace.Trace) -> None:
         )
     show_table(table)
     if not found.waiting_for:
-        say("It waits for nothing.")
+        echo("It waits for nothing.")
     for name, waits in found.waiting_for.items():
         for wait in waits:
-            say(("waits", "yellow"), f" for {wait['what']} ({name}){_since(wait['since'])}")
+            echo(("waits", "yellow"), f" for {wait['what']} ({name}){_since(wait['since'])}")
     for delay in found.held_up:
-        say(
+        echo(
             ("held up", "red"),
             f" at {delay.service}{_since(delay.since)}: {delay.event} is {delay.why}",
         )

@@ -11,7 +11,7 @@ from demo.sample import loading
 from farmgate import embedded, supervised
 from farmgate.client import connect
 from farmgate.parameters import WholeNumber
-from farmgate.printing import say
+from farmgate.printing import echo
 from farmgate.services import NAMES, PORT
 from shared.runtime.config import Settings, read
 from shared.runtime.supervision import Stopping
@@ -65,7 +65,7 @@ def command(host: str, port: int, sample: bool, hold: int | None, workers: int) 
     data = Path(read(environment, "FARMGATE_DATA", "var"))
 
     def ready(url: str) -> None:
-        say(f"Farmgate is on {url} (data in {data.resolve()}); Ctrl-C stops it.")
+        echo(f"Farmgate is on {url} (data in {data.resolve()}); Ctrl-C stops it.")
         if sample:
             threading.Thread(target=_load, args=(environment,), daemon=True).start()
 
@@ -73,14 +73,14 @@ def command(host: str, port: int, sample: bool, hold: int | None, workers: int) 
         supervised.run(environment, host, port, workers, stopping, ready)
     else:
         embedded.run(environment, host, port, stopping, ready)
-    say("Stopped.")
+    echo("Stopped.")
 
 
 def _load(environment: dict[str, str]) -> None:
     try:
         counts = loading.load(connect(environment, patience=60))
     except click.ClickException as error:
-        say(f"The sample could not be loaded: {error.message}")
+        echo(f"The sample could not be loaded: {error.message}")
     else:
-        say(f"Sample: {loading.describe(counts)}")
-        say("Next, in another terminal: farmgate demo   (or `make demo`)")
+        echo(f"Sample: {loading.describe(counts)}")
+        echo("Next, in another terminal: farmgate demo   (or `make demo`)")

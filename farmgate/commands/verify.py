@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from farmgate.client import connect
-from farmgate.console import Label, err, say, show_json, show_table
+from farmgate.console import Label, echo, err, show_json, show_table
 from farmgate.parameters import Seconds
 from farmgate.verify.rules import Difference
 from farmgate.verify.verifier import Result, Verifier
@@ -76,15 +76,15 @@ def _show(result: Result) -> None:
         table.add_row(what, f"{count:,}")
     show_table(table)
     for note in result.notes:
-        say(("note", "yellow"), f" {note}")
+        echo(("note", "yellow"), f" {note}")
     if result.vanished:
-        say(f"{result.vanished} differences are gone: their events were on the way.")
+        echo(f"{result.vanished} differences are gone: their events were on the way.")
     for difference in result.differences:
         _show_difference(difference)
     if result.agrees:
-        say(("✓", "green"), " All four services agree.")
+        echo(("✓", "green"), " All four services agree.")
         return
-    say(("✗", "red"), f" {len(result.differences)} differences.")
+    echo(("✗", "red"), f" {len(result.differences)} differences.")
     for name, waiting in result.waiting.items():
         _show_waiting(name, waiting)
 
@@ -92,13 +92,13 @@ def _show(result: Result) -> None:
 def _show_difference(difference: Difference) -> None:
     where = f"{difference.service}: " if difference.service else ""
     ids = ", ".join(f"{name} {value}" for name, value in difference.ids.items())
-    say(("✗", "red"), f" {where + difference.detail}")
+    echo(("✗", "red"), f" {where + difference.detail}")
     for label, text in (
         (difference.check, ids),
         ("expected", f"{difference.expected}; found {difference.found}"),
         ("next", difference.todo),
     ):
-        say((f"    {label}:", "dim"), f" {text}")
+        echo((f"    {label}:", "dim"), f" {text}")
 
 
 def _show_waiting(name: str, waiting: dict[str, object]) -> None:
@@ -113,4 +113,4 @@ def _show_waiting(name: str, waiting: dict[str, object]) -> None:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(parked.items()))
         facts.append(f"events parked: {counts}; farmgate trace ORDER shows why")
     if facts:
-        say((name, "yellow"), f": {'; '.join(facts)}")
+        echo((name, "yellow"), f": {'; '.join(facts)}")

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from farmgate.client import Client, connect
-from farmgate.console import err, say, say_json, show_json, show_table
+from farmgate.console import echo, echo_json, err, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.parameters import ANOTHER, WholeNumber
 from farmgate.stations import (
@@ -57,12 +57,12 @@ def grant(
     answer, was_done = client.post_once("catalog", "/allotments", body, another)
     granted = answer["items"]
     if was_done:
-        say(f"Nothing was granted again. {WAS_DONE}", console=err)
+        echo(f"Nothing was granted again. {WAS_DONE}", console=err)
     if as_json:
-        say_json(granted)
+        echo_json(granted)
         return
     for allotment in granted:
-        say(
+        echo(
             f"{code} may sell {quantities({variant.unit: allotment['remaining']})} of lot "
             f"{allotment['lot_code']} ({variant.sku}). It gets this with its next request."
         )
@@ -99,7 +99,7 @@ def take_back(
     path = f"/allotments/{allotment['allotment_id']}/return"
     now, was_done = client.post_once("catalog", path, body, another)
     if was_done:
-        say(f"Nothing was taken back again. {WAS_DONE}", console=err)
+        echo(f"Nothing was taken back again. {WAS_DONE}", console=err)
     _say_allotment(code, lot_code, now, as_json)
 
 
@@ -173,9 +173,9 @@ def _act(
 
 def _say_allotment(code: str, lot_code: str, now: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        say_json(now)
+        echo_json(now)
         return
-    say(
+    echo(
         f"{code}, lot {lot_code}: {now['status']}, {now['remaining']:,} remaining of "
         f"{now['granted']:,} granted ({now['sold']:,} sold, {now['returned']:,} returned, "
         f"{now['written_off']:,} written off)."
@@ -213,11 +213,11 @@ def rule(site_code: str, sku: str, packs: int) -> None:
     path = f"/standing-rules/{site['location_id']}/{variant.variant_id}"
     if packs == 0:
         client.call("DELETE", "catalog", path)
-        say(f"The rule for {sku} at {site_code} is deleted; existing allotments stay.")
+        echo(f"The rule for {sku} at {site_code} is deleted; existing allotments stay.")
         return
     keep = packs * variant.pack_quantity
     client.put("catalog", path, {"keep": keep})
-    say(f"{quantities({variant.unit: keep})} ({packs} packs) of {sku} are kept at {site_code}.")
+    echo(f"{quantities({variant.unit: keep})} ({packs} packs) of {sku} are kept at {site_code}.")
 
 
 @click.command("rules")

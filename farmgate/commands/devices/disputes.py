@@ -12,7 +12,7 @@ import click
 from rich.table import Table
 
 from farmgate.client import connect
-from farmgate.console import WRONG, say, say_json, show_json, show_table
+from farmgate.console import WRONG, echo, echo_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.parameters import WholeNumber, json_value
 from farmgate.stations import find_device, moment, yuan
@@ -41,7 +41,7 @@ def list_disputes(as_json: bool) -> None:
         show_json(found)
         return
     if not entries and not overdrafts:
-        say("Nothing is disputed.")
+        echo("Nothing is disputed.")
         return
     table = Table(title="Disputed (times by the device's clock)", title_justify="left", padding=0)
     # Never cut: the next command needs it.
@@ -98,7 +98,7 @@ def list_flagged(most: int, as_json: bool) -> None:
         show_json(entries)
         return
     if not entries:
-        say("Nothing is flagged.")
+        echo("Nothing is flagged.")
         return
     table = Table(title="Flagged (times by the device's clock)", title_justify="left", padding=0)
     table.add_column("id", no_wrap=True, min_width=36)
@@ -131,9 +131,9 @@ def settle(sale: UUID, resolution: str, reason: str, as_json: bool) -> None:
     body = {"resolution": resolution, "reason": reason}
     settled = connect(os.environ).post("catalog", f"/overdrafts/{sale}/settle", body)
     if as_json:
-        say_json(settled)
+        echo_json(settled)
     else:
-        say(f"Sale {sale} is {settled['status']}; orders gets this within seconds.")
+        echo(f"Sale {sale} is {settled['status']}; orders gets this within seconds.")
 
 
 @click.command("acknowledge")
@@ -150,14 +150,14 @@ def acknowledge(entry: UUID, note: str, book_cash: bool, as_json: bool) -> None:
     body = {"note": note, "book_cash": book_cash}
     done = connect(os.environ).post("orders", f"/station-sales/{entry}/acknowledge", body)
     if as_json:
-        say_json(done)
+        echo_json(done)
     else:
         booked = (
             f"A refund of {yuan(done['total_fen'])} was booked out of {done['clerk']}'s custody."
             if done["resolution"] == "cash_booked"
             else "Neither goods nor money were booked."
         )
-        say(f"Entry {entry} is {done['status']}. {booked}")
+        echo(f"Entry {entry} is {done['status']}. {booked}")
 
 
 class Change(click.ParamType):
@@ -206,11 +206,11 @@ def correct(entry: UUID, changes: tuple[dict[str, Any], ...], note: str, as_json
     body = {"changes": reduce(_merged, changes), "note": note}
     done = connect(os.environ).post("orders", f"/station-sales/{entry}/correct", body)
     if as_json:
-        say_json(done)
+        echo_json(done)
         return
     money = "" if done["total_fen"] is None else f" of {yuan(done['total_fen'])}"
     why = f" ({done['reason']})" if done["reason"] else ""
-    say(f"The {done['kind']}{money} of {done['clerk']} is {done['status']}{why}.")
+    echo(f"The {done['kind']}{money} of {done['clerk']} is {done['status']}{why}.")
 
 
 def _merged(before: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def import_file(code: str, file: Path, as_json: bool) -> None:
     for body in _parts(file, device):
         answers += client.post("orders", "/station-sales/import", body)["answers"]
     if as_json:
-        say_json(answers, indent=2)
+        echo_json(answers, indent=2)
     else:
         _show_answers(file, answers)
     if any(answer["status"] == "refused" for answer in answers):
@@ -280,10 +280,10 @@ def _show_answers(file: Path, answers: list[dict[str, Any]]) -> None:
     for answer in answers:
         counts[answer["status"]] = counts.get(answer["status"], 0) + 1
     summary = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    say(f"{file}: {summary or 'no entries'}.")
+    echo(f"{file}: {summary or 'no entries'}.")
     for answer in answers:
         if answer["status"] in ("disputed", "refused"):
             detail = answer["detail"] or answer["reason"] or ""
-            say(WRONG, f" entry {answer['number']}: {answer['status']}, {detail}")
+            echo(WRONG, f" entry {answer['number']}: {answer['status']}, {detail}")
     if counts.get("disputed"):
-        say("See the disputes: farmgate devices disputes")
+        echo("See the disputes: farmgate devices disputes")

@@ -8,7 +8,7 @@ import click
 
 from farmgate import run_file
 from farmgate.client import DEFAULT_URL, connect
-from farmgate.console import ask, say, say_json
+from farmgate.console import confirm, echo, echo_json
 from farmgate.stations import find_device, find_site, moment
 from shared.runtime.addresses import check_http
 from shared.runtime.config import read
@@ -58,25 +58,25 @@ def revoke(code: str, reason: str | None, yes: bool, as_json: bool) -> None:
     client = connect(os.environ)
     device = find_device(client, code)
     if not yes:
-        ask(f"Revoke {code} ({device['name']})? It cannot upload afterwards", abort=True)
+        confirm(f"Revoke {code} ({device['name']})? It cannot upload afterwards", abort=True)
     path = f"/devices/{device['device_id']}/revoke"
     revoked = client.post("catalog", path, {"reason": reason})
     if as_json:
-        say_json(revoked)
+        echo_json(revoked)
         return
-    say(f"{code} is revoked. See its allotments: farmgate devices show {code}")
+    echo(f"{code} is revoked. See its allotments: farmgate devices show {code}")
 
 
 def _show_code(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        say_json(answer | {"till": _page()})
+        echo_json(answer | {"till": _page()})
         return
-    say(f"Device {answer['code']}, enrolment code {answer['enrolment_code']}")
-    say(
+    echo(f"Device {answer['code']}, enrolment code {answer['enrolment_code']}")
+    echo(
         f"On the device, open {_page()} and type the code; it is valid until "
         f"{moment(answer['enrolment_expires_at'])} (Asia/Shanghai) and for one device."
     )
-    say(f"Then grant it goods to sell: farmgate devices grant {answer['code']} SKU QUANTITY")
+    echo(f"Then grant it goods to sell: farmgate devices grant {answer['code']} SKU QUANTITY")
 
 
 def _page() -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from farmgate.client import Client, connect
-from farmgate.console import Part, painted, say, show_json, show_table
+from farmgate.console import Part, echo, painted, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.stations import Variant, find_device, find_lot, moment, quantities, variants
 
@@ -42,7 +42,7 @@ def list_devices(site_code: str | None, as_json: bool) -> None:
         return
     if not devices:
         where = site_code or "SITE_CODE"
-        say(f"There is no device yet. Add one: farmgate devices add {where}")
+        echo(f"There is no device yet. Add one: farmgate devices add {where}")
         return
     left = _left(client)
     table = Table(title="Devices (times in Asia/Shanghai)", title_justify="left", padding=0)
@@ -87,7 +87,7 @@ def holding(lot_code: str, as_json: bool) -> None:
         show_json(holders)
         return
     if not holders:
-        say(f"No device holds lot {lot_code}, which is {lot['status']}.")
+        echo(f"No device holds lot {lot_code}, which is {lot['status']}.")
         return
     table = Table(title=f"Lot {lot_code} is {lot['status']}", title_justify="left")
     table.add_column("device", no_wrap=True)
@@ -117,7 +117,7 @@ def show(code: str, as_json: bool) -> None:
     if as_json:
         show_json(device | {"journals": journals})
         return
-    say((device["code"], "bold"), f" {device['name']}")
+    echo((device["code"], "bold"), f" {device['name']}")
     for label, text in (
         ("site", device["site_code"]),
         ("status", f"{device['status']}, epoch {device['epoch']}"),
@@ -127,7 +127,7 @@ def show(code: str, as_json: bool) -> None:
         ("till version", device["app_version"] or "unknown"),
         ("clock", _clock(device["clock_offset_seconds"])),
     ):
-        say(f"  {label}: ", text)
+        echo(f"  {label}: ", text)
     show_table(_allotments(device, variants(client)))
     for journal in journals:
         _show_journal(journal)
@@ -229,4 +229,4 @@ def _show_journal(journal: dict[str, Any]) -> None:
     if journal["disputed"]:
         parts += [(f"{journal['disputed']} disputed", "red"), " (farmgate devices disputes), "]
     parts.append(f"last upload {moment(journal['last_upload_at'])}")
-    say(f"Journal of epoch {journal['epoch']}: ", *parts)
+    echo(f"Journal of epoch {journal['epoch']}: ", *parts)
