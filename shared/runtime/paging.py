@@ -6,7 +6,7 @@ list; here a cursor of another list, or a changed one, is refused.
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -36,6 +36,17 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     next: str | None
+
+
+def filtered(
+    statement: Select[T], values: Mapping[InstrumentedAttribute[Any], object]
+) -> Select[T]:
+    """Return `statement` for the rows whose columns equal these values.
+
+    A value of None is a filter that the request left out: the column may have any value.
+    """
+    given = (column == value for column, value in values.items() if value is not None)
+    return statement.where(*given)
 
 
 def page(

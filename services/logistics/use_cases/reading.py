@@ -11,6 +11,7 @@ from services.logistics.models import DeliveryAddress, Shipment, ShipmentLine, S
 from services.logistics.rules import ShipmentState
 from services.logistics.use_cases.stopped import is_recalled, stopped_lots
 from services.logistics.use_cases.travelling import ShipmentNotFound, shipped_lines
+from shared.runtime.paging import filtered
 
 #: States of a shipment that a held or recalled lot stops.
 GOING_ON = (ShipmentState.PLANNED, ShipmentState.PACKED, ShipmentState.HANDED_OVER)
@@ -43,13 +44,10 @@ def select_shipments(
     lot_id: UUID | None = None,
 ) -> Select[Shipment]:
     """Return the query for shipments of an order, in a state, for a site, with goods of a lot."""
-    query = select(Shipment)
-    if order_id is not None:
-        query = query.where(Shipment.order_id == order_id)
-    if state is not None:
-        query = query.where(Shipment.state == state)
-    if site_id is not None:
-        query = query.where(Shipment.site_id == site_id)
+    query = filtered(
+        select(Shipment),
+        {Shipment.order_id: order_id, Shipment.state: state, Shipment.site_id: site_id},
+    )
     if lot_id is not None:
         carrying = select(ShipmentLine.shipment_id).where(ShipmentLine.lot_id == lot_id)
         query = query.where(Shipment.id.in_(carrying))

@@ -16,6 +16,7 @@ from shared.events import SITE_LEVELS, Names, SiteClosed, SiteOpened
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, NotFound, Unprocessable
 from shared.runtime.ids import new_id
+from shared.runtime.paging import filtered
 
 
 class SiteNotFound(NotFound):
@@ -186,11 +187,7 @@ def select_sites(
     level: str | None = None, parent_id: UUID | None = None, is_open: bool | None = None
 ) -> Select[Site]:
     """Return the query for sites of a level, below a site, open or closed."""
-    query = select(Site)
-    if level is not None:
-        query = query.where(Site.level == level)
-    if parent_id is not None:
-        query = query.where(Site.parent_id == parent_id)
+    query = filtered(select(Site), {Site.level: level, Site.parent_id: parent_id})
     if is_open is not None:
         query = query.where(Site.closed_at.is_(None) if is_open else Site.closed_at.is_not(None))
     return query

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from services.notifications.models import Message
 from services.notifications.use_cases.inbox import InboxMessage, MessageNotFound, shown
-from shared.runtime.paging import Page, page
+from shared.runtime.paging import Page, filtered, page
 
 
 def list_messages(
@@ -21,13 +21,10 @@ def list_messages(
     status: str | None = None,
 ) -> Page[Message]:
     """Return messages, newest first, by order, person or state."""
-    statement = select(Message)
-    if order_id is not None:
-        statement = statement.where(Message.order_id == order_id)
-    if recipient is not None:
-        statement = statement.where(Message.person == recipient)
-    if status is not None:
-        statement = statement.where(Message.status == status)
+    statement = filtered(
+        select(Message),
+        {Message.order_id: order_id, Message.person: recipient, Message.status: status},
+    )
     return page(session, statement, Message.id, cursor=cursor, limit=limit, descending=True)
 
 

@@ -17,6 +17,7 @@ from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.ids import new_id
 from shared.runtime.inserts import insert
+from shared.runtime.paging import filtered
 
 _ENTRIES = cast(Table, CashEntry.__table__)
 _CUSTODIES = cast(Table, Custody.__table__)
@@ -198,12 +199,7 @@ def _check_held(session: Session, site_id: UUID, clerk: str, amount_fen: int) ->
 
 def select_custodies(*, site_id: UUID | None = None, clerk: str | None = None) -> Select[Custody]:
     """Return the statement that selects what clerks hold."""
-    chosen = select(Custody)
-    if site_id is not None:
-        chosen = chosen.where(Custody.site_id == site_id)
-    if clerk is not None:
-        chosen = chosen.where(Custody.clerk == clerk)
-    return chosen
+    return filtered(select(Custody), {Custody.site_id: site_id, Custody.clerk: clerk})
 
 
 def _row(

@@ -16,6 +16,7 @@ from services.orders.models.orders import WAITING_FOR_APPROVAL
 from services.orders.rules import people
 from services.orders.rules.order_status import FulfilmentState, OrderState
 from shared.runtime.clock import rfc3339
+from shared.runtime.paging import filtered
 
 
 def _seen_by(owner: str | None) -> ColumnElement[bool]:
@@ -73,16 +74,13 @@ def select_orders(
     q: str | None = None,
 ) -> Select[Order]:
     """Return the statement that selects orders; `placed_to` is not included, `q` is a prefix."""
-    chosen = select(Order).where(_seen_by(owner))
-    if state is not None:
-        chosen = chosen.where(Order.state == state)
+    chosen = filtered(
+        select(Order).where(_seen_by(owner)),
+        {Order.state: state, Order.channel: channel, Order.buyer_id: buyer_id},
+    )
     if awaits_approval is not None:
         waits = WAITING_FOR_APPROVAL
         chosen = chosen.where(waits if awaits_approval else not_(waits))
-    if channel is not None:
-        chosen = chosen.where(Order.channel == channel)
-    if buyer_id is not None:
-        chosen = chosen.where(Order.buyer_id == buyer_id)
     if placed_from is not None:
         chosen = chosen.where(Order.placed_at >= placed_from)
     if placed_to is not None:

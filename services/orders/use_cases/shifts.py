@@ -18,6 +18,7 @@ from services.orders.rules.till import (
     words,
 )
 from shared.runtime.ids import new_id
+from shared.runtime.paging import filtered
 
 _KINDS = (EntryKind.SHIFT_OPEN, EntryKind.SHIFT_CLOSE)
 
@@ -94,13 +95,9 @@ def select_shifts(
     closed: bool | None = None,
 ) -> Select[Shift]:
     """Return the statement that selects shifts."""
-    chosen = select(Shift)
-    if site_id is not None:
-        chosen = chosen.where(Shift.site_id == site_id)
-    if device_id is not None:
-        chosen = chosen.where(Shift.device_id == device_id)
-    if clerk is not None:
-        chosen = chosen.where(Shift.clerk == clerk)
+    chosen = filtered(
+        select(Shift), {Shift.site_id: site_id, Shift.device_id: device_id, Shift.clerk: clerk}
+    )
     if closed is not None:
         chosen = chosen.where(Shift.closed_number.is_not(None) == closed)
     return chosen

@@ -16,6 +16,7 @@ from services.orders.use_cases.upload import journal_id
 from shared.runtime import devices
 from shared.runtime.devices import Device
 from shared.runtime.errors import NotFound
+from shared.runtime.paging import filtered
 from shared.runtime.tables import ApiKey
 
 #: Holes, and entries that need attention, in one answer to a till.
@@ -113,9 +114,7 @@ def select_entries(
         TillEntry.kind: kind,
         TillEntry.clerk: clerk,
     }
-    chosen = select(TillEntry).where(
-        *(c == value for c, value in wanted.items() if value is not None)
-    )
+    chosen = filtered(select(TillEntry), wanted)
     if flagged is not None:
         chosen = chosen.where(FLAGGED if flagged else text(f"NOT ({FLAGGED.text})"))
     return chosen

@@ -12,6 +12,7 @@ from services.catalog.models import Product, Variant
 from shared.events import ListedVariant, Names, ProductListed, ProductWithdrawn
 from shared.runtime.errors import Conflict, NotFound
 from shared.runtime.locks import advisory_lock
+from shared.runtime.paging import filtered
 
 #: The fields that describe a product, and a variant besides its SKU.
 PRODUCT_FACTS = ("names", "category", "perishable", "shelf_life_days", "storage")
@@ -128,11 +129,6 @@ def select_products(
     code: str | None = None, category: str | None = None, status: str | None = None
 ) -> Select[Product]:
     """Return the query for products, with the given filters."""
-    statement = select(Product)
-    if code is not None:
-        statement = statement.where(Product.code == code)
-    if category is not None:
-        statement = statement.where(Product.category == category)
-    if status is not None:
-        statement = statement.where(Product.status == status)
-    return statement
+    return filtered(
+        select(Product), {Product.code: code, Product.category: category, Product.status: status}
+    )

@@ -19,6 +19,7 @@ from services.catalog.use_cases.stations.devices import locked_device
 from services.catalog.use_cases.stock.ledger import lock_lots, locked_lot
 from shared.runtime import clock
 from shared.runtime.errors import NotFound
+from shared.runtime.paging import filtered
 
 
 class AllotmentNotFound(NotFound):
@@ -101,16 +102,15 @@ def select_allotments(
     status: str | None = None,
 ) -> Select[Allotment]:
     """Return the query for allotments, with the given filters."""
-    statement = select(Allotment)
-    if device_id is not None:
-        statement = statement.where(Allotment.device_id == device_id)
-    if lot_id is not None:
-        statement = statement.where(Allotment.lot_id == lot_id)
-    if site_id is not None:
-        statement = statement.where(Allotment.site_id == site_id)
-    if status is not None:
-        statement = statement.where(Allotment.status == status)
-    return statement
+    return filtered(
+        select(Allotment),
+        {
+            Allotment.device_id: device_id,
+            Allotment.lot_id: lot_id,
+            Allotment.site_id: site_id,
+            Allotment.status: status,
+        },
+    )
 
 
 def announce(device: Device, allotment: Allotment) -> None:

@@ -11,6 +11,7 @@ from services.catalog.use_cases.stock.locations import open_location_of
 from shared.runtime import clock
 from shared.runtime.errors import Unprocessable
 from shared.runtime.locks import advisory_lock
+from shared.runtime.paging import filtered
 
 
 class LessThanAPack(Unprocessable):
@@ -55,9 +56,6 @@ def select_rules(
     site_id: UUID | None = None, variant_id: UUID | None = None
 ) -> Select[StandingRule]:
     """Return the query for standing rules, with the given filters."""
-    statement = select(StandingRule)
-    if site_id is not None:
-        statement = statement.where(StandingRule.site_id == site_id)
-    if variant_id is not None:
-        statement = statement.where(StandingRule.variant_id == variant_id)
-    return statement
+    return filtered(
+        select(StandingRule), {StandingRule.site_id: site_id, StandingRule.variant_id: variant_id}
+    )

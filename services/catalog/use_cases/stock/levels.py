@@ -11,6 +11,7 @@ from services.catalog.use_cases.stock.ledger import level_at, locked_lot, move
 from services.catalog.use_cases.stock.locations import existing_location, open_location_of
 from shared.events import StockAdjusted, StockReceived
 from shared.runtime.errors import Unprocessable
+from shared.runtime.paging import filtered
 
 
 class ImpossibleAdjustment(Unprocessable):
@@ -164,11 +165,9 @@ def select_levels(
     lot_id: UUID | None = None, location_id: UUID | None = None, variant_id: UUID | None = None
 ) -> Select[StockLevel]:
     """Return the query for stock levels, with the given filters."""
-    statement = select(StockLevel)
-    if lot_id is not None:
-        statement = statement.where(StockLevel.lot_id == lot_id)
-    if location_id is not None:
-        statement = statement.where(StockLevel.location_id == location_id)
+    statement = filtered(
+        select(StockLevel), {StockLevel.lot_id: lot_id, StockLevel.location_id: location_id}
+    )
     if variant_id is not None:
         statement = statement.where(
             StockLevel.lot_id.in_(select(Lot.id).where(Lot.variant_id == variant_id))
@@ -180,9 +179,7 @@ def select_movements(
     lot_id: UUID | None = None, location_id: UUID | None = None
 ) -> Select[StockMovement]:
     """Return the query for the ledger, with the given filters."""
-    statement = select(StockMovement)
-    if lot_id is not None:
-        statement = statement.where(StockMovement.lot_id == lot_id)
-    if location_id is not None:
-        statement = statement.where(StockMovement.location_id == location_id)
-    return statement
+    return filtered(
+        select(StockMovement),
+        {StockMovement.lot_id: lot_id, StockMovement.location_id: location_id},
+    )

@@ -27,6 +27,7 @@ from shared.events import LotHeld, LotRecalled, LotReleased
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.locks import advisory_lock
+from shared.runtime.paging import filtered
 
 
 class LotCodeTaken(Conflict):
@@ -214,13 +215,12 @@ def select_lots(
     status: str | None = None,
 ) -> Select[Lot]:
     """Return the query for lots, with the given filters."""
-    statement = select(Lot)
-    if code is not None:
-        statement = statement.where(Lot.code == code)
-    if variant_id is not None:
-        statement = statement.where(Lot.variant_id == variant_id)
-    if producer_id is not None:
-        statement = statement.where(Lot.producer_id == producer_id)
-    if status is not None:
-        statement = statement.where(Lot.status == status)
-    return statement
+    return filtered(
+        select(Lot),
+        {
+            Lot.code: code,
+            Lot.variant_id: variant_id,
+            Lot.producer_id: producer_id,
+            Lot.status: status,
+        },
+    )
