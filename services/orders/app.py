@@ -3,7 +3,7 @@
 from flask import Flask
 
 from services.orders.api import BLUEPRINTS, payments
-from services.orders.api.orders import limits
+from services.orders.api.limits import read_limits
 from services.orders.use_cases.late import LATE
 from shared import web
 from shared.runtime.config import Settings
@@ -24,5 +24,5 @@ def create_app(settings: Settings | None = None) -> Flask:
         late=LATE,
     )
     with app.app_context():
-        limits(web.settings().environment)  # a wrong one fails now, not at the first placement
+        read_limits(web.settings().environment)  # a wrong one fails now, not at the first placement
     return app

@@ -1,12 +1,18 @@
 """What orders does with the facts of catalog and logistics."""
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from services.orders.batch import OrdersBatch
+from services.orders.models import Order, PriceReadModel, ProductReadModel, SiteReadModel, TillEntry
 from services.orders.rules.order_status import FulfilmentState
+from services.orders.rules.prices import price_id
 from services.orders.use_cases import decide, entries, follow, read_models, recalls
 from shared.events import (
     AllotmentOverdrawn,
     DeliveryFailed,
     DeviceKeyGiven,
+    Fact,
     HandOverRefused,
     LotRecalled,
     OverdraftSettled,
@@ -29,6 +35,7 @@ from shared.events import (
 from shared.messaging.device_keys import apply_device_key
 from shared.messaging.envelope import Event
 from shared.messaging.service import Subscriptions
+from shared.runtime.tables import ApiKey
 
 # --- What may be ordered, and for how much --------------------------------------------------------
 
@@ -147,6 +154,46 @@ def on_overdraft_settled(batch: OrdersBatch, event: Event[OverdraftSettled]) -> 
 def on_hand_over_refused(batch: OrdersBatch, event: Event[HandOverRefused]) -> None:
     """Dispute the till's entry."""
     entries.apply_hand_over_refused(batch, event.data)
+
+
+def load(batch: OrdersBatch, events: Sequence[Event[Fact]]) -> None:
+    """Lock and load the rows that the handlers of `events` ask for, one statement a table."""
+    products, prices, sites, orders, entries, keys = (set[UUID]() for _ in range(6))
+    for event in events:
+        fact = event.data
+        match fact:
+            case (
+                StockReserved()
+                | StockRefused()
+                | ShipmentPlanned()
+                | ShipmentPacked()
+                | ShipmentDispatched()
+                | ShipmentDelivered()
+                | ShipmentCollected()
+                | ShipmentCancelled()
+                | ShipmentRecalled()
+                | ShipmentReturned()
+                | DeliveryFailed()
+            ):
+                orders.add(fact.order_id)
+            case AllotmentOverdrawn() | OverdraftSettled():
+                entries.add(fact.sale_id)
+            case HandOverRefused():
+                entries.add(fact.entry_id)
+            case ProductListed() | ProductWithdrawn():
+                products.add(fact.product_id)
+            case PriceChanged():
+                prices.add(price_id(fact.variant_id, fact.channel, fact.valid_from))
+            case SiteOpened() | SiteClosed():
+                sites.add(fact.site_id)
+            case DeviceKeyGiven():
+                keys.add(fact.key_id)
+    batch.load_for_update(ProductReadModel.id, products)
+    batch.load_for_update(PriceReadModel.id, prices)
+    batch.load_for_update(SiteReadModel.id, sites)
+    batch.load_for_update(Order.id, orders)
+    batch.load_for_update(TillEntry.id, entries)
+    batch.load_for_update(ApiKey.id, keys)
 
 
 SUBSCRIPTIONS: Subscriptions = {

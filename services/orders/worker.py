@@ -1,8 +1,8 @@
 """What orders' worker runs: its subscriptions, and its timers."""
 
-from services.orders.batch import OrdersBatch, load
+from services.orders.batch import OrdersBatch
 from services.orders.gauges import count_orders
-from services.orders.handlers import SUBSCRIPTIONS
+from services.orders.handlers import SUBSCRIPTIONS, load
 from services.orders.use_cases import decide
 from services.orders.use_cases.late import LATE
 from shared.messaging.batch import transaction

@@ -1,19 +1,17 @@
 """Routes for orders: placed, read, listed, counted, cancelled."""
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from flask import url_for
 
-from services.orders.api.waiting import decided_if_preferred
+from services.orders.api.limits import read_limits
+from services.orders.api.waiting import wait_if_preferred
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order
 from services.orders.rules import callers
-from services.orders.rules.limits import Allowance, Limits
 from services.orders.schemas import orders as schemas
 from services.orders.use_cases import approve, decide, find, place
-from shared.runtime.config import read_integer
 from shared.runtime.paging import Page, page
 from shared.web import (
     Blueprint,
@@ -34,7 +32,7 @@ blp = Blueprint(
     description="Orders from every channel.",
 )
 
-#: How the document explains the header that tells where a placed order is.
+#: The response header with a placed order's address, as the API's document describes it.
 LOCATION = {
     "Location": {
         "description": "The order's address.",
@@ -44,31 +42,14 @@ LOCATION = {
 }
 
 
-def limits(environment: Mapping[str, str]) -> Limits:
-    """Read what unpaid orders may hold.
-
-    Raises:
-        Misconfigured: a setting is no whole number above 0.
-    """
-
-    def read(name: str, default: int) -> int:
-        return read_integer(environment, f"FARMGATE_ORDERS_{name}", default, least=1)
-
-    return Limits(
-        hold_seconds=read("HOLD_SECONDS", 900),
-        buyer=Allowance(read("OPEN_HOLDS", 20), read("OPEN_FEN", 2_000_000)),
-        caller=Allowance(read("CALLER_OPEN_HOLDS", 1_000), read("CALLER_OPEN_FEN", 20_000_000)),
-    )
-
-
 def _owner() -> str | None:
-    """Return whose orders the caller may see; None: everybody's."""
+    """Return the id of the buyer or caller whose orders the caller may see; None: all orders."""
     return None if caller().may(callers.ANY_BUYER) else caller().subject
 
 
 @blp.post("/orders")
 @scope("orders:place")
-@decided_if_preferred
+@wait_if_preferred
 @idempotent
 @blp.arguments(schemas.PlaceOrderRequest, example=schemas.ORDER_EXAMPLE)
 @blp.response(202, schemas.PlacedOrderResponse, description="Placed", headers=LOCATION)
@@ -101,10 +82,10 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.PlacedOrder, dict[str, 
             batch,
             **order_in,
             placed_by=caller().subject,
-            limits=limits(settings().environment),
-            # An operator has no allowance; orders beyond a buyer's wait instead of being refused.
-            for_others=caller().may(callers.OWN_BUYERS) and not caller().may(callers.ANY_BUYER),
-            refuse_beyond=not caller().may(callers.ANY_BUYER),
+            limits=read_limits(settings().environment),
+            # Beyond a buyer's limits, an operator's order always waits for approval.
+            limit_caller=caller().may(callers.OWN_BUYERS) and not caller().may(callers.ANY_BUYER),
+            refuse_too_many=not caller().may(callers.ANY_BUYER),
         )
     return placed, {"Location": url_for("orders.show_order", order_id=placed.order.id)}
 

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from services.orders.api.orders import limits
+from services.orders.api.limits import read_limits
 from services.orders.batch import EntryNotFound, OrdersBatch
 from services.orders.models import Journal, TillEntry
 from services.orders.rules.till import parse_entry
@@ -76,7 +76,7 @@ def import_entries(import_in: dict[str, Any]) -> dict[str, Any]:
     parsed = [parse_entry(raw) for raw in import_in["entries"]]
     with transaction(OrdersBatch) as batch:
         device = stations.device_of_epoch(batch.session, import_in["device_id"], import_in["epoch"])
-        answers = upload(batch, device, parsed, limits(settings().environment))
+        answers = upload(batch, device, parsed, read_limits(settings().environment))
     return {
         "device_id": device.device_id,
         "epoch": device.epoch,
@@ -118,7 +118,7 @@ def correct_entry(correct_in: dict[str, Any], sale_id: UUID) -> TillEntry:
             sale_id,
             **correct_in,
             by=caller().subject,
-            limits=limits(settings().environment),
+            limits=read_limits(settings().environment),
         )
 
 

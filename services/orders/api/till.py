@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.orders.api.orders import limits
+from services.orders.api.limits import read_limits
 from services.orders.batch import OrdersBatch
 from services.orders.rules.till import parse_entry
 from services.orders.schemas import till as schemas
@@ -33,7 +33,7 @@ def upload_entries(upload_in: dict[str, Any]) -> dict[str, Any]:
     device = devices.device_of(caller())
     entries = [parse_entry(raw) for raw in upload_in["entries"]]
     with transaction(OrdersBatch) as batch:
-        answers = upload(batch, device, entries, limits(settings().environment))
+        answers = upload(batch, device, entries, read_limits(settings().environment))
     return {
         "device_id": device.device_id,
         "epoch": device.epoch,

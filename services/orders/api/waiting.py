@@ -35,7 +35,7 @@ def preferred_wait(header: str | None) -> int:
     return min(int(match[1]), LONGEST_WAIT) if match else 0
 
 
-def decided_if_preferred(view: Callable[..., Any]) -> Callable[..., Any]:
+def wait_if_preferred(view: Callable[..., Any]) -> Callable[..., Any]:
     """Replace a placement's 202 by a 200 with the decided order, if the client prefers to wait.
 
     Put it outside of the transaction: the wait begins when the order is committed.

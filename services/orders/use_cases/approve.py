@@ -10,7 +10,7 @@ from services.orders.models.orders import OPEN, WAITING_FOR_APPROVAL
 from services.orders.rules import order_status, people
 from services.orders.rules.limits import OPEN_ORDERS, OTHERS_ORDERS, Limits, Open, exceeded
 from services.orders.use_cases.recording import record_placed
-from services.orders.use_cases.transition import touch, transition
+from services.orders.use_cases.transition import mark_changed, transition
 from shared.runtime.errors import Conflict
 from shared.runtime.locks import advisory_lock
 
@@ -40,12 +40,12 @@ def lock_limits(batch: OrdersBatch, phones: Iterable[str], buyer_id: str | None 
 
 
 def approval_needed(
-    batch: OrdersBatch, order: Order, limits: Limits, *, for_others: bool
+    batch: OrdersBatch, order: Order, limits: Limits, *, limit_caller: bool
 ) -> str | None:
     """Return why a new order needs an operator's approval; None: it needs none.
 
-    `for_others` is whether its caller's own allowance counts, too. A caller's orders are counted
-    without a lock, since a busy shop's orders would queue on it: two at once may both pass.
+    With `limit_caller` the allowance of `order.placed_by` counts, too. A caller's orders are
+    counted without a lock, since a busy shop's orders would queue on it: two at once may both pass.
     """
     session = batch.session
     # Orders of the same upload are not counted before they are written.
@@ -70,7 +70,7 @@ def approval_needed(
         # A buyer who gives a stranger's number must not keep the stranger from ordering.
         by_phone = OTHERS_ORDERS
     reasons = [by_phone, by_buyer]
-    if for_others:
+    if limit_caller:
         count, fen = session.execute(
             select(func.count(), func.coalesce(func.sum(_HELD_FEN), 0)).where(
                 OPEN, Order.placed_by == order.placed_by
@@ -91,7 +91,7 @@ def approve_order(batch: OrdersBatch, order: Order, by: str) -> Order:
         return order
     _check_waits(order)
     order.approved_by = by
-    touch(order)
+    mark_changed(order)
     record_placed(batch, order)
     return order
 

@@ -69,7 +69,7 @@ def correct(
     elif changes.keys() == {"clerk"} and CLERK_UNCLEAR in entry.flags:
         _rename(batch.session, entry, changes["clerk"])
     elif changes.keys() == {"order"} and _UNREACHED & {*entry.flags}:
-        _give_contact(batch, entry, _parse(entry, changes))
+        _replace_contact(batch, entry, _parse(entry, changes))
     else:
         raise _nothing(entry)
     entry.resolution, entry.resolved_by, entry.note = CORRECTED, by, note
@@ -144,11 +144,11 @@ def _rename(session: Session, entry: TillEntry, typed: Any) -> None:
         each.flags = [flag for flag in each.flags if flag != CLERK_UNCLEAR]
 
 
-def _give_contact(batch: OrdersBatch, entry: TillEntry, parsed: ParsedEntry) -> None:
+def _replace_contact(batch: OrdersBatch, entry: TillEntry, parsed: ParsedEntry) -> None:
     order: Order | None = batch.get_for_update(Order.id, entry.id)
     if order is None or entry.body["order"] != parsed.body["order"]:
         raise _nothing(entry)
     if _UNREACHED & {*parsed.flags}:
         raise StillUnreadable("Nobody is reached by this contact either: give it whole and right.")
-    place.give_contact(batch, order, parsed.passing)
+    place.replace_contact(batch, order, parsed.passing)
     entry.flags = [flag for flag in entry.flags if flag not in _UNREACHED]

@@ -9,7 +9,7 @@ from services.orders.batch import OrdersBatch
 from services.orders.models import Order
 from services.orders.rules import order_status
 from services.orders.rules.order_status import FulfilmentState, OrderState, OrderStatus
-from services.orders.use_cases.transition import touch, transition
+from services.orders.use_cases.transition import mark_changed, transition
 from shared.events import ShipmentPlanned
 
 
@@ -92,5 +92,5 @@ def _follow(
     batch: OrdersBatch, order: Order, fulfilment: FulfilmentState, after: OrderStatus
 ) -> None:
     order.fulfilment_state = fulfilment
-    touch(order)
+    mark_changed(order)
     transition(batch, order, after)

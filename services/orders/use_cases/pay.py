@@ -7,7 +7,7 @@ from sqlalchemy import select
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order, Payment
 from services.orders.rules import order_status
-from services.orders.use_cases.transition import touch, transition
+from services.orders.use_cases.transition import mark_changed, transition
 from shared.events import PaymentFailed
 from shared.runtime import clock
 from shared.runtime.errors import Conflict, Unprocessable
@@ -91,7 +91,7 @@ def _record_failure(batch: OrdersBatch, order: Order, reason: str) -> None:
     before = order.status
     if before.awaits_payment:
         transition(batch, order, order_status.fail_payment(before))
-        touch(order)
+        mark_changed(order)
         batch.record(
             order,
             PaymentFailed(order_id=order.id, order_ref=order.order_ref, reason=reason),

@@ -1,4 +1,4 @@
-"""Place an order: priced from orders' own list, decided by catalog's answer."""
+"""Place an order at the prices of orders' read models; catalog's answer decides it later."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,24 +64,26 @@ def place_order(
     buyer_id: str | None,
     placed_by: str,
     limits: Limits,
-    for_others: bool = True,
-    refuse_beyond: bool = True,
+    limit_caller: bool = True,
+    refuse_too_many: bool = True,
     order_id: UUID | None = None,
 ) -> PlacedOrder:
     """Store an order and ask catalog for its goods; nothing is promised yet.
 
     `lines` have variant_id, quantity and, to make sure of the price shown, line_total_fen.
     Of `contact` (name, phone in E.164, address, language) orders stores the masked phone and a
-    digest only. Beyond the limits of unpaid orders the order waits for an operator, and asks for
-    its goods once it is approved. Beyond their number it is refused, unless `refuse_beyond` is
-    False: a till's buyer has gone home. `for_others` is whether the caller's own allowance
-    counts. `order_id` is given where the order has an id already, such as the till's entry.
+    digest only. `order_id` is the id of the till's entry, for an order from a till.
+
+    `limits` apply to the buyer and the telephone, with `limit_caller` also to `placed_by`. An
+    order beyond them waits for an operator, and asks for its goods once it is approved. With
+    `refuse_too_many` an order beyond the number of open orders is refused instead. A till passes
+    False: its buyer has gone home.
 
     Raises:
         UnknownSite, SiteIsClosed, UnknownVariant, NoPrice, WrongPack, TotalTooLarge,
         NoCashWithoutStation: the order is impossible.
         PriceChanged: a line's total is not the one given; all that differ are named.
-        TooManyOpenHolds: others have to be paid, handed over or cancelled first.
+        TooManyOpenHolds: the buyer must first pay, collect or cancel other orders.
     """
     session, now = batch.session, clock.now()
     if payment_method == "cash_at_station" and not collect:
@@ -90,12 +92,12 @@ def place_order(
             "choose cash_on_delivery or prepaid."
         )
     _check_site(session, site_id)
-    rows = _priced(session, channel, lines, now)
+    rows = _price_lines(session, channel, lines, now)
     total_fen = sum(row.line_total_fen for row in rows)
     prices.check_total(total_fen)
     secret = people.new_guest_secret() if buyer_id is None else None
     order_ref, arrival = new_reference("ORD"), new_id()
-    begins = order_status.placed(order_ref, payment_method, total_fen)
+    status = order_status.placed(order_ref, payment_method, total_fen)
     order = Order(
         id=order_id or arrival,
         arrival=arrival,
@@ -109,8 +111,8 @@ def place_order(
         phone_digest=people.phone_digest(contact["phone"]),
         guest_secret_digest=None if secret is None else people.secret_digest(secret),
         payment_method=payment_method,
-        state=begins.state,
-        payment_state=begins.payment_state,
+        state=status.state,
+        payment_state=status.payment_state,
         total_fen=total_fen,
         paid_fen=0,
         refunded_fen=0,
@@ -119,7 +121,7 @@ def place_order(
         changed_at=now,
         lines=rows,
     )
-    _limit(batch, order, contact["phone"], limits, for_others, refuse_beyond)
+    _apply_limits(batch, order, contact["phone"], limits, limit_caller, refuse_too_many)
     batch.track(Order.id, order)
     recording.record_contact(batch, order, contact)
     if order.approval_reason is not None:
@@ -129,25 +131,25 @@ def place_order(
     return PlacedOrder(order, secret)
 
 
-def _limit(
+def _apply_limits(
     batch: OrdersBatch,
     order: Order,
     phone: str,
     limits: Limits,
-    for_others: bool,
-    refuse_beyond: bool,
+    limit_caller: bool,
+    refuse_too_many: bool,
 ) -> None:
     """Make a new order wait for approval if it goes beyond the limits.
 
     Raises:
-        TooManyOpenHolds: it goes beyond the number of open orders, and `refuse_beyond` is set.
+        TooManyOpenHolds: it goes beyond the number of open orders, and `refuse_too_many` is set.
     """
     if not order.status.holds_unpaid_stock:
         order.phone_digest = None
         return
     approve.lock_limits(batch, (phone,), order.buyer_id)
-    order.approval_reason = approve.approval_needed(batch, order, limits, for_others=for_others)
-    if order.approval_reason == OPEN_ORDERS and refuse_beyond:
+    order.approval_reason = approve.approval_needed(batch, order, limits, limit_caller=limit_caller)
+    if order.approval_reason == OPEN_ORDERS and refuse_too_many:
         raise approve.TooManyOpenHolds(
             "There are too many unpaid orders of this buyer, this telephone or this caller; pay, "
             "collect or cancel one of them first, or ask an operator to order for you.",
@@ -163,7 +165,7 @@ def _check_site(session: Session, site_id: UUID) -> None:
         raise SiteIsClosed(f"Site {site.code} is closed; choose another.")
 
 
-def _priced(
+def _price_lines(
     session: Session, channel: str, lines: Sequence[Mapping[str, Any]], now: datetime
 ) -> list[OrderLine]:
     offers = _offers(session, channel, {line["variant_id"] for line in lines}, now)
@@ -216,7 +218,7 @@ def _offers(
 
     As plain rows: placing an order changes none of them.
     """
-    begun = (
+    latest = (
         select(func.max(PriceReadModel.valid_from))
         .where(
             PriceReadModel.variant_id == VariantReadModel.id,
@@ -241,7 +243,7 @@ def _offers(
             and_(
                 PriceReadModel.variant_id == VariantReadModel.id,
                 PriceReadModel.channel == channel,
-                PriceReadModel.valid_from == begun,
+                PriceReadModel.valid_from == latest,
             ),
         )
         .where(VariantReadModel.id.in_(variant_ids), VariantReadModel.on_sale)
@@ -249,8 +251,8 @@ def _offers(
     return {row.id: row for row in session.execute(offers)}
 
 
-def give_contact(batch: OrdersBatch, order: Order, contact: Mapping[str, Any]) -> None:
-    """Replace the contact of a locked order, which is published again."""
+def replace_contact(batch: OrdersBatch, order: Order, contact: Mapping[str, Any]) -> None:
+    """Replace the contact of a locked order and publish the new contact."""
     order.masked_phone = people.masked(contact["phone"])
     if order.phone_digest is not None:
         order.phone_digest = people.phone_digest(contact["phone"])

@@ -14,7 +14,7 @@ from services.orders.batch import OrdersBatch
 from services.orders.models import Order, OrderLine
 from services.orders.rules import order_status
 from services.orders.rules.order_status import FulfilmentState, OrderState
-from services.orders.use_cases.transition import touch, transition
+from services.orders.use_cases.transition import mark_changed, transition
 from shared.events import ShipmentRecalled
 
 #: As `Order.reason`.
@@ -53,7 +53,7 @@ def apply_shipment_recalled(batch: OrdersBatch, recalled: ShipmentRecalled) -> N
         _reinstate(batch, order, [lot.lot_id for lot in recalled.lots])
     elif recalled.where == "on_its_way" and order.state == OrderState.SHIPPED:
         order.reason = LOT_RECALLED
-        touch(order)
+        mark_changed(order)
 
 
 def _reinstate(batch: OrdersBatch, order: Order, lot_ids: Iterable[UUID]) -> None:

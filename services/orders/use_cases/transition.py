@@ -1,6 +1,7 @@
-"""Move an order to its next status, and record the facts that follow from the difference.
+"""Move an order to its next status, and record the facts that follow from the change.
 
-The only place that writes an order's states and money, so that no fact is forgotten.
+After an order is placed, only this module changes its state, its payment state and its money: each
+change then records its facts.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from shared.runtime.ids import new_id
 
 #: Columns that may change after placement. All are written whenever one is: updates of equal
 #: shape travel to the database as one statement for a whole batch of orders.
-_CHANGING = (
+_MUTABLE = (
     "state",
     "payment_state",
     "fulfilment_state",
@@ -54,13 +55,6 @@ _DECIDED = (OrderState.RESERVED, OrderState.CONFIRMED, OrderState.REJECTED)
 _PAID = (PaymentState.PAID, PaymentState.COD_COLLECTED)
 
 
-def touch(order: Order) -> None:
-    """Set when a locked order changed last, and let all its columns be written."""
-    order.changed_at = clock.now()
-    for name in _CHANGING:
-        flag_modified(order, name)
-
-
 def transition(
     batch: OrdersBatch,
     order: Order,
@@ -74,8 +68,8 @@ def transition(
     """Write a locked order's new status and record what follows from it.
 
     A status that equals the present one changes nothing. `reason` and `shortfalls` say why the
-    order is rejected, cancelled or reinstated. `refund_cause` says why money goes back when the
-    order's own end does not, and `refunded_payment_id` which payment it was.
+    order is rejected, cancelled or reinstated. A refund's cause is the order's new state, unless
+    `refund_cause` is given. It refunds the order's payment, or `refunded_payment_id`.
     """
     before = order.status
     if after == before:
@@ -85,7 +79,7 @@ def transition(
     order.expires_at, order.difference_fen = after.expires_at, after.difference_fen
     if not after.holds_unpaid_stock:
         order.phone_digest = None
-    touch(order)
+    mark_changed(order)
     if order.decided_at is None and after.state in _DECIDED:
         order.decided_at = order.changed_at
     newly_paid = after.payment_state in _PAID and after.payment_state != before.payment_state
@@ -99,9 +93,17 @@ def transition(
         _refund(batch, order, refunded_fen, cause, refunded_payment_id or order.payment_id)
 
 
+def mark_changed(order: Order) -> None:
+    """Set a locked order's `changed_at`, and let the flush write all of its mutable columns."""
+    order.changed_at = clock.now()
+    for name in _MUTABLE:
+        flag_modified(order, name)
+
+
 def _record_state(
     batch: OrdersBatch, order: Order, reason: str | None, shortfalls: Sequence[Shortfall]
 ) -> None:
+    """Record the fact of the new state; the other states follow a fact that logistics published."""
     order_id, order_ref = order.id, order.order_ref
     match order.state:
         case OrderState.CONFIRMED:
@@ -120,7 +122,7 @@ def _record_state(
             )
         case OrderState.EXPIRED:
             batch.record(order, OrderExpired(order_id=order_id, order_ref=order_ref))
-        case OrderState.PLACED:
+        case OrderState.PLACED:  # from a later state: a new order does not come here
             order.reason = reason
             lines = placed_lines(order)
             batch.record(

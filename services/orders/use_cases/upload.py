@@ -265,7 +265,7 @@ class Intake:
                 buyer_id=None,
                 placed_by=f"device/{row.device_id}",
                 limits=self.limits,
-                refuse_beyond=False,
+                refuse_too_many=False,
             )
         except FarmgateError as error:
             # The buyer has left, so the clerk gets the answer; the other entries take effect.
