@@ -22,7 +22,7 @@ from shared.runtime.ids import new_id
 Value = TypeVar("Value")
 B = TypeVar("B", bound="Batch")
 
-#: Parameters of one statement; the limits are 32,766 (SQLite) and 65,535 (PostgreSQL).
+#: Parameters of one statement at most; SQLite allows 32,766 and PostgreSQL 65,535.
 MOST_VALUES = 30_000
 
 
@@ -52,8 +52,9 @@ class Batch:
     ) -> None:
         """Load and lock, in one statement, the rows whose `column` is in `values`.
 
-        `column` must be unique. Rows are locked in its order: two transactions that need the same
-        rows cannot deadlock. `get_for_update` then returns None for a value without a row.
+        `column` must be unique. Rows are locked in the order of `column`, so that two transactions
+        that need the same rows cannot deadlock. `get_for_update` then returns None for a value
+        without a row.
         """
         loaded = self._loaded(column)
         wanted = sorted({value for value in values if value not in loaded}, key=str)
@@ -122,10 +123,10 @@ class Batch:
         )
 
     def write(self) -> bool:
-        """Flush the session and insert the recorded events, just before the commit.
+        """Insert the recorded events into the outbox, just before the commit.
 
-        The rows get their ids while the transaction holds all its locks, so that the ids of one
-        subject are in the order of its sequence. Returns whether there were events.
+        The outbox rows get their ids while the transaction holds all its locks, so that the ids of
+        one subject are in the order of its sequence. Returns whether there were events.
         """
         rows, self._outbox = self._outbox, []
         if rows:
@@ -147,4 +148,4 @@ def transaction(database: Database, kind: type[B]) -> Iterator[B]:
         yield batch
         recorded = batch.write()
     if recorded:
-        database.recorded.set()
+        database.recorded.set()  # wakes the embedded bus

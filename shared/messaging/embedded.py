@@ -50,7 +50,7 @@ class Bus:
         self.members = members
         self.stopping = Stopping()
         for member in members:
-            member.processor.outcomes = partial(metrics.count_events, member.service.name)
+            member.processor.count_outcomes = partial(metrics.count_events, member.service.name)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:

@@ -57,8 +57,11 @@ class OnUnavailable(Protocol):
 
 
 @dataclass(frozen=True)
-class Step:
-    """One event and its handler. Without a handler it is ignored; with a `problem` it is parked."""
+class Incoming:
+    """One event that came in, with its handler.
+
+    An event with a `problem` is parked. An event without either is ignored.
+    """
 
     event: Event[Any]
     handler: Handler | None = None
@@ -75,17 +78,21 @@ class Processor:
     def __init__(self, service: Service, database: Database) -> None:
         self.service = service
         self.database = database
-        self.outcomes: Callable[[Counter[str]], None] = lambda counts: None
+        #: Called after each commit with the number of events by outcome, for the metrics.
+        self.count_outcomes: Callable[[Counter[str]], None] = lambda counts: None
         #: Wraps each transaction: a statement that never returns must not hang the worker.
         self.limit: Limit = unlimited
-        self._handlers = {c.routing_key: (c, h) for c, h in service.subscriptions.items()}
+        self._subscriptions = {
+            contract.routing_key: (contract, handler)
+            for contract, handler in service.subscriptions.items()
+        }
         self._lock = threading.Lock()
-        self._upgraded = False
+        self._made_supported_due = False
 
     @property
     def types(self) -> frozenset[str]:
         """The event types to which this service subscribes."""
-        return frozenset(self._handlers)
+        return frozenset(self._subscriptions)
 
     # --- Events that arrive ---------------------------------------------------------------
 
@@ -97,11 +104,13 @@ class Processor:
         Raises:
             Exception: any error of `on_unavailable`.
         """
-        steps = [self._step_of(event) for event in events]
+        incoming = [self._match(event) for event in events]
+        if not incoming:
+            return
         with self._lock:
-            if steps and self._attempt(lambda: self._apply(steps), on_unavailable) is not None:
-                for step in steps:
-                    self._process_one(step, on_unavailable)
+            if self._attempt(lambda: self._apply(incoming), on_unavailable) is not None:
+                for item in incoming:
+                    self._process_one(item, on_unavailable)
 
     def process_suspects(self, events: Sequence[Envelope], on_unavailable: OnUnavailable) -> None:
         """Process events that may include one that killed the worker; record each start first.
@@ -109,82 +118,87 @@ class Processor:
         An event that killed the worker `parked.DEADLY_STARTS` times is parked as dead instead.
         """
         for event in events:
-            step = self._step_of(event)
+            item = self._match(event)
             with self._lock:
                 if self._admit(event, on_unavailable):
-                    self._process_one(step, on_unavailable)
+                    self._process_one(item, on_unavailable)
 
-    def park_unreadable(self, event: Envelope, reason: str, on_unavailable: OnUnavailable) -> None:
+    def park_unreadable(self, event: Envelope, error: str, on_unavailable: OnUnavailable) -> None:
         """Park bytes that are no event, as dead."""
-        log.warning("message parked", event_id=event.event_id, error=reason)
+        log.warning("message parked", event_id=event.event_id, error=error)
         with self._lock:
-            self._park(event, "unreadable", reason, "dead", on_unavailable)
+            self._park(event, "unreadable", error, "dead", on_unavailable)
 
-    def park_given_up(self, event: Envelope, why: str, on_unavailable: OnUnavailable) -> None:
+    def park_given_up(self, event: Envelope, error: str, on_unavailable: OnUnavailable) -> None:
         """Park an event that the broker dead-lettered, as dead, unless it has taken effect."""
         with self._lock:
-            self._park(event, "given_up", why, "dead", on_unavailable)
+            self._park(event, "given_up", error, "dead", on_unavailable)
 
-    def _step_of(self, event: Envelope) -> Step:
-        subscription = self._handlers.get(event.type)
+    def _match(self, event: Envelope) -> Incoming:
+        subscription = self._subscriptions.get(event.type)
         if subscription is None:
             # A subscriber needs every event of a fact. An event of another contract version waits
             # until a version of the service can handle it.
-            other = other_version(event.type, self._handlers)
+            other = other_version(event.type, self._subscriptions)
             if other is None and contract_of(event.type) is not None:
-                return Step(event)  # a binding of the previous deployment
-            return Step(
+                return Incoming(event)  # a binding of the previous deployment
+            return Incoming(
                 event,
                 problem=other or other_version(event.type, BY_TYPE) or "unknown_type",
                 error=f"{event.type} is not known to this version of {self.service.name}",
             )
         contract, handler = subscription
         try:
-            return Step(load_data(event, contract), handler)
+            return Incoming(load_data(event, contract), handler)
         except Invalid as error:
-            return Step(event, problem="invalid", error=str(error))
+            return Incoming(event, problem="invalid", error=str(error))
         except Exception as error:
             # The check itself failed: no content of an event may end the consumer.
-            return Step(event, problem="invalid", error=_describe(error))
+            return Incoming(event, problem="invalid", error=_describe(error))
 
-    def _apply(self, steps: Sequence[Step]) -> None:
+    def _apply(self, incoming: Sequence[Incoming]) -> None:
+        """Handle, park or ignore all of these events in one transaction."""
         counts: Counter[str] = Counter()
         with transaction(self.database, self.service.batch) as batch:
             session = batch.session
             advisory_lock(session, "consumer")
-            new = inbox.take(session, (step.event for step in steps))
+            new = inbox.take(session, (item.event for item in incoming))
             fresh = []
-            for step in steps:
-                if step.event.event_id in new:
-                    new.discard(step.event.event_id)  # a batch may contain an event twice
-                    fresh.append(step)
+            for item in incoming:
+                if item.event.event_id in new:
+                    new.discard(item.event.event_id)  # a batch may contain an event twice
+                    fresh.append(item)
                 else:
                     counts["repeated"] += 1
-            firsts = parked.firsts_of(session, {step.event.subject for step in fresh})
-            self._load(batch, [step for step in fresh if step.event.subject not in firsts])
-            for step in fresh:
-                counts[self._apply_step(batch, step, firsts)] += 1
-        self.outcomes(counts)
+            first_parked = parked.firsts_of(session, {item.event.subject for item in fresh})
+            self._load(batch, [item for item in fresh if item.event.subject not in first_parked])
+            for item in fresh:
+                counts[self._apply_one(batch, item, first_parked)] += 1
+        self.count_outcomes(counts)
 
-    def _apply_step(self, batch: Batch, step: Step, firsts: dict[str, UUID]) -> str:
-        session, event = batch.session, step.event
-        first = firsts.get(event.subject)
+    def _apply_one(self, batch: Batch, item: Incoming, first_parked: dict[str, UUID]) -> str:
+        """Handle, park or ignore one new event; return its outcome, as the metrics count it.
+
+        `first_parked` has the id of the first parked event by subject, and is kept up to date.
+        """
+        session, event = batch.session, item.event
+        first = first_parked.get(event.subject)
         if first is not None and first != event.event_id:
-            firsts[event.subject] = parked.wait(session, event, first)
+            first_parked[event.subject] = parked.wait(session, event, first)
             return "parked"
-        if step.problem is not None:
-            firsts[event.subject] = event.event_id
-            parked.park(session, event, step.problem, step.error, "waiting")
-            log.warning("event parked", event_type=event.type, reason=step.problem)
+        if item.problem is not None:
+            first_parked[event.subject] = event.event_id
+            parked.park(session, event, item.problem, item.error, "waiting")
+            log.warning("event parked", event_type=event.type, reason=item.problem)
             return "parked"
-        if step.handler is not None:
-            self._handle(batch, event, step.handler)
-        if first is not None:  # it was a suspect
+        if item.handler is not None:
+            self._handle(batch, event, item.handler)
+        if first is not None:  # it is parked itself, as a suspect or for this retry
             following = parked.leave(session, event)
-            del firsts[event.subject]
+            del first_parked[event.subject]
             if following is not None:
-                firsts[event.subject] = following
-        return "ignored" if step.handler is None else "handled"
+                first_parked[event.subject] = following
+        return "ignored" if item.handler is None else "handled"
 
     def _handle(self, batch: Batch, event: Event[Any], handler: Handler) -> None:
         cause = tracing.Cause(event.correlation_id, str(event.event_id), event.traceparent)
@@ -194,14 +208,14 @@ class Processor:
         with tracing.caused_by(cause), span:
             handler(batch, event)
 
-    def _load(self, batch: Batch, steps: Sequence[Step]) -> None:
+    def _load(self, batch: Batch, incoming: Sequence[Incoming]) -> None:
         if self.service.load is not None:
-            self.service.load(batch, [step.event for step in steps if step.handler is not None])
+            self.service.load(batch, [item.event for item in incoming if item.handler is not None])
 
-    def _process_one(self, step: Step, on_unavailable: OnUnavailable) -> None:
-        error = self._attempt(lambda: self._apply([step]), on_unavailable)
+    def _process_one(self, item: Incoming, on_unavailable: OnUnavailable) -> None:
+        error = self._attempt(lambda: self._apply([item]), on_unavailable)
         if error is not None:
-            event, text = step.event, _describe(error)
+            event, text = item.event, _describe(error)
             log.error("event parked", event_type=event.type, subject=event.subject, error=text)
             self._park(event, "handler_failed", text, "waiting", on_unavailable)
 
@@ -221,7 +235,7 @@ class Processor:
                 new = inbox.take(session, [event])
                 if new:
                     parked.park(session, event, reason, error, state)
-            self.outcomes(Counter(parked=len(new)))
+            self.count_outcomes(Counter(parked=len(new)))
 
         self._attempt_until_done(park, on_unavailable)
 
@@ -233,12 +247,13 @@ class Processor:
             nonlocal admitted
             with self.database.sessions.begin() as session:
                 advisory_lock(session, "consumer")
-                admitted = self._start(session, event)
+                admitted = self._record_start(session, event)
 
         self._attempt_until_done(admit, on_unavailable)
         return admitted
 
-    def _start(self, session: Session, event: Envelope) -> bool:
+    def _record_start(self, session: Session, event: Envelope) -> bool:
+        """Record the start; return False for an event that took effect or is parked as dead."""
         if session.get(Inbox, event.event_id) is not None:
             return False
         row = session.get(Parked, event.event_id)
@@ -257,7 +272,7 @@ class Processor:
 
         Returns the error if it failed for another reason.
         """
-        at_once = DEADLOCK_TRIES
+        tries_left = DEADLOCK_TRIES
         while True:
             try:
                 with self.limit("handling"):
@@ -267,11 +282,11 @@ class Processor:
                 kind = classify(error)
                 if kind is DatabaseError.OTHER:
                     return error
-                if kind is DatabaseError.DEADLOCK and at_once:
-                    at_once -= 1
+                if kind is DatabaseError.DEADLOCK and tries_left:
+                    tries_left -= 1
                     continue
                 log.warning("database unavailable", reason=kind.value, error=_describe(error))
-            at_once = DEADLOCK_TRIES
+            tries_left = DEADLOCK_TRIES
             on_unavailable(UNAVAILABLE_PAUSE)
 
     def _attempt_until_done(self, work: Callable[[], None], on_unavailable: OnUnavailable) -> None:
@@ -288,7 +303,7 @@ class Processor:
         Its start is committed first, so that an event that kills the worker ends as dead.
         """
         with self._lock:
-            if not self._upgraded:
+            if not self._made_supported_due:
                 self._make_supported_due()
             # Called every second, mostly with nothing due: a read needs no write lock.
             with self.database.readers() as session:
@@ -305,12 +320,12 @@ class Processor:
                 event_id, body = row.event_id, row.body
             reason = "handler_failed"
             try:
-                step = self._step_of(decode(body))
-                if step.problem is not None:
-                    reason = step.problem
-                    raise RuntimeError(step.error)
+                item = self._match(decode(body))
+                if item.problem is not None:
+                    reason = item.problem
+                    raise RuntimeError(item.error)
                 with self.limit("handling"):
-                    self._apply_parked(step)
+                    self._apply_parked(item)
             except Exception as error:
                 kind = classify(error)
                 with self.database.sessions.begin() as session:
@@ -332,22 +347,22 @@ class Processor:
         with self.database.sessions.begin() as session:
             advisory_lock(session, "consumer")
             count = parked.try_again(session, NOT_UNDERSTOOD, self.types)
-        self._upgraded = True
+        self._made_supported_due = True
         if count:
             log.info("parked events of a version supported now are due", count=count)
 
-    def _apply_parked(self, step: Step) -> None:
-        event = step.event
+    def _apply_parked(self, item: Incoming) -> None:
+        event = item.event
         with transaction(self.database, self.service.batch) as batch:
             session = batch.session
             advisory_lock(session, "consumer")
             if session.get(Parked, event.event_id) is None:
                 return  # the broker delivered it again meanwhile, and it was processed
             inbox.take(session, [event])
-            self._load(batch, [step])
-            counts = Counter([self._apply_step(batch, step, {event.subject: event.event_id})])
+            self._load(batch, [item])
+            counts = Counter([self._apply_one(batch, item, {event.subject: event.event_id})])
         log.info("parked event handled", event_type=event.type, subject=event.subject)
-        self.outcomes(counts)
+        self.count_outcomes(counts)
 
 
 def _describe(error: Exception) -> str:

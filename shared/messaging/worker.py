@@ -54,7 +54,7 @@ def run(service: Service, settings: Settings) -> None:
     _expose_metrics(settings)
     stopping = Stopping()
     processor = Processor(service, database)
-    processor.outcomes = partial(metrics.count_events, service.name)
+    processor.count_outcomes = partial(metrics.count_events, service.name)
     watchdog = Watchdog(
         seconds_of(settings.environment), partial(metrics.set_working, service.name)
     )

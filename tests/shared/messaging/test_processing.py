@@ -358,7 +358,7 @@ def test_a_version_of_a_fact_that_others_know_and_this_service_cannot_handle_is_
 def after_the_upgrade(database: Database) -> Processor:
     """Return a worker of the next release, which handles two versions of the fact."""
     upgraded = Processor(probe.SERVICE, database)
-    upgraded._handlers["orders.order_paid.v2"] = (OrderPaid, probe.on_order_paid)
+    upgraded._subscriptions["orders.order_paid.v2"] = (OrderPaid, probe.on_order_paid)
     return upgraded
 
 
