@@ -1,7 +1,7 @@
 """One transaction of catalog: its session, the rows that it has loaded, and those to insert.
 
-Use cases fill it through the modules that own each part; `handlers.load` fills it for all events
-that the consumer handles together.
+`handlers.load` loads the rows for all events of a consumer's batch. A use case asks the module that
+owns the rows, which loads what is missing.
 """
 
 from datetime import date
@@ -23,8 +23,8 @@ AllotmentKey = tuple[UUID, int, UUID]
 class CatalogBatch(Batch):
     """One transaction of catalog.
 
-    A row that is only ever added needs no object, which makes a batch of 500 orders a third
-    cheaper: it is kept as a dict until `flush`, then inserted with one statement per table.
+    Rows that are only inserted, never changed, are dicts until `flush`, which inserts them with one
+    statement per table. Without objects for them a batch of 500 orders costs a third less.
     """
 
     def __init__(self, session: Session) -> None:
@@ -33,22 +33,22 @@ class CatalogBatch(Batch):
         self.reserved: dict[UUID, list[ReservedLot]] = {}
         #: By variant: its levels that can be sold, in picking order; see `use_cases.stock.picking`.
         self.pickable: dict[UUID, list[StockLevel]] = {}
-        #: The same as an order at one site may take them: by variant and site.
+        #: By variant and station (None: no station): the levels from which an order may take.
         self.pickable_at: dict[tuple[UUID, UUID | None], list[StockLevel]] = {}
         #: The open centres; None: not loaded.
         self.open_centres: frozenset[UUID] | None = None
-        #: Locked; None: the device was never granted anything of the lot.
+        #: Locked allotments; None: the device was never granted stock of the lot.
         self.allotments: dict[AllotmentKey, Allotment | None] = {}
         #: Station sales, voids and returns by their id; None: there is none.
         self.station_sales: dict[UUID, RecordedSale | None] = {}
-        #: The voids and returns of a sale, by the id of the sale.
-        self.undone: dict[UUID, list[RecordedSale]] = {}
-        #: By site, variant and day: the quantity to add to the day's sum, in grams or pieces.
-        self.sold: dict[tuple[UUID, UUID, date], int] = {}
+        #: By the id of a sale: its voids and returns.
+        self.reversals: dict[UUID, list[RecordedSale]] = {}
+        #: By site, variant and day: what `flush` adds to the day's sum, in grams or pieces.
+        self.unwritten_sales: dict[tuple[UUID, UUID, date], int] = {}
         self._appended: dict[Table, list[dict[str, Any]]] = {}
 
     def append(self, model: type[Base], **row: Any) -> None:
-        """Add one row, given with all its columns, at the next `flush`."""
+        """Insert one row at the next `flush`; `row` has a value for each column."""
         table = model.__table__
         assert isinstance(table, Table)
         self._appended.setdefault(table, []).append(row)
@@ -60,11 +60,11 @@ class CatalogBatch(Batch):
         appended, self._appended = self._appended, {}
         for table, rows in appended.items():
             self.session.connection().execute(table.insert(), rows)
-        sold, self.sold = self.sold, {}
-        if sold:
-            self._add_to_days(sold)
+        sales, self.unwritten_sales = self.unwritten_sales, {}
+        if sales:
+            self._add_to_daily_sales(sales)
 
-    def _add_to_days(self, sold: dict[tuple[UUID, UUID, date], int]) -> None:
+    def _add_to_daily_sales(self, sales: dict[tuple[UUID, UUID, date], int]) -> None:
         table = DailySales.__table__
         assert isinstance(table, Table)
         statement = insert(self.session, table)
@@ -76,12 +76,12 @@ class CatalogBatch(Batch):
             [
                 {"site_id": site_id, "variant_id": variant_id, "day": day, "quantity": quantity}
                 # Sorted: two transactions that add to the same days could otherwise deadlock.
-                for (site_id, variant_id, day), quantity in sorted(sold.items(), key=str)
+                for (site_id, variant_id, day), quantity in sorted(sales.items(), key=str)
             ],
         )
 
     def write(self) -> bool:
         """Write all rows, then the events, as `Batch.write` does."""
-        if self._appended or self.sold:
+        if self._appended or self.unwritten_sales:
             self.flush()
         return super().write()

@@ -1,4 +1,4 @@
-"""What catalog does when something happened elsewhere."""
+"""What catalog does with the facts of orders and logistics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,36 +25,6 @@ from shared.events import (
 from shared.messaging.envelope import Event
 from shared.messaging.service import Subscriptions
 
-#: What happens to an order after it has asked for stock.
-_LATER = (
-    OrderConfirmed
-    | OrderCancelled
-    | OrderExpired
-    | ShipmentDispatched
-    | ShipmentCancelled
-    | ShipmentReturned
-)
-
-
-def load(batch: CatalogBatch, events: Sequence[Event[Any]]) -> None:
-    """Lock and load what the handlers of these events need, in a fixed number of statements."""
-    facts: list[Fact] = [event.data for event in events]
-    batch.load_for_update(
-        Location.id, [fact.site_id for fact in facts if isinstance(fact, SiteOpened | SiteClosed)]
-    )
-    reserve.load_for_placement(
-        batch, [fact for fact in facts if isinstance(fact, OrderPlaced | OrderReinstated)]
-    )
-    reservations.load_for_orders(
-        batch, [fact.order_id for fact in facts if isinstance(fact, _LATER)]
-    )
-    station_sales.load_for_sales(
-        batch, [fact for fact in facts if isinstance(fact, StationSaleRecorded)]
-    )
-    recorded_sales.load_sales(
-        batch, [fact.sale_id for fact in facts if isinstance(fact, StationSaleDisputed)]
-    )
-
 
 def on_site_opened(batch: CatalogBatch, event: Event[SiteOpened]) -> None:
     """Add the site as a location for stock."""
@@ -62,17 +32,17 @@ def on_site_opened(batch: CatalogBatch, event: Event[SiteOpened]) -> None:
 
 
 def on_site_closed(batch: CatalogBatch, event: Event[SiteClosed]) -> None:
-    """Take no more stock in at a site, and sell none that lies there."""
+    """Close the site's location: it receives and sells no more stock."""
     locations.close_location(batch, event.data.site_id)
 
 
 def on_order_placed(batch: CatalogBatch, event: Event[OrderPlaced]) -> None:
-    """Reserve all lines of an order or none, and answer with a fact."""
+    """Reserve all lines of an order or none, and record the outcome."""
     reserve.reserve_stock(batch, event.data)
 
 
 def on_order_reinstated(batch: CatalogBatch, event: Event[OrderReinstated]) -> None:
-    """Reserve once more for an order that was paid late, or of which a lot is recalled."""
+    """Reserve once more for an order that was paid late or whose lot was recalled."""
     reserve.reserve_again(batch, event.data)
 
 
@@ -108,13 +78,44 @@ def on_shipment_returned(batch: CatalogBatch, event: Event[ShipmentReturned]) ->
 
 
 def on_station_sale_recorded(batch: CatalogBatch, event: Event[StationSaleRecorded]) -> None:
-    """Book a station sale, or goods that came back; or open an overdraft."""
+    """Book a station's sale, void or return; open an overdraft for a sale beyond the allotment."""
     station_sales.record_sale(batch, event.data)
 
 
 def on_station_sale_disputed(batch: CatalogBatch, event: Event[StationSaleDisputed]) -> None:
     """Open an overdraft for a sale that orders disputed, for an operator to settle."""
     station_sales.record_dispute(batch, event.data)
+
+
+#: The facts of an order that has a reservation already.
+_AFTER_PLACEMENT = (
+    OrderConfirmed
+    | OrderCancelled
+    | OrderExpired
+    | ShipmentDispatched
+    | ShipmentCancelled
+    | ShipmentReturned
+)
+
+
+def load(batch: CatalogBatch, events: Sequence[Event[Any]]) -> None:
+    """Lock and load what the handlers of these events need, in a fixed number of statements."""
+    facts: list[Fact] = [event.data for event in events]
+    batch.load_for_update(
+        Location.id, [fact.site_id for fact in facts if isinstance(fact, SiteOpened | SiteClosed)]
+    )
+    reserve.load_for_placement(
+        batch, [fact for fact in facts if isinstance(fact, OrderPlaced | OrderReinstated)]
+    )
+    reservations.load_for_orders(
+        batch, [fact.order_id for fact in facts if isinstance(fact, _AFTER_PLACEMENT)]
+    )
+    station_sales.load_for_sales(
+        batch, [fact for fact in facts if isinstance(fact, StationSaleRecorded)]
+    )
+    recorded_sales.load_sales(
+        batch, [fact.sale_id for fact in facts if isinstance(fact, StationSaleDisputed)]
+    )
 
 
 SUBSCRIPTIONS: Subscriptions = {

@@ -15,7 +15,7 @@ from services.catalog.models import Lot, Reservation, StockLevel, StockMovement
 from services.catalog.rules import Account, Bucket, Reason
 from services.catalog.use_cases.goods import enterprises, products
 from services.catalog.use_cases.stock import levels, lots, reconciliation
-from services.catalog.use_cases.stock.ledger import OutOfStock, level_at, locked_lot, move
+from services.catalog.use_cases.stock.ledger import OutOfStock, level_at, lock_lot, move
 from services.catalog.use_cases.stock.reserve import reserve_stock
 from shared.messaging.batch import transaction
 from shared.messaging.tables import Outbox
@@ -124,7 +124,7 @@ def test_stock_set_to_0_while_orders_run_is_sold_or_taken_away_and_never_both(
     lot = shop.add_lot("L-1", 20)
 
     def set_to_0(batch: CatalogBatch) -> int:
-        free = level_at(locked_lot(batch, lot), shop.centre).available
+        free = level_at(lock_lot(batch, lot), shop.centre).available
         if free:
             levels.adjust_stock(batch, lot, shop.centre, -free, "counted", "clerk")
         return free
@@ -250,7 +250,7 @@ def test_a_movement_of_more_than_there_is_moves_nothing(shop: Any, database: Dat
     lot = shop.add_lot("L-1", 100)
 
     with transaction(database, CatalogBatch) as batch:
-        level = level_at(locked_lot(batch, lot), shop.centre)
+        level = level_at(lock_lot(batch, lot), shop.centre)
         with pytest.raises(OutOfStock, match="101 asked for, 100 available"):
             move(
                 batch,

@@ -13,21 +13,21 @@ from services.catalog.rules import (
     Account,
     Bucket,
     ImpossibleDates,
-    Line,
     LotStatus,
     ReservationStatus,
-    Short,
+    ShortLine,
+    WantedLine,
     WrongLotState,
     WrongReservationState,
     best_before_of,
     check_dates,
+    check_reservation_step,
     free_bucket,
     is_balanced,
     keeps,
     lot_step,
     picking_key,
     plan,
-    reservation_step,
 )
 from shared.events import OrderConfirmed, StockReserved
 from shared.messaging.envelope import LARGEST, encode, fact_of
@@ -44,11 +44,11 @@ class OnShelf:
     available: int
 
 
-def a_line(quantity: int, line_no: int = 1, variant: int = 0) -> Line:
-    return Line(line_no, VARIANTS[variant], quantity)
+def a_line(quantity: int, line_no: int = 1, variant: int = 0) -> WantedLine:
+    return WantedLine(line_no, VARIANTS[variant], quantity)
 
 
-def takes(lines: list[Line], shelf: list[OnShelf]) -> list[tuple[int, str, int]]:
+def takes(lines: list[WantedLine], shelf: list[OnShelf]) -> list[tuple[int, str, int]]:
     taken, _ = plan(lines, {VARIANTS[0]: shelf})
     return [(take.line.line_no, take.source.name, take.quantity) for take in taken]
 
@@ -72,7 +72,7 @@ def test_two_lines_on_one_variant_take_no_more_than_there_is() -> None:
     taken, shortfalls = plan([a_line(6, 1), a_line(6, 2)], {VARIANTS[0]: [OnShelf("only", 10)]})
 
     assert taken == []
-    assert shortfalls == [Short(a_line(6, 2), 4)]
+    assert shortfalls == [ShortLine(a_line(6, 2), 4)]
 
 
 def test_two_lines_on_one_variant_share_what_there_is() -> None:
@@ -87,11 +87,11 @@ def test_one_short_line_leaves_the_other_lines_with_nothing() -> None:
     taken, shortfalls = plan([a_line(5), a_line(2, 2, variant=1)], shelves)
 
     assert taken == []
-    assert shortfalls == [Short(a_line(2, 2, variant=1), 1)]
+    assert shortfalls == [ShortLine(a_line(2, 2, variant=1), 1)]
 
 
 def test_a_variant_nobody_has_is_short_by_all_of_it() -> None:
-    assert plan([a_line(5)], {}) == ([], [Short(a_line(5), 0)])
+    assert plan([a_line(5)], {}) == ([], [ShortLine(a_line(5), 0)])
 
 
 def test_planning_changes_no_balance() -> None:
@@ -115,7 +115,7 @@ def test_an_order_that_needs_more_lots_than_an_event_can_hold_is_short() -> None
 
     _, shortfalls = plan([a_line(MOST_LOTS + 1)], {VARIANTS[0]: shelf})
 
-    assert shortfalls == [Short(a_line(MOST_LOTS + 1), MOST_LOTS)]
+    assert shortfalls == [ShortLine(a_line(MOST_LOTS + 1), MOST_LOTS)]
 
 
 quantities = st.integers(min_value=1, max_value=50)
@@ -124,13 +124,15 @@ shelves_of_goods = st.dictionaries(
     st.lists(st.builds(OnShelf, st.just("lot"), st.integers(min_value=0, max_value=60))),
 )
 orders = st.lists(st.tuples(st.sampled_from(VARIANTS), quantities), min_size=1, max_size=12).map(
-    lambda wanted: [Line(no, variant, amount) for no, (variant, amount) in enumerate(wanted, 1)]
+    lambda wanted: [
+        WantedLine(no, variant, amount) for no, (variant, amount) in enumerate(wanted, 1)
+    ]
 )
 
 
 @given(lines=orders, shelves=shelves_of_goods)
 def test_a_plan_takes_all_of_every_line_or_nothing_at_all(
-    lines: list[Line], shelves: dict[UUID, list[OnShelf]]
+    lines: list[WantedLine], shelves: dict[UUID, list[OnShelf]]
 ) -> None:
     taken, shortfalls = plan(lines, shelves)
 
@@ -145,7 +147,7 @@ def test_a_plan_takes_all_of_every_line_or_nothing_at_all(
 
 @given(lines=orders, shelves=shelves_of_goods)
 def test_a_plan_never_takes_more_from_a_lot_than_is_there(
-    lines: list[Line], shelves: dict[UUID, list[OnShelf]]
+    lines: list[WantedLine], shelves: dict[UUID, list[OnShelf]]
 ) -> None:
     taken, _ = plan(lines, shelves)
 
@@ -158,7 +160,7 @@ def test_a_plan_never_takes_more_from_a_lot_than_is_there(
 
 @given(lines=orders, shelves=shelves_of_goods)
 def test_a_plan_refuses_exactly_when_some_variant_has_too_little(
-    lines: list[Line], shelves: dict[UUID, list[OnShelf]]
+    lines: list[WantedLine], shelves: dict[UUID, list[OnShelf]]
 ) -> None:
     _, shortfalls = plan(lines, shelves)
 
@@ -173,7 +175,7 @@ def test_a_plan_refuses_exactly_when_some_variant_has_too_little(
 
 @given(lines=orders, shelves=shelves_of_goods)
 def test_a_plan_skips_no_lot_that_has_something_left(
-    lines: list[Line], shelves: dict[UUID, list[OnShelf]]
+    lines: list[WantedLine], shelves: dict[UUID, list[OnShelf]]
 ) -> None:
     taken, _ = plan(lines, shelves)
 
@@ -255,18 +257,18 @@ def test_goods_are_free_to_sell_only_while_their_lot_is_released(status: LotStat
 @pytest.mark.parametrize("wanted", ReservationStatus)
 def test_returned_goods_end_their_reservation(wanted: ReservationStatus) -> None:
     with pytest.raises(WrongReservationState, match="The reservation is returned"):
-        reservation_step(ReservationStatus.RETURNED, wanted)
+        check_reservation_step(ReservationStatus.RETURNED, wanted)
 
 
 @pytest.mark.parametrize("present", ["committed", "consumed", "returned"])
 def test_stock_that_is_promised_or_gone_is_not_reserved_again(present: str) -> None:
     with pytest.raises(WrongReservationState, match=f"The reservation is {present}"):
-        reservation_step(present, ReservationStatus.RESERVED)
+        check_reservation_step(present, ReservationStatus.RESERVED)
 
 
 def test_refused_stock_cannot_be_committed() -> None:
     with pytest.raises(WrongReservationState, match="refused"):
-        reservation_step("refused", ReservationStatus.COMMITTED)
+        check_reservation_step("refused", ReservationStatus.COMMITTED)
 
 
 # --- Dates ----------------------------------------------------------------------------------

@@ -50,17 +50,14 @@ _RESERVATION_STEPS: Mapping[ReservationStatus, frozenset[ReservationStatus]] = {
 }
 
 
-def reservation_step(
-    present: ReservationStatus | str, wanted: ReservationStatus
-) -> ReservationStatus:
-    """Return `wanted` if a reservation may go there from `present`.
+def check_reservation_step(present: ReservationStatus | str, wanted: ReservationStatus) -> None:
+    """Pass when a reservation may go from `present` to `wanted`.
 
     Raises:
         WrongReservationState: there is no such step.
     """
     if wanted not in _RESERVATION_STEPS[ReservationStatus(present)]:
         raise WrongReservationState(f"The reservation is {present} and cannot become {wanted}.")
-    return wanted
 
 
 #: An order takes from no more lots than this in all: its events must stay below the size limit
@@ -78,8 +75,8 @@ PickableT = TypeVar("PickableT", bound=Pickable)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """The part of an order's line that catalog needs."""
+class WantedLine:
+    """The quantity of a variant that a line of an order, or a grant, asks for."""
 
     line_no: int
     variant_id: UUID
@@ -90,7 +87,7 @@ class Line:
 class Take(Generic[PickableT]):
     """What one line takes from one lot at one location."""
 
-    line: Line
+    line: WantedLine
     source: PickableT
     quantity: int
 
@@ -106,18 +103,18 @@ class ReservedLot(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Short:
+class ShortLine:
     """A line that cannot be covered, and how much is available for it."""
 
-    line: Line
+    line: WantedLine
     available: int
 
 
 def plan(
-    lines: Iterable[Line],
+    lines: Iterable[WantedLine],
     pickable: Mapping[UUID, Sequence[PickableT]],
     most: int = MOST_LOTS,
-) -> tuple[list[Take[PickableT]], list[Short]]:
+) -> tuple[list[Take[PickableT]], list[ShortLine]]:
     """Return what each line takes, lot by lot, in picking order, and the shortfalls.
 
     `pickable` has the lots of each variant in picking order (see `picking_key`). An order gets all
@@ -126,7 +123,7 @@ def plan(
     `most` lots; stock in further lots does not count.
     """
     taken: list[Take[PickableT]] = []
-    shortfalls: list[Short] = []
+    shortfalls: list[ShortLine] = []
     used: dict[int, int] = {}
     for line in lines:
         missing = line.quantity
@@ -143,5 +140,5 @@ def plan(
             if not missing:
                 break
         if missing:
-            shortfalls.append(Short(line, line.quantity - missing))
+            shortfalls.append(ShortLine(line, line.quantity - missing))
     return ([], shortfalls) if shortfalls else (taken, [])

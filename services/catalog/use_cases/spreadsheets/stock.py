@@ -22,7 +22,7 @@ from services.catalog.rules import (
     free_bucket,
 )
 from services.catalog.use_cases.spreadsheets.lots import ids_by_code
-from services.catalog.use_cases.stock.ledger import level_at, lock_lots, locked_lot
+from services.catalog.use_cases.stock.ledger import level_at, lock_lot, lock_lots
 from services.catalog.use_cases.stock.levels import correct, take_in
 from shared.runtime import clock
 from shared.runtime.ids import made_at
@@ -68,7 +68,7 @@ def import_stock(batch: CatalogBatch, sheet: Sheet, actor: str, dry_run: bool) -
         elif location_code not in locations:
             outcome.add_error(row.line, "location", f"no location {location_code}")
         else:
-            lot, location = locked_lot(batch, lot_ids[lot_code]), locations[location_code]
+            lot, location = lock_lot(batch, lot_ids[lot_code]), locations[location_code]
             difference = _difference(lot, location, row, movements, outcome)
             if difference is not None:
                 todo.append((row, lot, location, difference))

@@ -11,9 +11,9 @@ from services.catalog.rules import (
     AllotmentStatus,
     Bucket,
     DeviceStatus,
-    Line,
     LotStatus,
     Reason,
+    WantedLine,
     WrongAllotmentState,
     WrongLotState,
     allotment_step,
@@ -30,9 +30,9 @@ from services.catalog.use_cases.stations.allotments import (
 from services.catalog.use_cases.stations.devices import (
     DeviceNotActive,
     existing_device,
-    locked_device,
+    lock_device,
 )
-from services.catalog.use_cases.stock.ledger import OutOfStock, locked_lot, move
+from services.catalog.use_cases.stock.ledger import OutOfStock, lock_lot, move
 from services.catalog.use_cases.stock.levels import bring
 from services.catalog.use_cases.stock.locations import open_location_of
 from services.catalog.use_cases.stock.picking import load_pickable, open_centres, pickable_levels
@@ -56,7 +56,7 @@ def grant_lot(
         OutOfStock: less is free. Nothing is granted in part.
     """
     device = existing_device(batch.session, device_id)
-    lot = locked_lot(batch, lot_id)
+    lot = lock_lot(batch, lot_id)
     _check_sellable(batch.session, lot)
     at_site = [level for level in lot.levels if level.location_id == device.site_id]
     at_centres = [
@@ -100,7 +100,7 @@ def _receiving(batch: CatalogBatch, device_id: UUID) -> Device:
         DeviceNotActive: it has no machine.
         LocationClosed: its site is closed.
     """
-    device = locked_device(batch, device_id)
+    device = lock_device(batch, device_id)
     if device.status != DeviceStatus.ACTIVE:
         raise DeviceNotActive(f"Device {device.code} is {device.status}; enrol a machine first.")
     open_location_of(batch.session, device.site_id)
@@ -147,7 +147,7 @@ def _grant(
     levels: Sequence[StockLevel],
     actor: str,
 ) -> list[Allotment]:
-    taken, shortfalls = plan([Line(1, variant_id, quantity)], {variant_id: levels})
+    taken, shortfalls = plan([WantedLine(1, variant_id, quantity)], {variant_id: levels})
     if shortfalls:
         free = shortfalls[0].available
         raise OutOfStock(

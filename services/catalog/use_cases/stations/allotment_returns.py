@@ -25,10 +25,10 @@ from services.catalog.rules import (
 from services.catalog.use_cases.stations.allotments import (
     announce,
     end,
+    lock_allotment,
     lock_allotments,
-    locked_allotment,
 )
-from services.catalog.use_cases.stations.devices import locked_device
+from services.catalog.use_cases.stations.devices import lock_device
 from services.catalog.use_cases.stock.ledger import level_at, move
 from services.catalog.use_cases.stock.levels import bring
 from services.catalog.use_cases.stock.locations import open_location_of
@@ -58,7 +58,7 @@ def take_back(
     """
     if to_location_id is not None:
         open_location_of(batch.session, to_location_id)
-    lot, device, allotment = locked_allotment(batch, allotment_id)
+    lot, device, allotment = lock_allotment(batch, allotment_id)
     give_back(batch, lot, device, allotment, quantity, actor)
     if to_location_id is not None and to_location_id != allotment.site_id:
         bring(batch, lot, allotment.site_id, to_location_id, quantity, actor)
@@ -119,7 +119,7 @@ def write_off(
         OutdatedCount: something else should be left now.
         BeyondRemaining: more was counted than should be left.
     """
-    lot, device, allotment = locked_allotment(batch, allotment_id)
+    lot, device, allotment = lock_allotment(batch, allotment_id)
     if allotment.status == AllotmentStatus.CLOSED:
         raise WrongAllotmentState("The allotment is closed already.", state=allotment.status)
     check_book(allotment.remaining, book)
@@ -165,7 +165,7 @@ def close(batch: CatalogBatch, allotment_id: UUID, actor: str) -> Allotment:
         AllotmentNotFound: there is none with this id.
         AllotmentNotEmpty: something is left; it must be returned or counted.
     """
-    _, device, allotment = locked_allotment(batch, allotment_id)
+    _, device, allotment = lock_allotment(batch, allotment_id)
     if allotment.remaining:
         raise AllotmentNotEmpty(
             f"{allotment.remaining} are left; return them, or write off what is not there.",
@@ -193,7 +193,7 @@ def close_sold_out(batch: CatalogBatch, before: datetime) -> int:
     )
     sold_out = lock_allotments(batch, of_those, *which)
     for allotment in sold_out:
-        end(locked_device(batch, allotment.device_id), allotment)
+        end(lock_device(batch, allotment.device_id), allotment)
     return len(sold_out)
 
 

@@ -16,11 +16,11 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.stations.allotments import (
     announce,
+    lock_allotment,
     lock_allotments,
-    locked_allotment,
     transition,
 )
-from services.catalog.use_cases.stations.devices import locked_device
+from services.catalog.use_cases.stations.devices import lock_device
 
 
 def suspend(batch: CatalogBatch, allotment_id: UUID, reason: str, actor: str) -> Allotment:
@@ -32,7 +32,7 @@ def suspend(batch: CatalogBatch, allotment_id: UUID, reason: str, actor: str) ->
         AllotmentNotFound: there is none with this id.
         WrongAllotmentState: it is closed.
     """
-    _, device, allotment = locked_allotment(batch, allotment_id)
+    _, device, allotment = lock_allotment(batch, allotment_id)
     _stop(device, allotment, Stop.OPERATOR, actor, reason)
     return allotment
 
@@ -45,7 +45,7 @@ def resume(batch: CatalogBatch, allotment_id: UUID, actor: str) -> Allotment:
         WrongAllotmentState: it is neither suspended nor running.
         WrongLotState: the lot itself must not be sold.
     """
-    lot, device, allotment = locked_allotment(batch, allotment_id)
+    lot, device, allotment = lock_allotment(batch, allotment_id)
     if lot.status != LotStatus.RELEASED:
         raise WrongLotState(f"The lot is {lot.status}; release it first.", state=lot.status)
     if allotment.status == AllotmentStatus.SUSPENDED:
@@ -76,7 +76,7 @@ def _of_lot(batch: CatalogBatch, lot: Lot) -> list[tuple[Device, Allotment]]:
         Device.id, batch.session.scalars(select(Allotment.device_id).where(*is_open))
     )
     return [
-        (locked_device(batch, allotment.device_id), allotment)
+        (lock_device(batch, allotment.device_id), allotment)
         for allotment in lock_allotments(batch, *is_open)
     ]
 

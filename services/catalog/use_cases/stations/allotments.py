@@ -15,8 +15,8 @@ from sqlalchemy import Select, select
 from services.catalog.batch import AllotmentKey, CatalogBatch
 from services.catalog.models import Allotment, Device, Lot
 from services.catalog.rules import AllotmentStatus, allotment_step
-from services.catalog.use_cases.stations.devices import locked_device
-from services.catalog.use_cases.stock.ledger import lock_lots, locked_lot
+from services.catalog.use_cases.stations.devices import lock_device
+from services.catalog.use_cases.stock.ledger import lock_lot, lock_lots
 from shared.runtime import clock
 from shared.runtime.errors import NotFound
 from shared.runtime.paging import filtered
@@ -78,7 +78,7 @@ def lock_for_allotments(batch: CatalogBatch, allotment_ids: Iterable[UUID]) -> N
     lock_allotments(batch, wanted)
 
 
-def locked_allotment(batch: CatalogBatch, allotment_id: UUID) -> tuple[Lot, Device, Allotment]:
+def lock_allotment(batch: CatalogBatch, allotment_id: UUID) -> tuple[Lot, Device, Allotment]:
     """Return an allotment with its lot and its device, all locked.
 
     Raises:
@@ -89,8 +89,8 @@ def locked_allotment(batch: CatalogBatch, allotment_id: UUID) -> tuple[Lot, Devi
     ).one_or_none()
     if found is None:
         raise AllotmentNotFound(f"There is no allotment {allotment_id}.")
-    lot = locked_lot(batch, found.lot_id)
-    device = locked_device(batch, found.device_id)
+    lot = lock_lot(batch, found.lot_id)
+    device = lock_device(batch, found.device_id)
     (allotment,) = lock_allotments(batch, Allotment.id == allotment_id)
     return lot, device, allotment
 

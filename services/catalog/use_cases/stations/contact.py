@@ -19,7 +19,7 @@ from services.catalog.rules import (
     lease_of,
 )
 from services.catalog.use_cases.goods.price_list import counter_prices
-from services.catalog.use_cases.stations.devices import epoch_of, locked_device
+from services.catalog.use_cases.stations.devices import epoch_of, lock_device
 from shared.runtime import clock
 from shared.runtime import devices as keys
 from shared.runtime.errors import Forbidden
@@ -69,7 +69,7 @@ def contact(
         DeviceReplaced: the machine was replaced by another, or its device was revoked.
     """
     moment = clock.now()
-    device = locked_device(batch, caller.device_id)
+    device = lock_device(batch, caller.device_id)
     epoch = epoch_of(device, caller.epoch)
     if epoch is None or device.epoch != epoch.epoch or device.status != DeviceStatus.ACTIVE:
         raise DeviceReplaced("Another machine stands for this device now, or it was revoked.")

@@ -22,7 +22,7 @@ def add_to_today(batch: CatalogBatch, site_id: UUID, variant_id: UUID, quantity:
     Today is the day on which catalog hears of the sale: a device's clock proves nothing.
     """
     key = (site_id, variant_id, clock.today())
-    batch.sold[key] = batch.sold.get(key, 0) + quantity
+    batch.unwritten_sales[key] = batch.unwritten_sales.get(key, 0) + quantity
 
 
 def delete_days(batch: CatalogBatch, before: date) -> None:

@@ -58,7 +58,7 @@ def register_device(batch: CatalogBatch, site_id: UUID, name: str, actor: str) -
     )
     batch.session.add(device)
     batch.session.flush()
-    return _invite(batch.session, locked_device(batch, device.id), actor)
+    return _invite(batch.session, lock_device(batch, device.id), actor)
 
 
 def _free_code(session: Session, site_code: str, number: int) -> str:
@@ -76,7 +76,7 @@ def invite_again(batch: CatalogBatch, device_id: UUID, actor: str) -> Invitation
     Raises:
         DeviceNotFound: there is none with this id.
     """
-    return _invite(batch.session, locked_device(batch, device_id), actor)
+    return _invite(batch.session, lock_device(batch, device_id), actor)
 
 
 def _invite(session: Session, device: Device, actor: str) -> Invitation:
@@ -111,7 +111,7 @@ def revoke_device(batch: CatalogBatch, device_id: UUID, reason: str | None, acto
     Raises:
         DeviceNotFound: there is none with this id.
     """
-    device = locked_device(batch, device_id)
+    device = lock_device(batch, device_id)
     if device.status == DeviceStatus.REVOKED:
         return device
     _end_codes(batch.session, device_id)
@@ -145,7 +145,7 @@ def give_key(
     apply_device_key(batch.session, given, device.version)
 
 
-def locked_device(batch: CatalogBatch, device_id: UUID) -> Device:
+def lock_device(batch: CatalogBatch, device_id: UUID) -> Device:
     """Return a device, locked until the transaction ends.
 
     Raises:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from services.catalog.batch import CatalogBatch
 from services.catalog.models import Device, DeviceEpoch, Enrolment
 from services.catalog.rules import DeviceStatus, plain_code
-from services.catalog.use_cases.stations.devices import epoch_of, give_key, locked_device
+from services.catalog.use_cases.stations.devices import epoch_of, give_key, lock_device
 from shared.runtime import clock
 from shared.runtime.api_keys import digest_of
 from shared.runtime.devices import PRESENT_SCOPES, REPLACED_SCOPES
@@ -77,7 +77,7 @@ def enrol(batch: CatalogBatch, code: str, secret: str) -> Enrolled:
         EnrolmentCodeExpired: it is over a day old, or was replaced by a newer one.
     """
     enrolment_id, device_id = _find(batch.session, code)
-    device = locked_device(batch, device_id)
+    device = lock_device(batch, device_id)
     # Read under the device's lock: two machines may send one code at the same time.
     enrolment: Enrolment | None = batch.get_for_update(Enrolment.id, enrolment_id)
     assert enrolment is not None

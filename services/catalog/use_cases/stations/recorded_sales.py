@@ -19,7 +19,7 @@ def load_sales(batch: CatalogBatch, sale_ids: Iterable[UUID]) -> None:
     if not missing:
         return
     batch.station_sales.update(dict.fromkeys(missing))
-    batch.undone.update({sale_id: [] for sale_id in missing})
+    batch.reversals.update({sale_id: [] for sale_id in missing})
     statement = select(StationSale).where(
         or_(StationSale.sale_id.in_(missing), StationSale.of_sale_id.in_(missing))
     )
@@ -44,7 +44,7 @@ def load_sales(batch: CatalogBatch, sale_ids: Iterable[UUID]) -> None:
 def _keep(batch: CatalogBatch, sale: RecordedSale) -> None:
     batch.station_sales[sale.sale_id] = sale
     if sale.of_sale_id is not None:
-        batch.undone.setdefault(sale.of_sale_id, []).append(sale)
+        batch.reversals.setdefault(sale.of_sale_id, []).append(sale)
 
 
 def find_sale(batch: CatalogBatch, sale_id: UUID) -> RecordedSale | None:
@@ -56,7 +56,7 @@ def find_sale(batch: CatalogBatch, sale_id: UUID) -> RecordedSale | None:
 def lines_undone(batch: CatalogBatch, sale_id: UUID) -> list[Sold]:
     """Return the lines that came back of a sale so far."""
     load_sales(batch, (sale_id,))
-    return [line for each in batch.undone[sale_id] for line in each.lines]
+    return [line for each in batch.reversals[sale_id] for line in each.lines]
 
 
 def add_sale(batch: CatalogBatch, sale: RecordedSale) -> None:

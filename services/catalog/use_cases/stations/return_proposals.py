@@ -21,7 +21,7 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.stations.allotments import announce, lock_allotments
 from services.catalog.use_cases.stations.daily_sales import rates
-from services.catalog.use_cases.stations.devices import locked_device
+from services.catalog.use_cases.stations.devices import lock_device
 from shared.runtime import clock
 
 _RUNNING = [status.value for status in RUNNING]
@@ -103,5 +103,5 @@ def _note(
     if is_over:
         allotment.status = allotment_step(allotment.status, AllotmentStatus.RETURNING).value
     if more or is_over:
-        announce(locked_device(batch, allotment.device_id), allotment)
+        announce(lock_device(batch, allotment.device_id), allotment)
     return True

@@ -36,7 +36,7 @@ from services.catalog.use_cases.stations.recorded_sales import (
     lines_undone,
     load_sales,
 )
-from services.catalog.use_cases.stock.ledger import level_at, lock_lots, locked_lot, move
+from services.catalog.use_cases.stock.ledger import level_at, lock_lot, lock_lots, move
 from services.catalog.use_cases.stock.picking import forget_pickable
 from shared.events import (
     AllotmentOverdrawn,
@@ -139,7 +139,7 @@ def _sell(batch: CatalogBatch, sale: StationSaleRecorded) -> None:
         allotment = allotments[line.lot_id]
         allotment.quota = allotment.quota.sell(line.quantity)
         allotment.changed_at = moment
-        lot = locked_lot(batch, line.lot_id)
+        lot = lock_lot(batch, line.lot_id)
         move(
             batch,
             level_at(lot, allotment.site_id),
@@ -243,7 +243,7 @@ def _restock(
     Goods that can be sold again lie at the site: free, or quarantined while their lot must not be
     sold. Other goods are lost.
     """
-    lot = locked_lot(batch, line.lot_id)
+    lot = lock_lot(batch, line.lot_id)
     device_id, epoch = original.device_id, original.epoch
     allotment = allotment_of(batch, device_id, epoch, line.lot_id)
     site_id = original.site_id if allotment is None else allotment.site_id

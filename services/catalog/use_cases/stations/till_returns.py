@@ -12,8 +12,8 @@ from services.catalog.models import Allotment, AllotmentReturn
 from services.catalog.rules import AllotmentStatus, ReturnStatus
 from services.catalog.use_cases.stations.allotment_returns import give_back
 from services.catalog.use_cases.stations.allotments import lock_for_allotments
-from services.catalog.use_cases.stations.devices import locked_device
-from services.catalog.use_cases.stock.ledger import locked_lot
+from services.catalog.use_cases.stations.devices import lock_device
+from services.catalog.use_cases.stock.ledger import lock_lot
 from shared.runtime import clock
 from shared.runtime import devices as keys
 from shared.runtime.logs import get
@@ -43,7 +43,7 @@ def take_returns(
     is a duplicate, or disputed if it names another return.
     """
     lock_for_allotments(batch, {each["allotment_id"] for each in returns})
-    locked_device(batch, caller.device_id)
+    lock_device(batch, caller.device_id)
     batch.load_for_update(AllotmentReturn.return_id, (each["return_id"] for each in returns))
     allotments = {
         allotment.id: allotment
@@ -87,8 +87,8 @@ def _take(
         assert allotment is not None
         give_back(
             batch,
-            locked_lot(batch, allotment.lot_id),
-            locked_device(batch, caller.device_id),
+            lock_lot(batch, allotment.lot_id),
+            lock_device(batch, caller.device_id),
             allotment,
             said["quantity"],
             f"device/{caller.device_id}/{caller.epoch}",

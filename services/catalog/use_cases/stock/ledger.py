@@ -36,7 +36,7 @@ def lock_lots(batch: CatalogBatch, lot_ids: Iterable[UUID]) -> None:
     batch.load_for_update(Lot.id, lot_ids, _WITH_LEVELS)
 
 
-def locked_lot(batch: CatalogBatch, lot_id: UUID) -> Lot:
+def lock_lot(batch: CatalogBatch, lot_id: UUID) -> Lot:
     """Return a lot with its levels, locked until the transaction ends.
 
     Raises:

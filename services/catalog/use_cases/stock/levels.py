@@ -7,7 +7,7 @@ from sqlalchemy import Select, select
 from services.catalog.batch import CatalogBatch
 from services.catalog.models import Lot, StockLevel, StockMovement
 from services.catalog.rules import LOSS_REASONS, Account, Reason, check_book, free_bucket
-from services.catalog.use_cases.stock.ledger import level_at, locked_lot, move
+from services.catalog.use_cases.stock.ledger import level_at, lock_lot, move
 from services.catalog.use_cases.stock.locations import existing_location, open_location_of
 from shared.events import StockAdjusted, StockReceived
 from shared.runtime.errors import Unprocessable
@@ -32,7 +32,7 @@ def receive_stock(
         UnknownLocation, LocationClosed: they cannot be brought there.
     """
     open_location_of(batch.session, location_id)
-    lot = locked_lot(batch, lot_id)
+    lot = lock_lot(batch, lot_id)
     level = level_at(lot, location_id)
     take_in(batch, lot, level, quantity, actor)
     return level
@@ -81,7 +81,7 @@ def adjust_stock(
         ImpossibleAdjustment: goods do not come back by drying or spoiling.
     """
     existing_location(batch.session, location_id)
-    lot = locked_lot(batch, lot_id)
+    lot = lock_lot(batch, lot_id)
     level = level_at(lot, location_id)
     check_book(level.on_hand, book)
     correct(batch, lot, level, difference, Reason(reason), actor)
@@ -137,7 +137,7 @@ def move_stock(
         raise ImpossibleMove("Both locations are the same.")
     existing_location(batch.session, from_location_id)
     open_location_of(batch.session, to_location_id)
-    lot = locked_lot(batch, lot_id)
+    lot = lock_lot(batch, lot_id)
     return list(bring(batch, lot, from_location_id, to_location_id, quantity, actor))
 
 

@@ -21,7 +21,7 @@ from services.catalog.rules import (
 )
 from services.catalog.use_cases.goods.enterprises import PRODUCING
 from services.catalog.use_cases.stations import allotment_suspensions
-from services.catalog.use_cases.stock.ledger import LotNotFound, locked_lot, move
+from services.catalog.use_cases.stock.ledger import LotNotFound, lock_lot, move
 from services.catalog.use_cases.stock.locations import existing_location
 from shared.events import LotHeld, LotRecalled, LotReleased
 from shared.runtime import clock
@@ -112,7 +112,7 @@ def inspect_lot(batch: CatalogBatch, lot_id: UUID) -> Lot:
         LotNotFound: there is none with this id.
         WrongLotState: it was released before.
     """
-    lot = locked_lot(batch, lot_id)
+    lot = lock_lot(batch, lot_id)
     lot.status = lot_step(LotStatus(lot.status), LotStatus.INSPECTED).value
     return lot
 
@@ -126,7 +126,7 @@ def release_lot(batch: CatalogBatch, lot_id: UUID, actor: str) -> Lot:
         LotNotFound: there is none with this id.
         WrongLotState: it is not inspected yet, or recalled.
     """
-    lot = locked_lot(batch, lot_id)
+    lot = lock_lot(batch, lot_id)
     held = lot.status == LotStatus.HELD
     if _transition(batch, lot, LotStatus.RELEASED, None, actor):
         if held:
@@ -154,7 +154,7 @@ def hold_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lot:
         LotNotFound: there is none with this id.
         WrongLotState: it was not on sale.
     """
-    lot = locked_lot(batch, lot_id)
+    lot = lock_lot(batch, lot_id)
     if _transition(batch, lot, LotStatus.HELD, reason, actor):
         allotment_suspensions.stop_lot(batch, lot, Stop.LOT_HELD, actor, reason)
         batch.record(lot, LotHeld(lot_id=lot.id, reason=reason))
@@ -172,7 +172,7 @@ def recall_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lo
         LotNotFound: there is none with this id.
         WrongLotState: it was never on sale.
     """
-    lot = locked_lot(batch, lot_id)
+    lot = lock_lot(batch, lot_id)
     if _transition(batch, lot, LotStatus.RECALLED, reason, actor):
         allotment_suspensions.stop_lot(batch, lot, Stop.LOT_RECALLED, actor, reason)
         batch.record(lot, LotRecalled(lot_id=lot.id, reason=reason))

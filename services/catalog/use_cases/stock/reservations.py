@@ -18,10 +18,10 @@ from services.catalog.rules import (
     Reason,
     ReservationStatus,
     WrongReservationState,
+    check_reservation_step,
     free_bucket,
-    reservation_step,
 )
-from services.catalog.use_cases.stock.ledger import level_at, lock_lots, locked_lot, move
+from services.catalog.use_cases.stock.ledger import level_at, lock_lot, lock_lots, move
 from services.catalog.use_cases.stock.picking import forget_pickable
 from services.catalog.use_cases.stock.reservation_lines import load_reserved, reserved_for
 from shared.events import ShippedLine, StockReleased
@@ -55,7 +55,7 @@ def commit_stock(batch: CatalogBatch, order_id: UUID) -> None:
         UnknownReservation: the order never asked for stock.
         WrongReservationState: nothing is reserved for it, so it must not be delivered.
     """
-    reservation = locked_reservation(batch, order_id)
+    reservation = lock_reservation(batch, order_id)
     past = (ReservationStatus.COMMITTED, ReservationStatus.CONSUMED, ReservationStatus.RETURNED)
     cancelled = ReservationStatus.RELEASED, "cancelled"
     if reservation.status in past or (reservation.status, reservation.reason) == cancelled:
@@ -84,7 +84,7 @@ def give_up_stock(batch: CatalogBatch, order_id: UUID, reason: str) -> None:
         UnknownReservation: the order never asked for stock.
         WrongReservationState: committed goods do not expire.
     """
-    reservation = locked_reservation(batch, order_id)
+    reservation = lock_reservation(batch, order_id)
     if reservation.status == ReservationStatus.RESERVED:
         _release(batch, reservation, reason, ORDERS)
     elif reservation.status == ReservationStatus.COMMITTED:
@@ -102,14 +102,14 @@ def release_stopped(batch: CatalogBatch, order_id: UUID) -> None:
         UnknownReservation: the order never asked for stock.
         WrongReservationState: the goods had left.
     """
-    reservation = locked_reservation(batch, order_id)
+    reservation = lock_reservation(batch, order_id)
     if reservation.status not in (ReservationStatus.RELEASED, ReservationStatus.REFUSED):
         _release(batch, reservation, "cancelled", LOGISTICS)
 
 
 def release_recalled(batch: CatalogBatch, reservation: Reservation) -> None:
     """Free all lots of a locked reservation if one of them is recalled."""
-    lots = (locked_lot(batch, line.lot_id) for line in reserved_for(batch, reservation.order_id))
+    lots = (lock_lot(batch, line.lot_id) for line in reserved_for(batch, reservation.order_id))
     if reservation.status in BUCKET_OF and any(lot.status == LotStatus.RECALLED for lot in lots):
         _release(batch, reservation, "recalled", ORDERS)
 
@@ -124,7 +124,7 @@ def consume_stock(batch: CatalogBatch, order_id: UUID, shipped: Sequence[Shipped
         WrongReservationState: its stock is not set aside.
         ShippedOtherwise: other lots or quantities left than were set aside.
     """
-    reservation = locked_reservation(batch, order_id)
+    reservation = lock_reservation(batch, order_id)
     if reservation.status == ReservationStatus.CONSUMED:
         return
     _check_shipped(batch, reservation, shipped)
@@ -155,7 +155,7 @@ def take_back(
         WrongReservationState: its goods had not left.
         ShippedOtherwise: other lots or quantities came back than had left.
     """
-    reservation = locked_reservation(batch, order_id)
+    reservation = lock_reservation(batch, order_id)
     if reservation.status == ReservationStatus.RETURNED:
         return
     _check_shipped(batch, reservation, shipped)
@@ -225,11 +225,12 @@ def _release(batch: CatalogBatch, reservation: Reservation, reason: str, actor: 
 
 
 def _step(reservation: Reservation, status: ReservationStatus) -> None:
-    reservation.status = reservation_step(reservation.status, status).value
+    check_reservation_step(reservation.status, status)
+    reservation.status = status.value
     reservation.changed_at = clock.now()
 
 
-def locked_reservation(batch: CatalogBatch, order_id: UUID) -> Reservation:
+def lock_reservation(batch: CatalogBatch, order_id: UUID) -> Reservation:
     """Return an order's reservation with its lines, locked until the transaction ends.
 
     Raises:
@@ -244,6 +245,6 @@ def locked_reservation(batch: CatalogBatch, order_id: UUID) -> Reservation:
 
 def _levels_of(batch: CatalogBatch, reservation: Reservation) -> list[tuple[StockLevel, int]]:
     return [
-        (level_at(locked_lot(batch, line.lot_id), line.location_id), line.quantity)
+        (level_at(lock_lot(batch, line.lot_id), line.location_id), line.quantity)
         for line in reserved_for(batch, reservation.order_id)
     ]

@@ -7,21 +7,21 @@ from services.catalog.batch import CatalogBatch
 from services.catalog.models import Reservation, StockLevel
 from services.catalog.rules import (
     Bucket,
-    Line,
     Reason,
     ReservationStatus,
     ReservedLot,
-    Short,
+    ShortLine,
     Take,
+    WantedLine,
+    check_reservation_step,
     plan,
-    reservation_step,
 )
 from services.catalog.use_cases.stock.ledger import move
 from services.catalog.use_cases.stock.picking import load_pickable, pickable_levels
 from services.catalog.use_cases.stock.reservation_lines import add_reserved, replace_reserved
 from services.catalog.use_cases.stock.reservations import (
     ORDERS,
-    locked_reservation,
+    lock_reservation,
     release_recalled,
 )
 from shared.events import (
@@ -40,15 +40,15 @@ from shared.runtime import clock
 def load_for_placement(
     batch: CatalogBatch, orders: Sequence[OrderPlaced | OrderReinstated]
 ) -> None:
-    """Lock what these orders need: their reservations, and the lots they may take from."""
+    """Lock the reservations of these orders and the lots from which they may take."""
     batch.load_for_update(Reservation.order_id, (order.order_id for order in orders))
     load_pickable(batch, {line.variant_id for order in orders for line in order.lines})
 
 
 def reserve_stock(batch: CatalogBatch, order: OrderPlaced) -> None:
-    """Reserve all lines of a new order, or none of them, and publish which.
+    """Reserve all lines of a new order or none, and record the outcome.
 
-    An order that has asked before changes nothing.
+    If the order has a reservation already, nothing changes.
     """
     if batch.get_for_update(Reservation.order_id, order.order_id) is not None:
         return
@@ -64,37 +64,37 @@ def reserve_stock(batch: CatalogBatch, order: OrderPlaced) -> None:
     )
     batch.track(Reservation.order_id, reservation)
     add_reserved(batch, order.order_id, _reserved_lots(taken))
-    _answer(batch, reservation, taken, shortfalls)
+    _record_outcome(batch, reservation, taken, shortfalls)
 
 
 def reserve_again(batch: CatalogBatch, order: OrderReinstated) -> None:
-    """Ask once more for the stock of an order that is paid late, or of which a lot is recalled.
+    """Reserve once more for an order that was paid late, or whose lot was recalled.
 
-    After a recall all that the order had set aside is freed first; what is not recalled of it may
-    be taken again.
+    After a recall, all lots of the order are freed first; the order may get those of them again
+    that are not recalled.
 
     Raises:
-        UnknownReservation: the order never asked before.
-        WrongReservationState: its stock is set aside, or gone.
+        UnknownReservation: the order has no reservation.
+        WrongReservationState: its stock is set aside, or has left.
     """
-    reservation = locked_reservation(batch, order.order_id)
+    reservation = lock_reservation(batch, order.order_id)
     release_recalled(batch, reservation)
-    reservation_step(reservation.status, ReservationStatus.RESERVED)
+    check_reservation_step(reservation.status, ReservationStatus.RESERVED)
     taken, shortfalls = _plan(batch, reservation.channel, reservation.site_id, order.lines)
     replace_reserved(batch, order.order_id, _reserved_lots(taken))
     reservation.status, reservation.reason = _status(shortfalls).value, None
     reservation.changed_at = clock.now()
-    _answer(batch, reservation, taken, shortfalls)
+    _record_outcome(batch, reservation, taken, shortfalls)
 
 
-def _status(shortfalls: Sequence[Short]) -> ReservationStatus:
+def _status(shortfalls: Sequence[ShortLine]) -> ReservationStatus:
     return ReservationStatus.REFUSED if shortfalls else ReservationStatus.RESERVED
 
 
 def _plan(
     batch: CatalogBatch, channel: str, site_id: UUID, lines: Iterable[PlacedLine]
-) -> tuple[list[Take[StockLevel]], list[Short]]:
-    wanted = [Line(line.line_no, line.variant_id, line.quantity) for line in lines]
+) -> tuple[list[Take[StockLevel]], list[ShortLine]]:
+    wanted = [WantedLine(line.line_no, line.variant_id, line.quantity) for line in lines]
     variant_ids = {line.variant_id for line in wanted}
     load_pickable(batch, variant_ids)
     station = site_id if channel == "station" else None
@@ -114,13 +114,13 @@ def _reserved_lots(taken: Iterable[Take[StockLevel]]) -> list[ReservedLot]:
     ]
 
 
-def _answer(
+def _record_outcome(
     batch: CatalogBatch,
     reservation: Reservation,
     taken: Sequence[Take[StockLevel]],
-    shortfalls: Sequence[Short],
+    shortfalls: Sequence[ShortLine],
 ) -> None:
-    """Move the taken goods and publish the reservation, or publish the shortfalls."""
+    """Move the taken stock to `reserved` and record `StockReserved`, or record `StockRefused`."""
     order_id = reservation.order_id
     if shortfalls:
         short = [
