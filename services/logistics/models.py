@@ -133,7 +133,7 @@ class Shipment(Base):
     collected_fen: Mapped[int | None]
     #: The site that last reported its arrival.
     at_site_id: Mapped[UUID | None] = mapped_column(ForeignKey("sites.id"))
-    #: One of `rules.FAILURE_REASONS`, or `order_cancelled`, or `lot_recalled`.
+    #: One of `rules.FAILURE_REASONS`, or `rules.ORDER_CANCELLED`, or `rules.LOT_RECALLED`.
     refusal: Mapped[str | None] = mapped_column(String(24))
     #: The goods went back on sale (True) or were written off (False).
     restocked: Mapped[bool | None]

@@ -79,7 +79,7 @@ FAILURE_REASONS = ("absent", "refused", "address_unknown", "unpaid", "damaged", 
 
 
 #: Why a shipment comes back although nobody refused it.
-LOT_RECALLED = "lot_recalled"
+LOT_RECALLED, ORDER_CANCELLED = "lot_recalled", "order_cancelled"
 
 
 class LotStatus(StrEnum):

@@ -1,4 +1,4 @@
-"""Shipments are planned from confirmed orders, with a day promised, and stopped with them."""
+"""Plan the shipment of a confirmed order, stop it when the order ends, and promise a day."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,16 +33,17 @@ class NoColdWay(Unprocessable):
 
 
 def plan_shipment(batch: LogisticsBatch, order: OrderConfirmed) -> Shipment:
-    """Plan the shipment of a confirmed order; an order that has one keeps it.
+    """Plan the shipment of a confirmed order.
 
-    If one of its lots was recalled, an order is confirmed again with other lots. These replace
-    the lots of its shipment.
+    After a recall, orders confirms an order again with other lots. These replace the lots of its
+    shipment.
 
     A confirmed order is planned even where a new one would be refused: to a site that has closed
-    since, or over a way that is not cold throughout. The latter shipment is marked `cold_gap`.
+    since, or over a way that is not cold throughout. A shipment of cold goods that has no cold way
+    is marked `cold_gap`.
 
     Raises:
-        UnknownSite: logistics, which opens all sites, never opened this one.
+        UnknownSite: logistics never opened the order's site.
     """
     existing: Shipment | None = batch.get_for_update(Shipment.order_id, order.order_id)
     if existing is not None:
@@ -59,8 +60,10 @@ def plan_shipment(batch: LogisticsBatch, order: OrderConfirmed) -> Shipment:
     variants = [batch.variants[variant_id] for variant_id in variant_ids]
     # A variant that logistics does not know yet counts as one that needs no cold.
     cold = rules.needs_cold(variant.storage for variant in variants if variant is not None)
-    cold_way = way_to(site, cold=True) if cold else None
-    way = cold_way if cold_way is not None else way_to(site, cold=False) or ()
+    way = way_to(site, cold=cold)
+    cold_gap = cold and way is None
+    if way is None:
+        way = way_to(site, cold=False) or ()
     now = clock.now()
     shipment = Shipment(
         id=new_id(),
@@ -72,10 +75,10 @@ def plan_shipment(batch: LogisticsBatch, order: OrderConfirmed) -> Shipment:
         state=ShipmentState.PLANNED,
         promised_on=rules.promised_on(now, way),
         cold=cold,
-        cold_gap=cold and cold_way is None,
+        cold_gap=cold_gap,
         due_fen=order.due_fen,
         planned_at=now,
-        lines=_rows(order.lines),
+        lines=_shipment_lines(order.lines),
     )
     batch.track(Shipment.order_id, shipment)
     if order.collect:
@@ -90,8 +93,24 @@ def plan_shipment(batch: LogisticsBatch, order: OrderConfirmed) -> Shipment:
             promised_on=shipment.promised_on,
         ),
     )
-    _recall_if_stopped(batch, shipment, shipment.lines)
+    _recall_if_a_lot_is_recalled(batch, shipment, shipment.lines)
     return shipment
+
+
+def _shipment_lines(lines: Sequence[ConfirmedLine]) -> list[ShipmentLine]:
+    return [
+        ShipmentLine(
+            line_no=line.line_no,
+            variant_id=line.variant_id,
+            lot_id=lot.lot_id,
+            lot_code=lot.lot_code,
+            location_id=lot.location_id,
+            producer_id=lot.producer_id,
+            quantity=lot.quantity,
+        )
+        for line in lines
+        for lot in line.lots
+    ]
 
 
 def _replace_lots(
@@ -102,26 +121,28 @@ def _replace_lots(
         return
     session = batch.session
     session.execute(delete(ShipmentLine).where(ShipmentLine.shipment_id == shipment.id))
-    rows = _rows(lines)
+    rows = _shipment_lines(lines)
     for row in rows:
         row.shipment_id = shipment.id
     session.add_all(rows)
-    _recall_if_stopped(batch, shipment, rows)
+    _recall_if_a_lot_is_recalled(batch, shipment, rows)
 
 
-def _recall_if_stopped(
+def _recall_if_a_lot_is_recalled(
     batch: LogisticsBatch, shipment: Shipment, lines: Sequence[ShipmentLine]
 ) -> None:
-    """Recall a shipment whose lots were recalled before its order was confirmed."""
+    """Recall a shipment if one of its lots was recalled before its order was confirmed."""
     recalled = recalled_lots(batch, {line.lot_id for line in lines})
     if recalled:
         recall_shipment(batch, shipment, [line for line in lines if line.lot_id in recalled])
 
 
 def stop_shipment(batch: LogisticsBatch, order_id: UUID) -> None:
-    """Cancel the shipment of an order that ended, or call it back if it has left.
+    """Cancel the shipment of an order that ended; if its goods have left, they must come back.
 
-    A shipment that is over, and an order without one, stay as they are.
+    A shipment that must come back becomes `REFUSED`. This records no fact, since orders has ended
+    the order already. A shipment that is over stays as it is. If the order has no shipment, only
+    its contact is erased.
     """
     shipment: Shipment | None = batch.get_for_update(Shipment.order_id, order_id)
     if shipment is None:
@@ -134,7 +155,7 @@ def stop_shipment(batch: LogisticsBatch, order_id: UUID) -> None:
         batch.record(shipment, ShipmentCancelled(shipment_id=shipment.id, order_id=order_id))
     elif ShipmentState.REFUSED in rules.NEXT[shipment.state]:
         shipment.state, shipment.refused_at = ShipmentState.REFUSED, now
-        shipment.refusal = "order_cancelled"
+        shipment.refusal = rules.ORDER_CANCELLED
 
 
 @dataclass(frozen=True)
@@ -151,9 +172,9 @@ def promise(session: Session, site_id: UUID, variant_ids: Iterable[UUID] = ()) -
     """Return when goods ordered now would reach a site.
 
     Raises:
-        UnknownSite, SiteIsClosed: the site does not exist, or takes nothing new.
-        UnknownVariant: nothing is known of how a variant must be stored.
-        NoColdWay: one must stay cold and no way there is cold throughout.
+        UnknownSite, SiteIsClosed: the site does not exist, or is closed.
+        UnknownVariant: logistics knows no variant with one of the ids.
+        NoColdWay: a variant must stay cold, and no way to the site is cold throughout.
     """
     site = session.get(Site, site_id)
     if site is None:
@@ -176,19 +197,3 @@ def promise(session: Session, site_id: UUID, variant_ids: Iterable[UUID] = ()) -
             f"No way to site {site.code} keeps goods cold; choose another site, or other goods."
         )
     return Promise(site_id, rules.promised_on(clock.now(), way), cold, way)
-
-
-def _rows(lines: Sequence[ConfirmedLine]) -> list[ShipmentLine]:
-    return [
-        ShipmentLine(
-            line_no=line.line_no,
-            variant_id=line.variant_id,
-            lot_id=lot.lot_id,
-            lot_code=lot.lot_code,
-            location_id=lot.location_id,
-            producer_id=lot.producer_id,
-            quantity=lot.quantity,
-        )
-        for line in lines
-        for lot in line.lots
-    ]
