@@ -1,6 +1,6 @@
 """The inbox: it drops events that already took effect, in the transaction of the effect."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from uuid import UUID
 
 from sqlalchemy import Table
@@ -12,7 +12,7 @@ from shared.runtime.clock import now
 from shared.runtime.inserts import insert
 
 
-def take(session: Session, events: Sequence[Envelope] | Iterable[Envelope]) -> set[UUID]:
+def take(session: Session, events: Iterable[Envelope]) -> set[UUID]:
     """Insert the events into the inbox and return the ids of the new ones."""
     table = Inbox.__table__
     assert isinstance(table, Table)

@@ -64,8 +64,8 @@ def place_order(
     buyer_id: str | None,
     placed_by: str,
     limits: Limits,
-    limit_caller: bool = True,
-    refuse_too_many: bool = True,
+    limit_caller: bool,
+    refuse_too_many: bool,
     order_id: UUID | None = None,
 ) -> PlacedOrder:
     """Store an order and ask catalog for its goods; nothing is promised yet.

@@ -265,6 +265,7 @@ class Intake:
                 buyer_id=None,
                 placed_by=f"device/{row.device_id}",
                 limits=self.limits,
+                limit_caller=True,
                 refuse_too_many=False,
             )
         except FarmgateError as error:

@@ -113,14 +113,13 @@ class ShortLine:
 def plan(
     lines: Iterable[WantedLine],
     pickable: Mapping[UUID, Sequence[PickableT]],
-    most: int = MOST_LOTS,
 ) -> tuple[list[Take[PickableT]], list[ShortLine]]:
     """Return what each line takes, lot by lot, in picking order, and the shortfalls.
 
     `pickable` has the lots of each variant in picking order (see `picking_key`). An order gets all
     its lines or none: when any line is short, nothing is taken and the shortfalls are returned.
     Lines on one variant share its stock and together never take more. An order takes at most
-    `most` lots; stock in further lots does not count.
+    `MOST_LOTS` lots; stock in further lots does not count.
     """
     taken: list[Take[PickableT]] = []
     shortfalls: list[ShortLine] = []
@@ -131,7 +130,7 @@ def plan(
             left = source.available - used.get(id(source), 0)
             if left <= 0:
                 continue
-            if len(taken) == most:
+            if len(taken) == MOST_LOTS:
                 break
             quantity = min(left, missing)
             used[id(source)] = used.get(id(source), 0) + quantity
