@@ -1,4 +1,4 @@
-"""When a message may be sent, to whom, and how often it is tried. Values in, values out."""
+"""Rules for sending messages: states, templates, quiet hours, caps and retries. Pure functions."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from shared.runtime.errors import Conflict
 LANGUAGES = ("zh", "bo", "en")
 DEFAULT_LANGUAGE = "zh"
 
-#: Channels that reach a person outside of Farmgate; the inbox is always on.
+#: Channels that reach a person outside of Farmgate. Every message is also in the person's inbox.
 CHANNELS = ("file", "apprise")
 
-#: Source: domain.md section 3, the message machine. `queued → dead`: its recipient never became
-#: known. `sending → sending`: its sender died, and another sender claimed it.
+#: From each state of a message, the states that may follow. `queued → dead`: the recipient never
+#: became known. `sending → sending`: the sender died, and another sender claimed the message.
 TRANSITIONS: Mapping[str, frozenset[str]] = {
     "queued": frozenset({"sending", "sent", "suppressed", "stale", "dead"}),
     "sending": frozenset({"sending", "sent", "retrying", "suppressed", "stale", "dead"}),
@@ -31,15 +31,15 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "dead": frozenset(),
 }
 STATUSES = tuple(TRANSITIONS)
-#: States of messages that have not ended.
+#: States from which a message is still processed.
 OPEN = ("queued", "sending", "retrying")
 
-#: Attempts to hand a message to its channels; with the pauses below, over about 4 hours.
+#: Attempts to send a message; with the pauses below they take about 4 hours.
 ATTEMPTS = 8
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=2)
-#: How long a sender may take with a message it has claimed, before another may claim it.
+#: A sender that claimed a message has this long to send it; then another sender may claim it.
 LEASE = timedelta(minutes=2)
-#: Pauses between checks for a fact that has not arrived yet, doubling.
+#: Shortest and longest pause before the next check of a message that still lacks a fact.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=1), timedelta(minutes=10)
 
 
@@ -51,7 +51,7 @@ def transition(status: str, following: str) -> str:
     """Return `following`, if a message in `status` may become it.
 
     Raises:
-        IllegalTransition: the machine has no such arrow.
+        IllegalTransition: there is no such transition.
     """
     if following not in TRANSITIONS[status]:
         raise IllegalTransition(f"A message that is {status} cannot become {following}.")
@@ -60,31 +60,31 @@ def transition(status: str, following: str) -> str:
 
 @dataclass(frozen=True)
 class Template:
-    """One kind of message: which fact causes it, who gets it, and how long it is useful."""
+    """One kind of message: the event that causes it, its recipients, and its greatest age."""
 
     name: str
-    #: Type of the event it is about.
+    #: Type of the event that causes it.
     fact: str
-    #: `buyer`: of the order. `producer`: every producer whose lots are in the order.
+    #: `buyer`: the order's buyer. `producer`: each producer whose lots are in the order.
     audience: str
-    #: After this time since the fact the message is `stale`.
-    useful: timedelta
+    #: A message older than this, counted from the event, is `stale` and is not sent.
+    max_age: timedelta
     #: Urgent messages do not wait for the end of quiet hours.
     urgent: bool = False
-    #: False: shown in the inbox only, because the next message follows within moments.
-    direct: bool = True
-    #: True: pointless once the order is paid or over.
+    #: True: no channel sends it, because the next message follows within moments.
+    inbox_only: bool = False
+    #: True: once the order is paid or over, the message is `stale` and is not sent.
     while_unpaid: bool = False
 
 
 _DAY = timedelta(days=1)
 
-#: Every kind of message: a fact, and who is notified of it. Conditions (cash or prepaid, the last
-#: site or one on the way) are in the handlers.
+#: Every kind of message. The handlers decide further conditions, such as cash or prepaid, and the
+#: last site or one on the way.
 TEMPLATES: Mapping[str, Template] = {
     template.name: template
     for template in (
-        Template("order_placed", "orders.order_placed.v1", "buyer", _DAY, direct=False),
+        Template("order_placed", "orders.order_placed.v1", "buyer", _DAY, inbox_only=True),
         Template("approval_requested", "orders.approval_requested.v1", "buyer", 3 * _DAY),
         Template(
             "payment_requested",
@@ -142,20 +142,20 @@ TEMPLATES: Mapping[str, Template] = {
 
 @dataclass(frozen=True)
 class Preferences:
-    """What a person prefers; the defaults apply to everyone who has set nothing."""
+    """A person's preferences; the defaults apply to everyone who has set nothing."""
 
-    #: None: the language given with the order, or with the enterprise's contact.
+    #: None: the language of the order's contact, or of the enterprise's.
     language: str | None = None
-    #: Minutes after midnight in Asia/Shanghai; equal ones mean no quiet hours.
+    #: Minutes after midnight in Asia/Shanghai; if both are equal, there are no quiet hours.
     quiet_from: int = 22 * 60
     quiet_to: int = 7 * 60
     channels: tuple[str, ...] = CHANNELS
-    #: Messages per phone and day that are sent outside of the inbox; None: the setting's.
+    #: Messages per phone and day that channels send; None: the operator's setting alone applies.
     daily_cap: int | None = None
 
 
 def quiet_until(preferences: Preferences, moment: datetime) -> datetime | None:
-    """Return when the quiet hours around `moment` end, in UTC; None outside of them."""
+    """Return the UTC end of the quiet hours that `moment` is in; None if it is in none."""
     local = moment.astimezone(LOCAL)
     minute = local.hour * 60 + local.minute
     start, end = preferences.quiet_from, preferences.quiet_to
@@ -174,32 +174,32 @@ class Limits:
 
     #: Messages per phone and day.
     daily_cap: int
-    #: The same, for a phone that is not verified: no collection code that it got was shown.
+    #: The same for an unverified phone: nobody has yet shown a collection code sent to it.
     unverified_cap: int
-    #: Calling codes, without the plus, to which messages go.
+    #: Calling codes without the plus; messages go only to phones with these.
     countries: frozenset[str]
 
 
 class Cap(NamedTuple):
-    """How many messages a phone gets today, and the reason given when more are suppressed."""
+    """The most messages that a phone gets in a day, and the reason given to suppress more."""
 
     messages: int
     reason: str
 
 
-def cap_of(preferences: Preferences, limits: Limits, *, trusted: bool) -> Cap:
-    """Return the smallest of the caps that the settings and the person set."""
+def effective_cap(preferences: Preferences, limits: Limits, *, verified: bool) -> Cap:
+    """Return the smallest cap that applies to a phone, verified or not."""
     caps = [Cap(limits.daily_cap, "daily_cap")]
-    if not trusted:
+    if not verified:
         caps.append(Cap(limits.unverified_cap, "unverified_number"))
     if preferences.daily_cap is not None:
         caps.append(Cap(preferences.daily_cap, WISHED_CAP))
     return min(caps, key=lambda cap: cap.messages)
 
 
-#: Reasons of messages that are suppressed because their reader does not want them.
+#: Reasons to suppress a message that its recipient does not want.
 SWITCHED_OFF, WISHED_CAP = "switched_off", "wished_cap"
-#: Numbers whose owner is paid at the sender's cost, or that no person answers.
+#: Kinds of numbers that cost the sender extra, or that no person answers.
 _COSTLY = frozenset(
     (
         PhoneNumberType.PREMIUM_RATE,
@@ -211,10 +211,10 @@ _COSTLY = frozenset(
 )
 
 
-def barred(phone: str | None, countries: Collection[str]) -> str | None:
-    """Return the reason why no message may go to a number in E.164; None: it may.
+def block_reason(phone: str | None, countries: Collection[str]) -> str | None:
+    """Return why no message may go to a phone in E.164; None if messages may go to it.
 
-    A text that is no number passes: a till took it offline, and the channel refuses it.
+    An invalid number is not blocked here: a till stored it offline, and the channel refuses it.
     """
     if phone is None or not phone.startswith("+"):
         return None
@@ -230,15 +230,15 @@ def barred(phone: str | None, countries: Collection[str]) -> str | None:
 def within_cap(sent_today: int, cap: int, *, urgent: bool) -> bool:
     """Tell whether one more message may go to a phone today.
 
-    Urgent ones may use as much again: otherwise routine texts could use up the cap of a buyer
-    who waits for a collection code.
+    The cap for urgent messages is twice as high: otherwise routine messages could use up the cap
+    of a buyer who waits for a collection code.
     """
     return sent_today < cap * (2 if urgent else 1)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What happens to a due message: its next state and, if it stays open, when it is due again."""
+    """The decision about a due message: its next state and, if it stays open, its next due time."""
 
     status: str
     due_at: datetime | None = None
@@ -256,21 +256,21 @@ def decide(
     complete: bool,
     settled: bool,
     channels: Collection[str],
-    bar: str | None,
+    blocked: str | None,
     sent_today: int,
     cap: Cap,
 ) -> Decision:
     """Decide what happens to an open message at `moment`.
 
-    `complete`: everything that the text mentions is known. `settled`: the order is paid or over.
-    `channels`: those that have not taken the message and are not switched off. `bar`: why the
-    phone must get no message, or None. `sent_today`: how many it got today, without this one.
+    `complete`: every fact that the text mentions has arrived. `settled`: the order is paid or over.
+    `channels`: those that are switched on and have not taken the message. `blocked`: the result of
+    `block_reason`. `sent_today`: the number of messages that the phone got today before this one.
     """
     if attempts >= ATTEMPTS:
-        # The last attempt ended without a result, or it would not be open.
+        # Its sender died during the last attempt: any result would have closed the message.
         return Decision("dead", reason="attempts_used_up")
-    if moment - happened_at > template.useful:
-        # A text that is still incomplete is a fault that operators must see, not an old message.
+    if moment - happened_at > template.max_age:
+        # A fact that never arrived is a fault, which operators must see: the message is dead.
         return (
             Decision("stale", reason="too_late") if complete else Decision("dead", None, "unknown")
         )
@@ -280,8 +280,8 @@ def decide(
         return Decision(status, moment + _wait(moment - happened_at), "incomplete")
     if not channels:
         return Decision("suppressed", reason=SWITCHED_OFF)
-    if attempts == 0 and bar is not None:
-        return Decision("suppressed", reason=bar)
+    if attempts == 0 and blocked is not None:
+        return Decision("suppressed", reason=blocked)
     until = None if template.urgent else quiet_until(preferences, moment)
     if until is not None:
         return Decision(status, until, "quiet_hours")
@@ -291,16 +291,16 @@ def decide(
 
 
 def _wait(age: timedelta) -> timedelta:
-    """Return the pause before the next check: about the age of the message."""
+    """Return the pause before the next check: the age of the message, so pauses double."""
     return max(FIRST_WAIT, min(LONGEST_WAIT, age))
 
 
 def after_attempt(
     attempts: int, moment: datetime, *, missing: Collection[str], hopeless: bool
 ) -> Decision:
-    """Decide what happens to a message after an attempt, given the channels that refused it.
+    """Decide what happens to a message after an attempt.
 
-    `hopeless` is whether none of these channels will ever take it.
+    `missing`: the channels that did not take it. `hopeless`: none of them will ever take it.
     """
     if not missing:
         return Decision("sent")
@@ -315,8 +315,8 @@ def after_attempt(
 class Result:
     """The result of handing a message to one channel; `reason` None: the channel took it.
 
-    `final`: the channel will never take this message, so it is not retried. Reasons are our own
-    words, never a gateway's: its answer could repeat the phone number.
+    `final`: the channel will never take this message, so there is no retry. `reason` is one of our
+    own words, never a gateway's answer, which could repeat the phone number.
     """
 
     reason: str | None = None

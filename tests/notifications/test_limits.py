@@ -259,7 +259,7 @@ def test_producers_abroad_are_told_once_their_country_is_named(
 def test_numbers_that_cost_or_lie_abroad_are_barred(
     phone: str | None, countries: Any, word: str | None
 ) -> None:
-    assert rules.barred(phone, countries) == word
+    assert rules.block_reason(phone, countries) == word
 
 
 @pytest.mark.parametrize(

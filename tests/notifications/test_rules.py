@@ -29,7 +29,7 @@ def a_look(**changes: Any) -> dict[str, Any]:
         "settled": False,
         "channels": ("file",),
         "sent_today": 0,
-        "bar": None,
+        "blocked": None,
         "cap": rules.Cap(40, "daily_cap"),
     } | changes
 
@@ -50,8 +50,8 @@ def test_a_message_with_nothing_in_its_way_is_claimed_for_the_length_of_a_lease(
         ({"happened_at": NOON - timedelta(days=3), "complete": False}, "dead", "unknown"),
         ({"complete": False}, "queued", "incomplete"),
         ({"channels": ()}, "suppressed", "switched_off"),
-        ({"bar": "costly_number"}, "suppressed", "costly_number"),
-        ({"bar": "costly_number", "attempts": 1, "status": "retrying"}, "sending", None),
+        ({"blocked": "costly_number"}, "suppressed", "costly_number"),
+        ({"blocked": "costly_number", "attempts": 1, "status": "retrying"}, "sending", None),
         ({"sent_today": 40}, "suppressed", "daily_cap"),
         ({"sent_today": 40, "attempts": 1, "status": "retrying"}, "sending", None),
         ({"template": TEMPLATES["collection_code"], "sent_today": 40}, "sending", None),

@@ -12,9 +12,9 @@ from services.notifications.rules import (
     TEMPLATES,
     Decision,
     Limits,
-    barred,
-    cap_of,
+    block_reason,
     decide,
+    effective_cap,
     transition,
 )
 from services.notifications.use_cases.context import MessageContext, load_context
@@ -91,11 +91,11 @@ def _claim(
         complete=text is not None,
         settled=order is not None and order.settled,
         channels=left,
-        bar=barred(phone, limits.countries),
+        blocked=block_reason(phone, limits.countries),
         sent_today=tally.count if tally else 0,
         # An operator entered a producer's number; anybody may have typed a buyer's.
-        cap=cap_of(
-            preferences, limits, trusted=template.audience == "producer" or phone in verified
+        cap=effective_cap(
+            preferences, limits, verified=template.audience == "producer" or phone in verified
         ),
     )
     _apply(message, decision)

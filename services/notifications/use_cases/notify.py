@@ -1,4 +1,4 @@
-"""Queue the messages that one event causes: each once, however often the event is handled."""
+"""Queue the messages that an event causes; a redelivered event queues none again."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from shared.runtime.ids import new_id
 
 
 class Cause(NamedTuple):
-    """The event because of which somebody is notified."""
+    """The event that causes a message."""
 
     event_id: UUID
     happened_at: datetime
@@ -34,7 +34,7 @@ def notify_buyer(
 ) -> None:
     """Queue a message to the buyer of an order; its text mentions `facts`.
 
-    If the buyer is not known yet, the sender looks up later who it is.
+    If the buyer is not known yet, the sender looks the buyer up when the message is due.
     """
     recipient = order_key(order.order_id)
     _queue(batch, cause, order.order_id, template, recipient, order.person, facts)
@@ -57,7 +57,7 @@ def notify_producers(
 
 
 def sales_of(lines: Iterable[ConfirmedLine | ShippedLine]) -> list[dict[str, Any]]:
-    """Return the sales by producer and variant, from lines with their lots."""
+    """Return the quantity that each producer sold of each variant, from lines with their lots."""
     sums: defaultdict[tuple[str, str], int] = defaultdict(int)
     for line in lines:
         for lot in line.lots:
@@ -71,7 +71,7 @@ def sales_of(lines: Iterable[ConfirmedLine | ShippedLine]) -> list[dict[str, Any
 def sales_beyond(
     sales: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the sales that are in `sales` and not in `others`, by producer and variant."""
+    """Return `sales` minus `others`, by producer and variant, where the rest is above 0."""
     rest: defaultdict[tuple[str, str], int] = defaultdict(int)
     for each, sign in ((sales, 1), (others, -1)):
         for sale in each:
@@ -98,9 +98,9 @@ def _queue(
         return
     existing.add((recipient, template))
     moment = clock.now()
-    direct = TEMPLATES[template].direct
-    if tracing.exporting() and direct:
-        # Beside the facts, not in a column: only the sender's span asks for it.
+    inbox_only = TEMPLATES[template].inbox_only
+    if tracing.exporting() and not inbox_only:
+        # Among the facts and not in a column, because only the sender's span reads it.
         facts = {**facts, "traceparent": tracing.get_or_new().traceparent}
     message = Message(
         id=new_id(),
@@ -110,17 +110,17 @@ def _queue(
         person=person,
         order_id=order_id,
         facts=facts,
-        status="queued" if direct else "sent",
+        status="sent" if inbox_only else "queued",
         happened_at=cause.happened_at,
-        due_at=moment if direct else None,
-        sent_at=None if direct else moment,
+        due_at=None if inbox_only else moment,
+        sent_at=moment if inbox_only else None,
         attempts=0,
         taken_by=[],
     )
-    if direct:
+    if not inbox_only:
         batch.session.add(message)
         return
-    # It is in the inbox with this transaction: there is nothing left to hand over.
+    # This transaction puts the message into the inbox, so no sender traces it later.
     with tracing.span(
         "notifications", f"message {template}", "producer", {"message_id": str(message.id)}
     ):
