@@ -141,10 +141,10 @@ def test_a_prepaid_order_over_nothing_waits_for_nothing() -> None:
 
 
 def test_a_refused_order_gives_back_what_was_paid() -> None:
-    rejected = order_status.refuse(order_status.pay(a_status(), 10_000))
+    rejected = order_status.reject(order_status.pay(a_status(), 10_000))
 
     assert (rejected.state, rejected.payment_state) == (OrderState.REJECTED, PaymentState.REFUNDED)
-    assert rejected.kept_fen == 0
+    assert rejected.net_paid_fen == 0
 
 
 def test_an_unpaid_order_expires_when_its_time_is_over_and_not_before() -> None:
@@ -164,7 +164,7 @@ def test_money_that_comes_after_the_expiry_lets_the_order_ask_for_its_stock_agai
 
     assert (again.state, again.payment_state) == (OrderState.PLACED, PaymentState.PAID)
     assert order_status.reserve(again, NOON).state == OrderState.CONFIRMED
-    assert order_status.refuse(again).kept_fen == 0
+    assert order_status.reject(again).net_paid_fen == 0
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_money_that_comes_after_the_expiry_lets_the_order_ask_for_its_stock_agai
         (order_status.pay(a_status(), 10_000), 10_000, "already_paid"),
         (order_status.cancel(order_status.pay(a_status(), 10_000)), 10_000, "already_paid"),
         (order_status.cancel(a_status()), 10_000, "order_cancelled"),
-        (order_status.refuse(a_status()), 10_000, "order_rejected"),
+        (order_status.reject(a_status()), 10_000, "order_rejected"),
         (in_cash(), 10_000, "not_prepaid"),
         (order_status.cancel(in_cash()), 10_000, "not_prepaid"),
     ],
@@ -187,7 +187,7 @@ def test_money_that_cannot_count_goes_back_and_the_order_stays_where_it_was(
 
     assert order_status.refund_cause(before, amount_fen) == cause
     assert after.state == before.state
-    assert after.kept_fen == before.kept_fen
+    assert after.net_paid_fen == before.net_paid_fen
     assert after.refunded_fen == before.refunded_fen + amount_fen
 
 
@@ -228,7 +228,7 @@ def test_cash_taken_on_hand_over_completes_the_order(to: OrderState) -> None:
 
     assert completed.state == OrderState.COMPLETED
     assert completed.payment_state == PaymentState.COD_COLLECTED
-    assert (completed.kept_fen, completed.difference_fen) == (10_000, 0)
+    assert (completed.net_paid_fen, completed.difference_fen) == (10_000, 0)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_goods_that_were_not_taken_and_came_back_end_the_order_and_return_the_mo
     shipped = order_status.pay(a_status(), 10_000)
     shipped = replace(shipped, state=OrderState.SHIPPED)
 
-    returned = order_status.take_back(order_status.fail_delivery(shipped))
+    returned = order_status.return_goods(order_status.fail_delivery(shipped))
 
     assert (returned.state, returned.payment_state) == (OrderState.RETURNED, PaymentState.REFUNDED)
 
@@ -263,18 +263,18 @@ def test_cash_that_was_due_for_goods_not_taken_was_refused() -> None:
     failed = order_status.fail_delivery(in_cash(state=OrderState.SHIPPED))
 
     assert (failed.state, failed.payment_state) == (OrderState.SHIPPED, PaymentState.COD_REFUSED)
-    assert order_status.take_back(failed).state == OrderState.RETURNED
+    assert order_status.return_goods(failed).state == OrderState.RETURNED
 
 
 def test_whatever_is_said_of_a_cancelled_order_leaves_it_cancelled() -> None:
     cancelled = order_status.cancel(in_cash())
     said: list[Callable[[OrderStatus], OrderStatus]] = [
         lambda s: order_status.reserve(s, NOON),
-        order_status.refuse,
+        order_status.reject,
         order_status.pack,
         order_status.ship,
         order_status.fail_delivery,
-        order_status.take_back,
+        order_status.return_goods,
     ]
 
     assert {step(cancelled) for step in said} == {cancelled}
@@ -300,14 +300,14 @@ def test_prepaid_goods_that_were_faster_than_the_cancellation_show_as_a_differen
 
 STEPS: dict[str, tuple[Callable[[OrderStatus], OrderStatus], set[str]]] = {
     "reserve": (lambda s: order_status.reserve(s, NOON), {"placed"}),
-    "refuse": (order_status.refuse, {"placed"}),
+    "reject": (order_status.reject, {"placed"}),
     "expire": (lambda s: order_status.expire(replace(s, expires_at=NOON), NOON), {"reserved"}),
     "cancel": (order_status.cancel, {"placed", "reserved", "confirmed", "in_fulfilment"}),
     "pack": (order_status.pack, {"confirmed"}),
     "ship": (order_status.ship, {"in_fulfilment"}),
     "hand over": (lambda s: order_status.hand_over(s, OrderState.DELIVERED, 0), {"shipped"}),
     "fail": (order_status.fail_delivery, {"shipped"}),
-    "take back": (order_status.take_back, {"shipped"}),
+    "return goods": (order_status.return_goods, {"shipped"}),
 }
 
 
@@ -370,8 +370,8 @@ class AnyOrder(RuleBasedStateMachine):
         self._try(lambda s: order_status.reserve(s, self.now + timedelta(seconds=900)))
 
     @rule()
-    def refuse(self) -> None:
-        self._try(order_status.refuse)
+    def reject(self) -> None:
+        self._try(order_status.reject)
 
     @rule()
     def pay_in_full(self) -> None:
@@ -413,8 +413,8 @@ class AnyOrder(RuleBasedStateMachine):
         self._try(order_status.fail_delivery)
 
     @rule()
-    def take_back(self) -> None:
-        self._try(order_status.take_back)
+    def return_goods(self) -> None:
+        self._try(order_status.return_goods)
 
     @invariant()
     def never_refunds_more_than_was_paid(self) -> None:
@@ -438,13 +438,13 @@ class AnyOrder(RuleBasedStateMachine):
         if self.present.state in (OrderState.CONFIRMED, OrderState.SHIPPED):
             assert not self.present.awaits_payment
             if self.present.payment_method == "prepaid":
-                assert self.present.kept_fen == self.present.total_fen
+                assert self.present.net_paid_fen == self.present.total_fen
 
     @invariant()
     def an_order_that_ended_early_keeps_no_money_but_for_goods_the_buyer_has(self) -> None:
         over = (OrderState.REJECTED, OrderState.EXPIRED, OrderState.RETURNED, OrderState.CANCELLED)
         if self.present.state in over and self.present.difference_fen is None:
-            assert self.present.kept_fen == 0
+            assert self.present.net_paid_fen == 0
 
 
 TestAnyOrder = AnyOrder.TestCase

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema_rs import validator_for
 
-from services.orders.rules import cash, journal, prices, takings
+from services.orders.rules import cash, journal, prices, reversals
 from services.orders.rules.entries import MOST_NUMBER
 from services.orders.rules.prices import Price
-from services.orders.rules.takings import BeyondSale, Taken
+from services.orders.rules.reversals import BeyondSale, Taken
 from services.orders.rules.till import (
     MOST_RAW,
     NO_NAME,
@@ -221,7 +221,7 @@ def test_whatever_a_clerk_is_called_the_entry_is_read(
 
 
 @pytest.mark.parametrize(
-    ("raw", "flags", "passing"),
+    ("raw", "flags", "personal_data"),
     [
         (an_entry("void", reason="\u3000"), [], {}),
         (an_entry("return", reason="x" * 201), ["words_unclear"], {}),
@@ -248,12 +248,12 @@ def test_whatever_a_clerk_is_called_the_entry_is_read(
     ],
 )
 def test_a_flaw_in_a_label_is_flagged_and_the_entry_is_read(
-    raw: dict[str, Any], flags: list[str], passing: dict[str, Any]
+    raw: dict[str, Any], flags: list[str], personal_data: dict[str, Any]
 ) -> None:
     entry = parse_entry(raw)
 
     assert (entry.problem, entry.flags) == (None, flags)
-    assert entry.passing | passing == entry.passing
+    assert entry.personal_data | personal_data == entry.personal_data
 
 
 @pytest.mark.parametrize(
@@ -302,11 +302,11 @@ def test_what_concerns_a_buyer_is_neither_kept_nor_part_of_the_content() -> None
     entry = parse_entry(order)
 
     assert "contact" not in json.dumps(entry.body)
-    assert entry.passing == CONTACT | {"phone": "+8613800138000"}
+    assert entry.personal_data == CONTACT | {"phone": "+8613800138000"}
     assert parse_entry(other).digest == entry.digest
     parcel = parse_entry(an_entry("hand_over", received_by="扎西"))
     assert not parcel.body.keys() & {"code", "received_by"}
-    assert parcel.passing == {
+    assert parcel.personal_data == {
         "code": "123456",
         "received_by": "扎西",
         "difference_reason": None,
@@ -375,7 +375,7 @@ def a_part(**changes: Any) -> dict[str, Any]:
 def test_a_void_takes_back_all_that_is_left_and_nothing_else() -> None:
     lines = [a_line(), a_line(line_no=2, line_total_fen=500)]
 
-    back = takings.void(lines, 1500, {1: Taken(4, 400), 2: Taken(10, 500)}, 600)
+    back = reversals.void(lines, 1500, {1: Taken(4, 400), 2: Taken(10, 500)}, 600)
 
     assert [(line["line_no"], line["quantity"], line["line_total_fen"]) for line in back] == [
         (1, 6, 600)
@@ -391,7 +391,7 @@ def test_a_void_that_gives_back_something_else_than_is_left_is_beyond_the_sale(
     before: dict[int, Taken], refund_fen: int
 ) -> None:
     with pytest.raises(BeyondSale):
-        takings.void([a_line()], 1000, before, refund_fen)
+        reversals.void([a_line()], 1000, before, refund_fen)
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_more_than_was_sold_does_not_come_back(
     before: dict[int, Taken], parts: list[dict[str, Any]]
 ) -> None:
     with pytest.raises(BeyondSale):
-        takings.take_back([a_line()], 1000, before, parts)
+        reversals.take_back([a_line()], 1000, before, parts)
 
 
 def test_no_more_money_goes_back_than_the_sale_cost_whatever_its_lines_say() -> None:
@@ -417,7 +417,7 @@ def test_no_more_money_goes_back_than_the_sale_cost_whatever_its_lines_say() -> 
     parts = [a_part(quantity=10, refund_fen=1000), a_part(line_no=2, refund_fen=1)]
 
     with pytest.raises(BeyondSale):
-        takings.take_back(lines, 1000, {}, parts)
+        reversals.take_back(lines, 1000, {}, parts)
 
 
 @given(
@@ -447,9 +447,9 @@ def test_whatever_is_taken_back_is_never_more_than_was_sold(
     for attempt in attempts:
         try:
             if isinstance(attempt, int):
-                back = takings.void(lines, 1200, taken, attempt)
+                back = reversals.void(lines, 1200, taken, attempt)
             else:
-                back = takings.take_back(lines, 1200, taken, attempt)
+                back = reversals.take_back(lines, 1200, taken, attempt)
         except BeyondSale:
             continue
         for line in back:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from uuid import UUID, uuid5
 
-from services.orders.rules.till import PAYMENT_DIFFERS, TAKING, EntryKind, EntryStatus
+from services.orders.rules.till import PAYMENT_DIFFERS, REVERSALS, EntryKind, EntryStatus
 
 #: Why cash comes into custody or leaves it: an entry's kind, or what an operator recorded.
 REMITTED, WRITTEN_OFF = "remitted", "written_off"
@@ -32,7 +32,7 @@ class Change:
         """Count one cash entry; `amount_fen` is above 0 for cash that comes in."""
         if cause in COLLECTING:
             self.collected_fen += amount_fen
-        elif cause in TAKING:
+        elif cause in REVERSALS:
             self.refunded_fen -= amount_fen
         elif cause == REMITTED:
             self.remitted_fen -= amount_fen
@@ -74,6 +74,6 @@ def custody_fen(
         return 0
     if kind in COLLECTING:
         return total_fen
-    if kind in TAKING and (status == EntryStatus.ACCEPTED or booked):
+    if kind in REVERSALS and (status == EntryStatus.ACCEPTED or booked):
         return -total_fen
     return 0

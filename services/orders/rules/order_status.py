@@ -1,8 +1,7 @@
-"""The status of an order, and what may happen to it next; goods and money are kept apart.
+"""The state machines of an order and of its payment.
 
 Every function takes a status and returns the next one, or raises an error that names the state.
-Nothing here reads a database or the clock. Source: reference states of an order and of its
-payment, without those that no transition reaches yet (drafts, partial shipments, remittances).
+Nothing here reads a database or the clock.
 """
 
 from collections.abc import Mapping
@@ -17,14 +16,14 @@ PREPAID: PaymentMethod = "prepaid"
 
 
 class OrderState(StrEnum):
-    """What was promised to the buyer, and what became of the promise."""
+    """The state of an order; the payment has states of its own."""
 
     #: Orders has asked catalog for the stock, perhaps again, and has no answer yet.
     PLACED = "placed"
-    #: Its goods are set aside; a prepaid order waits here for its money.
+    #: Catalog has reserved its goods; a prepaid order waits here for its payment.
     RESERVED = "reserved"
     CONFIRMED = "confirmed"
-    #: Packed.
+    #: The goods are packed.
     IN_FULFILMENT = "in_fulfilment"
     SHIPPED = "shipped"
     DELIVERED = "delivered"
@@ -32,7 +31,7 @@ class OrderState(StrEnum):
     COMPLETED = "completed"
     #: There was not enough stock.
     REJECTED = "rejected"
-    #: Not paid in time.
+    #: The buyer did not pay in time.
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     #: Its goods came back undelivered.
@@ -42,7 +41,7 @@ class OrderState(StrEnum):
 #: From each state, the states that may follow. Anything else is refused.
 NEXT: Mapping[OrderState, tuple[OrderState, ...]] = {
     OrderState.PLACED: (OrderState.RESERVED, OrderState.REJECTED, OrderState.CANCELLED),
-    # Back to placed: a lot that was set aside is recalled, and the stock is asked for once more.
+    # Back to placed: a reserved lot was recalled, and orders asks for other stock.
     OrderState.RESERVED: (
         OrderState.CONFIRMED,
         OrderState.EXPIRED,
@@ -54,7 +53,7 @@ NEXT: Mapping[OrderState, tuple[OrderState, ...]] = {
     OrderState.SHIPPED: (OrderState.DELIVERED, OrderState.COLLECTED, OrderState.RETURNED),
     OrderState.DELIVERED: (OrderState.COMPLETED,),
     OrderState.COLLECTED: (OrderState.COMPLETED,),
-    # Money that came late lets the order ask for its stock once more.
+    # The buyer paid late, and orders asks for the stock again.
     OrderState.EXPIRED: (OrderState.PLACED,),
     OrderState.COMPLETED: (),
     OrderState.REJECTED: (),
@@ -64,14 +63,14 @@ NEXT: Mapping[OrderState, tuple[OrderState, ...]] = {
 
 
 class PaymentState(StrEnum):
-    """The state of the payment; `cod_` is cash, taken at the door or at the counter."""
+    """The state of the payment; `cod_` is cash on delivery, at the door or at the counter."""
 
     PENDING = "pending"
-    #: The last attempt did not succeed; another may.
+    #: The last attempt failed; the buyer may try again.
     FAILED = "failed"
     PAID = "paid"
     REFUNDED = "refunded"
-    #: Never paid, and not asked for any more.
+    #: The buyer has not paid and need not pay any more.
     VOIDED = "voided"
     COD_DUE = "cod_due"
     COD_COLLECTED = "cod_collected"
@@ -84,8 +83,8 @@ PAYMENT_NEXT: Mapping[PaymentState, tuple[PaymentState, ...]] = {
     PaymentState.PENDING: (PaymentState.FAILED, PaymentState.PAID, PaymentState.VOIDED),
     PaymentState.FAILED: (PaymentState.PAID, PaymentState.VOIDED),
     PaymentState.PAID: (PaymentState.REFUNDED,),
-    # Prepaid: the money came after all. Cash: goods on their way reached the buyer although
-    # the order had been cancelled, and were paid for.
+    # Prepaid: the buyer paid nevertheless. Cash: the goods were on their way when the order was
+    # cancelled, and the buyer took them and paid.
     PaymentState.VOIDED: (PaymentState.PAID, PaymentState.COD_COLLECTED),
     PaymentState.COD_DUE: (
         PaymentState.COD_COLLECTED,
@@ -94,16 +93,16 @@ PAYMENT_NEXT: Mapping[PaymentState, tuple[PaymentState, ...]] = {
     ),
     PaymentState.REFUNDED: (),
     PaymentState.COD_COLLECTED: (),
-    # A till that was cut off had given the parcel away before it was called back.
+    # A till that was offline had handed over the parcel before logistics called it back.
     PaymentState.COD_REFUSED: (PaymentState.COD_COLLECTED,),
 }
 
 
 class FulfilmentState(StrEnum):
-    """The last state of the order's shipment that logistics published.
+    """The state of the order's shipment that logistics published last.
 
-    A cancelled order may have a shipment that is `delivered`: the buyer had the goods before the
-    cancellation reached them.
+    The shipment of a cancelled order may be `delivered`: the buyer got the goods before logistics
+    got the cancellation.
     """
 
     PLANNED = "planned"
@@ -125,12 +124,12 @@ class WrongPaymentState(Conflict):
 
 
 class HoldStillRuns(Conflict):
-    """Raised when an order would expire before its hold is over."""
+    """Raised when an order is to expire before its hold ends."""
 
 
 @dataclass(frozen=True)
 class OrderStatus:
-    """The status of one order and of its money, in integer fen; `expires_at` is UTC."""
+    """The state of one order and of its payment; money in integer fen, moments in UTC."""
 
     order_ref: str
     payment_method: PaymentMethod
@@ -139,14 +138,14 @@ class OrderStatus:
     payment_state: PaymentState
     paid_fen: int = 0
     refunded_fen: int = 0
-    #: Set exactly while the order is reserved and waits for money.
+    #: Set exactly while the order is reserved and waits for its payment.
     expires_at: datetime | None = None
-    #: Money kept minus the total, once the buyer has the goods. An operator decides unless it is 0.
+    #: `net_paid_fen` minus the total, once the buyer has the goods. Unless 0, an operator decides.
     difference_fen: int | None = None
 
     @property
-    def kept_fen(self) -> int:
-        """The money that was received and not refunded."""
+    def net_paid_fen(self) -> int:
+        """Payments minus refunds."""
         return self.paid_fen - self.refunded_fen
 
     @property
@@ -156,17 +155,17 @@ class OrderStatus:
 
     @property
     def holds_unpaid_stock(self) -> bool:
-        """Whether goods are set aside for the order and nothing has been paid for it."""
+        """Whether the order has or will get reserved goods, and the buyer has paid nothing."""
         return self.state in _HOLDING and self.payment_state in _UNPAID
 
     @property
     def awaits_payment(self) -> bool:
-        """Whether the order waits, now or soon, for the buyer's payment."""
+        """Whether the order waits, or will wait once it is reserved, for the buyer's payment."""
         unpaid = self.payment_state in (PaymentState.PENDING, PaymentState.FAILED)
         return unpaid and self.state in (OrderState.PLACED, OrderState.RESERVED)
 
 
-#: States in which an order's goods are, or are about to be, set aside, or are with a carrier.
+#: States in which an order's goods are about to be reserved, are reserved, or are with a carrier.
 _HOLDING = frozenset(
     (
         OrderState.PLACED,
@@ -180,7 +179,7 @@ _UNPAID = frozenset((PaymentState.PENDING, PaymentState.FAILED, PaymentState.COD
 
 
 def placed(order_ref: str, payment_method: PaymentMethod, total_fen: int) -> OrderStatus:
-    """Return the status of a new order. A prepaid order of 0 fen counts as paid."""
+    """Return the status of a new order. A prepaid order of 0 fen is paid from the start."""
     if payment_method != PREPAID:
         payment_state = PaymentState.COD_DUE
     else:
@@ -194,11 +193,11 @@ def placed(order_ref: str, payment_method: PaymentMethod, total_fen: int) -> Ord
 def reserve(status: OrderStatus, hold_until: datetime) -> OrderStatus:
     """Record that catalog reserved the goods; confirm unless the buyer must pay first.
 
-    Cash orders and orders that are paid never wait, so they never expire. If the order was
-    cancelled in the meantime, this changes nothing: catalog releases its stock by event.
+    Cash orders and paid orders do not wait, so they never expire. A cancelled order stays
+    unchanged: catalog releases its stock when it gets the cancellation.
 
     Raises:
-        WrongOrderState: it did not wait for catalog's answer.
+        WrongOrderState: the order was not waiting for catalog's answer.
     """
     if status.state == OrderState.CANCELLED:
         return status
@@ -208,11 +207,13 @@ def reserve(status: OrderStatus, hold_until: datetime) -> OrderStatus:
     return _transition(reserved, OrderState.CONFIRMED)
 
 
-def refuse(status: OrderStatus) -> OrderStatus:
-    """Reject an order whose stock was refused, and refund what was paid.
+def reject(status: OrderStatus) -> OrderStatus:
+    """Reject an order that gets no stock, and refund its payment.
+
+    A cancelled order stays unchanged.
 
     Raises:
-        WrongOrderState: it did not wait for catalog's answer.
+        WrongOrderState: the order was not waiting for catalog's answer.
     """
     if status.state == OrderState.CANCELLED:
         return status
@@ -220,10 +221,10 @@ def refuse(status: OrderStatus) -> OrderStatus:
 
 
 def reinstate(status: OrderStatus) -> OrderStatus:
-    """Ask for the stock of an order once more, since a lot that was set aside is recalled.
+    """Return an order to `placed`, to ask for its stock again, because a reserved lot was recalled.
 
-    Its money stays as it is: a refusal refunds it. An order that has nothing set aside, or whose
-    goods have left, stays unchanged.
+    The payment stays as it is; if catalog refuses, `reject` refunds it. An order without reserved
+    goods, or whose goods have left, stays unchanged.
     """
     if status.state == OrderState.EXPIRED or OrderState.PLACED not in NEXT[status.state]:
         return status
@@ -234,7 +235,7 @@ def reinstate(status: OrderStatus) -> OrderStatus:
 
 
 def refund_cause(status: OrderStatus, amount_fen: int) -> str | None:
-    """Return why a payment that comes now would be refunded at once; None: it counts."""
+    """Return why a payment that arrives now must be refunded at once; None if it is valid."""
     if status.payment_method != PREPAID:
         return "not_prepaid"
     if status.payment_state in (PaymentState.PAID, PaymentState.REFUNDED):
@@ -247,9 +248,9 @@ def refund_cause(status: OrderStatus, amount_fen: int) -> str | None:
 
 
 def pay(status: OrderStatus, amount_fen: int) -> OrderStatus:
-    """Receive a payment. It is never refused, but refunded at once if it cannot count.
+    """Record a payment. A payment with a `refund_cause` is refunded at once; none is refused.
 
-    The full amount confirms a reserved order, and lets an expired one ask for its stock again.
+    The full amount confirms a reserved order, and returns an expired one to `placed`.
     """
     received = replace(status, paid_fen=status.paid_fen + amount_fen)
     if refund_cause(status, amount_fen) is not None:
@@ -269,7 +270,7 @@ def pay(status: OrderStatus, amount_fen: int) -> OrderStatus:
 
 
 def fail_payment(status: OrderStatus) -> OrderStatus:
-    """Record that an attempt to pay failed; the order still waits for its payment."""
+    """Record that an attempt to pay failed. The order still waits for its payment."""
     if status.payment_state == PaymentState.PENDING and status.awaits_payment:
         return _transition_payment(status, PaymentState.FAILED)
     return status
@@ -279,8 +280,8 @@ def expire(status: OrderStatus, now: datetime) -> OrderStatus:
     """Expire an order that was not paid in time.
 
     Raises:
-        WrongOrderState: it is not reserved.
-        HoldStillRuns: its hold is not over.
+        WrongOrderState: the order is not reserved.
+        HoldStillRuns: the order's hold has not ended.
     """
     expired = _transition(status, OrderState.EXPIRED)
     if status.expires_at is None or status.expires_at > now:
@@ -288,14 +289,14 @@ def expire(status: OrderStatus, now: datetime) -> OrderStatus:
     return _close_payment(expired)
 
 
-# --- Cancellation, and the way of the goods -------------------------------------------------------
+# --- Cancellation and fulfilment ----------------------------------------------------------------
 
 
 def cancel(status: OrderStatus) -> OrderStatus:
-    """Cancel an order whose goods have not left, and refund what was paid. May be repeated.
+    """Cancel an order whose goods have not left, and refund its payment. Repeating changes nothing.
 
     Raises:
-        WrongOrderState: it has left, or is over.
+        WrongOrderState: the goods have left, or the order has ended.
     """
     if status.state == OrderState.CANCELLED:
         return status
@@ -306,7 +307,7 @@ def pack(status: OrderStatus) -> OrderStatus:
     """Record that the goods are packed. A cancelled order stays unchanged.
 
     Raises:
-        WrongOrderState: it is not confirmed.
+        WrongOrderState: the order is not confirmed.
     """
     if status.state == OrderState.CANCELLED:
         return status
@@ -314,10 +315,10 @@ def pack(status: OrderStatus) -> OrderStatus:
 
 
 def ship(status: OrderStatus) -> OrderStatus:
-    """Record that the goods left. A cancelled order stays cancelled, and its goods come back.
+    """Record that the goods left. A cancelled order stays cancelled; logistics returns its goods.
 
     Raises:
-        WrongOrderState: it was not packed.
+        WrongOrderState: the goods were not packed.
     """
     if status.state == OrderState.CANCELLED:
         return status
@@ -325,36 +326,37 @@ def ship(status: OrderStatus) -> OrderStatus:
 
 
 def hand_over(status: OrderStatus, to: OrderState, collected_fen: int) -> OrderStatus:
-    """Record that the buyer has the goods (`to` delivered or collected), and the cash taken.
+    """Record that the buyer got the goods (`to` delivered or collected), and the collected cash.
 
-    The order completes also when another amount was taken than was due: the carrier or clerk gave
-    the reason, and `difference_fen` shows the amount. A cancelled order stays cancelled; its cash
-    counts, since the buyer keeps the goods.
+    A wrong amount of cash completes the order too: the carrier or clerk gave the reason, and
+    `difference_fen` has the amount. A cancelled order stays cancelled; its cash is recorded,
+    because the buyer keeps the goods.
 
     Raises:
-        WrongOrderState: it was not shipped.
+        WrongOrderState: the goods were not shipped.
     """
-    handed = replace(status, paid_fen=status.paid_fen + collected_fen)
+    after = replace(status, paid_fen=status.paid_fen + collected_fen)
     if status.payment_method != PREPAID:
         if collected_fen or not status.total_fen:
-            handed = _transition_payment(handed, PaymentState.COD_COLLECTED)
+            after = _transition_payment(after, PaymentState.COD_COLLECTED)
         elif status.payment_state == PaymentState.COD_DUE:
-            handed = _transition_payment(handed, PaymentState.COD_REFUSED)
-    handed = replace(handed, difference_fen=handed.kept_fen - handed.total_fen)
+            after = _transition_payment(after, PaymentState.COD_REFUSED)
+    after = replace(after, difference_fen=after.net_paid_fen - after.total_fen)
     if status.state == OrderState.CANCELLED:
-        return handed
-    return _transition(_transition(handed, to), OrderState.COMPLETED)
+        return after
+    return _transition(_transition(after, to), OrderState.COMPLETED)
 
 
 def fail_delivery(status: OrderStatus) -> OrderStatus:
-    """Record that the buyer did not take the goods, which go back; cash that was due was refused.
+    """Record that the buyer did not take the goods; due cash becomes `cod_refused`.
 
     Raises:
-        WrongOrderState: it was not shipped.
+        WrongOrderState: the goods were not shipped.
     """
     if status.state not in (OrderState.SHIPPED, OrderState.CANCELLED):
         raise WrongOrderState(
-            f"Order {status.order_ref} is {status.state}; only a shipped one can fail.",
+            f"Order {status.order_ref} is {status.state}; only a shipped order's "
+            "delivery can fail.",
             state=str(status.state),
         )
     if status.payment_state == PaymentState.COD_DUE:
@@ -362,11 +364,11 @@ def fail_delivery(status: OrderStatus) -> OrderStatus:
     return status
 
 
-def take_back(status: OrderStatus) -> OrderStatus:
-    """Record that the goods are back undelivered, and refund what was paid.
+def return_goods(status: OrderStatus) -> OrderStatus:
+    """Record that undelivered goods are back, and refund the payment. A cancelled order stays so.
 
     Raises:
-        WrongOrderState: it was not shipped.
+        WrongOrderState: the goods were not shipped.
     """
     if status.state == OrderState.CANCELLED:
         return status
@@ -395,7 +397,7 @@ def _transition_payment(status: OrderStatus, to: PaymentState) -> OrderStatus:
 
 
 def _close_payment(status: OrderStatus) -> OrderStatus:
-    """Refund what was paid; void what was never paid."""
+    """Refund a payment that was made; void one that was not."""
     if status.payment_state == PaymentState.PAID:
         refunded = replace(status, refunded_fen=status.paid_fen)
         return _transition_payment(refunded, PaymentState.REFUNDED)

@@ -1,7 +1,7 @@
-"""What a void or a return may take back of a sale: at most what that sale sold, once.
+"""Rules for reversals, the voids and returns of a sale: together at most what the sale sold.
 
-Voids and returns of one sale are judged in the order of their numbers, and only when every entry
-between the sale and them has come, so the result does not depend on the order of uploads.
+Reversals of one sale are applied in the order of their numbers, and only when every entry between
+the sale and them has arrived, so the result does not depend on the order of uploads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from typing import Any
 
 
 class BeyondSale(ValueError):
-    """Raised when more would be taken back than is left of the sale; the message says why."""
+    """Raised when a reversal exceeds what is left of the sale; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was taken back of one line of a sale."""
+    """The quantity and money that reversals took back of one line of a sale."""
 
     quantity: int = 0
     fen: int = 0
@@ -30,12 +30,12 @@ def void(
     before: Mapping[int, Taken],
     refund_fen: int,
 ) -> list[dict[str, Any]]:
-    """Return what the void of a sale takes back: all that is left of it, as lines of an event.
+    """Return what the void of a sale takes back: all that is left, as lines of an event.
 
-    `before`: what was taken back already, by line number.
+    `before`: line number → what earlier reversals took back.
 
     Raises:
-        BeyondSale: nothing is left, or the refund is not the price of what is left.
+        BeyondSale: nothing is left, or the refund differs from the price of what is left.
     """
     rest = []
     for line in lines:

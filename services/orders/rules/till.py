@@ -87,9 +87,9 @@ PAYMENT_DIFFERS = "payment_differs"
 CLOCK_TOLERANCE = timedelta(hours=1)
 #: Why orders itself disputes an entry; catalog and logistics publish other reasons.
 UNREADABLE, OTHER_CONTENT, BEYOND_SALE = "unreadable", "other_content", "beyond_sale"
-#: Kinds that take goods of a sale back, and all kinds that move goods over the counter.
-TAKING = (EntryKind.VOID, EntryKind.RETURN)
-SELLING = (EntryKind.SALE, *TAKING)
+#: Kinds that reverse a sale, and all kinds that move goods over the counter.
+REVERSALS = (EntryKind.VOID, EntryKind.RETURN)
+SELLING = (EntryKind.SALE, *REVERSALS)
 
 
 class InvalidEntry(ValueError):
@@ -113,8 +113,8 @@ class ParsedEntry:
     plain: bool = True
     #: The content to store, without the buyer's personal data.
     body: dict[str, Any] = field(default_factory=dict)
-    #: Personal data to pass on and not to store: an order's contact, a parcel's recipient and code.
-    passing: dict[str, Any] = field(default_factory=dict)
+    #: Used and not stored with the entry: an order's contact, a parcel's recipient and code.
+    personal_data: dict[str, Any] = field(default_factory=dict)
     #: None: the entry names no valid moment.
     device_time: datetime | None = None
     clerk: str | None = None
@@ -181,7 +181,7 @@ def _parse(number: int, raw: dict[str, Any]) -> ParsedEntry:
         case SaleEntry():
             _parse_sale(content, entry)
         case VoidEntry() | ReturnEntry():
-            _parse_taking(content, entry)
+            _parse_reversal(content, entry)
         case HandOverEntry():
             _parse_hand_over(content, entry)
         case OrderEntry():
@@ -193,7 +193,7 @@ def _parse(number: int, raw: dict[str, Any]) -> ParsedEntry:
             if content.shift == number:
                 raise InvalidEntry("A closing's shift is the number of the opening.")
             _label(entry, content.note, MOST_NOTE, WORDS_UNCLEAR)
-    if not entry.plain or entry.passing:
+    if not entry.plain or entry.personal_data:
         entry.body = _without_person(raw)
     if not entry.plain and len(_canonical(entry.body)) > MOST_RAW:
         entry.body |= {name: words(raw[name], MOST_NOTE) for name in raw.keys() & _LABELS}
@@ -220,20 +220,20 @@ def _parse_sale(sale: SaleEntry, entry: ParsedEntry) -> None:
     entry.total_fen, entry.payment, entry.voided = sale.total_fen, sale.payment, sale.voided
 
 
-def _parse_taking(taking: VoidEntry | ReturnEntry, entry: ParsedEntry) -> None:
-    if taking.of >= taking.number:
+def _parse_reversal(reversal: VoidEntry | ReturnEntry, entry: ParsedEntry) -> None:
+    if reversal.of >= reversal.number:
         raise InvalidEntry("of must be the number of an earlier entry.")
-    if isinstance(taking, ReturnEntry) and taking.refund_fen != sum(
-        line.refund_fen for line in taking.lines
+    if isinstance(reversal, ReturnEntry) and reversal.refund_fen != sum(
+        line.refund_fen for line in reversal.lines
     ):
         raise InvalidEntry("refund_fen is not the sum of the lines' refund_fen.")
-    entry.of, entry.total_fen, entry.payment = taking.of, taking.refund_fen, taking.payment
-    _label(entry, taking.reason, MOST_WORDS, WORDS_UNCLEAR)
+    entry.of, entry.total_fen, entry.payment = reversal.of, reversal.refund_fen, reversal.payment
+    _label(entry, reversal.reason, MOST_WORDS, WORDS_UNCLEAR)
 
 
 def _parse_hand_over(parcel: HandOverEntry, entry: ParsedEntry) -> None:
     entry.total_fen, entry.payment = parcel.collected_fen, parcel.payment
-    entry.passing = {
+    entry.personal_data = {
         "code": _code(entry, parcel.code),
         "received_by": _label(entry, parcel.received_by, 100, WORDS_UNCLEAR),
         "difference_reason": _label(entry, parcel.difference_reason, MOST_WORDS, WORDS_UNCLEAR),
@@ -241,8 +241,8 @@ def _parse_hand_over(parcel: HandOverEntry, entry: ParsedEntry) -> None:
 
 
 def _parse_order(taken: OrderEntry, entry: ParsedEntry) -> None:
-    entry.passing = _contact(entry, taken.order.contact)
-    if not taken.order.collect and entry.passing["address"] is None:
+    entry.personal_data = _contact(entry, taken.order.contact)
+    if not taken.order.collect and entry.personal_data["address"] is None:
         entry.flag(CONTACT_UNCLEAR)
 
 

@@ -105,7 +105,7 @@ def decline_order(batch: OrdersBatch, order: Order, reason: str = NOT_APPROVED) 
     if order.reason == reason and order.state == order_status.OrderState.REJECTED:
         return order
     _check_waits(order)
-    transition(batch, order, order_status.refuse(order.status), reason=reason)
+    transition(batch, order, order_status.reject(order.status), reason=reason)
     return order
 
 

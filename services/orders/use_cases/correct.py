@@ -65,7 +65,7 @@ def correct(
     """
     entry = lock_entry_and_journal(batch, sale_id)
     if entry.reason == UNREADABLE:
-        _let_count(batch, entry, _parse(entry, changes), limits)
+        _apply_correction(batch, entry, _parse(entry, changes), limits)
     elif changes.keys() == {"clerk"} and CLERK_UNCLEAR in entry.flags:
         _rename(batch.session, entry, changes["clerk"])
     elif changes.keys() == {"order"} and _UNREACHED & {*entry.flags}:
@@ -93,7 +93,9 @@ def _nothing(entry: TillEntry) -> NothingToCorrect:
     )
 
 
-def _let_count(batch: OrdersBatch, entry: TillEntry, parsed: ParsedEntry, limits: Limits) -> None:
+def _apply_correction(
+    batch: OrdersBatch, entry: TillEntry, parsed: ParsedEntry, limits: Limits
+) -> None:
     entry.sent, entry.body = entry.body, parsed.body
     entry.kind, entry.flags = parsed.kind, parsed.flags
     entry.clerk, entry.shift, entry.device_time = parsed.clerk, parsed.shift, parsed.device_time
@@ -101,16 +103,16 @@ def _let_count(batch: OrdersBatch, entry: TillEntry, parsed: ParsedEntry, limits
         entry.of_entry_id = entry_id(entry.device_id, entry.epoch, parsed.of)
     entry.voided, entry.total_fen, entry.payment = parsed.voided, parsed.total_fen, parsed.payment
     entry.status, entry.reason, entry.detail = EntryStatus.ACCEPTED, None, None
-    for taking in batch.session.scalars(
+    for reversal in batch.session.scalars(
         select(TillEntry).where(
             TillEntry.of_entry_id == entry.id,
             TillEntry.status == EntryStatus.DISPUTED,
             TillEntry.reason == BEYOND_SALE,
         )
     ):
-        taking.status, taking.reason, taking.detail = EntryStatus.WAITING, None, None
+        reversal.status, reversal.reason, reversal.detail = EntryStatus.WAITING, None, None
     device = Device(entry.device_id, entry.epoch, entry.site_id, entry.device_code)
-    Intake(batch, device, limits).let_count([(entry, parsed)])
+    Intake(batch, device, limits).apply([(entry, parsed)])
 
 
 def _rename(session: Session, entry: TillEntry, typed: Any) -> None:
@@ -150,5 +152,5 @@ def _replace_contact(batch: OrdersBatch, entry: TillEntry, parsed: ParsedEntry) 
         raise _nothing(entry)
     if _UNREACHED & {*parsed.flags}:
         raise StillUnreadable("Nobody is reached by this contact either: give it whole and right.")
-    place.replace_contact(batch, order, parsed.passing)
+    place.replace_contact(batch, order, parsed.personal_data)
     entry.flags = [flag for flag in entry.flags if flag not in _UNREACHED]

@@ -45,7 +45,7 @@ def apply_stock_refused(batch: OrdersBatch, refused: StockRefused) -> None:
     transition(
         batch,
         order,
-        order_status.refuse(order.status),
+        order_status.reject(order.status),
         # An order that was reinstated has the reason for it.
         reason=order.reason if order.state == OrderState.PLACED else None,
         shortfalls=refused.shortfalls,

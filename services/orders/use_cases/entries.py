@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from services.orders.batch import OrdersBatch
 from services.orders.models import TillEntry
-from services.orders.rules.till import SELLING, TAKING, UNREADABLE, EntryKind, EntryStatus
+from services.orders.rules.till import REVERSALS, SELLING, UNREADABLE, EntryKind, EntryStatus
 from services.orders.use_cases import cash
 from shared.events import (
     AllotmentOverdrawn,
@@ -185,7 +185,7 @@ def _check_books_cash(entry: TillEntry) -> None:
         )
     elif entry.kind == EntryKind.HAND_OVER:
         why = "its cash was booked to the clerk when it came, and still is"
-    elif entry.kind not in TAKING or entry.voided or not entry.total_fen:
+    elif entry.kind not in REVERSALS or entry.voided or not entry.total_fen:
         why = "it moves no cash"
     elif entry.payment != "cash":
         why = f"the money was given back by {entry.payment}"

@@ -75,7 +75,7 @@ def apply_shipment_returned(batch: OrdersBatch, order_id: UUID) -> None:
         OrderNotFound, WrongOrderState
     """
     order = batch.lock_order(order_id)
-    _follow(batch, order, FulfilmentState.RETURNED, order_status.take_back(order.status))
+    _follow(batch, order, FulfilmentState.RETURNED, order_status.return_goods(order.status))
 
 
 def apply_shipment_cancelled(batch: OrdersBatch, order_id: UUID) -> None:

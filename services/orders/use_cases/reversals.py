@@ -1,4 +1,4 @@
-"""Apply voids and returns to their sales, once all earlier entries are uploaded."""
+"""Apply reversals (voids and returns of sales) once all entries before them have arrived."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from services.orders.batch import OrdersBatch
 from services.orders.models import Journal, TakenBack, TillEntry
 from services.orders.rules import journal as runs
-from services.orders.rules import takings
-from services.orders.rules.takings import Taken
+from services.orders.rules import reversals
+from services.orders.rules.reversals import Taken
 from services.orders.rules.till import (
     BEYOND_SALE,
     CLOCK_OFF,
@@ -25,11 +25,13 @@ from services.orders.use_cases.entries import dispute, record_station_sale
 from shared.runtime import clock
 
 
-def judge(batch: OrdersBatch, journal: Journal, fresh: Sequence[TillEntry]) -> list[TillEntry]:
-    """Judge the voids and returns of a locked journal that need wait no longer, and return them.
+def apply_reversals(
+    batch: OrdersBatch, journal: Journal, fresh: Sequence[TillEntry]
+) -> list[TillEntry]:
+    """Apply or dispute the reversals of a locked journal that are ready, and return them.
 
-    `fresh` are new entries that are not in the database yet. An entry is judged when all entries
-    between its sale and it have come, so the outcome does not depend on the order of uploads.
+    `fresh`: new entries that are not in the database yet. A reversal is ready when all entries
+    between its sale and it have arrived, so the result does not depend on the order of uploads.
     """
     session = batch.session
     earlier = session.scalars(
@@ -54,7 +56,7 @@ def judge(batch: OrdersBatch, journal: Journal, fresh: Sequence[TillEntry]) -> l
             sale = sales.get(entry.of_entry_id or entry.id)
             # None: rows were lost, which verify reports. The upload goes on; this entry waits.
             if sale is not None:
-                _judge_one(batch, entry, sale, taken)
+                _apply_reversal(batch, entry, sale, taken)
     return ready
 
 
@@ -76,7 +78,7 @@ def _taken(session: Session, sale_ids: Iterable[UUID]) -> dict[UUID, dict[int, T
     return taken
 
 
-def _judge_one(
+def _apply_reversal(
     batch: OrdersBatch,
     entry: TillEntry,
     sale: TillEntry,
@@ -95,12 +97,12 @@ def _judge_one(
         if entry.kind == EntryKind.VOID:
             if sale.voided and not refund_fen:
                 refund_fen = total_fen  # nothing was taken, so nothing need be given back
-            back = takings.void(lines, total_fen, before, refund_fen)
+            back = reversals.void(lines, total_fen, before, refund_fen)
         elif sale.voided:
-            raise takings.BeyondSale("The sale was voided before it was sent.")
+            raise reversals.BeyondSale("The sale was voided before it was sent.")
         else:
-            back = takings.take_back(lines, total_fen, before, entry.body["lines"])
-    except takings.BeyondSale as error:
+            back = reversals.take_back(lines, total_fen, before, entry.body["lines"])
+    except reversals.BeyondSale as error:
         dispute(batch, entry, BEYOND_SALE, str(error))
         return
     for line in back:
@@ -112,7 +114,7 @@ def _judge_one(
 
 
 def _flag(entry: TillEntry, sale: TillEntry) -> None:
-    """Flag differences from the sale that are no reason for a dispute."""
+    """Flag differences from the sale that do not justify a dispute."""
     found = []
     if sale.payment is not None and entry.payment != sale.payment and entry.total_fen:
         found.append(PAYMENT_DIFFERS)

@@ -83,8 +83,8 @@ def transition(
     if order.decided_at is None and after.state in _DECIDED:
         order.decided_at = order.changed_at
     newly_paid = after.payment_state in _PAID and after.payment_state != before.payment_state
-    if newly_paid and after.kept_fen >= after.total_fen:
-        _record_paid(batch, order, after.kept_fen)
+    if newly_paid and after.net_paid_fen >= after.total_fen:
+        _record_paid(batch, order, after.net_paid_fen)
     if after.state != before.state:
         _record_state(batch, order, reason, shortfalls)
     refunded_fen = after.refunded_fen - before.refunded_fen

@@ -1,9 +1,9 @@
-"""Take in the entries of a station's till: each by itself, and once.
+"""Store and apply the entries that a till uploads; each entry takes effect once.
 
-A till sends its journal as often as it likes, in pieces and in any order; two of its tabs may
-send at once, and an answer may be lost. Entries are named by device, epoch and number. An entry
-that has a name is never refused: it happened at a counter. An entry that cannot be right is
-stored as disputed, and shown to an operator.
+A till may upload its journal repeatedly, in pieces and in any order; two of its tabs may upload at
+the same time, and an answer may be lost. Device, epoch and number identify an entry. An entry with
+a number is never refused, because it happened at a counter. An entry that cannot be right is
+stored as disputed, for an operator to decide.
 
 The number of statements does not grow with the number of sales in an upload.
 """
@@ -35,7 +35,7 @@ from services.orders.rules.till import (
     EntryStatus,
     ParsedEntry,
 )
-from services.orders.use_cases import approve, cash, place, shifts, station_prices, takings
+from services.orders.use_cases import approve, cash, place, reversals, shifts, station_prices
 from services.orders.use_cases.entries import dispute, lock_journal, record_station_sale
 from shared.events import Moment, ParcelHandedOver
 from shared.runtime import clock, devices
@@ -43,14 +43,14 @@ from shared.runtime.devices import Device, entry_id
 from shared.runtime.errors import FarmgateError, slug_of
 from shared.runtime.ids import new_id
 
-#: What became of an entry, as the till is answered. A void that waits for earlier entries is
-#: `accepted`: the till need not do anything.
+#: Statuses in the answer to the till. A void that waits for earlier entries is `accepted`: the till
+#: has nothing to do for it.
 ACCEPTED, DUPLICATE, DISPUTED, REFUSED = "accepted", "duplicate", "disputed", "refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one entry of an upload; `index` is its place in it."""
+    """The answer to one entry; `index` is its position in the upload, from 0."""
 
     index: int
     number: int | None
@@ -67,20 +67,20 @@ def journal_id(device_id: UUID, epoch: int) -> UUID:
 def upload(
     batch: OrdersBatch, device: Device, entries: Sequence[ParsedEntry], limits: Limits
 ) -> list[Answer]:
-    """Take in entries of a device's journal, and return one answer for each, in their order.
+    """Store and apply entries of a device's journal; return one answer for each, in their order.
 
-    An entry whose name and content are known is a duplicate and changes nothing. Other content
-    under a known name is stored as a copy of its own, disputed. No entry raises.
+    An entry with a known number and known content is a duplicate and changes nothing. Different
+    content under a known number is stored as another copy, which is disputed. No entry raises.
     """
-    # Two tabs, or a repetition while the first try still runs, take turns. The rows that would
-    # have to be locked do not exist yet.
+    # Uploads of one journal run one after the other: of two tabs, or of a repeated request. An
+    # advisory lock, because the rows to lock may not exist yet.
     lock_journal(batch.session, device.device_id, device.epoch)
     with batch.session.no_autoflush:
-        return Intake(batch, device, limits).take_in(entries)
+        return Intake(batch, device, limits).ingest(entries)
 
 
 class Intake:
-    """Entries of one locked journal, while they are taken in."""
+    """The processing of entries of one locked journal, in one transaction."""
 
     def __init__(self, batch: OrdersBatch, device: Device, limits: Limits) -> None:
         self.batch = batch
@@ -89,38 +89,38 @@ class Intake:
         self.limits = limits
         self.now = clock.now()
         self.journal = self._journal()
-        #: Entries by number and digest: columns of stored ones, and rows of this upload.
+        #: Number → digest → the stored entry's columns, or this upload's new row.
         self.known: dict[int, dict[str, Any]] = {}
         self.new: list[tuple[TillEntry, ParsedEntry]] = []
 
-    def take_in(self, entries: Sequence[ParsedEntry]) -> list[Answer]:
-        """Store entries and let them count; returns the answer to each."""
+    def ingest(self, entries: Sequence[ParsedEntry]) -> list[Answer]:
+        """Store the new entries, apply them, and return the answer to each entry."""
         self._look_up({entry.number for entry in entries if entry.number is not None})
         found = [self._find_or_add(entry) for entry in entries]
         self._record_numbers(row.number for row, _ in self.new)
         self.journal.last_upload_at = self.now
-        self.let_count(self.new)
+        self.apply(self.new)
         return [
             _answer(index, entry, *what)
             for index, (entry, what) in enumerate(zip(entries, found, strict=True))
         ]
 
-    def let_count(self, entries: Sequence[tuple[TillEntry, ParsedEntry]]) -> None:
-        """Apply entries, new or corrected, to goods, shifts and cash."""
+    def apply(self, entries: Sequence[tuple[TillEntry, ParsedEntry]]) -> None:
+        """Apply new or corrected entries to goods, shifts and cash."""
         rows = [row for row, _ in entries]
         self._flag_clocks(rows)
         sales = [row for row, entry in entries if isinstance(entry.content, SaleEntry)]
         station_prices.flag(self.session, sales)
         orders = [entry for _, entry in entries if isinstance(entry.content, OrderEntry)]
-        approve.lock_limits(self.batch, [entry.passing["phone"] for entry in orders])
+        approve.lock_limits(self.batch, [entry.personal_data["phone"] for entry in orders])
         for row, entry in entries:
-            self._let_count(row, entry)
+            self._apply(row, entry)
         fresh = [row for row in rows if row not in self.session]
         self.session.add_all(fresh)
-        taking = takings.judge(self.batch, self.journal, fresh)
+        reversed_ = reversals.apply_reversals(self.batch, self.journal, fresh)
         self.session.flush()
         shifts.apply_shift_entries(self.session, rows)
-        cash.book_entries(self.session, {row.id: row for row in [*rows, *taking]}.values())
+        cash.book_entries(self.session, {row.id: row for row in [*rows, *reversed_]}.values())
 
     def _journal(self) -> Journal:
         device = self.device
@@ -141,20 +141,20 @@ class Intake:
         return journal
 
     def _look_up(self, numbers: set[int]) -> None:
-        came = [number for number in numbers if number <= self.journal.highest]
-        if not came:
+        maybe_known = [number for number in numbers if number <= self.journal.highest]
+        if not maybe_known:
             return
         columns = (TillEntry.number, TillEntry.digest, TillEntry.status)
         statement = select(*columns, TillEntry.reason, TillEntry.detail).where(
             TillEntry.device_id == self.device.device_id,
             TillEntry.epoch == self.device.epoch,
-            TillEntry.number.in_(came),
+            TillEntry.number.in_(maybe_known),
         )
         for row in self.session.execute(statement):
             self.known.setdefault(row.number, {})[row.digest] = row
 
     def _find_or_add(self, entry: ParsedEntry) -> tuple[Any, bool]:
-        """Return the row with the entry's name and content, and whether it was known before."""
+        """Return the row with the entry's number and content, and whether it was stored before."""
         if entry.number is None:
             return None, False
         copies = self.known.setdefault(entry.number, {})
@@ -212,10 +212,10 @@ class Intake:
             if (ahead or behind) and CLOCK_OFF not in row.flags:
                 row.flags = [*row.flags, CLOCK_OFF]
 
-    def _let_count(self, row: TillEntry, entry: ParsedEntry) -> None:
-        """Apply a new entry, unless earlier entries must come before it."""
+    def _apply(self, row: TillEntry, entry: ParsedEntry) -> None:
+        """Apply one entry. A void or a return waits until all earlier entries have arrived."""
         if row.copy > 1 and entry.problem is None:
-            detail = f"Number {row.number} came before with other content."
+            detail = f"Number {row.number} was uploaded before with other content."
             dispute(self.batch, row, OTHER_CONTENT, detail)
             return
         match entry.content:
@@ -226,12 +226,12 @@ class Intake:
             case VoidEntry() | ReturnEntry():
                 row.status = EntryStatus.WAITING
             case HandOverEntry():
-                self._hand_over(row, entry.content, entry.passing)
+                self._hand_over(row, entry.content, entry.personal_data)
             case OrderEntry():
-                self._place_order(row, entry.content.order, entry.passing)
+                self._place_order(row, entry.content.order, entry.personal_data)
 
     def _hand_over(
-        self, row: TillEntry, content: HandOverEntry, passing: Mapping[str, Any]
+        self, row: TillEntry, content: HandOverEntry, personal_data: Mapping[str, Any]
     ) -> None:
         self.batch.record(
             row,
@@ -240,10 +240,10 @@ class Intake:
                 shipment_id=UUID(content.shipment_id),
                 site_id=row.site_id,
                 device_code=row.device_code,
-                code=passing["code"],
-                received_by=passing["received_by"],
+                code=personal_data["code"],
+                received_by=personal_data["received_by"],
                 collected_fen=content.collected_fen,
-                difference_reason=passing["difference_reason"],
+                difference_reason=personal_data["difference_reason"],
                 device_time=Moment.of(row.device_time or row.received_at),
             ),
         )
@@ -269,7 +269,7 @@ class Intake:
                 refuse_too_many=False,
             )
         except FarmgateError as error:
-            # The buyer has left, so the clerk gets the answer; the other entries take effect.
+            # The buyer has left, so the answer tells the clerk. The other entries still apply.
             dispute(self.batch, row, slug_of(type(error).__name__), error.detail)
 
 

@@ -21,8 +21,8 @@ from services.orders.models import (
 from services.orders.rules import journal as runs
 from services.orders.rules.cash import COLLECTING, Change
 from services.orders.rules.order_status import OrderState
-from services.orders.rules.takings import Taken
-from services.orders.rules.till import PAYMENT_DIFFERS, SELLING, TAKING, EntryKind, EntryStatus
+from services.orders.rules.reversals import Taken
+from services.orders.rules.till import PAYMENT_DIFFERS, REVERSALS, SELLING, EntryKind, EntryStatus
 from services.orders.use_cases.entries import CASH_BOOKED
 from shared.runtime.verify import Difference, FactKind, Report, by_lot, read_snapshot, stream
 
@@ -141,10 +141,10 @@ def _journals(session: Session, report: Report) -> Iterator[Difference]:
 
 def _taken_back(session: Session, report: Report) -> Iterator[Difference]:
     by_entries: defaultdict[tuple[UUID, int], Taken] = defaultdict(Taken)
-    takings = select(TillEntry.of_entry_id, TillEntry.taken).where(
-        TillEntry.of_entry_id.is_not(None), TillEntry.kind.in_(TAKING)
+    reversals = select(TillEntry.of_entry_id, TillEntry.taken).where(
+        TillEntry.of_entry_id.is_not(None), TillEntry.kind.in_(REVERSALS)
     )
-    for sale_id, lines in stream(session, takings):
+    for sale_id, lines in stream(session, reversals):
         for line in lines or ():
             assert sale_id is not None
             name = (sale_id, line["line_no"])
@@ -235,7 +235,7 @@ def _custody_fen() -> ColumnElement[int]:
             0,
         ),
         (TillEntry.kind.in_(COLLECTING), total_fen),
-        (and_(TillEntry.kind.in_(TAKING), booked), -total_fen),
+        (and_(TillEntry.kind.in_(REVERSALS), booked), -total_fen),
         else_=0,
     )
 

@@ -13,7 +13,7 @@ from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 from tests.orders.reading import ORDERS, Builder, Place, Recorded, Token, count_of_orders
 
-pytestmark = pytest.mark.parametrize("kept", ["sqlite"], indirect=True)
+pytestmark = pytest.mark.parametrize("harness", ["sqlite"], indirect=True)
 
 
 @pytest.fixture

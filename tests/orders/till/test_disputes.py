@@ -219,8 +219,8 @@ def test_money_given_back_in_another_way_than_it_was_paid_is_marked_and_booked(
     back: str,
     held_fen: bool,
 ) -> None:
-    taking = an_entry(kind, 2, of=1, payment=back)
-    till.upload(taking, an_entry("sale", 1, payment=paid))
+    reversal = an_entry(kind, 2, of=1, payment=back)
+    till.upload(reversal, an_entry("sale", 1, payment=paid))
 
     entry = next(each for each in ask("station-sales")["items"] if each["kind"] == kind)
     assert entry["status"] == "accepted"
