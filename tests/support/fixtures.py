@@ -1,8 +1,9 @@
 """Fixtures with the same names in every test folder; a pytest plugin.
 
-A service's `conftest.py` gives `service` and `make_app`. Tests that use `database` then run on
-SQLite and on PostgreSQL, both made by the service's own migrations. Application and database are
-made once and emptied before each test: to make both takes ten times as long as most tests.
+A service's `conftest.py` defines the fixtures `service` and `make_app`. Tests that use `database`
+then run on SQLite and on PostgreSQL, each created by the service's own migrations. A test run
+creates application and database once and empties the database before each test: creating them takes
+ten times as long as most tests.
 """
 
 import json
@@ -36,11 +37,11 @@ from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 
 
-# What is not on the disk yet is lost with the machine's power only, which no test cuts: a killed
-# process loses nothing. To wait for the disk would take a third of the tests' time. Processes that
-# tests start wait for it. At the check-out, since the product's own setting comes before it.
+# Without fsync, only a power failure loses data, and no test cuts the power; a killed process loses
+# nothing. Waiting for the disk would take a third of the tests' time. Processes that tests start do
+# wait for it. The hook runs at check-out, because the product's own PRAGMA runs before that.
 @event.listens_for(Pool, "checkout")
-def _commit_without_the_disk(connection: Any, record: Any, proxy: Any) -> None:
+def _switch_off_fsync(connection: Any, record: Any, proxy: Any) -> None:
     if isinstance(connection, sqlite3.Connection) and not record.info.get("without disk"):
         connection.execute("PRAGMA synchronous=OFF")
         record.info["without disk"] = True
@@ -52,15 +53,15 @@ def run_folder(config: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
     return base.parent if hasattr(config, "workerinput") else base
 
 
-class Templates:
-    """Databases of each service as its migrations make them, made once a run and then copied."""
+class DatabaseTemplates:
+    """Migrated databases of each service, created once in a run; tests get copies."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
 
     def sqlite(self, service: str) -> Path:
-        """Return the file of a migrated SQLite database, to copy."""
+        """Return the path of a migrated SQLite database to copy."""
         path = self.folder / f"{service}.db"
         with FileLock(f"{path}.lock"):
             if not path.exists():
@@ -70,7 +71,7 @@ class Templates:
         return path
 
     def postgres(self, service: str, create: Callable[..., str]) -> str:
-        """Return the name of a migrated PostgreSQL database, to copy."""
+        """Return the name of a migrated PostgreSQL database to copy."""
         path = self.folder / f"{service}.postgresql"
         with FileLock(f"{path}.lock"):
             if not path.exists():
@@ -80,8 +81,8 @@ class Templates:
         return path.read_text(encoding="utf-8")
 
 
-class Kept:
-    """A service's database, settings and application, kept for all its tests on one kind."""
+class Harness:
+    """The database, settings and application that a service's tests on one database kind share."""
 
     def __init__(self, service: Service, url: str, folder: Path, template: Path | None) -> None:
         self.folder, self.template = folder, template
@@ -94,13 +95,13 @@ class Kept:
         self.settings = Settings.from_environment(service.name, self.environment)
         self.database = Database(url)
         self.app: Flask | None = None
-        self._emptying = "" if template else _emptying(self.database)
+        self._delete_statements = "" if template else _delete_statements(self.database)
 
     def empty(self) -> None:
-        """Take out what the last test left: rows, and files beside the keys."""
+        """Delete what the last test left: all rows, and all folders but the keys."""
         if self.template is None:
             with self.database.engine.begin() as connection:
-                connection.exec_driver_sql(self._emptying)
+                connection.exec_driver_sql(self._delete_statements)
         else:
             path = cast(str, self.database.engine.url.database)
             with (
@@ -114,18 +115,18 @@ class Kept:
                 shutil.rmtree(left)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.database.close()
         if self.app is not None:
             self.app.extensions["farmgate"].database.close()
 
 
-def _emptying(database: Database) -> str:
-    """Return the statements that delete all rows, whatever triggers and references forbid."""
+def _delete_statements(database: Database) -> str:
+    """Return statements that delete all rows, with triggers and foreign keys switched off."""
     with database.engine.connect() as connection:
         tables = [t for t in inspect(connection).get_table_names() if t != "alembic_version"]
         sequences = inspect(connection).get_sequence_names()
-    # A superuser's setting; TRUNCATE takes twenty times as long when there is little to delete.
+    # The setting needs a superuser. TRUNCATE takes twenty times as long when there are few rows.
     return "; ".join(
         [
             "SET LOCAL session_replication_role = replica",
@@ -135,74 +136,74 @@ def _emptying(database: Database) -> str:
     )
 
 
-# By name, since these live as long as the session, which sees the `service` of each folder.
+# Session-scoped and keyed by the service's name, because each test folder has another `service`.
 @pytest.fixture(scope="session")
 def _templates(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Templates:
-    """Databases to copy, the same ones for all workers of the run."""
-    return Templates(run_folder(request.config, tmp_path_factory) / "templates")
+) -> DatabaseTemplates:
+    """Databases to copy, shared by all workers of the run."""
+    return DatabaseTemplates(run_folder(request.config, tmp_path_factory) / "templates")
 
 
 @pytest.fixture(scope="session")
-def _keep(
+def _harness_of(
     request: pytest.FixtureRequest,
-    _templates: Templates,
+    _templates: DatabaseTemplates,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[Service, str], Kept]]:
-    made: dict[tuple[str, str], Kept] = {}
+) -> Iterator[Callable[[Service, str], Harness]]:
+    made: dict[tuple[str, str], Harness] = {}
 
-    def keep(service: Service, kind: str) -> Kept:
+    def harness_of(service: Service, kind: str) -> Harness:
         if (service.name, kind) not in made:
             folder = tmp_path_factory.mktemp(f"{service.name}-{kind}")
             if kind == "sqlite":
                 template = _templates.sqlite(service.name)
                 path = shutil.copy(template, folder / "service.db")
-                kept = Kept(service, f"sqlite:///{path}", folder, template)
+                harness = Harness(service, f"sqlite:///{path}", folder, template)
             else:
                 create = request.getfixturevalue("postgres")
                 url = create(service.name, template=_templates.postgres(service.name, create))
-                kept = Kept(service, url, folder, None)
-            made[service.name, kind] = kept
+                harness = Harness(service, url, folder, None)
+            made[service.name, kind] = harness
         return made[service.name, kind]
 
-    yield keep
-    for kept in made.values():
-        kept.close()
+    yield harness_of
+    for harness in made.values():
+        harness.close()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def kept(
-    request: pytest.FixtureRequest, service: Service, _keep: Callable[[Service, str], Kept]
-) -> Kept:
-    """What is kept of the service under test, empty."""
-    found = _keep(service, request.param)
+def harness(
+    request: pytest.FixtureRequest, service: Service, _harness_of: Callable[[Service, str], Harness]
+) -> Harness:
+    """The harness of the service under test, with an empty database."""
+    found = _harness_of(service, request.param)
     found.empty()
     return found
 
 
 @pytest.fixture
-def app_settings(kept: Kept) -> Settings:
+def app_settings(harness: Harness) -> Settings:
     """Settings of the service under test, with keys of its own and no broker."""
-    return kept.settings
+    return harness.settings
 
 
 @pytest.fixture
-def database(kept: Kept) -> Database:
+def database(harness: Harness) -> Database:
     """The service's database, empty."""
-    return kept.database
+    return harness.database
 
 
 @pytest.fixture
 def session(database: Database) -> Iterator[Session]:
-    """A writing session; what is not committed through `database` is rolled back."""
+    """A session that writes; the fixture rolls back what the test does not commit."""
     with database.sessions() as opened:
         yield opened
 
 
 @pytest.fixture
 def app_of(make_app: Callable[[Settings], Flask]) -> Iterator[Callable[[Settings], Flask]]:
-    """Make the service's application with other settings; its database is closed at the end."""
+    """Make the service's application with other settings; the fixture closes its database."""
     made: list[Flask] = []
 
     def make(settings: Settings) -> Flask:
@@ -215,18 +216,18 @@ def app_of(make_app: Callable[[Settings], Flask]) -> Iterator[Callable[[Settings
 
 
 @pytest.fixture
-def client(make_app: Callable[[Settings], Flask], kept: Kept) -> FlaskClient:
+def client(make_app: Callable[[Settings], Flask], harness: Harness) -> FlaskClient:
     """HTTP calls to the service under test."""
-    if kept.app is None:
-        kept.app = make_app(kept.settings)
-    return kept.app.test_client()
+    if harness.app is None:
+        harness.app = make_app(harness.settings)
+    return harness.app.test_client()
 
 
 @pytest.fixture
 def token(app_settings: Settings) -> Callable[..., dict[str, str]]:
-    """Make request headers: a token with these scopes, and a fresh Idempotency-Key.
+    """Make request headers: a token with these scopes, and a new Idempotency-Key.
 
-    With `sites` its bearer belongs to them.
+    With `sites`, the token is limited to these sites.
     """
 
     def issue(
@@ -240,9 +241,9 @@ def token(app_settings: Settings) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def stored(database: Database) -> Callable[[], str]:
-    """Return all that the service's database holds, as text: where a planted secret is looked for.
+    """Return all cells of the service's database as text, for tests that search it for a secret.
 
-    Bytes are in it as Latin-1, so that text inside them is found as well.
+    Bytes are decoded as Latin-1, so a search finds text inside them too.
     """
 
     def read() -> str:
@@ -262,10 +263,10 @@ def stored(database: Database) -> Callable[[], str]:
 
 @pytest.fixture
 def deliver(service: Service, database: Database) -> Callable[..., list[UUID]]:
-    """Hand events to the service as its consumer would; returns their ids.
+    """Deliver events to the service as its consumer does; return their ids.
 
-    `_many` gives the facts of several events that arrive as one batch; one of them may name
-    another contract by `_contract`. `_event_id` and `_sequence` deliver an event again.
+    `_many`: the facts of several events that arrive as one batch; `_contract` in one of them names
+    another contract. `_event_id` and `_sequence` repeat an event that was delivered before.
     """
     processor = Processor(service, database)
     versions: defaultdict[str, int] = defaultdict(int)
@@ -276,7 +277,7 @@ def deliver(service: Service, database: Database) -> Callable[..., list[UUID]]:
         publisher = contract.routing_key.partition(".")[0]
         subject = f"{contract.subject.removesuffix('_id')}/{facts[contract.subject]}"
         versions[publisher + subject] += 1
-        # By hand: a test may deliver what no contract lets a publisher write.
+        # Not built from the contract: a test may deliver an event that no publisher could write.
         document = {
             "specversion": "1.0",
             "id": event_id,
@@ -302,12 +303,12 @@ def deliver(service: Service, database: Database) -> Callable[..., list[UUID]]:
 
 
 def _never_unavailable(seconds: float) -> None:
-    raise AssertionError("the database is away")
+    raise AssertionError("the database is unavailable")
 
 
 @pytest.fixture
 def recorded_events(database: Database) -> Callable[[], list[tuple[str, dict[str, Any]]]]:
-    """Ask for the events recorded so far, in order: (type, data)."""
+    """Return the events recorded so far, in order: (type, data)."""
 
     def read() -> list[tuple[str, dict[str, Any]]]:
         with database.readers() as reader:
@@ -319,7 +320,7 @@ def recorded_events(database: Database) -> Callable[[], list[tuple[str, dict[str
 
 @pytest.fixture
 def parked(database: Database) -> Callable[[], list[Parked]]:
-    """Ask for the parked events, in order of arrival."""
+    """Return the parked events, in order of arrival."""
 
     def read() -> list[Parked]:
         with database.readers() as reader:
@@ -332,7 +333,7 @@ def parked(database: Database) -> Callable[[], list[Parked]]:
 def count_statements(
     database: Database,
 ) -> Callable[[], AbstractContextManager[list[str]]]:
-    """Collect the SQL statements that the service's database is sent inside a `with`."""
+    """Collect the SQL statements that the service sends to its database inside a `with`."""
 
     @contextmanager
     def collect() -> Iterator[list[str]]:
@@ -350,7 +351,7 @@ def count_statements(
 
 @pytest.fixture
 def in_threads() -> Callable[..., list[Any]]:
-    """Run several calls at once, let loose together; returns their results, or raises."""
+    """Run several calls at the same time; return their results, or raise the first error."""
 
     def run(calls: Sequence[Callable[[], Any]]) -> list[Any]:
         results: list[Any] = [None] * len(calls)

@@ -1,7 +1,7 @@
-"""The whole system as real processes, on both set-ups; a pytest plugin.
+"""Fixtures that start the whole system as real processes, in both set-ups; a pytest plugin.
 
-The sample is loaded once a run into each set-up and then copied: to load it takes ten times as
-long as to copy it.
+A test run loads the sample once into each set-up and then copies it, because loading takes ten
+times as long as copying.
 """
 
 import json
@@ -17,17 +17,17 @@ from filelock import FileLock
 
 from shared.messaging import topology
 from tests.support import processes
-from tests.support.fixtures import Templates, run_folder
+from tests.support.fixtures import DatabaseTemplates, run_folder
 from tests.support.processes import SERVICES, Processes
 from tests.support.servers import wait_until
 
-#: Seconds an unpaid order keeps its stock in these tests.
-HOLD = "4"
-#: Seconds in which all events of the sample must have taken effect.
-SETTLED = 60
+#: Seconds for which an unpaid order holds its stock in these tests; a setting, so text.
+HOLD_SECONDS = "4"
+#: Seconds within which the services must process all events of the sample.
+SETTLE_SECONDS = 60
 EMBEDDED = (pytest.mark.system,)
 DISTRIBUTED = (pytest.mark.system, pytest.mark.broker, pytest.mark.postgres)
-#: Both set-ups, of which `make test` plays one and CI the other.
+#: Both set-ups: `make test` runs the first, CI also the second (marker `rest`).
 EMBEDDED_FIRST = [
     pytest.param("embedded", marks=EMBEDDED),
     pytest.param("distributed", marks=[*DISTRIBUTED, pytest.mark.rest]),
@@ -41,14 +41,14 @@ StartSystem = Callable[..., Processes]
 
 
 class Samples:
-    """The data of a system with the sample, per set-up, made by the first test that asks."""
+    """The data of a system with the sample, per set-up; the first test that needs it creates it."""
 
     def __init__(self, folder: Path, make: Callable[..., Processes]) -> None:
         self.folder = folder
         self._make = make
 
     def data(self, setup: str) -> Path:
-        """Return the data folder of a system with the sample; a file in it names databases."""
+        """Return the data folder of a system with the sample, which `databases` reads too."""
         path = self.folder / f"sample-{setup}"
         with FileLock(f"{path}.lock"):
             if not path.exists():
@@ -57,8 +57,8 @@ class Samples:
 
     def databases(self, setup: str) -> dict[str, str]:
         """Return the names of the PostgreSQL databases with the sample; none if embedded."""
-        told = self.data(setup) / "databases.json"
-        return dict(json.loads(told.read_text(encoding="utf-8"))) if told.exists() else {}
+        path = self.data(setup) / "databases.json"
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
     def _load(self, setup: str) -> Path:
         folder = self.folder / f"loading-{setup}"
@@ -67,19 +67,23 @@ class Samples:
             system.start()
             loaded = system.command("sample", "load", "--json")
             assert loaded.returncode == 0, loaded.stderr
-            wait_until(lambda: _published(system), SETTLED, "the sample's events are published")
+            wait_until(
+                lambda: _published(system), SETTLE_SECONDS, "the sample's events are published"
+            )
             if setup == "distributed":
                 url = system.environment["FARMGATE_BROKER_URL"]
-                wait_until(lambda: _waiting(url) == 0, SETTLED, "the sample's events are taken")
-                # Whoever has a batch in hand ends it first.
+                wait_until(
+                    lambda: _queued_messages(url) == 0, SETTLE_SECONDS, "the queues are empty"
+                )
+                # A worker finishes its batch before it stops, so the databases are complete.
                 system.stop_all()
-                assert _waiting(url) == 0
-                names = {
+                assert _queued_messages(url) == 0
+                urls = {
                     service: system.environment[f"FARMGATE_{service.upper()}_DATABASE_URL"]
                     for service in SERVICES
                 }
-                told = {service: url.rpartition("/")[2] for service, url in names.items()}
-                (folder / "var" / "databases.json").write_text(json.dumps(told), encoding="utf-8")
+                names = {service: url.rpartition("/")[2] for service, url in urls.items()}
+                (folder / "var" / "databases.json").write_text(json.dumps(names), encoding="utf-8")
         return folder / "var"
 
 
@@ -87,8 +91,8 @@ def _published(system: Processes) -> bool:
     return all(system.ready(service)["oldest_unpublished_seconds"] == 0 for service in SERVICES)
 
 
-def _waiting(url: str) -> int:
-    """Return how many messages wait for the four services."""
+def _queued_messages(url: str) -> int:
+    """Return the number of messages in the queues of the four services."""
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
         return sum(
@@ -99,7 +103,7 @@ def _waiting(url: str) -> int:
 
 @pytest.fixture
 def _make_system(request: pytest.FixtureRequest) -> Iterator[Callable[..., Processes]]:
-    """Make a system by the name of its set-up, not started, on an empty folder or on copies."""
+    """Create a system in a set-up without starting it; `databases` names those to copy."""
     with ExitStack() as stack:
 
         def make(
@@ -108,7 +112,7 @@ def _make_system(request: pytest.FixtureRequest) -> Iterator[Callable[..., Proce
             if setup == "embedded":
                 return processes.embedded(folder, **settings)
             create = request.getfixturevalue("postgres")
-            migrated: Templates = request.getfixturevalue("_templates")
+            migrated: DatabaseTemplates = request.getfixturevalue("_templates")
             templates = databases or {s: migrated.postgres(s, create) for s in SERVICES}
             return processes.distributed(
                 folder,
@@ -124,13 +128,13 @@ def _make_system(request: pytest.FixtureRequest) -> Iterator[Callable[..., Proce
 
 @pytest.fixture
 def start_system(_make_system: Callable[..., Processes], tmp_path: Path) -> Iterator[StartSystem]:
-    """Start a system by the name of its set-up, empty; all is stopped after the test."""
+    """Start an empty system in a set-up; the fixture stops all its processes after the test."""
     with ExitStack() as stack:
 
         def start(setup: str, **settings: str) -> Processes:
             folder = tmp_path / setup
             folder.mkdir()
-            given = {"FARMGATE_ORDERS_HOLD_SECONDS": HOLD} | settings
+            given = {"FARMGATE_ORDERS_HOLD_SECONDS": HOLD_SECONDS} | settings
             system = stack.enter_context(_make_system(setup, folder, **given))
             system.start()
             return system
@@ -145,14 +149,14 @@ def start_with_sample(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[StartSystem]:
-    """Start a system that has the sample; all is stopped after the test."""
+    """Start a system with the sample; the fixture stops all its processes after the test."""
     samples = Samples(run_folder(request.config, tmp_path_factory), _make_system)
     with ExitStack() as stack:
 
         def start(setup: str, **settings: str) -> Processes:
             folder = tmp_path / setup
             shutil.copytree(samples.data(setup), folder / "var")
-            given = {"FARMGATE_ORDERS_HOLD_SECONDS": HOLD} | settings
+            given = {"FARMGATE_ORDERS_HOLD_SECONDS": HOLD_SECONDS} | settings
             databases = samples.databases(setup)
             system = stack.enter_context(_make_system(setup, folder, databases, **given))
             system.start()
