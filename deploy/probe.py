@@ -1,18 +1,18 @@
-"""Health check of a container: is a page of its own process answered with 200?
+"""Health check of a container: checks that its process answers a page with 200.
 
-`probe.py PORT PATH` ends with 0 or 1 and says why. Only the socket module, since it runs every
-few seconds in ten containers: an HTTP client would take five times as long to import.
+`probe.py PORT PATH` exits with 0, or with 1 and the reason. It uses only the socket module, because
+it runs every few seconds in ten containers and an HTTP client takes five times as long to import.
 """
 
 import socket
 import sys
 
-#: Seconds to wait for the connection, and for the first line of the answer.
+#: Seconds to wait for the connection, and for each part of the answer.
 TIMEOUT = 4
 
 
 def main(port: str, path: str) -> int:
-    """Ask once; return the exit code."""
+    """Request the page once; return the exit code."""
     try:
         with socket.create_connection(("127.0.0.1", int(port)), TIMEOUT) as connection:
             connection.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())

@@ -1,19 +1,19 @@
 #!/bin/sh
-# Four databases and four roles, each of which sees only its own. PostgreSQL runs this when its
-# volume is new; run again in the container it gives the roles their present passwords.
+# Creates four databases and four roles; each role can use only its own database. PostgreSQL runs this
+# when its volume is new. A repeated run sets the roles' passwords to the present secrets.
 set -eu
 secrets=/run/secrets
 
 for service in catalog orders logistics notifications; do
   psql --quiet --no-psqlrc --username "$POSTGRES_USER" --dbname postgres \
     --set ON_ERROR_STOP=1 --set service="$service" --set password="$(cat "$secrets/$service")" <<'SQL'
-SET log_statement = 'none';  -- a password is no line for a log
+SET log_statement = 'none';  -- keeps the passwords out of the log
 SET log_min_error_statement = 'panic';
 SELECT format('CREATE ROLE %I', :'service')
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'service') \gexec
 SELECT format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 60 PASSWORD %L',
               :'service', :'password') \gexec
--- Whatever the server was set up with: texts are UTF-8, and sorted alike everywhere.
+-- Encoding and sort order do not depend on the server's defaults.
 SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING ''UTF8'' '
               'LC_COLLATE ''C'' LC_CTYPE ''C''', :'service', :'service')
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'service') \gexec
