@@ -20,7 +20,7 @@ from services.catalog.rules import (
     Quota,
     ReturnStatus,
     SaleStatus,
-    Stop,
+    SuspensionReason,
 )
 from shared.events import STATION_SALE_KINDS
 from shared.runtime.ids import new_id
@@ -141,7 +141,7 @@ class Allotment(Base):
     __table_args__ = (
         UniqueConstraint("device_id", "epoch", "lot_id"),
         one_of("status", AllotmentStatus),
-        one_of("reason", Stop),
+        one_of("reason", SuspensionReason),
         CheckConstraint("granted = sold + returned + remaining + written_off", name="quota"),
         *(
             CheckConstraint(f"{part} >= 0", name=part)

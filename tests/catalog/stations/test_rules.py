@@ -17,7 +17,7 @@ from services.catalog.rules import (
     Quota,
     SaleStatus,
     Sold,
-    Stop,
+    SuspensionReason,
     Term,
     WrongAllotmentState,
     allotment_step,
@@ -25,7 +25,7 @@ from services.catalog.rules import (
     end_of_day,
     keeps,
     last_sale_day,
-    lease_of,
+    lease_end,
     new_code,
     outranks,
     overdrawn,
@@ -126,20 +126,20 @@ def test_an_allotment_goes_where_a_step_is_drawn_and_nowhere_else(
 @pytest.mark.parametrize(
     ("stop", "present", "replaces"),
     [
-        (Stop.LOT_HELD, None, True),
-        (Stop.LOT_HELD, Stop.OPERATOR, False),
-        (Stop.LOT_HELD, Stop.LOT_HELD, False),
-        (Stop.LOT_RECALLED, Stop.LOT_HELD, True),
-        (Stop.LOT_RECALLED, Stop.OPERATOR, True),
-        (Stop.LOT_RECALLED, Stop.LOT_RECALLED, False),
-        (Stop.OPERATOR, Stop.LOT_RECALLED, False),
-        (Stop.OPERATOR, Stop.LOT_HELD, True),
-        (Stop.OPERATOR, Stop.OPERATOR, False),
-        (Stop.OPERATOR, None, True),
+        (SuspensionReason.LOT_HELD, None, True),
+        (SuspensionReason.LOT_HELD, SuspensionReason.OPERATOR, False),
+        (SuspensionReason.LOT_HELD, SuspensionReason.LOT_HELD, False),
+        (SuspensionReason.LOT_RECALLED, SuspensionReason.LOT_HELD, True),
+        (SuspensionReason.LOT_RECALLED, SuspensionReason.OPERATOR, True),
+        (SuspensionReason.LOT_RECALLED, SuspensionReason.LOT_RECALLED, False),
+        (SuspensionReason.OPERATOR, SuspensionReason.LOT_RECALLED, False),
+        (SuspensionReason.OPERATOR, SuspensionReason.LOT_HELD, True),
+        (SuspensionReason.OPERATOR, SuspensionReason.OPERATOR, False),
+        (SuspensionReason.OPERATOR, None, True),
     ],
 )
 def test_an_operator_outranks_a_hold_and_a_recall_outranks_both(
-    stop: Stop, present: Stop | None, replaces: bool
+    stop: SuspensionReason, present: SuspensionReason | None, replaces: bool
 ) -> None:
     assert outranks(stop, present) is replaces
 
@@ -181,13 +181,13 @@ def test_a_lease_ends_with_the_last_sale_day(
 ) -> None:
     noon = datetime(2026, 8, 20, 12, tzinfo=UTC)
 
-    lease = lease_of(noon + timedelta(hours=lease_hours), sell_by)
+    lease = lease_end(noon + timedelta(hours=lease_hours), sell_by)
 
     assert lease == noon + timedelta(hours=hours)
 
 
 def test_without_a_contact_there_is_no_lease() -> None:
-    assert lease_of(None, TODAY) is None
+    assert lease_end(None, TODAY) is None
 
 
 def test_a_day_ends_in_asia_shanghai() -> None:

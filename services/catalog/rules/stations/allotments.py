@@ -1,7 +1,7 @@
-"""What a device may sell while it is cut off: an allotment's states, its quantities, its lease.
+"""Rules for allotments, the stock that a device may sell offline: states, quantities, lease.
 
-Escrow: what is allotted is out of everybody else's reach, so the device need not ask before it
-sells. Sources: O'Neil, "The Escrow Transactional Method", ACM TODS 11(4), 1986; "Escrow
+An allotment is an escrow: only its device can sell this stock, so the device sells it without
+asking first. Sources: O'Neil, "The Escrow Transactional Method", ACM TODS 11(4), 1986; "Escrow
 techniques for mobile sales and inventory applications", Wireless Networks,
 doi 10.1023/A:1019161318592.
 """
@@ -19,8 +19,8 @@ class AllotmentStatus(StrEnum):
     """The status of an allotment.
 
     `granted` becomes `active` at the device's next contact. `returning`: its last sale day is over,
-    and what is left comes back. `suspended`: the device must stop. `closed`: nothing is left of it;
-    a later grant of the lot to the device opens it again.
+    and the device must give the rest back. `suspended`: the device must not sell from it. `closed`:
+    nothing is left of it; a later grant of the same lot to the same device opens it again.
     """
 
     GRANTED = "granted"
@@ -30,12 +30,12 @@ class AllotmentStatus(StrEnum):
     CLOSED = "closed"
 
 
-#: In these states a device may sell, after the contact that told it of the allotment.
+#: In these states a device may sell, once a contact has told it of the allotment.
 RUNNING = (AllotmentStatus.GRANTED, AllotmentStatus.ACTIVE)
 
 
-class Stop(StrEnum):
-    """Why an allotment is suspended."""
+class SuspensionReason(StrEnum):
+    """The reason for which an allotment is suspended."""
 
     LOT_HELD = "lot_held"
     LOT_RECALLED = "lot_recalled"
@@ -47,11 +47,11 @@ class WrongAllotmentState(Conflict):
 
 
 class BeyondRemaining(Conflict):
-    """Raised when more would be taken from an allotment than it has left."""
+    """Raised when more is taken from an allotment than it has left."""
 
 
 class AllotmentNotEmpty(Conflict):
-    """Raised when an operator would close an allotment that has something left."""
+    """Raised when an operator closes an allotment that has stock left."""
 
 
 _STEPS: Mapping[AllotmentStatus, frozenset[AllotmentStatus]] = {
@@ -79,10 +79,10 @@ _STEPS: Mapping[AllotmentStatus, frozenset[AllotmentStatus]] = {
 
 
 def allotment_step(present: AllotmentStatus | str, wanted: AllotmentStatus) -> AllotmentStatus:
-    """Return `wanted` if an allotment may go there from `present`, or is there already.
+    """Return `wanted` if an allotment may change to it from `present`, or has it already.
 
     Raises:
-        WrongAllotmentState: there is no such step; the message lists those there are.
+        WrongAllotmentState: there is no such step; the message lists the steps from `present`.
     """
     status = AllotmentStatus(present)
     if wanted != status and wanted not in _STEPS[status]:
@@ -94,24 +94,25 @@ def allotment_step(present: AllotmentStatus | str, wanted: AllotmentStatus) -> A
     return wanted
 
 
-_RANKS = (Stop.LOT_HELD, Stop.OPERATOR, Stop.LOT_RECALLED)
+#: From the weakest reason to the strongest.
+_RANKS = (SuspensionReason.LOT_HELD, SuspensionReason.OPERATOR, SuspensionReason.LOT_RECALLED)
 
 
-def outranks(stop: Stop, present: Stop | str | None) -> bool:
-    """Tell whether `stop` replaces the present reason of a suspension.
+def outranks(reason: SuspensionReason, present: SuspensionReason | str | None) -> bool:
+    """Tell whether `reason` replaces the present reason of a suspension.
 
-    A recall is final, so it replaces all others. An operator's suspension replaces that of a hold.
-    A hold does not replace an operator's: it would end with the hold.
+    A recall is final, so it replaces all others. An operator's reason replaces a hold, and a hold
+    does not replace an operator's: the suspension would then end with the hold.
     """
-    return present is None or _RANKS.index(stop) > _RANKS.index(Stop(present))
+    return present is None or _RANKS.index(reason) > _RANKS.index(SuspensionReason(present))
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
     """An allotment's five quantities; `granted = sold + returned + remaining + written_off`.
 
-    `sold` is gross and only grows: goods that come back over the counter are granted anew. So
-    the sum of a device's sales never exceeds its grants in any subset and order of uploads.
+    `sold` is gross and only grows: goods that a buyer returns at the counter are granted anew. So
+    a device's sales never exceed its grants, whichever uploads have arrived, in whichever order.
     """
 
     granted: int = 0
@@ -121,11 +122,11 @@ class Quota:
     written_off: int = 0
 
     def grant(self, quantity: int) -> "Quota":
-        """Return it with `quantity` more to sell."""
+        """Return the quota with `quantity` more to sell."""
         return replace(self, granted=self.granted + quantity, remaining=self.remaining + quantity)
 
     def sell(self, quantity: int) -> "Quota":
-        """Return it with `quantity` sold.
+        """Return the quota with `quantity` sold.
 
         Raises:
             BeyondRemaining: less is left.
@@ -133,7 +134,7 @@ class Quota:
         return replace(self._without(quantity), sold=self.sold + quantity)
 
     def give_back(self, quantity: int) -> "Quota":
-        """Return it with `quantity` returned to the free stock.
+        """Return the quota with `quantity` returned to the free stock.
 
         Raises:
             BeyondRemaining: less is left.
@@ -141,7 +142,7 @@ class Quota:
         return replace(self._without(quantity), returned=self.returned + quantity)
 
     def write_off(self, quantity: int) -> "Quota":
-        """Return it with `quantity` found missing.
+        """Return the quota with `quantity` found missing.
 
         Raises:
             BeyondRemaining: less is left.
@@ -163,10 +164,11 @@ def end_of_day(day: date) -> datetime:
     return datetime.combine(day + timedelta(days=1), time.min, tzinfo=LOCAL)
 
 
-def lease_of(lease_until: datetime | None, sell_by: date | None) -> datetime | None:
-    """Return the end of a device's lease for a lot: its own lease, or earlier the last sale day.
+def lease_end(lease_until: datetime | None, sell_by: date | None) -> datetime | None:
+    """Return when a device's lease for one lot ends: with its own lease or with the last sale day.
 
-    The lease stops the device. It takes nothing back: that needs a return or a count.
+    The earlier moment counts; None if the device has no lease. After it the device must not sell
+    the lot. The allotment itself stays: only a return or an operator's count ends it.
     """
     if lease_until is None or sell_by is None:
         return lease_until

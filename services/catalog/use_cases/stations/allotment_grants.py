@@ -1,4 +1,4 @@
-"""Grant devices stock to sell: at once, nobody else can reach it."""
+"""Grant devices stock to sell. From the grant on, only the device can sell it."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -23,7 +23,7 @@ from services.catalog.rules import (
 from services.catalog.use_cases.goods.prices import VariantNotFound
 from services.catalog.use_cases.stations.allotments import (
     allotment_of,
-    announce,
+    assign_revision,
     lock_by_key,
     track_allotment,
 )
@@ -33,7 +33,7 @@ from services.catalog.use_cases.stations.devices import (
     lock_device,
 )
 from services.catalog.use_cases.stock.ledger import OutOfStock, lock_lot, move
-from services.catalog.use_cases.stock.levels import bring
+from services.catalog.use_cases.stock.levels import transfer
 from services.catalog.use_cases.stock.locations import open_location_of
 from services.catalog.use_cases.stock.picking import load_pickable, open_centres, pickable_levels
 from shared.events import AllotmentGranted
@@ -43,15 +43,15 @@ from shared.runtime import clock
 def grant_lot(
     batch: CatalogBatch, device_id: UUID, lot_id: UUID, quantity: int, actor: str
 ) -> list[Allotment]:
-    """Grant a device a quantity of one lot.
+    """Grant a device `quantity` of one lot, in addition to earlier grants.
 
-    It is taken from the free stock of the device's own site first, then from an open centre's.
+    The stock comes from the device's own site first, then from the open centres.
 
     Raises:
         DeviceNotFound, LotNotFound: there is none with this id.
         DeviceNotActive: the device has no machine.
-        WrongLotState: the lot must not be sold, or not any more.
-        WrongAllotmentState: an operator has suspended the device's allotment of the lot.
+        WrongLotState: the lot is not released, or keeps too short to be sold.
+        WrongAllotmentState: the device's allotment of the lot is suspended or returning.
         LocationClosed: the device's site is closed.
         OutOfStock: less is free. Nothing is granted in part.
     """
@@ -64,7 +64,7 @@ def grant_lot(
         for level in lot.levels
         if level.location_id in open_centres(batch) and level.location_id != device.site_id
     ]
-    device = _receiving(batch, device_id)
+    device = _lock_active_device(batch, device_id)
     allotment = allotment_of(batch, device.id, device.epoch, lot_id)
     if allotment is not None:
         _check_not_stopped(allotment)
@@ -74,9 +74,10 @@ def grant_lot(
 def grant_variant(
     batch: CatalogBatch, device_id: UUID, variant_id: UUID, quantity: int, actor: str
 ) -> list[Allotment]:
-    """Grant a device a quantity of a variant, from the lots that expire first.
+    """Grant a device `quantity` of a variant, in addition to earlier grants.
 
-    It is taken from the free stock of the device's own site first, then from an open centre's.
+    The lots that expire first are granted first. The stock comes from the device's own site first,
+    then from the open centres.
 
     Raises:
         DeviceNotFound, VariantNotFound: there is none with this id.
@@ -89,16 +90,16 @@ def grant_variant(
         raise VariantNotFound(f"There is no variant {variant_id}.")
     load_pickable(batch, {variant_id})
     levels = pickable_levels(batch, variant_id, device.site_id)
-    device = _receiving(batch, device_id)
+    device = _lock_active_device(batch, device_id)
     return _grant(batch, device, variant_id, quantity, not_suspended(batch, device, levels), actor)
 
 
-def _receiving(batch: CatalogBatch, device_id: UUID) -> Device:
-    """Lock a device that may receive a grant, and return it.
+def _lock_active_device(batch: CatalogBatch, device_id: UUID) -> Device:
+    """Lock a device and return it.
 
     Raises:
-        DeviceNotActive: it has no machine.
-        LocationClosed: its site is closed.
+        DeviceNotActive: the device has no machine.
+        LocationClosed: the device's site is closed.
     """
     device = lock_device(batch, device_id)
     if device.status != DeviceStatus.ACTIVE:
@@ -110,7 +111,7 @@ def _receiving(batch: CatalogBatch, device_id: UUID) -> Device:
 def not_suspended(
     batch: CatalogBatch, device: Device, levels: Sequence[StockLevel]
 ) -> list[StockLevel]:
-    """Return the levels of those lots whose allotment to a locked device is not suspended."""
+    """Return `levels` without the lots of which a locked device has a suspended allotment."""
     lock_by_key(batch, [(device.id, device.epoch, level.lot_id) for level in levels])
     return [
         level
@@ -123,7 +124,7 @@ def not_suspended(
 def _check_not_stopped(allotment: Allotment) -> None:
     if allotment.status in (AllotmentStatus.SUSPENDED, AllotmentStatus.RETURNING):
         raise WrongAllotmentState(
-            f"The device's allotment of this lot is {allotment.status}, so it gets no more of it.",
+            f"The device's allotment of this lot is {allotment.status}; no more can be granted.",
             state=allotment.status,
         )
 
@@ -134,7 +135,7 @@ def _check_sellable(session: Session, lot: Lot) -> None:
     variant = session.get_one(Variant, lot.variant_id)
     if not keeps(lot.best_before, variant.min_life_days, clock.today()):
         raise WrongLotState(
-            f"The lot keeps until {lot.best_before}, which is too short to sell it.",
+            f"The lot's best-before date, {lot.best_before}, is too near to sell it.",
             state=lot.status,
         )
 
@@ -157,30 +158,32 @@ def _grant(
         )
     granted: dict[UUID, Allotment] = {}
     for take in taken:
-        allotment = give(batch, device, take.source, take.quantity, actor)
+        allotment = grant_from_level(batch, device, take.source, take.quantity, actor)
         granted[allotment.id] = allotment
     return list(granted.values())
 
 
-def give(
+def grant_from_level(
     batch: CatalogBatch, device: Device, level: StockLevel, quantity: int, actor: str
 ) -> Allotment:
-    """Grant a locked device free stock of one level, whose lot is locked, and publish it.
+    """Grant a locked device free stock of one level, and publish the grant.
 
-    Goods that lie elsewhere are brought to the device's site first.
+    The level's lot is locked. Stock at another location is transferred to the device's site first.
 
     Raises:
-        OutOfStock: less is free there.
+        OutOfStock: less is free at the level's location.
     """
     lot = level.lot
     if level.location_id != device.site_id:
-        _, level = bring(batch, lot, level.location_id, device.site_id, quantity, actor)
-    allotment = allotment_of(batch, device.id, device.epoch, lot.id) or _new(batch, device, lot)
-    allot(batch, device, allotment, level, quantity, actor)
+        _, level = transfer(batch, lot, level.location_id, device.site_id, quantity, actor)
+    allotment = allotment_of(batch, device.id, device.epoch, lot.id) or _create_allotment(
+        batch, device, lot
+    )
+    add_to_allotment(batch, device, allotment, level, quantity, actor)
     return allotment
 
 
-def _new(batch: CatalogBatch, device: Device, lot: Lot) -> Allotment:
+def _create_allotment(batch: CatalogBatch, device: Device, lot: Lot) -> Allotment:
     moment = clock.now()
     allotment = Allotment(
         device_id=device.id,
@@ -205,7 +208,7 @@ def _new(batch: CatalogBatch, device: Device, lot: Lot) -> Allotment:
     return allotment
 
 
-def allot(
+def add_to_allotment(
     batch: CatalogBatch,
     device: Device,
     allotment: Allotment,
@@ -214,11 +217,11 @@ def allot(
     actor: str,
     sale_id: UUID | None = None,
 ) -> None:
-    """Put free stock at the site into a locked allotment of a locked device, and publish it.
+    """Add free stock at a site to a locked allotment of a locked device, and publish the grant.
 
     Raises:
-        OutOfStock: less is free there.
-        WrongAllotmentState: it is suspended or returning.
+        OutOfStock: less is free at the site.
+        WrongAllotmentState: the allotment is suspended or returning.
     """
     _check_not_stopped(allotment)
     allotment.status = allotment_step(allotment.status, AllotmentStatus.GRANTED).value
@@ -234,7 +237,7 @@ def allot(
         allotment_id=allotment.id,
         sale_id=sale_id,
     )
-    announce(device, allotment)
+    assign_revision(device, allotment)
     batch.record(
         allotment,
         AllotmentGranted(

@@ -23,14 +23,14 @@ from services.catalog.rules import (
     free_bucket,
 )
 from services.catalog.use_cases.stations.allotments import (
-    announce,
+    assign_revision,
     end,
     lock_allotment,
     lock_allotments,
 )
 from services.catalog.use_cases.stations.devices import lock_device
 from services.catalog.use_cases.stock.ledger import level_at, move
-from services.catalog.use_cases.stock.levels import bring
+from services.catalog.use_cases.stock.levels import transfer
 from services.catalog.use_cases.stock.locations import open_location_of
 from shared.events import AllotmentReturned
 from shared.runtime import clock
@@ -61,7 +61,7 @@ def take_back(
     lot, device, allotment = lock_allotment(batch, allotment_id)
     give_back(batch, lot, device, allotment, quantity, actor)
     if to_location_id is not None and to_location_id != allotment.site_id:
-        bring(batch, lot, allotment.site_id, to_location_id, quantity, actor)
+        transfer(batch, lot, allotment.site_id, to_location_id, quantity, actor)
     return allotment
 
 
@@ -84,7 +84,7 @@ def give_back(
         actor,
     )
     allotment.proposed_return = max(0, allotment.proposed_return - quantity)
-    announce(device, allotment)
+    assign_revision(device, allotment)
     batch.record(
         allotment,
         AllotmentReturned(

@@ -9,13 +9,13 @@ from services.catalog.models import Allotment, Device, Lot
 from services.catalog.rules import (
     AllotmentStatus,
     LotStatus,
-    Stop,
+    SuspensionReason,
     WrongAllotmentState,
     WrongLotState,
     outranks,
 )
 from services.catalog.use_cases.stations.allotments import (
-    announce,
+    assign_revision,
     lock_allotment,
     lock_allotments,
     transition,
@@ -26,14 +26,14 @@ from services.catalog.use_cases.stations.devices import lock_device
 def suspend(batch: CatalogBatch, allotment_id: UUID, reason: str, actor: str) -> Allotment:
     """Suspend an allotment: its device sells nothing more of it from its next contact on.
 
-    Repeating it changes nothing. The suspension lasts when a hold of the lot ends.
+    Repeating it changes nothing. The suspension stays when a hold of the lot ends.
 
     Raises:
         AllotmentNotFound: there is none with this id.
         WrongAllotmentState: it is closed.
     """
     _, device, allotment = lock_allotment(batch, allotment_id)
-    _stop(device, allotment, Stop.OPERATOR, actor, reason)
+    _suspend(device, allotment, SuspensionReason.OPERATOR, actor, reason)
     return allotment
 
 
@@ -49,7 +49,7 @@ def resume(batch: CatalogBatch, allotment_id: UUID, actor: str) -> Allotment:
     if lot.status != LotStatus.RELEASED:
         raise WrongLotState(f"The lot is {lot.status}; release it first.", state=lot.status)
     if allotment.status == AllotmentStatus.SUSPENDED:
-        _go_on(device, allotment, actor)
+        _resume(device, allotment, actor)
     elif allotment.status not in (AllotmentStatus.GRANTED, AllotmentStatus.ACTIVE):
         raise WrongAllotmentState(
             f"The allotment is {allotment.status}, not suspended.", state=allotment.status
@@ -57,17 +57,19 @@ def resume(batch: CatalogBatch, allotment_id: UUID, actor: str) -> Allotment:
     return allotment
 
 
-def stop_lot(batch: CatalogBatch, lot: Lot, stop: Stop, actor: str, reason: str) -> None:
-    """Suspend all allotments of a locked lot, and tell their devices."""
+def suspend_lot(
+    batch: CatalogBatch, lot: Lot, reason: SuspensionReason, actor: str, note: str
+) -> None:
+    """Suspend all allotments of a locked lot; each device learns of it at its next contact."""
     for device, allotment in _of_lot(batch, lot):
-        _stop(device, allotment, stop, actor, reason)
+        _suspend(device, allotment, reason, actor, note)
 
 
 def resume_lot(batch: CatalogBatch, lot: Lot, actor: str) -> None:
     """Resume the allotments of a locked lot that its hold had suspended, and no others."""
     for device, allotment in _of_lot(batch, lot):
-        if allotment.reason == Stop.LOT_HELD:
-            _go_on(device, allotment, actor)
+        if allotment.reason == SuspensionReason.LOT_HELD:
+            _resume(device, allotment, actor)
 
 
 def _of_lot(batch: CatalogBatch, lot: Lot) -> list[tuple[Device, Allotment]]:
@@ -81,19 +83,21 @@ def _of_lot(batch: CatalogBatch, lot: Lot) -> list[tuple[Device, Allotment]]:
     ]
 
 
-def _stop(device: Device, allotment: Allotment, stop: Stop, actor: str, words: str) -> None:
-    if not outranks(stop, allotment.reason):
+def _suspend(
+    device: Device, allotment: Allotment, reason: SuspensionReason, actor: str, note: str
+) -> None:
+    if not outranks(reason, allotment.reason):
         return
     transition(allotment, AllotmentStatus.SUSPENDED)
-    allotment.reason = stop.value
-    allotment.actor, allotment.note = actor, words
-    if stop is Stop.LOT_RECALLED:
+    allotment.reason = reason.value
+    allotment.actor, allotment.note = actor, note
+    if reason is SuspensionReason.LOT_RECALLED:
         allotment.proposed_return = allotment.remaining
-    announce(device, allotment)
+    assign_revision(device, allotment)
 
 
-def _go_on(device: Device, allotment: Allotment, actor: str) -> None:
+def _resume(device: Device, allotment: Allotment, actor: str) -> None:
     transition(allotment, AllotmentStatus.GRANTED)
     allotment.reason, allotment.actor, allotment.note = None, actor, None
     allotment.proposed_return = 0
-    announce(device, allotment)
+    assign_revision(device, allotment)

@@ -113,8 +113,8 @@ def select_allotments(
     )
 
 
-def announce(device: Device, allotment: Allotment) -> None:
-    """Give a changed allotment the device's next revision, so that its machine learns of it.
+def assign_revision(device: Device, allotment: Allotment) -> None:
+    """Give a changed allotment the device's next revision, so that its machine fetches it.
 
     Device and allotment are locked.
     """
@@ -127,7 +127,7 @@ def transition(allotment: Allotment, status: AllotmentStatus) -> None:
     """Change the status of a locked allotment.
 
     Raises:
-        WrongAllotmentState: there is no step from its status to the new one.
+        WrongAllotmentState: there is no transition from its status to the new one.
     """
     allotment.status = allotment_step(allotment.status, status).value
 
@@ -138,4 +138,4 @@ def end(device: Device, allotment: Allotment) -> None:
         return
     transition(allotment, AllotmentStatus.CLOSED)
     allotment.reason, allotment.proposed_return = None, 0
-    announce(device, allotment)
+    assign_revision(device, allotment)

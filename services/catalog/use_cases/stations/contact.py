@@ -16,7 +16,7 @@ from services.catalog.rules import (
     DeviceStatus,
     allotment_step,
     last_sale_day,
-    lease_of,
+    lease_end,
 )
 from services.catalog.use_cases.goods.price_list import counter_prices
 from services.catalog.use_cases.stations.devices import epoch_of, lock_device
@@ -130,7 +130,7 @@ def _told(session: Session, device: Device, lease_until: datetime) -> list[dict[
                 "written_off": allotment.written_off,
                 "status": allotment.status,
                 "reason": allotment.reason,
-                "lease_until": lease_of(lease_until, sell_by),
+                "lease_until": lease_end(lease_until, sell_by),
                 "proposed_return": min(allotment.proposed_return, allotment.remaining),
             }
         )

@@ -8,7 +8,7 @@ from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Allotment, AllotmentCount, Device, DeviceEpoch, Lot, Variant
-from services.catalog.rules import AllotmentStatus, last_sale_day, lease_of
+from services.catalog.rules import AllotmentStatus, last_sale_day, lease_end
 from services.catalog.use_cases.stations.allotments import select_allotments
 from services.catalog.use_cases.stations.devices import epoch_of, existing_device
 from services.catalog.use_cases.stations.overdrafts import count_open
@@ -162,7 +162,7 @@ def describe_allotments(session: Session, allotments: Iterable[Allotment]) -> li
                 "reason": row.reason,
                 "note": row.note,
                 "actor": row.actor,
-                "lease_until": lease_of(epoch.lease_until, sell_by),
+                "lease_until": lease_end(epoch.lease_until, sell_by),
                 "proposed_return": min(row.proposed_return, row.remaining),
                 "heard": row.revision <= epoch.seen_revision,
                 "reported_remaining": reported.get(str(row.lot_id)),

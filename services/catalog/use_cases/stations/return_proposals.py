@@ -19,7 +19,7 @@ from services.catalog.rules import (
     asked_back,
     last_sale_day,
 )
-from services.catalog.use_cases.stations.allotments import announce, lock_allotments
+from services.catalog.use_cases.stations.allotments import assign_revision, lock_allotments
 from services.catalog.use_cases.stations.daily_sales import rates
 from services.catalog.use_cases.stations.devices import lock_device
 from shared.runtime import clock
@@ -103,5 +103,5 @@ def _note(
     if is_over:
         allotment.status = allotment_step(allotment.status, AllotmentStatus.RETURNING).value
     if more or is_over:
-        announce(lock_device(batch, allotment.device_id), allotment)
+        assign_revision(lock_device(batch, allotment.device_id), allotment)
     return True

@@ -29,7 +29,7 @@ from services.catalog.rules import (
     last_sale_day,
     share,
 )
-from services.catalog.use_cases.stations.allotment_grants import give
+from services.catalog.use_cases.stations.allotment_grants import grant_from_level
 from services.catalog.use_cases.stations.allotments import lock_allotments
 from services.catalog.use_cases.stations.daily_sales import rates
 from services.catalog.use_cases.stations.devices import epoch_of
@@ -119,7 +119,7 @@ def apply_rules(batch: CatalogBatch, variant_id: UUID) -> int:
     grants = share(needs, pickable, lot_of, variant.pack_quantity, today)
     for granted in grants:
         device = receivers[granted.site_id].device
-        give(batch, device, granted.source, granted.quantity, ACTOR)
+        grant_from_level(batch, device, granted.source, granted.quantity, ACTOR)
     return len(grants)
 
 

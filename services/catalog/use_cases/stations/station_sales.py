@@ -27,7 +27,7 @@ from services.catalog.rules import (
     overdrawn,
     reduced,
 )
-from services.catalog.use_cases.stations.allotment_grants import allot
+from services.catalog.use_cases.stations.allotment_grants import add_to_allotment
 from services.catalog.use_cases.stations.allotments import allotment_of, lock_by_key
 from services.catalog.use_cases.stations.daily_sales import add_to_today
 from services.catalog.use_cases.stations.recorded_sales import (
@@ -284,6 +284,6 @@ def _restock(
         and device.status == DeviceStatus.ACTIVE
         and device.epoch == epoch
     ):
-        allot(batch, device, allotment, level, line.quantity, STATIONS)
+        add_to_allotment(batch, device, allotment, level, line.quantity, STATIONS)
     else:
         forget_pickable(batch, lot.variant_id)

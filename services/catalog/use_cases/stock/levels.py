@@ -138,10 +138,10 @@ def move_stock(
     existing_location(batch.session, from_location_id)
     open_location_of(batch.session, to_location_id)
     lot = lock_lot(batch, lot_id)
-    return list(bring(batch, lot, from_location_id, to_location_id, quantity, actor))
+    return list(transfer(batch, lot, from_location_id, to_location_id, quantity, actor))
 
 
-def bring(
+def transfer(
     batch: CatalogBatch,
     lot: Lot,
     from_location_id: UUID,

@@ -12,7 +12,7 @@ from services.catalog.rules import (
     Bucket,
     LotStatus,
     Reason,
-    Stop,
+    SuspensionReason,
     best_before_of,
     check_dates,
     check_keeping,
@@ -156,7 +156,7 @@ def hold_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lot:
     """
     lot = lock_lot(batch, lot_id)
     if _transition(batch, lot, LotStatus.HELD, reason, actor):
-        allotment_suspensions.stop_lot(batch, lot, Stop.LOT_HELD, actor, reason)
+        allotment_suspensions.suspend_lot(batch, lot, SuspensionReason.LOT_HELD, actor, reason)
         batch.record(lot, LotHeld(lot_id=lot.id, reason=reason))
     return lot
 
@@ -174,7 +174,7 @@ def recall_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lo
     """
     lot = lock_lot(batch, lot_id)
     if _transition(batch, lot, LotStatus.RECALLED, reason, actor):
-        allotment_suspensions.stop_lot(batch, lot, Stop.LOT_RECALLED, actor, reason)
+        allotment_suspensions.suspend_lot(batch, lot, SuspensionReason.LOT_RECALLED, actor, reason)
         batch.record(lot, LotRecalled(lot_id=lot.id, reason=reason))
     return lot
 
