@@ -1,6 +1,6 @@
 #!/bin/sh
-# Creates four databases and four roles; each role can use only its own database. PostgreSQL runs this
-# when its volume is new. A repeated run sets the roles' passwords to the present secrets.
+# Creates four databases and four roles; each role can use only its own database. PostgreSQL runs
+# this when its volume is new. A repeated run sets the roles' passwords to the present secrets.
 set -eu
 secrets=/run/secrets
 

@@ -1,4 +1,4 @@
-"""Write a backup set: first the copies, then the manifest; the folder gets its name at the end."""
+"""Write a backup set: the copies, then the manifest, then the rename to the final folder."""
 
 import shutil
 import sqlite3

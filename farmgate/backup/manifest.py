@@ -1,4 +1,4 @@
-"""The manifest of a backup set and its checks. A folder without a manifest is no backup set."""
+"""The manifest of a backup set and its checks. A folder without a manifest is not a backup set."""
 
 import hashlib
 import json
@@ -94,13 +94,13 @@ def read(folder: Path) -> Manifest:
     """Return a set's manifest; the set's other files are not checked.
 
     Raises:
-        Failed: the folder is no backup set, or has a newer format.
+        Failed: the folder is not a backup set, or has a newer format.
     """
     try:
         found = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except OSError as error:
         raise Failed(
-            f"{folder} is no complete set: {NAME} cannot be read ({error.strerror}). A backup "
+            f"{folder} is not a complete set: {NAME} cannot be read ({error.strerror}). A backup "
             "writes it last, so an interrupted backup has none. Name another folder."
         ) from error
     except ValueError as error:

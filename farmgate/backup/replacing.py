@@ -88,7 +88,7 @@ def current_metadata(settings: Settings) -> dict[str, Any] | None:
         database.close()
 
 
-def place(
+def replace_database(
     settings: Settings, file: Path, part: Part, epoch: int, jump: int, stamp: str, show: OnProgress
 ) -> Path | None:
     """Replace a database by a file of the set, migrate it, and set its relay's epoch.
@@ -97,8 +97,8 @@ def place(
     an old PostgreSQL database is overwritten.
 
     Raises:
-        Failed: it could not be done; the database is unchanged.
-        OSError: likewise.
+        Failed, OSError: the database is unchanged, but a PostgreSQL database may be replaced and
+            not migrated; the message says so.
     """
     if kind_of(settings) == "postgresql":
         programs.load_postgresql(settings.database_url, file, dict(part.rows), show)

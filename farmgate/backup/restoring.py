@@ -111,7 +111,7 @@ def restore(plan: Plan, broker: str, keep: bool, report: Reporter) -> Restored:
     `broker` (a URL, or empty) are purged: their events are newer than the set.
 
     Raises:
-        Failed: something could not be done; the message says what to do.
+        Failed: a database could not be replaced; the message says what to do.
         Unreachable: a database or the broker does not answer.
     """
     moment = now()
@@ -130,7 +130,7 @@ def restore(plan: Plan, broker: str, keep: bool, report: Reporter) -> Restored:
         name, part = each.settings.service, each.part
         epoch = _next_epoch(part.epoch, (each.present or {}).get("epoch", 0))
         try:
-            old = replacing.place(
+            old = replacing.replace_database(
                 each.settings,
                 plan.folder / part.file,
                 part,

@@ -87,7 +87,7 @@ def test_a_set_that_was_changed_or_has_no_manifest_is_refused(
 
     assert changed.exit_code == without.exit_code == 1
     assert "was changed or damaged" in changed.output
-    assert "no complete set" in without.output
+    assert "not a complete set" in without.output
     assert positions(orders) == [1]
 
 
@@ -263,7 +263,7 @@ def test_a_killed_backup_is_no_set(farmgate: Farmgate, orders: Database, tmp_pat
 
     (partial,) = tmp_path.glob(".set.*.partial")
     assert not (tmp_path / "set").exists()
-    assert "no complete set" in farmgate("restore", str(partial), "--yes").output
+    assert "not a complete set" in farmgate("restore", str(partial), "--yes").output
     assert farmgate("backup", str(tmp_path / "set")).exit_code == 0
 
 
