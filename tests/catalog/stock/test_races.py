@@ -78,7 +78,7 @@ def test_fifty_buyers_at_once_get_exactly_the_last_ten(shop: Any, database: Data
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("kept", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("harness", ["postgresql"], indirect=True)
 def test_without_the_row_lock_the_same_buyers_are_seen_to_get_more(
     shop: Any, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
