@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from farmgate.failures import Failed
+from farmgate.groups import Group
 from farmgate.printing import never_failing
 from shared.runtime.errors import Misconfigured
 from shared.runtime.plain import plain_lines
@@ -63,7 +64,7 @@ def _is_here(name: str) -> bool:
     return find_spec(_module(name)) is not None
 
 
-class Commands(click.Group):
+class Commands(Group):
     """The subcommands, each imported when it is used, so that a worker imports no rich tables."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -9,11 +9,12 @@ from rich.table import Table
 from farmgate.client import Client, connect
 from farmgate.console import echo, echo_json, show_json, show_table
 from farmgate.failures import Failed, Refused
+from farmgate.groups import Group
 from farmgate.parameters import ANOTHER, Yuan
 from farmgate.stations import find_site, moment, site_codes, yuan
 
 
-@click.group("cash")
+@click.group("cash", cls=Group)
 def command() -> None:
     """The cash that stations' clerks hold for the centre, and their remittances.
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from farmgate.console import Label, echo, echo_json, err
 from farmgate.failures import Failed, Unreachable, database_unreachable
+from farmgate.groups import Group
 from farmgate.services import NAMES
 from shared.messaging.relay import Refused, Unconfirmed
 from shared.messaging.republish import republish as publish_again
@@ -60,7 +61,7 @@ class Since(click.ParamType[datetime]):
         )
 
 
-@click.group("events")
+@click.group("events", cls=Group)
 def command() -> None:
     """Events that the services published."""
 

@@ -16,6 +16,7 @@ from farmgate.broker_address import topology_url
 from farmgate.broker_users import hashed, integrator_user
 from farmgate.console import confirm, echo, echo_json, show_json, show_table
 from farmgate.failures import Failed
+from farmgate.groups import Group
 from farmgate.management import management_of
 from farmgate.parameters import WholeNumber
 from shared.messaging.topology import INTEGRATOR_BYTES, Integrator
@@ -37,7 +38,7 @@ def _name(context: click.Context, parameter: click.Parameter, value: str) -> str
 NAME = click.argument("name", callback=_name)
 
 
-@click.group("integrators")
+@click.group("integrators", cls=Group)
 def command() -> None:
     """Partners' systems that get order events from the broker, each from its own queue.
 

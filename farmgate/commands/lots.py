@@ -9,6 +9,7 @@ from rich.table import Table
 from farmgate.client import Client, connect
 from farmgate.console import echo, painted, show_json, show_table
 from farmgate.failures import Failed, Refused
+from farmgate.groups import Group
 from farmgate.stations import find_lot, moment, site_codes
 
 #: The template that warns a buyer who has the goods.
@@ -17,7 +18,7 @@ WARNING = "goods_recalled"
 WITH_BUYER = ("delivered", "collected")
 
 
-@click.group("lots")
+@click.group("lots", cls=Group)
 def command() -> None:
     """Lots: the orders, parcels, sales and devices that have goods of one."""
 

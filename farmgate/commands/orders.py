@@ -8,11 +8,12 @@ from rich.table import Table
 
 from farmgate.client import connect
 from farmgate.console import echo, echo_json, show_json, show_table
+from farmgate.groups import Group
 from farmgate.stations import moment, yuan
 from farmgate.trace import find_order
 
 
-@click.group("orders")
+@click.group("orders", cls=Group)
 def command() -> None:
     """Orders that wait for an operator's approval: they exceed a limit on unpaid orders.
 

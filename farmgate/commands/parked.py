@@ -11,6 +11,7 @@ from rich.table import Table
 from farmgate.client import Client, connect
 from farmgate.console import confirm, echo, echo_json, show_json, show_table
 from farmgate.failures import Failed, Refused
+from farmgate.groups import Group
 from farmgate.parameters import json_value
 from farmgate.services import NAMES
 from farmgate.stations import moment
@@ -27,13 +28,13 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as
 SHORT = 70
 
 
-@click.group("parked")
+@click.group("parked", cls=Group)
 def command() -> None:
     """Events that a service could not handle: show, replay after a fix, edit, or discard.
 
     The first event of a subject that fails is parked, and later events of that subject wait behind
-    it; all others go on. The service retries it with growing pauses for about four hours. Then it
-    is dead and waits for you.
+    it; all others go on. The service retries it with growing pauses for a little over an hour.
+    Then it is dead and waits for you.
     """
 
 

@@ -10,10 +10,11 @@ from demo.sample import loading
 from demo.sample.making import SEED
 from farmgate.client import connect
 from farmgate.console import Label, echo, echo_json, err
+from farmgate.groups import Group
 from farmgate.parameters import WholeNumber
 
 
-@click.group("sample")
+@click.group("sample", cls=Group)
 def command() -> None:
     """Sample data: sites, producers, goods, prices and stock of Nyingchi."""
 

@@ -9,6 +9,7 @@ import click
 from farmgate.client import connect, make_token
 from farmgate.console import check_written, echo, echo_json
 from farmgate.failures import Failed
+from farmgate.groups import Group
 from farmgate.parameters import WholeNumber
 from farmgate.roles import BOUND_TO_SITES, ROLES, SCOPES
 from farmgate.services import NAMES
@@ -29,7 +30,7 @@ def _visible(ctx: click.Context, param: click.Parameter, text: str) -> str:
     return normal
 
 
-@click.group("tokens")
+@click.group("tokens", cls=Group)
 def command() -> None:
     """Bearer tokens for people and programs."""
 

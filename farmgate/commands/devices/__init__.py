@@ -3,9 +3,10 @@
 import click
 
 from farmgate.commands.devices import allotments, disputes, enrolment, overview
+from farmgate.groups import Group
 
 
-class InOrder(click.Group):
+class InOrder(Group):
     """A group that lists its subcommands in the order of a device's life."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
