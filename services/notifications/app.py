@@ -3,11 +3,22 @@
 from flask import Flask
 
 from services.notifications.api import blp
+from services.notifications.channels import channels_of
+from services.notifications.timers import limits_of
 from services.notifications.use_cases.late import LATE
 from shared import web
 from shared.runtime.config import Settings
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Return notifications' HTTP application."""
-    return web.create_app("notifications", "Farmgate notifications", [blp], settings, late=LATE)
+    """Return notifications' HTTP application.
+
+    Raises:
+        Misconfigured: a setting is missing or malformed.
+    """
+    app = web.create_app("notifications", "Farmgate notifications", [blp], settings, late=LATE)
+    with app.app_context():
+        # A wrong one fails now; the worker would log it again and again, and send nothing.
+        channels_of(web.settings())
+        limits_of(web.settings().environment)
+    return app

@@ -14,6 +14,7 @@ import apprise
 import pytest
 
 from services.notifications import channels
+from services.notifications.app import create_app
 from services.notifications.channels import AppriseChannel, FileChannel, channels_of
 from services.notifications.texts import Text
 from services.notifications.use_cases import Outgoing
@@ -230,6 +231,15 @@ def test_gateways_addresses_are_read_from_a_file(tmp_path):
 def test_a_channel_that_cannot_work_is_refused(tmp_path, names):
     with pytest.raises(Misconfigured, match="FARMGATE_NOTIFICATIONS"):
         channels_of(settings(tmp_path, FARMGATE_NOTIFICATIONS_CHANNELS=names))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"FARMGATE_NOTIFICATIONS_CHANNELS": "pigeon"}, {"FARMGATE_NOTIFICATIONS_COUNTRIES": "XX"}],
+)
+def test_a_wrong_setting_of_the_sender_ends_the_application_at_its_start(tmp_path, wrong):
+    with pytest.raises(Misconfigured, match=next(iter(wrong))):
+        create_app(settings(tmp_path, **wrong))
 
 
 WRITER = """
