@@ -20,6 +20,7 @@ from farmgate import run_file
 from farmgate.client import Client, addresses
 from farmgate.failures import Failed, Unreachable, reason_of
 from farmgate.management import management_of
+from farmgate.migrating import refusal
 from farmgate.services import NAMES, service_of
 from shared.messaging import parked, topology
 from shared.messaging.tables import Outbox
@@ -169,6 +170,8 @@ def _database(settings: Settings) -> str:
             f"{url.render_as_string()} cannot be used: {_first_line(error)}; check "
             f"FARMGATE_{name.upper()}_DATABASE_URL and that the server runs"
         ) from error
+    if present is not None and not migrations.knows(name, present):
+        raise CheckFailed(refusal(settings, present, f"{newest}"))
     if present != newest:
         raise CheckFailed(f"at revision {present}, not {newest}; run: farmgate migrate {name}")
     return f"{url.render_as_string()}, revision {present}"

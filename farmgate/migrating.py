@@ -25,18 +25,18 @@ def migrate(settings: Settings) -> str | None:
     except CommandError as error:
         # The only cause: our own histories have no gaps, so the database's revision is unknown.
         present, newest = migrations.revisions(name, settings.database_url)
-        raise Failed(_refusal(settings, f"{present}", f"{newest}")) from error
+        raise Failed(refusal(settings, f"{present}", f"{newest}")) from error
     except OperationalError as error:
         raise database_unreachable(name, error) from error
     return present
 
 
-def _refusal(settings: Settings, present: str, newest: str) -> str:
+def refusal(settings: Settings, present: str, newest: str) -> str:
     """Explain why a database's revision is unknown here, and what to do."""
     name, variable = settings.service, f"FARMGATE_{settings.service.upper()}_DATABASE_URL"
     if re.fullmatch(r"\d{4}", present):
         if settings.database_url.startswith("sqlite"):
-            anew = f"remove the folder {settings.data} (rm -r)"
+            anew = f"move the folder {settings.data} away (mv)"
         else:
             anew = "empty all four databases and the broker (docker-compose down --volumes)"
         return (

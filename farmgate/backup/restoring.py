@@ -88,7 +88,8 @@ def plan(
         if not migrations.knows(name, part.revision):
             raise Failed(
                 f"The set has {name} at revision {part.revision}, which this version does not "
-                f"know. Restore it with the version that made it: Farmgate {found.farmgate}."
+                f"know. Restore it with the version that ran on these databases; the set was made "
+                f"with Farmgate {found.farmgate}."
             )
         manifest.check(folder, part, report(name, "checked"))
         if kind == "postgresql":

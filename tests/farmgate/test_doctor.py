@@ -1,7 +1,9 @@
 """The doctor names what is wrong and what to do."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,6 +40,17 @@ def test_an_empty_folder_is_told_what_to_run(tmp_path: Path) -> None:
     assert found["catalog: database"].detail.endswith("run: farmgate migrate catalog")
     assert found["orders: answers"].detail.endswith("run: farmgate up")
     assert not (tmp_path / "catalog.db").exists()
+
+
+def test_a_database_that_cannot_be_migrated_is_told_so_and_not_to_migrate(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "orders.db")) as database, database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        database.execute("INSERT INTO alembic_version VALUES ('0007')")
+
+    detail = findings_of(tmp_path)["orders: database"].detail
+
+    assert "made before Farmgate 0.2.0 (revision 0007)" in detail
+    assert "farmgate migrate" not in detail
 
 
 def test_what_is_in_place_is_well(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_whoever_has_a_database_of_before_0_2_0_is_told_how_to_begin_anew(
     said = refused("0009")
 
     assert "made before Farmgate 0.2.0 (revision 0009)" in said
-    how = f"{tmp_path / 'var'} (rm -r)" if url.startswith("sqlite") else "down --volumes"
+    how = f"{tmp_path / 'var'} away (mv)" if url.startswith("sqlite") else "down --volumes"
     assert how in said
 
 
