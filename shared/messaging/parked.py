@@ -24,7 +24,7 @@ from shared.runtime.clock import now
 from shared.runtime.inserts import insert
 from shared.runtime.logs import scrub
 
-#: Attempts before an event waits for an operator: with the pauses below, about 4 hours.
+#: Attempts before an event waits for an operator: with the pauses below, 68 to 75 minutes.
 ATTEMPTS = 12
 #: An event is not started again after this many starts in a row that killed the worker.
 DEADLY_STARTS = 2

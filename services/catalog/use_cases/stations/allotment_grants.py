@@ -103,7 +103,10 @@ def _lock_active_device(batch: CatalogBatch, device_id: UUID) -> Device:
     """
     device = lock_device(batch, device_id)
     if device.status != DeviceStatus.ACTIVE:
-        raise DeviceNotActive(f"Device {device.code} is {device.status}; enrol a machine first.")
+        raise DeviceNotActive(
+            f"Device {device.code} is {device.status}: no machine is enrolled as it. Type its "
+            "one-time code at /till on the machine first."
+        )
     open_location_of(batch.session, device.site_id)
     return device
 
