@@ -69,6 +69,10 @@ class Incoming:
     error: str | None = None
 
 
+class NotUnderstood(Exception):
+    """Raised for a parked event that still has a `problem`; the message says which."""
+
+
 class Processor:
     """Processes one service's events, one batch at a time.
 
@@ -323,7 +327,7 @@ class Processor:
                 item = self._match(decode(body))
                 if item.problem is not None:
                     reason = item.problem
-                    raise RuntimeError(item.error)
+                    raise NotUnderstood(item.error)
                 with self.limit("handling"):
                     self._apply_parked(item)
             except Exception as error:
@@ -366,7 +370,12 @@ class Processor:
 
 
 def _describe(error: Exception) -> str:
-    """Return the error with its file and line, without the values of a statement."""
+    """Return the error with its file and line, without the values of a statement.
+
+    Of an event that is not understood only the message: the line would be one of this file.
+    """
+    if isinstance(error, NotUnderstood):
+        return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "?"
     text = str(getattr(error, "orig", None) or error)

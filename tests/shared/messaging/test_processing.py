@@ -328,6 +328,11 @@ def test_an_event_that_cannot_be_understood_is_parked_with_its_reason(
     ]
     assert [e.subject for e in probe.effects(database)] == [f"order/{other}"]
 
+    first = parked_rows(database)[0].error
+    make_due(database)
+    assert processor.retry_parked()
+    assert parked_rows(database)[0].error == first  # the operator sees one group of this error
+
 
 def test_a_known_event_nobody_here_listens_to_is_ignored(
     database: Database, processor: Processor
