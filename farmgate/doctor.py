@@ -211,7 +211,7 @@ def _events(settings: Settings) -> str:
         counts = parked.counts(session)
     if counts:
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        raise CheckFailed(f"{states} parked; see why: farmgate parked list")
+        raise CheckFailed(f"parked: {states}; see why: farmgate parked list")
     if oldest is None:
         return "none waits to be published, none is parked"
     age = (clock.now() - oldest).total_seconds()

@@ -84,7 +84,8 @@ def _show(result: Result) -> None:
     if result.agrees:
         echo(("✓", "green"), " All four services agree.")
         return
-    echo(("✗", "red"), f" {len(result.differences)} differences.")
+    count = len(result.differences)
+    echo(("✗", "red"), " 1 difference." if count == 1 else f" {count} differences.")
     for name, waiting in result.waiting.items():
         _show_waiting(name, waiting)
 
@@ -111,6 +112,6 @@ def _show_waiting(name: str, waiting: dict[str, object]) -> None:
         facts.append(f"its oldest event has waited {age} s to be published")
     if isinstance(parked, dict) and parked:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(parked.items()))
-        facts.append(f"events parked: {counts}; farmgate trace ORDER shows why")
+        facts.append(f"events parked: {counts}; farmgate parked list shows why")
     if facts:
         echo((name, "yellow"), f": {'; '.join(facts)}")

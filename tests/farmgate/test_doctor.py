@@ -133,7 +133,7 @@ def test_a_late_event_and_a_parked_one_are_told(tmp_path: Path) -> None:
     database.close()
 
     assert "the oldest waits for 100 s to be published" in late.detail
-    assert parked.detail.startswith("1 dead parked")
+    assert parked.detail.startswith("parked: 1 dead")
     assert not late.ok
     assert not parked.ok
 
