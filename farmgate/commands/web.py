@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from gunicorn.app.base import BaseApplication
+from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker
 
 from farmgate.cli import PRIVATE
@@ -16,6 +17,7 @@ from farmgate.parameters import WholeNumber
 from farmgate.services import NAMES, application_of, port_of
 from shared.runtime import addresses, watchdog
 from shared.runtime.config import Settings
+from shared.runtime.errors import Misconfigured
 from shared.runtime.supervision import Stopping, supervise
 
 
@@ -37,7 +39,11 @@ class Server(BaseApplication):  # type: ignore[misc]
         from shared.web.state import NAME  # imports Flask, which the parent does not need
 
         settings = Settings.from_environment(self.service)
-        application = application_of(self.service)(settings)
+        try:
+            application = application_of(self.service)(settings)
+        except Misconfigured as error:
+            # Of this error gunicorn prints the message only, without a stack trace.
+            raise AppImportError(f"Error: {error.detail}") from error
         guard = watchdog.Watchdog(watchdog.seconds_of(settings.environment))
         application.extensions[NAME].database.limit = guard.limit
         stopping = Stopping()

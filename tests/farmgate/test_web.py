@@ -141,3 +141,18 @@ def test_a_body_beyond_all_limits_is_refused_before_it_is_read(web: Callable[...
         client.sendall(HEADERS + b"Content-Length: 100000000\r\n\r\n")
 
         assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_wrong_setting_of_the_service_is_reported_without_a_stack_trace(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "FARMGATE_DATA": str(tmp_path),
+        "FARMGATE_CATALOG_LEASE_SECONDS": "soon",
+    }
+    serve = ["web", "catalog", "--port", str(free_port())]
+    process = Program("farmgate", serve, environment, tmp_path / "log")
+
+    assert process.wait(60) != 0
+    said = (tmp_path / "log").read_text(encoding="utf-8")
+    assert "Error: FARMGATE_CATALOG_LEASE_SECONDS must be" in said
+    assert "Traceback" not in said
