@@ -169,7 +169,7 @@ def edit(
         echo("Edited; it follows older events of its subject: farmgate parked list --all")
     else:
         echo(
-            f"Edited and replayed, with {shown['behind']} that waited behind it. "
+            f"Edited and replayed; the events behind it follow ({shown['behind']}). "
             "See whether it failed again: farmgate parked list"
         )
 
@@ -195,7 +195,7 @@ def discard(event_id: UUID, why: str, yes: bool, services: tuple[str, ...], as_j
         echo_json({"service": service} | discarded)
     else:
         echo(
-            f"Discarded; {shown['behind']} that waited behind it go on. "
+            f"Discarded; the events behind it go on ({shown['behind']}). "
             "See what differs now: farmgate verify"
         )
 

@@ -4,7 +4,7 @@ from flask import Flask
 
 from services.notifications.api import blp
 from services.notifications.channels import channels_of
-from services.notifications.timers import limits_of
+from services.notifications.timers import contact_days, limits_of
 from services.notifications.use_cases.late import LATE
 from shared import web
 from shared.runtime.config import Settings
@@ -18,7 +18,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     app = web.create_app("notifications", "Farmgate notifications", [blp], settings, late=LATE)
     with app.app_context():
-        # A wrong one fails now; the worker would log it again and again, and send nothing.
+        # A wrong one fails now; the worker would log it again and again, and neither send nor erase.
         channels_of(web.settings())
         limits_of(web.settings().environment)
+        contact_days(web.settings().environment)
     return app

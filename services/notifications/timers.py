@@ -44,6 +44,15 @@ def limits_of(environment: Mapping[str, str]) -> Limits:
     )
 
 
+def contact_days(environment: Mapping[str, str]) -> int:
+    """Read how many days after an order's end its contact is erased.
+
+    Raises:
+        Misconfigured: it is no whole number of at least 1.
+    """
+    return read_integer(environment, "FARMGATE_CONTACT_DAYS", 30, least=1)
+
+
 def run_send(database: Database, settings: Settings) -> bool:
     """Send due messages, for a few seconds at most; return whether there may be more.
 
@@ -107,7 +116,7 @@ def trace(each: Outgoing, answers: Mapping[str, Result], began_ns: int) -> None:
 
 def run_erase(database: Database, settings: Settings) -> bool:
     """Erase contacts that are no longer needed; return whether there are more."""
-    days = read_integer(settings.environment, "FARMGATE_CONTACT_DAYS", 30, least=1)
+    days = contact_days(settings.environment)
     with transaction(database, NotificationsBatch) as batch:
         use_cases.erase_tallies(batch)
         use_cases.erase_verified(batch)

@@ -235,9 +235,13 @@ def test_a_channel_that_cannot_work_is_refused(tmp_path, names):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"FARMGATE_NOTIFICATIONS_CHANNELS": "pigeon"}, {"FARMGATE_NOTIFICATIONS_COUNTRIES": "XX"}],
+    [
+        {"FARMGATE_NOTIFICATIONS_CHANNELS": "pigeon"},
+        {"FARMGATE_NOTIFICATIONS_COUNTRIES": "XX"},
+        {"FARMGATE_CONTACT_DAYS": "soon"},
+    ],
 )
-def test_a_wrong_setting_of_the_sender_ends_the_application_at_its_start(tmp_path, wrong):
+def test_a_wrong_setting_of_the_timers_ends_the_application_at_its_start(tmp_path, wrong):
     with pytest.raises(Misconfigured, match=next(iter(wrong))):
         create_app(settings(tmp_path, **wrong))
 
