@@ -18,7 +18,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     app = web.create_app("notifications", "Farmgate notifications", [blp], settings, late=LATE)
     with app.app_context():
-        # A wrong one fails now; the worker would log it again and again, and neither send nor erase.
+        # A wrong one fails now; the worker would only log it, and neither send nor erase.
         channels_of(web.settings())
         limits_of(web.settings().environment)
         contact_days(web.settings().environment)
