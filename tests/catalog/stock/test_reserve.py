@@ -226,7 +226,7 @@ def test_an_order_that_asks_twice_is_reserved_once(
 def test_an_order_from_more_lots_than_an_event_can_hold_is_refused(
     shop: Any, said: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.catalog.rules.plan.__defaults__", (2,))
+    monkeypatch.setattr("services.catalog.rules.stock.reservations.MOST_LOTS", 2)
     for number in range(3):
         shop.add_lot(f"L-{number}", 10)
 
