@@ -141,7 +141,7 @@ def test_an_edited_event_takes_effect_and_the_deed_is_kept(
     run("edit", one, "--data", str(file), "--why", "no", code=1)  # asked, and nobody said yes
     assert len(listed(run)) == 1
     told = run("edit", one, "--data", str(file), "--reason", "from a file", "--yes").output
-    assert "replayed, with 0 that waited" in told
+    assert "the events behind it follow (0)" in told
     changes = ("--set", "amount_fen=8", "--set", "order_ref=ORD-8")
     edited = json.loads(run("edit", other, *changes, "--why", "two", "--yes", "--json").output)
 

@@ -94,7 +94,7 @@ def test_a_backup_comes_back_for_one_service_beside_newer_ones_and_then_whole(
     assert found["agrees"]
     assert 20 <= rows["orders"]["orders"] == found["checked"]["orders: orders"]
     # Of the demo that was ended, unpaid orders are left: the next one takes stock alone.
-    wait_until(lambda: orders_of(system, "placed", "reserved") == 0, 120, "unpaid orders expire")
+    wait_until(lambda: orders_of(system, "reserved") == 0, 60, "unpaid orders expire")
     run(system, "demo", "--orders", "5")
     after = run(system, "verify")["checked"]["orders: orders"]
     assert after == rows["orders"]["orders"] + 5
