@@ -202,7 +202,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="farmgate-bench-")))
         postgres = stack.enter_context(servers.postgres(fsync=True))
-        broker = stack.enter_context(servers.rabbitmq(management=False))
+        broker = stack.enter_context(servers.rabbitmq())
         databases = {service: postgres.create(service) for service in SERVICES}
         system = stack.enter_context(
             processes.distributed(folder, databases, broker, "bench", stack)

@@ -76,7 +76,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="farmgate-sizes-") as name, ExitStack() as stack:
         folder = Path(name)
         postgres = stack.enter_context(servers.postgres())
-        broker = stack.enter_context(servers.rabbitmq(management=False))
+        broker = stack.enter_context(servers.rabbitmq())
         databases = {service: postgres.create(f"sizes_{service}") for service in SERVICES}
         # Unpaid orders expire within the run: each is taken to its end.
         system = processes.distributed(
