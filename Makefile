@@ -15,7 +15,9 @@ help:           ## show this list
 	@$(PYTHON) -m venv .venv \
 	  || { echo "Python's venv is missing: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# setuptools warns of folders that are named like packages: they are the packages.
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation -e .
 	@touch $@
 
 run: .venv/done  ## all four services in this process, with sample data, on http://127.0.0.1:8000
