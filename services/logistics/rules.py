@@ -132,7 +132,7 @@ def check_level(code: str, level: str, parent_level: str | None) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Leg:
     """A connection from one site to the next."""
 
@@ -178,7 +178,7 @@ def fastest_ways(starts: Iterable[UUID], legs: Iterable[Leg]) -> dict[UUID, Way]
     for leg in legs:
         leaving[leg.from_id].append(leg)
     ways: dict[UUID, Way] = {}
-    # The id breaks ties, so that the same network always gives the same ways.
+    # Ids, then legs, break ties, so that the same network always gives the same ways.
     waiting: list[tuple[int, int, UUID, Way]] = [(0, 0, start, ()) for start in starts]
     heapq.heapify(waiting)
     while waiting:

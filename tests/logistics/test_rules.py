@@ -226,6 +226,22 @@ def test_no_leg_shortens_the_way_that_is_found(legs: list[Leg]) -> None:
         assert stops[-1] == site_id
 
 
+def test_between_two_ways_as_fast_the_same_one_is_always_taken() -> None:
+    legs = [
+        a_leg(CENTRE, COUNTY, 5),
+        a_leg(CENTRE, TOWNSHIP, 6),
+        a_leg(COUNTY, VILLAGE, 4),
+        a_leg(TOWNSHIP, VILLAGE, 3),
+    ]
+
+    way, other = (
+        rules.fastest_ways([CENTRE], order)[VILLAGE] for order in (legs, list(reversed(legs)))
+    )
+
+    assert sum(leg.hours for leg in way) == 9
+    assert way == other
+
+
 def test_what_is_due_is_booked() -> None:
     rules.check_collected(13600, 13600, None)
 

@@ -118,6 +118,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return a process for each core if everything is run, else 0: the run's own process."""
+    chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    return 0 if chosen or config.getoption("keyword") else os.cpu_count() or 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker where the servers of the run are named."""
     node.workerinput["servers"] = str(node.config.stash[RUN].folder)
