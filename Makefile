@@ -91,9 +91,8 @@ lock: .venv/done  ## choose the newest versions that fit, and write them down wi
 	  --no-emit-find-links --no-header --strip-extras --allow-unsafe --extra dev --extra otel \
 	  -c requirements/otel.txt -o requirements/dev.txt pyproject.toml
 
-bench: .venv/done servers   ## the figures that README quotes
-	$(BIN)/python -m benchmarks.end_to_end
-	$(BIN)/python -m benchmarks.station_upload
+bench: .venv/done servers   ## the figures of docs/performance.md, half an hour; in short: make bench QUICK=1
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 clean:              ## remove the environment and the embedded mode's data
 	rm -rf .venv var

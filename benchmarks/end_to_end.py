@@ -1,292 +1,279 @@
-"""Orders per second, from HTTP to confirmed, planned and told, on RabbitMQ and PostgreSQL.
+"""Orders from HTTP until they are reserved, confirmed, planned and told, on the real thing.
 
-Database (fsync on), broker, eight Farmgate processes and the buyers share this machine. First
-as many orders as go, then half that rate for the time from placing to the decision. The yard
-stick of the same run is the rate of an empty request to the same web process.
-
-    make bench                                   or
-    python -m benchmarks.end_to_end --seconds 20 --buyers 24
+PostgreSQL (fsync on), RabbitMQ, the eight processes and the buyers share this machine. An order
+is *planned* when its shipment is planned and its messages are queued, and *told* when these are
+sent. Processor time is that of all processes, the buyers' too, from the first order of a phase
+until its last one is planned or told.
 """
 
-import argparse
-import http.client
-import json
-import multiprocessing
-import random
-import threading
 import time
-from contextlib import ExitStack, suppress
-from datetime import datetime
-from multiprocessing.queues import Queue
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
-from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
 
-from farmgate.client import connect
-from tests.support import processes, servers
-from tests.support.processes import SERVICES, Processes
+from benchmarks.counts import Counting
+from benchmarks.figures import Figure
+from benchmarks.load import Load, Sent
+from benchmarks.surroundings import Surroundings, System, memory_mib, processor_seconds
+from tests.support.processes import SERVICES
+from tests.support.servers import wait_until
 
+PART = "end_to_end"
+CLIENTS = 16
+#: Orders a second at which a county's busiest hour would be quiet.
+CALM = 50
+#: Seconds until everything that was placed must be planned, and told.
+PATIENCE = 600
+#: Packs that each variant gets besides its own stock, so that no order is refused.
+PACKS = 1_000_000
 
-class Buyer(threading.Thread):
-    """Sends one request after the other over one connection, at most `rate` a second."""
-
-    def __init__(self, job: "Job", until: float) -> None:
-        super().__init__()
-        self.job, self.until = job, until
-        self.answered = 0
-        self.refused = 0
-
-    def run(self) -> None:
-        where = urlsplit(self.job.url)
-        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=30)
-        due = time.monotonic()
-        while (now := time.monotonic()) < self.until:
-            if self.job.rate is not None:
-                due += 1 / self.job.rate
-                time.sleep(max(0.0, due - now))
-            body, headers = self.job.request()
-            connection.request("POST" if body else "GET", self.job.path, body, headers)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status < 300:
-                self.answered += 1
-            else:
-                self.refused += 1
-        connection.close()
+BARE_TIME, BARE_RATE = "limits: bare pipeline, processor time", "limits: bare pipeline, orders"
+TOLD, PLANNED = "processor time per order until told", "processor time per order until planned"
+#: Beginning of the names of the parts of `TOLD`, which add up to it.
+OF = "… of "
 
 
-class Job:
-    """What buyers send: orders of one to three lines, or empty requests."""
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a figure before it is measured."""
 
-    def __init__(
-        self,
-        url: str,
-        path: str,
-        token: str = "",
-        site_id: str = "",
-        variants: list[dict[str, Any]] | None = None,
-        rate: float | None = None,
-    ) -> None:
-        self.url, self.path, self.token, self.site_id = url, path, token, site_id
-        self.variants, self.rate = variants, rate
-
-    def request(self) -> tuple[bytes | None, dict[str, str]]:
-        """Return body and headers of the next request."""
-        if self.variants is None:
-            return None, {}
-        lines = [
-            {"variant_id": variant["variant_id"], "quantity": variant["pack_quantity"]}
-            for variant in random.sample(self.variants, random.randint(1, 3))
-        ]
-        # As many buyers, each with a telephone, as the limits of unpaid orders let buy.
-        buyer = random.randrange(10_000)
-        body = {
-            "channel": "online",
-            "payment_method": "cash_on_delivery",
-            "site_id": self.site_id,
-            "collect": False,
-            "buyer_id": f"buyer-{buyer}",
-            "lines": lines,
-            "contact": {
-                "name": "卓玛",
-                "phone": f"1388904{buyer:04d}",
-                "address": "八一镇1号",
-                "language": "zh",
-            },
-        }
-        headers = {
-            "Authorization": f"Bearer {self.token}",
-            "Content-Type": "application/json",
-            "Idempotency-Key": str(uuid4()),
-        }
-        return json.dumps(body).encode(), headers
+    unit: str
+    limit: str | None = None
+    aim: str | None = None
 
 
-def _buyers(job: Job, count: int, seconds: float, result: "Queue[tuple[int, int]]") -> None:
-    until = time.monotonic() + seconds
-    buyers = [Buyer(job, until) for _ in range(count)]
-    for buyer in buyers:
-        buyer.start()
-    for buyer in buyers:
-        buyer.join()
-    result.put((sum(b.answered for b in buyers), sum(b.refused for b in buyers)))
+KINDS = {
+    "orders placed over HTTP": Kind("/s"),
+    "orders planned": Kind("/s", BARE_RATE, "≥ 350"),
+    PLANNED: Kind("ms", BARE_TIME),
+    TOLD: Kind("ms", BARE_TIME, "≤ 5.5; ≤ 2 ×"),
+    "place → confirmed at full load, p50": Kind("ms"),
+    "place → confirmed at full load, p99": Kind("ms"),
+    "place → confirmed at half load, p50": Kind("ms"),
+    "place → confirmed at half load, p99": Kind("ms"),
+    f"place → confirmed at {CALM}/s, p50": Kind("ms", aim="< 60"),
+    f"place → confirmed at {CALM}/s, p99": Kind("ms", aim="< 150"),
+    f"processor time per order at {CALM}/s, until told": Kind("ms", TOLD, "≤ 12"),
+    "processor time at rest": Kind("ms/s"),
+    "memory of the eight processes at rest": Kind("MiB", aim="< 450"),
+    "memory of the eight processes after full load": Kind("MiB"),
+}
 
 
-def send(job: Job, count: int, seconds: float) -> tuple[int, int]:
-    """Let `count` buyers send for `seconds`; return how many were answered and refused.
-
-    In a process of their own, so that they do not share our interpreter.
-    """
-    result: Queue[tuple[int, int]] = multiprocessing.Queue()
-    sender = multiprocessing.Process(target=_buyers, args=(job, count, seconds, result))
-    sender.start()
-    answered = result.get()
-    sender.join()
-    return answered
-
-
-def processor_seconds(pids: list[int]) -> float:
-    """Return the processor time of processes and all they started, in seconds (Linux)."""
-    ticks = 0
-    parents: dict[int, int] = {}
-    used: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = stat.read_text()
-        except OSError:
-            continue
-        fields = text.rpartition(")")[2].split()
-        pid = int(stat.parent.name)
-        parents[pid] = int(fields[1])
-        used[pid] = int(fields[11]) + int(fields[12])
-    for pid, own in used.items():
-        ancestor = pid
-        while ancestor and ancestor not in pids:
-            ancestor = parents.get(ancestor, 0)
-        ticks += own if ancestor else 0
-    return ticks / 100
+def measure(surroundings: Surroundings, *, quick: bool) -> list[Figure]:
+    """Measure this checkout, and in alternation with it the one to compare with."""
+    checkouts: dict[str, Path | None] = {PART: None}
+    if surroundings.against is not None:
+        checkouts[f"{PART} of {surroundings.against.name}"] = surroundings.against
+    found: dict[tuple[str, str], list[float]] = {}
+    for run in range(1 if quick else 3):
+        for part, checkout in checkouts.items():
+            surroundings.say(f"{part}, run {run + 1}: starting")
+            with surroundings.system(checkout) as system:
+                values = Run(surroundings, system, quick).measure()
+            for name, value in values.items():
+                found.setdefault((part, name), []).append(value)
+    figures = []
+    for (part, name), each in found.items():
+        kind = KINDS.get(name) or Kind("ms" if name.startswith(OF) else "per order")
+        figures.append(Figure(part, name, kind.unit, tuple(each), kind.limit, kind.aim))
+    return figures
 
 
-def memory_mib(pids: list[int]) -> float:
-    """Return the proportional memory of processes and all they started, in MiB (Linux)."""
-    total = 0
-    for rollup in Path("/proc").glob("[0-9]*/smaps_rollup"):
-        pid = int(rollup.parent.name)
-        try:
-            group = int((rollup.parent / "stat").read_text().rpartition(")")[2].split()[2])
-            if group in pids:
-                lines = rollup.read_text().splitlines()
-                total += sum(int(x.split()[1]) for x in lines if x.startswith("Pss:"))
-        except (OSError, ValueError):
-            continue
-        del pid
-    return total / 1024
+@dataclass(frozen=True)
+class Phase:
+    """Orders that were placed in one go, and the processor seconds of each process until then."""
+
+    sent: Sent
+    planned_seconds: float
+    planned: Mapping[str, float]
+    told: Mapping[str, float]
+
+    @property
+    def planned_rate(self) -> float:
+        """Orders a second, from the first one placed to the last one planned."""
+        return self.sent.accepted / self.planned_seconds
+
+    def per_order(self, seconds: Mapping[str, float]) -> float:
+        """Return processor time per order in milliseconds."""
+        return sum(seconds.values()) / self.sent.accepted * 1000
 
 
-def settled(system: Processes, operator: Any, orders: int) -> bool:
-    """Tell whether as many orders are confirmed, planned and told of."""
-    states = operator.get("orders", "/orders/summary")["states"]
-    if states.get("placed", 0) or sum(states.values()) < orders:
-        return False
-    for service in SERVICES:
-        if system.ready(service).get("oldest_unpublished_seconds", 1) > 0:
-            return False
-    return True
+class Run:
+    """One run on a new system with the sample."""
 
+    def __init__(self, surroundings: Surroundings, system: System, quick: bool) -> None:
+        self.surroundings, self.system, self.quick = surroundings, system, quick
+        self.say = surroundings.say
+        self.pids = system.pids() | surroundings.pids()
+        self.placed = 0
+        # Prices, sites and contacts have reached the services that keep a copy of them.
+        system.wait_until_quiet()
+        self.centre, self.variants = _goods(system)
+        system.wait_until_quiet()
 
-def told(operator: Any) -> bool:
-    """Tell whether no message waits to be sent."""
-    return not operator.get("notifications", "/messages", status="queued", limit=1)["items"]
+    def measure(self) -> dict[str, float]:
+        """Return all figures by name, in the order of the table."""
+        found: dict[str, float] = {}
+        with ExitStack() as stack:
+            self.databases = {
+                service: stack.enter_context(self.system.sql(service)) for service in SERVICES
+            }
+            at_rest = self._at_rest()
+            self.phase("warm up", 3)  # connections, plans and caches are warm afterwards
+            full = self.phase("full load", 20 if self.quick else 60)
+            found["orders placed over HTTP"] = full.sent.accepted / full.sent.seconds
+            found["orders planned"] = full.planned_rate
+            found[PLANNED], found[TOLD] = full.per_order(full.planned), full.per_order(full.told)
+            found |= {
+                f"{OF}{name}": seconds / full.sent.accepted * 1000
+                for name, seconds in full.told.items()
+            }
+            found |= self._decided("full load", full)
+            memory = memory_mib(self.system.pids())
+            found["memory of the eight processes after full load"] = sum(memory.values())
+            half = self.phase("half load", 10 if self.quick else 30, full.planned_rate / 2)
+            found |= self._decided("half load", half)
+            calm = self.phase(f"{CALM}/s", 10 if self.quick else 30, CALM)
+            found |= self._decided(f"{CALM}/s", calm)
+            found[f"processor time per order at {CALM}/s, until told"] = calm.per_order(calm.told)
+            found |= self._counts()
+            found |= self._messages()
+        return found | at_rest
 
-
-def decisions(operator: Any, since: str) -> list[float]:
-    """Return the milliseconds from placing to the decision of the orders placed since then."""
-    found = []
-    for order in operator.pages("orders", "/orders", placed_from=since):
-        placed, decided = (
-            datetime.fromisoformat(order[name]) for name in ("placed_at", "decided_at")
+    def phase(self, name: str, seconds: float, rate: float | None = None) -> Phase:
+        """Place orders for `seconds`, and wait until all are told."""
+        load = Load(
+            url=self.system.urls["orders"],
+            token=self.system.token,
+            site_id=self.centre,
+            variants=self.variants,
+            clients=CLIENTS,
+            seconds=seconds,
+            rate=rate,
+            first_buyer=self.placed,
         )
-        found.append((decided - placed).total_seconds() * 1000)
-    return found
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--buyers", type=int, default=24)
-    arguments = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="farmgate-bench-")))
-        postgres = stack.enter_context(servers.postgres(fsync=True))
-        broker = stack.enter_context(servers.rabbitmq())
-        databases = {service: postgres.create(service) for service in SERVICES}
-        system = stack.enter_context(
-            processes.distributed(folder, databases, broker, "bench", stack)
+        before = processor_seconds(self.pids)
+        sent = load.send()
+        self.placed += sent.accepted
+        wait_until(self._all_planned, PATIENCE, f"the orders of {name} are planned")
+        planned_seconds, planned = time.time() - sent.began, self._since(before, sent)
+        wait_until(self._all_told, PATIENCE, f"the messages of {name} are sent")
+        done = Phase(sent, planned_seconds, planned, self._since(before, sent))
+        self.say(
+            f"  {name}: {sent.accepted / sent.seconds:.0f} orders/s placed, "
+            f"{done.planned_rate:.0f}/s planned, {done.per_order(done.told):.2f} ms an order"
+            + (f", refused {dict(sent.refused)}" if sent.refused else "")
         )
-        system.start()
-        loaded = system.command("sample", "load", "--json")
-        assert loaded.returncode == 0, loaded.stderr
-        measure(system, postgres, broker, arguments)
+        return done
+
+    def _since(self, before: Mapping[str, float], sent: Sent) -> dict[str, float]:
+        now = processor_seconds(self.pids)
+        used = {name: now[name] - before[name] for name in now}
+        return used | {"buyers": sent.processor_seconds}
+
+    def _one(self, service: str, statement: str) -> Any:
+        row = self.databases[service].execute(statement.encode()).fetchone()
+        return row if row is None or len(row) > 1 else row[0]
+
+    def _all_planned(self) -> bool:
+        orders, undecided, confirmed, planned = self._one(
+            "orders",
+            "SELECT count(*), count(*) FILTER (WHERE decided_at IS NULL), "
+            "count(*) FILTER (WHERE state = 'confirmed'), "
+            "count(*) FILTER (WHERE shipment_id IS NOT NULL) FROM orders",
+        )
+        return (
+            undecided == 0
+            and planned == confirmed == self._one("logistics", "SELECT count(*) FROM shipments")
+            and orders
+            == self._one(
+                "notifications",
+                "SELECT count(*) FROM messages "
+                "WHERE template IN ('order_confirmed', 'order_rejected')",
+            )
+        )
+
+    def _all_told(self) -> bool:
+        waiting = "SELECT 1 FROM messages WHERE status IN ('queued', 'sending', 'retrying') LIMIT 1"
+        return self._one("notifications", waiting) is None
+
+    def _at_rest(self) -> dict[str, float]:
+        seconds = 3 if self.quick else 10
+        before = sum(processor_seconds(self.pids).values())
+        time.sleep(seconds)
+        used = sum(processor_seconds(self.pids).values()) - before
+        return {
+            "processor time at rest": used / seconds * 1000,
+            "memory of the eight processes at rest": sum(memory_mib(self.system.pids()).values()),
+        }
+
+    def _decided(self, name: str, phase: Phase) -> dict[str, float]:
+        """Return how long catalog's answer took, by the clocks of the rows."""
+        rows = self.databases["orders"].execute(
+            "SELECT extract(epoch FROM decided_at - placed_at)::float8 * 1000 FROM orders "
+            "WHERE placed_at >= to_timestamp(%s)",
+            (phase.sent.began,),
+        )
+        cuts = quantiles((row[0] for row in rows), n=100)
+        return {
+            f"place → confirmed at {name}, p50": cuts[49],
+            f"place → confirmed at {name}, p99": cuts[98],
+        }
+
+    def _counts(self) -> dict[str, float]:
+        """Return what an order needs of the database, at full load.
+
+        In a phase of its own, because counting has its own cost.
+        """
+        with Counting(self.surroundings, self.system) as counting:
+            phase = self.phase("counted", 5)
+            return {name: count / phase.sent.accepted for name, count in counting.counts().items()}
+
+    def _messages(self) -> dict[str, float]:
+        """Return how many messages people got: none may be suppressed by a limit."""
+        rows = self.databases["notifications"].execute(
+            "SELECT status, reason, count(*) FROM messages GROUP BY 1, 2 ORDER BY 3 DESC"
+        )
+        by_state = {(status, reason): int(count) for status, reason, count in rows}
+        states = (
+            f"{count} {status}{f' ({reason})' if reason else ''}"
+            for (status, reason), count in by_state.items()
+        )
+        self.say(f"  messages: {', '.join(states)}")
+        sent = sum(count for (status, _), count in by_state.items() if status == "sent")
+        return {
+            "messages sent": sent / self.placed,
+            "messages not sent": (sum(by_state.values()) - sent) / self.placed,
+        }
 
 
-def measure(
-    system: Processes,
-    postgres: servers.Postgres,
-    broker: servers.RabbitMQ,
-    arguments: argparse.Namespace,
-) -> None:
-    """Send, wait, and print the table."""
-    operator = connect(system.environment)
-    token = str(operator._token)
-    centre = next(
-        site for site in operator.pages("logistics", "/sites") if site["level"] == "centre"
+def _goods(system: System) -> tuple[str, list[dict[str, Any]]]:
+    """Return the centre's id and the variants that keep, each with more stock than is ordered."""
+    operator = system.operator
+    centre: str = next(
+        site["site_id"]
+        for site in operator.pages("logistics", "/sites")
+        if site["level"] == "centre"
     )
+    lots = {lot["variant_id"]: lot for lot in operator.pages("catalog", "/lots", status="released")}
     variants = [
-        variant
+        {name: variant[name] for name in ("variant_id", "pack_quantity")}
         for product in operator.pages("catalog", "/products", status="listed")
-        if not product["perishable"]
         for variant in product["variants"]
+        if not product["perishable"] and variant["variant_id"] in lots
     ]
-    stock = {row["variant_id"]: row for row in operator.get("catalog", "/stock/summary")["items"]}
-    plenty = [
-        v for v in variants if stock[v["variant_id"]]["available"] > 1000 * v["pack_quantity"]
-    ] or variants
-    ours = [process.pid for process in system.running.values()]
-    assert postgres.process is not None and broker.process is not None
-    everything = [*ours, postgres.process.pid, broker.process.pid]
-    memory = memory_mib(ours)
-
-    url = system.urls["orders"]
-    empty, _ = send(Job(url, "/health/live"), arguments.buyers, 5)
-    empty_rate = empty / 5
-
-    path = "/api/orders/v1/orders"
-    full = Job(url, path, token, centre["site_id"], plenty)
-    send(full, arguments.buyers, 2)  # connections, plans and caches are warm afterwards
-    before = operator.get("orders", "/orders/summary")["total"]
-    used = processor_seconds(everything)
-    each = {name: processor_seconds([p.pid]) for name, p in system.running.items()}
-    each["postgresql"] = processor_seconds([postgres.process.pid])
-    each["rabbitmq"] = processor_seconds([broker.process.pid])
-    started = time.monotonic()
-    placed, refused = send(full, arguments.buyers, arguments.seconds)
-    sent_for = time.monotonic() - started
-    servers.wait_until(lambda: settled(system, operator, before + placed), 300, "all is settled")
-    settled_after = time.monotonic() - started
-    used = processor_seconds(everything) - used
-    states = operator.get("orders", "/orders/summary")["states"]
-
-    # What full load left to be sent would slow the next measurement. In quiet hours it stays.
-    with suppress(TimeoutError):
-        servers.wait_until(lambda: told(operator), 120, "all messages are sent")
-
-    sustained = placed / settled_after
-    half = Job(url, path, token, centre["site_id"], plenty, rate=sustained / 2 / 8)
-    since = datetime.fromtimestamp(time.time()).astimezone().isoformat()
-    total = operator.get("orders", "/orders/summary")["total"]
-    half_placed, _ = send(half, 8, arguments.seconds)
-    servers.wait_until(lambda: settled(system, operator, total + half_placed), 60, "settled")
-    times = sorted(decisions(operator, since))
-    cuts = quantiles(times, n=100)
-
-    for name, process in system.running.items():
-        own = processor_seconds([process.pid]) - each[name]
-        print(f"  {name:<24} {own / placed * 1000:8.2f} ms an order")
-    for name, pid in (("postgresql", postgres.process.pid), ("rabbitmq", broker.process.pid)):
-        own = processor_seconds([pid]) - each[name]
-        print(f"  {name:<24} {own / placed * 1000:8.2f} ms an order")
-    print(f"orders placed over HTTP           {placed / sent_for:8.0f} /s   ({refused} refused)")
-    print(f"… confirmed, planned, told of     {sustained:8.0f} /s   ({states})")
-    print(f"processor time per order          {used / placed * 1000:8.2f} ms  (all processes)")
-    print(f"place → decision at half load     {cuts[49]:8.0f} ms p50, {cuts[98]:.0f} ms p99")
-    print(f"empty request, same web process   {empty_rate:8.0f} /s")
-    print(f"ratio orders : empty requests     1 : {empty_rate / sustained:.1f}")
-    print(f"memory of the eight processes     {memory:8.0f} MiB at rest")
-
-
-if __name__ == "__main__":
-    main()
+    for variant in variants:
+        operator.post(
+            "catalog",
+            "/stock/receipts",
+            {
+                "lot_id": lots[variant["variant_id"]]["lot_id"],
+                "location_id": centre,
+                "quantity": PACKS * variant["pack_quantity"],
+            },
+        )
+    return centre, variants
