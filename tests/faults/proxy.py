@@ -9,8 +9,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-#: Bytes taken at once.
-CHUNK = 65536
+#: Bytes taken at once; of a slow line, as a packet of Ethernet carries.
+CHUNK, PACKET = 65536, 1460
 #: `SO_LINGER` on, for no time: the close sends RST instead of FIN.
 AT_ONCE = struct.pack("ii", 1, 0)
 
@@ -45,6 +45,8 @@ class Proxy:
         self.port = 0
         #: Connections that `cut_after` has ended so far.
         self.cuts = 0
+        #: Bytes that were passed on so far, both ways added.
+        self.carried = 0
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -52,6 +54,9 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._passing: asyncio.Event
         self._delay = 0.0
+        #: Bytes a second each way, and when each way has sent what was taken so far.
+        self._rate: float | None = None
+        self._sent_at = [0.0, 0.0]
         self._limit: int | None = None
         self._refusing = False
 
@@ -83,6 +88,13 @@ class Proxy:
     def latency(self, seconds: float) -> None:
         """Let every byte come `seconds` later, each way."""
         self._call(lambda: self._set(delay=seconds))
+
+    def slow(self, seconds: float, bytes_per_second: float) -> None:
+        """Be a slow line that all connections share: so many bytes a second, each way.
+
+        Every byte also comes `seconds` later, each way. New connections cost no time of their own.
+        """
+        self._call(lambda: self._set(delay=seconds, rate=bytes_per_second))
 
     def black_hole(self) -> None:
         """Pass nothing either way; connections stay open, new ones are accepted and silent."""
@@ -120,11 +132,12 @@ class Proxy:
         self,
         *,
         delay: float = 0.0,
+        rate: float | None = None,
         passing: bool = True,
         limit: int | None = None,
         refusing: bool = False,
     ) -> None:
-        self._delay, self._limit, self._refusing = delay, limit, refusing
+        self._delay, self._rate, self._limit, self._refusing = delay, rate, limit, refusing
         for link in self._links:
             link.left = limit
             link.swallowed = link.swallowed or not passing
@@ -167,9 +180,10 @@ class Proxy:
             link.ends.append(far_writer)
             ways = ((reader, far_writer), (far_reader, writer))
             async with asyncio.TaskGroup() as group:
-                for source, sink in ways:
+                for direction, (source, sink) in enumerate(ways):
                     on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(1000)
-                    self._keep(group.create_task(self._take(link, source, on_the_way)))
+                    taking = self._take(link, source, on_the_way, direction)
+                    self._keep(group.create_task(taking))
                     self._keep(group.create_task(self._give(link, sink, on_the_way)))
         except (OSError, ExceptionGroup):
             link.reset()
@@ -184,15 +198,27 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _take(
-        self, link: _Link, source: asyncio.StreamReader, way: "asyncio.Queue[tuple[float, bytes]]"
+        self,
+        link: _Link,
+        source: asyncio.StreamReader,
+        way: "asyncio.Queue[tuple[float, bytes]]",
+        direction: int,
     ) -> None:
         while True:
             # In a black hole nothing is taken, so that the sender's window fills as it would.
             await self._passing.wait()
-            data = await source.read(CHUNK)
-            await way.put((self._loop.time() + self._delay, data))
+            data = await source.read(CHUNK if self._rate is None else PACKET)
+            await way.put((self._arrival(len(data), direction), data))
             if not data:
                 return
+
+    def _arrival(self, n_bytes: int, direction: int) -> float:
+        """Return when bytes arrive that are sent as soon as the line is free."""
+        sent_at = self._loop.time()
+        if self._rate is not None:
+            sent_at = max(sent_at, self._sent_at[direction]) + n_bytes / self._rate
+            self._sent_at[direction] = sent_at
+        return sent_at + self._delay
 
     async def _give(
         self, link: _Link, sink: asyncio.StreamWriter, way: "asyncio.Queue[tuple[float, bytes]]"
@@ -211,6 +237,7 @@ class Proxy:
                 data = data[: link.left]
                 link.left -= len(data)
             sink.write(data)
+            self.carried += len(data)
             await sink.drain()
             if link.left == 0:
                 raise ConnectionResetError

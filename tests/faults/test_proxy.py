@@ -50,8 +50,13 @@ def connect(proxy: Proxy) -> socket.socket:
 def echoed(client: socket.socket, data: bytes) -> bytes:
     """Send, and return what comes back until all has or the connection ends."""
     client.sendall(data)
+    return received(client, len(data))
+
+
+def received(client: socket.socket, count: int) -> bytes:
+    """Return so many bytes that come, fewer if the connection ends."""
     back = b""
-    while len(back) < len(data) and (more := client.recv(65536)):
+    while len(back) < count and (more := client.recv(65536)):
         back += more
     return back
 
@@ -99,6 +104,20 @@ def test_latency_holds_bytes_back_each_way(proxy: Proxy, client: socket.socket) 
     before = monotonic()
     assert echoed(client, b"late") == b"late"
     assert monotonic() - before >= 0.4
+
+
+def test_all_connections_share_a_slow_line(proxy: Proxy, client: socket.socket) -> None:
+    proxy.slow(0.0, bytes_per_second=10_000)
+    data = b"x" * 2_000
+    before = monotonic()
+
+    with connect(proxy) as another:
+        another.sendall(data)
+        assert echoed(client, data) == data
+        assert received(another, len(data)) == data
+
+    assert monotonic() - before >= 0.4
+    assert proxy.carried >= 6_000
 
 
 def test_in_a_black_hole_connections_stay_open_and_healing_breaks_them(

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from farmgate.services import service_of
 from shared.messaging import topology
@@ -40,7 +40,7 @@ class Processes:
     urls: dict[str, str]
     running: dict[str, Any] = field(default_factory=dict)
 
-    def __enter__(self) -> "Processes":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
