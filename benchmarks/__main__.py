@@ -30,7 +30,17 @@ from benchmarks.surroundings import Surroundings
 from tests.support import servers
 
 #: In the order in which they are measured: limits stand beside what they are compared with.
-PARTS = ("limits", "end_to_end")
+PARTS = (
+    "limits",
+    "end_to_end",
+    "hot_lot",
+    "consumer",
+    "relay",
+    "station_upload",
+    "till_start",
+    "embedded",
+    "growth",
+)
 
 
 def main() -> int:

@@ -1,37 +1,32 @@
-"""Station sales per second, from a till's upload to the stock they take, on the real thing.
+"""Station sales a second, from a till's upload to the stock they take.
 
-Database (fsync on), broker, eight Farmgate processes and the tills share this machine. Some
-tills upload what they sold while they were cut off, in pieces of 500, all at once; each sale
+Some tills upload what they sold while they were cut off, in pieces of 500, all at once; each sale
 has one to three lines. Measured until the last is answered, and until catalog has booked all of
-it. The yardstick of the same run is the rate of an empty request to the same web process.
-
-    make bench                                   or
-    python -m benchmarks.station_upload --sales 10000 --tills 4
+it; processor time is that of all processes, without the tills'.
 """
 
-import argparse
 import http.client
 import json
 import multiprocessing
 import random
 import threading
 import time
-from contextlib import ExitStack
+from collections import defaultdict
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from benchmarks.end_to_end import Job, processor_seconds, send
-from farmgate.client import Client, connect
+from benchmarks.figures import Figure
+from benchmarks.surroundings import Surroundings, System, processor_seconds
+from farmgate.client import Client
 from farmgate.failures import Refused
 from shared.runtime import api_keys, clock
-from tests.support import processes, servers
-from tests.support.processes import SERVICES, Processes
+from tests.support.servers import wait_until
 
+PART = "station_upload"
+TILLS = 4
 #: Sales of one upload, as the till sends them.
 PIECE = 500
 
@@ -60,7 +55,7 @@ def enrol(operator: Client, site_id: str, lots: list[str], quantity: int) -> Til
             {"device_id": enrolled["device_id"], "lot_id": lot_id, "quantity": quantity},
         )
     own = Client(operator.addresses, token)
-    servers.wait_until(lambda: _is_known(own), 30, "orders knows the till's key")
+    wait_until(lambda: _is_known(own), 30, "orders knows the till's key")
     heard = own.post(
         "catalog",
         "/till/contact",
@@ -175,18 +170,18 @@ def _keeping_lots(operator: Client) -> list[dict[str, Any]]:
     return list(by_variant.values())[:3]
 
 
-def measure(system: Processes, server_pids: list[int], sales: int, count: int) -> dict[str, float]:
-    """Upload `sales` from `count` tills, and return the figures."""
-    operator = connect(system.environment)
+def _upload_all(surroundings: Surroundings, system: System, sales: int) -> dict[str, float]:
+    """Upload `sales` from new tills, and return the figures by name."""
+    operator = system.operator
     sites = list(operator.pages("logistics", "/sites"))
     site_id = next(each["site_id"] for each in sites if each["level"] == "township")
     centre_id = next(each["site_id"] for each in sites if each["level"] == "centre")
-    each_sells = -(-sales // count)
+    each_sells = sales // TILLS
     lots = [each["lot_id"] for each in _keeping_lots(operator)]
     for lot_id in lots:
-        body = {"lot_id": lot_id, "location_id": centre_id, "quantity": count * each_sells}
+        body = {"lot_id": lot_id, "location_id": centre_id, "quantity": sales}
         operator.post("catalog", "/stock/receipts", body)
-    tills = [enrol(operator, site_id, lots, each_sells) for _ in range(count)]
+    tills = [enrol(operator, site_id, lots, each_sells) for _ in range(TILLS)]
     uploads = [(till.token, pieces(till, each_sells)) for till in tills]
     units = sum(
         line["quantity"]
@@ -195,53 +190,33 @@ def measure(system: Processes, server_pids: list[int], sales: int, count: int) -
         for entry in json.loads(body)["entries"]
         for line in entry.get("lines", ())
     )
-
-    url = system.urls["orders"]
-    empty, _ = send(Job(url, "/health/live"), 24, 5)
-    everything = [*(process.pid for process in system.running.values()), *server_pids]
-    used = processor_seconds(everything)
-    started = time.monotonic()
-    accepted = upload(url, uploads)
-    answered_after = time.monotonic() - started
-    assert accepted == count * (each_sells + 1), f"{accepted} accepted"
-    servers.wait_until(lambda: booked(operator, tills) == units, 300, "catalog has booked all")
-    booked_after = time.monotonic() - started
-    used = processor_seconds(everything) - used
-    total = count * each_sells
+    pids = system.pids() | surroundings.pids()
+    used = sum(processor_seconds(pids).values())
+    began = time.monotonic()
+    accepted = upload(system.urls["orders"], uploads)
+    answered_after = time.monotonic() - began
+    # Each till has opened a shift, too.
+    assert accepted == sales + TILLS, f"{accepted} accepted"
+    wait_until(lambda: booked(operator, tills) == units, 300, "catalog has booked all")
+    booked_after = time.monotonic() - began
+    used = sum(processor_seconds(pids).values()) - used
     return {
-        "uploaded": total / answered_after,
-        "booked": total / booked_after,
-        "milliseconds": used / total * 1000,
-        "empty": empty / 5,
+        "sales uploaded over HTTP": sales / answered_after,
+        "sales booked in catalog's stock": sales / booked_after,
+        "processor time per sale": used / sales * 1000,
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sales", type=int, default=10_000)
-    parser.add_argument("--tills", type=int, default=4)
-    arguments = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="farmgate-bench-")))
-        postgres = stack.enter_context(servers.postgres(fsync=True))
-        broker = stack.enter_context(servers.rabbitmq())
-        databases = {service: postgres.create(service) for service in SERVICES}
-        system = stack.enter_context(
-            processes.distributed(folder, databases, broker, "bench", stack)
-        )
-        system.start()
-        loaded = system.command("sample", "load", "--json")
-        assert loaded.returncode == 0, loaded.stderr
-        assert postgres.process is not None and broker.process is not None
-        pids = [postgres.process.pid, broker.process.pid]
-        figures = measure(system, pids, arguments.sales, arguments.tills)
-    print(f"station sales uploaded over HTTP  {figures['uploaded']:8.0f} /s")
-    print(f"… booked in catalog's stock       {figures['booked']:8.0f} /s")
-    print(f"processor time per sale           {figures['milliseconds']:8.2f} ms  (all processes)")
-    print(f"empty request, same web process   {figures['empty']:8.0f} /s")
-    print(f"ratio sales : empty requests      {figures['uploaded'] / figures['empty']:8.2f} : 1")
-
-
-if __name__ == "__main__":
-    main()
+def measure(surroundings: Surroundings, *, quick: bool) -> list[Figure]:
+    """Upload three times, each time from new tills; once if `quick`."""
+    found: dict[str, list[float]] = defaultdict(list)
+    with surroundings.system() as system:
+        system.wait_until_quiet()
+        for run in range(1 if quick else 3):
+            surroundings.say(f"{PART}, run {run + 1}")
+            for name, value in _upload_all(surroundings, system, 2000 if quick else 10_000).items():
+                found[name].append(value)
+    return [
+        Figure(PART, name, "ms" if "time" in name else "/s", tuple(values))
+        for name, values in found.items()
+    ]
