@@ -16,7 +16,7 @@ from farmgate.services import NAMES, application_of, service_of
 from shared.messaging.embedded import Bus, Member
 from shared.messaging.processing import Processor
 from shared.messaging.timers import run_timers, upkeep
-from shared.runtime import addresses, keys, logs
+from shared.runtime import addresses, collector, keys, logs
 from shared.runtime.config import Settings, read
 from shared.runtime.supervision import Stopping, supervise
 
@@ -76,6 +76,7 @@ def run(
         server = HttpServer(by_prefix(applications, pages.create(urls)), host, port, THREADS)
         timers = [_timers(member, settings[member.service.name], stopping) for member in members]
         bus = Bus(members)
+        collector.settle()
         bus.start()
         server.start()
         run_file.write(data, run_file.Run(pid=os.getpid(), url=url, urls=urls))

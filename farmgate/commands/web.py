@@ -15,7 +15,7 @@ from farmgate.cli import PRIVATE
 from farmgate.http_server import HttpServer
 from farmgate.parameters import WholeNumber
 from farmgate.services import NAMES, application_of, port_of
-from shared.runtime import addresses, watchdog
+from shared.runtime import addresses, collector, watchdog
 from shared.runtime.config import Settings
 from shared.runtime.errors import Misconfigured
 from shared.runtime.supervision import Stopping, supervise
@@ -60,6 +60,8 @@ class WaitressWorker(Worker):  # type: ignore[misc]
         server = HttpServer(self.wsgi, threads=self.cfg.threads, sockets=sockets)
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
+
+        collector.settle()
 
         def on_tick() -> None:
             self.notify()

@@ -8,22 +8,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Table, insert, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import Table, select
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
 from shared.events import Fact
 from shared.messaging.envelope import encode, subject_of
 from shared.messaging.tables import Outbox
 from shared.runtime import tracing
+from shared.runtime.bulk import among, insert_rows, write_objects
 from shared.runtime.clock import now
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 
 Value = TypeVar("Value")
 B = TypeVar("B", bound="Batch")
-
-#: Parameters of one statement at most; SQLite allows 32,766 and PostgreSQL 65,535.
-MOST_VALUES = 30_000
 
 
 class Versioned(Protocol):
@@ -43,6 +41,7 @@ class Batch:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._rows: dict[tuple[str, Any], dict[Any, Any]] = {}
+        self._appended: dict[Table, list[dict[str, Any]]] = {}
         self._outbox: list[dict[str, Any]] = []
 
     # --- Rows, by a unique column -----------------------------------------------------------
@@ -58,18 +57,19 @@ class Batch:
         """
         loaded = self._loaded(column)
         wanted = sorted({value for value in values if value not in loaded}, key=str)
+        if not wanted:
+            return
         loaded.update(dict.fromkeys(wanted))
-        for start in range(0, len(wanted), MOST_VALUES):
-            statement = (
-                select(column.class_)
-                .where(column.in_(wanted[start : start + MOST_VALUES]))
-                .order_by(column)
-                .options(*options)
-                .with_for_update()
-                .execution_options(populate_existing=True)
-            )
-            for row in self.session.scalars(statement):
-                loaded[getattr(row, column.key)] = row
+        statement = (
+            select(column.class_)
+            .where(among(column, wanted))
+            .order_by(column)
+            .options(*options)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+        for row in self.session.scalars(statement):
+            loaded[getattr(row, column.key)] = row
 
     def get_for_update(self, column: InstrumentedAttribute[Value], value: Value) -> Any | None:
         """Return the row with this `column` value, locked until the commit, or None.
@@ -122,19 +122,43 @@ class Batch:
             }
         )
 
+    # --- Writing ------------------------------------------------------------------------------
+
+    def append(self, model: type[DeclarativeBase], **row: Any) -> None:
+        """Insert one row without an object; `row` has a value for each column.
+
+        For rows that the transaction does not change or look at again.
+        """
+        self._appended.setdefault(_table_of(model), []).append(row)
+
+    def flush(self) -> None:
+        """Write everything but the events, so that later statements of the transaction see it."""
+        self.session.flush()
+        self._insert_appended()
+
     def write(self) -> bool:
-        """Insert the recorded events into the outbox, just before the commit.
+        """Write everything, just before the commit; return whether there were events.
 
         The outbox rows get their ids while the transaction holds all its locks, so that the ids of
-        one subject are in the order of its sequence. Returns whether there were events.
+        one subject are in the order of its sequence.
         """
+        write_objects(self.session)
+        self._insert_appended()
         rows, self._outbox = self._outbox, []
-        if rows:
-            self.session.flush()
-            table = Outbox.__table__
-            assert isinstance(table, Table)
-            self.session.execute(insert(table), rows)
+        insert_rows(self.session.connection(), _table_of(Outbox), rows)
         return bool(rows)
+
+    def _insert_appended(self) -> None:
+        # After the objects, to which appended rows refer.
+        appended, self._appended = self._appended, {}
+        for table, rows in appended.items():
+            insert_rows(self.session.connection(), table, rows)
+
+
+def _table_of(model: type[DeclarativeBase]) -> Table:
+    table = model.__table__
+    assert isinstance(table, Table)
+    return table
 
 
 @contextmanager

@@ -22,8 +22,11 @@ from shared.runtime.supervision import Stopping
 
 log = get(__name__)
 
-#: Messages in one transaction at most; seconds to wait for more of them after the first.
-BATCH, WINDOW = 300, 0.040
+#: Messages in one transaction at most.
+BATCH = 300
+#: Seconds to wait for more messages after the first: as long as the last batch took, within these
+#: bounds. So a batch grows with the load, and at a low load nobody waits long.
+SHORTEST_WINDOW, LONGEST_WINDOW = 0.005, 0.1
 #: Never lowered while consuming: returned messages would overtake each other.
 PREFETCH = 400
 #: A message that came back this often is suspected to kill the worker.
@@ -80,17 +83,19 @@ def consume(url: str, processor: Processor, stopping: Stopping) -> None:
                     connection.drain_events(timeout=min(left, 0.5))
             connection.heartbeat_check()
 
-        idle = _IdleWatch(channel, name)
+        idle, window = _IdleWatch(channel, name), SHORTEST_WINDOW
         while not stopping.is_set():
-            _gather(connection, arrived)
+            _gather(connection, arrived, window)
             if arrived:
                 idle.reset()
             else:
                 idle.check()
             batch, arrived[:] = arrived[:BATCH], arrived[BATCH:]
             if batch:
+                started = monotonic()
                 _process(batch, processor, signed, on_unavailable)
                 batch[-1].ack(multiple=True)
+                window = min(max(SHORTEST_WINDOW, monotonic() - started), LONGEST_WINDOW)
                 idle.reset()
 
 
@@ -129,11 +134,11 @@ class _IdleWatch:
         self._since, self._waiting = monotonic(), bool(ready)
 
 
-def _gather(connection: Any, arrived: list[Any]) -> None:
+def _gather(connection: Any, arrived: list[Any], window: float) -> None:
     with suppress(TimeoutError, socket.timeout):
         if not arrived:
             connection.drain_events(timeout=0.5)
-        deadline = monotonic() + WINDOW
+        deadline = monotonic() + window
         while len(arrived) < BATCH and (left := deadline - monotonic()) > 0.001:
             connection.drain_events(timeout=left)
     connection.heartbeat_check()  # after draining: before it, waiting frames would count as missed

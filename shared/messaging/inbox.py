@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from shared.messaging.envelope import Envelope
 from shared.messaging.tables import Inbox
+from shared.runtime.bulk import insert_new
 from shared.runtime.clock import now
-from shared.runtime.inserts import insert
 
 
 def take(session: Session, events: Iterable[Envelope]) -> set[UUID]:
@@ -28,5 +28,4 @@ def take(session: Session, events: Iterable[Envelope]) -> set[UUID]:
         }
         for event in events
     }
-    statement = insert(session, table).on_conflict_do_nothing().returning(table.c.event_id)
-    return set(session.scalars(statement, list(rows.values())))
+    return insert_new(session.connection(), table, [*rows.values()], "event_id")

@@ -64,13 +64,11 @@ def _create_outbox() -> None:
         sa.Column("published_at", UtcDateTime(), nullable=True),
         sa.CheckConstraint("length(body) <= 262144", name=op.f("ck_outbox_size")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
-        sa.UniqueConstraint("event_id", name=op.f("uq_outbox_event_id")),
         sa.UniqueConstraint("position", name=op.f("uq_outbox_position")),
         sa.UniqueConstraint("subject", "sequence", name="uq_outbox_subject_sequence"),
         postgresql_with={"autovacuum_vacuum_scale_factor": "0.02"},
         sqlite_autoincrement=True,
     )
-    op.create_index(op.f("ix_outbox_correlation_id"), "outbox", ["correlation_id"])
     op.create_index(
         "ix_outbox_waiting",
         "outbox",

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from shared.messaging.envelope import Envelope, decode
 from shared.messaging.tables import Parked
 from shared.runtime.backoff import pause_after
+from shared.runtime.bulk import among
 from shared.runtime.clock import now
 from shared.runtime.inserts import insert
 from shared.runtime.logs import scrub
@@ -49,7 +50,7 @@ def firsts_of(session: Session, subjects: Iterable[str]) -> dict[str, UUID]:
     """Return the first parked event of each of the `subjects` that has one."""
     places = (
         select(func.min(Parked.arrival))
-        .where(Parked.subject.in_(set(subjects)))
+        .where(among(Parked.subject, set(subjects)))
         .group_by(Parked.subject)
     )
     rows = session.execute(

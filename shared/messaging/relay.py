@@ -28,9 +28,10 @@ from shared.runtime.watchdog import Limit, unlimited
 
 log = get(__name__)
 
-#: Seconds between reads of an outbox that held less than a full batch, and of one that stays empty:
-#: a read is three round trips, the main cost of an idle system.
-POLL, IDLE_POLL = 0.025, 0.1
+#: Seconds between reads of an outbox that held less than a full batch: as long as the last batch
+#: took, within these bounds. While it stays empty the pause grows to the longest: a read is three
+#: round trips, the main cost of an idle system.
+SHORTEST_POLL, LONGEST_POLL = 0.005, 0.1
 #: Seconds between attempts to get the lock while another relay holds it.
 STAND_BY = 1.0
 #: Seconds a batch may wait for its confirms. A quorum queue that is starting may never confirm a
@@ -144,7 +145,7 @@ class _Session:
         self.error: BaseException | None = None
         self.channel: Any = None
         self.stopped = False
-        self.pause = POLL
+        self.pause = SHORTEST_POLL
         self.sent_at, self.sent_at_ns = 0.0, 0
         self.asked_to_stop_at: float | None = None
         # No time-out while the broker's alarm blocks publishers: a new connection would be blocked,
@@ -237,7 +238,7 @@ class _Session:
         self.rows = self.source.waiting(BATCH) if self.channel.is_open else []
         to_send = [row for row in self.rows if not _is_feed_only(row.type)]
         if self.rows:
-            self.pause = POLL
+            self.pause = SHORTEST_POLL
         self.sent_at, self.sent_at_ns = monotonic(), time_ns()
         for row in to_send:
             self.tag += 1
@@ -249,7 +250,7 @@ class _Session:
             self._mark()
         elif not self.rows:
             self.connection.ioloop.call_later(self.pause, self._guard(self._pump))
-            self.pause = min(2 * self.pause, IDLE_POLL)
+            self.pause = min(2 * self.pause, LONGEST_POLL)
 
     def _properties(self, row: Waiting) -> pika.BasicProperties:
         return pika.BasicProperties(
@@ -291,4 +292,5 @@ class _Session:
             self._pump()
         else:
             # Not at once: a batch of a few rows costs as much as one of a few hundred.
-            self.connection.ioloop.call_later(POLL, self._guard(self._pump))
+            self.pause = min(max(SHORTEST_POLL, monotonic() - self.sent_at), LONGEST_POLL)
+            self.connection.ioloop.call_later(self.pause, self._guard(self._pump))

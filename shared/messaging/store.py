@@ -39,10 +39,21 @@ _MARK_ON_SQLITE = text(
     "UPDATE outbox SET position = :first + b.key, published_at = :at "
     "FROM json_each(:ids) AS b WHERE outbox.id = b.value AND outbox.position IS NULL"
 ).bindparams(bindparam("at", type_=UtcDateTime()))
+# One statement is a transaction by itself, and a relay marks some hundred times a second. The
+# division fails, and undoes the statement, unless all rows were marked.
 _MARK_ON_POSTGRESQL = text(
-    "UPDATE outbox o SET position = :first + b.n - 1, published_at = :at "
-    "FROM unnest(:ids) WITH ORDINALITY AS b(id, n) WHERE o.id = b.id AND o.position IS NULL"
-).bindparams(bindparam("at", type_=UtcDateTime()), bindparam("ids", type_=ARRAY(BigInteger)))
+    "WITH advanced AS"
+    " (UPDATE relay_state SET position = position + :n RETURNING position - :n AS p),"
+    " marked AS (UPDATE outbox o SET position = advanced.p + b.n, published_at = :at"
+    " FROM advanced, unnest(:ids) WITH ORDINALITY AS b(id, n)"
+    " WHERE o.id = b.id AND o.position IS NULL RETURNING 1)"
+    " SELECT 1 / (count(*) = :n)::int FROM marked"
+).bindparams(
+    bindparam("n", type_=BigInteger),
+    bindparam("at", type_=UtcDateTime()),
+    bindparam("ids", type_=ARRAY(BigInteger)),
+)
+_DIVISION_BY_ZERO = "22012"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +105,11 @@ class Store:
                     pool_size=1,
                     max_overflow=0,
                     hide_parameters=True,
+                    # A read and a mark are one statement each, and so one round trip.
+                    isolation_level="AUTOCOMMIT",
                     connect_args=postgres_arguments(
                         # Below the broker's heartbeat, since it runs in the relay's I/O loop.
                         "statement_timeout=10000",
-                        # A relay that was stopped in a transaction must not block the next one.
-                        "idle_in_transaction_session_timeout=10000",
                         f"idle_session_timeout={SILENT_SECONDS * 1000}",
                     ),
                 )
@@ -141,17 +152,27 @@ class Store:
             return
         ids = [row.id for row in rows]
         with self._writer.begin():
-            last = self._writer.execute(_ADVANCE, {"n": len(rows)}).scalar_one()
-            marked = self._writer.execute(
-                _MARK_ON_SQLITE if self._sqlite else _MARK_ON_POSTGRESQL,
-                {
-                    "first": last - len(rows) + 1,
-                    "ids": json.dumps(ids) if self._sqlite else ids,
-                    "at": now(),
-                },
-            ).rowcount
-            if marked != len(rows):
-                raise LockLost(f"{len(rows) - marked} of {len(rows)} events were marked before")
+            if self._sqlite:
+                self._mark_on_sqlite(ids)
+            else:
+                self._mark_on_postgresql(ids)
+
+    def _mark_on_postgresql(self, ids: Sequence[int]) -> None:
+        try:
+            self._writer.execute(_MARK_ON_POSTGRESQL, {"n": len(ids), "ids": ids, "at": now()})
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == _DIVISION_BY_ZERO:
+                raise LockLost(f"some of {len(ids)} events were marked before") from error
+            raise
+
+    def _mark_on_sqlite(self, ids: Sequence[int]) -> None:
+        last = self._writer.execute(_ADVANCE, {"n": len(ids)}).scalar_one()
+        marked = self._writer.execute(
+            _MARK_ON_SQLITE,
+            {"first": last - len(ids) + 1, "ids": json.dumps(ids), "at": now()},
+        ).rowcount
+        if marked != len(ids):
+            raise LockLost(f"{len(ids) - marked} of {len(ids)} events were marked before")
 
     def close(self) -> None:
         """Close the connection, which releases the lock."""

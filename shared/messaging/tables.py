@@ -25,12 +25,12 @@ class Outbox(SharedBase):
 
     __tablename__ = "outbox"
     id: Mapped[int] = mapped_column(Serial, primary_key=True, autoincrement=True)
-    event_id: Mapped[UUID] = mapped_column(unique=True)
+    event_id: Mapped[UUID]
     type: Mapped[str]
     subject: Mapped[str]
     sequence: Mapped[int]
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    correlation_id: Mapped[str] = mapped_column(index=True)
+    correlation_id: Mapped[str]
     traceparent: Mapped[str | None]
     recorded_at: Mapped[datetime]
     position: Mapped[int | None] = mapped_column(unique=True)

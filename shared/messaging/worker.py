@@ -10,7 +10,7 @@ from shared.messaging.processing import Processor
 from shared.messaging.relay import Relay
 from shared.messaging.service import Service
 from shared.messaging.timers import run_timers, upkeep
-from shared.runtime import logs, metrics, tracing
+from shared.runtime import collector, logs, metrics, tracing
 from shared.runtime.config import Settings, read, read_integer
 from shared.runtime.database import Database
 from shared.runtime.errors import Misconfigured
@@ -78,6 +78,7 @@ def run(service: Service, settings: Settings) -> None:
         stopping,
         limit=partial(watchdog.limit, seconds=TIMER_SECONDS),
     )
+    collector.settle()
     threads = [
         supervise("watchdog", lambda: watchdog.run(stopping), stopping),
         supervise("consumer", lambda: consume(url, processor, stopping), stopping),

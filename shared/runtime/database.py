@@ -72,6 +72,8 @@ def postgres_arguments(*options: str) -> dict[str, Any]:
     """
     options = (
         "timezone=UTC",
+        # A plan for any parameters may scan a table that was empty when the plan was made.
+        "plan_cache_mode=force_custom_plan",
         "tcp_keepalives_idle=10",
         "tcp_keepalives_interval=5",
         "tcp_keepalives_count=3",

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
-from sqlalchemy.orm.attributes import flag_modified
 
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order, OrderLine, Refund
@@ -28,28 +27,6 @@ from shared.events import (
 from shared.events.placing import ConfirmedLine, Shortfall, TakenLot
 from shared.runtime import clock
 from shared.runtime.ids import new_id
-
-#: Columns that may change after placement. All are written whenever one is: updates of equal
-#: shape travel to the database as one statement for a whole batch of orders.
-_MUTABLE = (
-    "state",
-    "payment_state",
-    "fulfilment_state",
-    "paid_fen",
-    "refunded_fen",
-    "difference_fen",
-    "payment_id",
-    "phone_digest",
-    "expires_at",
-    "reason",
-    "shortfalls",
-    "shipment_id",
-    "shipment_ref",
-    "promised_on",
-    "decided_at",
-    "changed_at",
-    "version",
-)
 
 _DECIDED = (OrderState.RESERVED, OrderState.CONFIRMED, OrderState.REJECTED)
 _PAID = (PaymentState.PAID, PaymentState.COD_COLLECTED)
@@ -94,10 +71,8 @@ def transition(
 
 
 def mark_changed(order: Order) -> None:
-    """Set a locked order's `changed_at`, and let the flush write all of its mutable columns."""
+    """Set a locked order's `changed_at`."""
     order.changed_at = clock.now()
-    for name in _MUTABLE:
-        flag_modified(order, name)
 
 
 def _record_state(

@@ -10,6 +10,7 @@ from services.catalog.models import Location, Lot, StockLevel, Variant
 from services.catalog.rules import LotStatus, keeps, picking_key
 from services.catalog.use_cases.stock.ledger import lock_lots
 from shared.runtime import clock
+from shared.runtime.bulk import among
 
 
 def load_pickable(batch: CatalogBatch, variant_ids: set[UUID]) -> None:
@@ -25,7 +26,7 @@ def load_pickable(batch: CatalogBatch, variant_ids: set[UUID]) -> None:
         select(Lot.id, Lot.best_before, Variant.min_life_days)
         .join(Variant, Variant.id == Lot.variant_id)
         .where(
-            Lot.variant_id.in_(missing),
+            among(Lot.variant_id, missing),
             Lot.status == LotStatus.RELEASED.value,
             Lot.levels.any(StockLevel.available + StockLevel.reserved + StockLevel.committed > 0),
         )

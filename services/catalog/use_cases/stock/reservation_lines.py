@@ -8,6 +8,7 @@ from sqlalchemy import delete, select
 from services.catalog.batch import CatalogBatch
 from services.catalog.models import ReservationLine
 from services.catalog.rules import ReservedLot
+from shared.runtime.bulk import among
 
 
 def load_reserved(batch: CatalogBatch, order_ids: Iterable[UUID]) -> None:
@@ -26,7 +27,7 @@ def load_reserved(batch: CatalogBatch, order_ids: Iterable[UUID]) -> None:
             ReservationLine.location_id,
             ReservationLine.quantity,
         )
-        .where(ReservationLine.order_id.in_(missing))
+        .where(among(ReservationLine.order_id, missing))
         .order_by(ReservationLine.order_id, ReservationLine.line_no)
     )
     for row in rows:
