@@ -124,6 +124,12 @@ class Batch:
 
     # --- Writing ------------------------------------------------------------------------------
 
+    @property
+    def unwritten(self) -> int:
+        """How many new or changed objects, rows and events wait to be written."""
+        objects = len(self.session.new) + len(self.session.dirty)
+        return objects + sum(map(len, self._appended.values())) + len(self._outbox)
+
     def append(self, model: type[DeclarativeBase], **row: Any) -> None:
         """Insert one row without an object; `row` has a value for each column.
 
