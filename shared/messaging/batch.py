@@ -135,7 +135,7 @@ class Batch:
 
         For rows that the transaction does not change or look at again.
         """
-        self._appended.setdefault(_table_of(model), []).append(row)
+        self._appended.setdefault(table_of(model), []).append(row)
 
     def flush(self) -> None:
         """Write everything but the events, so that later statements of the transaction see it."""
@@ -151,7 +151,7 @@ class Batch:
         write_objects(self.session)
         self._insert_appended()
         rows, self._outbox = self._outbox, []
-        insert_rows(self.session.connection(), _table_of(Outbox), rows)
+        insert_rows(self.session.connection(), table_of(Outbox), rows)
         return bool(rows)
 
     def _insert_appended(self) -> None:
@@ -161,7 +161,8 @@ class Batch:
             insert_rows(self.session.connection(), table, rows)
 
 
-def _table_of(model: type[DeclarativeBase]) -> Table:
+def table_of(model: type[DeclarativeBase]) -> Table:
+    """Return the table of a model."""
     table = model.__table__
     assert isinstance(table, Table)
     return table

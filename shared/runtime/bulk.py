@@ -27,7 +27,6 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
-    insert,
     inspect,
     select,
     update,
@@ -130,6 +129,18 @@ def insert_new(connection: Connection, table: Table, rows: Rows, key: str) -> se
     return set(connection.scalars(returning, _parameters(connection, rows)))
 
 
+def upsert_rows(
+    connection: Connection, table: Table, rows: Rows, *, add: Sequence[str] = ()
+) -> None:
+    """Insert `rows`; a row whose primary key exists gets their other columns.
+
+    The columns of `add` are numbers, which are added to those of the row that exists.
+    """
+    if rows:
+        statement = _upsert(table, tuple(rows[0]), connection.dialect.name, tuple(add))
+        connection.execute(statement, _parameters(connection, rows))
+
+
 def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
     """Update rows; each has its primary key and the same changed columns.
 
@@ -165,9 +176,20 @@ def _insert(table: Table, keys: tuple[str, ...], dialect: str, ignore_conflicts:
         statement = postgresql.insert(table).from_select(keys, select(*(new.c[k] for k in keys)))
         return statement.on_conflict_do_nothing() if ignore_conflicts else statement
     values = {key: bindparam(_name(key), type_=_type_of(table, key)) for key in keys}
-    if ignore_conflicts:
-        return sqlite.insert(table).values(values).on_conflict_do_nothing()
-    return insert(table).values(values)
+    plain = sqlite.insert(table).values(values)
+    return plain.on_conflict_do_nothing() if ignore_conflicts else plain
+
+
+@cache
+def _upsert(table: Table, keys: tuple[str, ...], dialect: str, add: tuple[str, ...]) -> Any:
+    statement = _insert(table, keys, dialect, False)
+    new, primary = statement.excluded, [each.key for each in table.primary_key]
+    changed = {
+        key: table.c[key] + new[key] if key in add else new[key]
+        for key in keys
+        if key not in primary
+    }
+    return statement.on_conflict_do_update(index_elements=primary, set_=changed)
 
 
 @cache

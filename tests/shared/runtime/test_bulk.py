@@ -13,7 +13,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.orm.exc import StaleDataError
 
-from shared.runtime.bulk import among, insert_new, insert_rows, update_rows, write_objects
+from shared.runtime.bulk import (
+    among,
+    insert_new,
+    insert_rows,
+    update_rows,
+    upsert_rows,
+    write_objects,
+)
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 from shared.runtime.tables import COLUMN_TYPES, Serial
@@ -203,6 +210,21 @@ def test_rows_with_a_key_that_exists_are_left_out(database: Database) -> None:
         assert insert_new(connection, table, [*rows, {"id": 7, "code": "7"}], "id") == {7}
     with pytest.raises(IntegrityError), database.engine.begin() as connection:
         insert_rows(connection, table, rows)
+
+
+def test_rows_with_a_key_that_exists_are_replaced_or_added_up(database: Database) -> None:
+    table: Any = Item.__table__
+    first, second = ({"basket_id": UUID(int=1), "number": n, "quantity": 1} for n in (1, 2))
+    with database.engine.begin() as connection:
+        baskets: Any = Basket.__table__
+        row = {"id": UUID(int=1), "code": "c", "colour": Colour.RED, "weight": 1, "is_open": True}
+        insert_rows(connection, baskets, [row])
+        upsert_rows(connection, table, [])
+        upsert_rows(connection, table, [first])
+        upsert_rows(connection, table, [first | {"quantity": 5}, second])
+        upsert_rows(connection, table, [first | {"quantity": 2}, second], add=["quantity"])
+        stored = connection.execute(select(table.c.number, table.c.quantity)).all()
+    assert sorted(stored) == [(1, 7), (2, 2)]
 
 
 def test_numbers_are_given_in_the_order_of_the_rows(database: Database) -> None:
