@@ -1,14 +1,24 @@
 """What a transaction of logistics works on."""
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from datetime import date
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from services.logistics.models import Site, VariantReadModel
-from shared.messaging.batch import Batch
+from services.logistics.models import DeliveryAddress, Site, VariantReadModel
+from shared.messaging.batch import Batch, table_of
+from shared.runtime.bulk import among, upsert_rows
+
+
+class PlannedWay(NamedTuple):
+    """The day on which goods confirmed now reach a site."""
+
+    promised_on: date
+    #: True: the goods must stay cold, and no way to the site is cold throughout.
+    cold_gap: bool
 
 
 class LogisticsBatch(Batch):
@@ -23,6 +33,13 @@ class LogisticsBatch(Batch):
         #: By id; None: there is no such row.
         self.sites: dict[UUID, Site | None] = {}
         self.variants: dict[UUID, VariantReadModel | None] = {}
+        #: By site, and whether the goods must stay cold.
+        self.planned_ways: dict[tuple[UUID, bool], PlannedWay] = {}
+        #: By order: contacts to insert or replace at the end, as rows of `DeliveryAddress`.
+        self.contacts: dict[UUID, dict[str, Any]] = {}
+        #: Orders whose contact is erased at the end, and those that lose the address in it.
+        self.erased_contacts: set[UUID] = set()
+        self.erased_addresses: set[UUID] = set()
 
     def load_sites(self, site_ids: Iterable[UUID]) -> None:
         """Load, in one statement, those of the sites that are not loaded yet."""
@@ -34,10 +51,27 @@ class LogisticsBatch(Batch):
         missing = set(variant_ids) - self.variants.keys()
         self.variants.update(_rows(self.session, VariantReadModel, missing))
 
+    def write(self) -> bool:
+        """Write and erase contacts, then write the rest as `Batch.write` does."""
+        table, connection = table_of(DeliveryAddress), self.session.connection()
+        # In the order of their keys: two transactions that need the same rows cannot deadlock.
+        upsert_rows(connection, table, [self.contacts[key] for key in sorted(self.contacts)])
+        if self.erased_addresses:
+            connection.execute(
+                update(table)
+                .where(among(table.c.order_id, self.erased_addresses))
+                .where(table.c.address.is_not(None))
+                .values(address=None)
+            )
+        if self.erased_contacts:
+            erased = among(table.c.order_id, self.erased_contacts)
+            connection.execute(delete(table).where(erased))
+        return super().write()
+
 
 def _rows(session: Session, model: type[Any], ids: Collection[UUID]) -> dict[UUID, Any]:
     """Return the rows with these ids, and None for an id without a row."""
     if not ids:
         return {}
-    rows = session.scalars(select(model).where(model.id.in_(sorted(ids))))
+    rows = session.scalars(select(model).where(among(model.id, ids)))
     return dict.fromkeys(ids) | {row.id: row for row in rows}

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from services.logistics.batch import LogisticsBatch
-from services.logistics.models import DeliveryAddress, Shipment, StoppedLot, VariantReadModel
+from services.logistics.models import Shipment, StoppedLot, VariantReadModel
 from services.logistics.use_cases import contacts, goods, planning, recalls, till
 from shared.events import (
     ContactGiven,
@@ -79,30 +79,27 @@ def on_parcel_handed_over(batch: LogisticsBatch, event: Event[ParcelHandedOver])
 
 
 def load(batch: LogisticsBatch, events: Sequence[Event[Any]]) -> None:
-    """Lock the rows that the events change and read those that they need, a statement a kind."""
+    """Lock the rows that the events change and read those that they need, a statement a kind.
+
+    Contacts are replaced and erased unread.
+    """
     listed: set[UUID] = set()
     sites: set[UUID] = set()
     variants: set[UUID] = set()
     orders: set[UUID] = set()
-    addresses: set[UUID] = set()
     lots: set[UUID] = set()
     parcels: set[UUID] = set()
     for event in events:
         match event.data:
             case ProductListed() as product:
                 listed.update(variant.variant_id for variant in product.variants)
-            case ContactGiven() as contact:
-                addresses.add(contact.order_id)
             case OrderConfirmed() as order:
                 orders.add(order.order_id)
                 sites.add(order.site_id)
                 variants.update(line.variant_id for line in order.lines)
                 lots.update(lot.lot_id for line in order.lines for lot in line.lots)
-                if order.collect:
-                    addresses.add(order.order_id)
             case (OrderCancelled() | OrderRejected()) as order:
                 orders.add(order.order_id)
-                addresses.add(order.order_id)
             case (LotHeld() | LotReleased() | LotRecalled()) as lot:
                 lots.add(lot.lot_id)
             case ParcelHandedOver() as parcel:
@@ -113,7 +110,6 @@ def load(batch: LogisticsBatch, events: Sequence[Event[Any]]) -> None:
     batch.load_for_update(Shipment.order_id, orders)
     batch.load_for_update(Shipment.id, parcels)
     batch.load_for_update(StoppedLot.lot_id, lots)
-    batch.load_for_update(DeliveryAddress.order_id, addresses)
 
 
 SUBSCRIPTIONS: Subscriptions = {

@@ -286,14 +286,46 @@ def test_an_address_is_kept_only_for_what_is_brought_there(
         assert (contact.name, contact.address) == ("Tashi", address)
 
 
+def test_an_address_given_just_before_the_confirmation_is_not_kept_either(
+    database: Database, deliver: Callable[..., Any], a_confirmed_order: Facts
+) -> None:
+    order = a_confirmed_order(collect=True)
+
+    deliver(
+        ContactGiven, _many=[a_contact(order["order_id"]), order | {"_contract": OrderConfirmed}]
+    )
+
+    with database.readers() as reader:
+        assert reader.get_one(DeliveryAddress, order["order_id"]).address is None
+
+
+def test_a_later_contact_replaces_an_earlier_one(
+    database: Database, deliver: Callable[..., Any]
+) -> None:
+    order_id = new_id()
+    deliver(ContactGiven, **a_contact(order_id))
+
+    changed = [a_contact(order_id, name="Dolma"), a_contact(order_id, name="Pema")]
+    deliver(ContactGiven, _many=changed)
+
+    with database.readers() as reader:
+        assert reader.get_one(DeliveryAddress, order_id).name == "Pema"
+
+
 def test_contacts_of_a_batch_cost_a_constant_number_of_statements(
     deliver: Callable[..., Any], count_statements: Callable[[], Any]
 ) -> None:
     counts = []
 
-    for size in (5, 50):
+    for size in (3, 300):
+        contacts = [a_contact(new_id()) for _ in range(size)]
+        rejected = {"order_ref": "ORD-1", "reason": "no stock", "shortfalls": []}
         with count_statements() as statements:
-            deliver(ContactGiven, _many=[a_contact(new_id()) for _ in range(size)])
+            deliver(ContactGiven, _many=contacts)
+            deliver(
+                OrderRejected,
+                _many=[{"order_id": each["order_id"]} | rejected for each in contacts],
+            )
         counts.append(len(statements))
 
     assert counts[0] == counts[1]

@@ -9,6 +9,7 @@ from services.logistics.batch import LogisticsBatch
 from services.logistics.models import DeliveryAddress, Shipment
 from shared.events import ContactGiven
 from shared.runtime import clock
+from shared.runtime.bulk import among
 
 #: Addresses erased in one transaction.
 ERASED_AT_ONCE = 500
@@ -16,20 +17,22 @@ ERASED_AT_ONCE = 500
 
 def keep_contact(batch: LogisticsBatch, contact: ContactGiven) -> None:
     """Keep how to reach an order's buyer; a later contact replaces an earlier one."""
-    row = batch.get_for_update(DeliveryAddress.order_id, contact.order_id)
-    if row is None:
-        row = DeliveryAddress(order_id=contact.order_id)
-        batch.track(DeliveryAddress.order_id, row)
-    row.name, row.phone = contact.name, contact.phone
-    row.address, row.language = contact.address, contact.language
-    row.given_at = clock.now()
+    batch.erased_contacts.discard(contact.order_id)
+    batch.erased_addresses.discard(contact.order_id)
+    batch.contacts[contact.order_id] = {
+        "order_id": contact.order_id,
+        "name": contact.name,
+        "phone": contact.phone,
+        "address": contact.address,
+        "language": contact.language,
+        "given_at": clock.now(),
+    }
 
 
 def erase_contact(batch: LogisticsBatch, order_id: UUID) -> None:
     """Erase an order's contact at once: nothing will be delivered or handed over."""
-    row = batch.get_for_update(DeliveryAddress.order_id, order_id)
-    if row is not None:
-        batch.session.delete(row)
+    batch.contacts.pop(order_id, None)
+    batch.erased_contacts.add(order_id)
 
 
 def erase_address(batch: LogisticsBatch, order_id: UUID) -> None:
@@ -37,9 +40,8 @@ def erase_address(batch: LogisticsBatch, order_id: UUID) -> None:
 
     The clerk at the site still needs the name and the phone.
     """
-    row = batch.get_for_update(DeliveryAddress.order_id, order_id)
-    if row is not None:
-        row.address = None
+    # Contacts are written first, so this erases the address also of one given in this batch.
+    batch.erased_addresses.add(order_id)
 
 
 def erase_contacts(batch: LogisticsBatch, before: datetime) -> int:
@@ -57,6 +59,6 @@ def erase_contacts(batch: LogisticsBatch, before: datetime) -> int:
     )
     order_ids = batch.session.scalars(due).all()
     if order_ids:
-        expired = delete(DeliveryAddress).where(DeliveryAddress.order_id.in_(order_ids))
+        expired = delete(DeliveryAddress).where(among(DeliveryAddress.order_id, order_ids))
         batch.session.execute(expired)
     return len(order_ids)

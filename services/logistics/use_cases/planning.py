@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from services.logistics import rules
-from services.logistics.batch import LogisticsBatch
+from services.logistics.batch import LogisticsBatch, PlannedWay
 from services.logistics.models import Shipment, ShipmentLine, Site, VariantReadModel
 from services.logistics.rules import ShipmentState, Way
 from services.logistics.use_cases.contacts import erase_address, erase_contact
@@ -60,11 +60,7 @@ def plan_shipment(batch: LogisticsBatch, order: OrderConfirmed) -> Shipment:
     variants = [batch.variants[variant_id] for variant_id in variant_ids]
     # A variant that logistics does not know yet counts as one that needs no cold.
     cold = rules.needs_cold(variant.storage for variant in variants if variant is not None)
-    way = way_to(site, cold=cold)
-    cold_gap = cold and way is None
-    if way is None:
-        way = way_to(site, cold=False) or ()
-    now = clock.now()
+    planned = _planned_way(batch, site, cold)
     shipment = Shipment(
         id=new_id(),
         shipment_ref=new_reference("SHP"),
@@ -73,14 +69,14 @@ def plan_shipment(batch: LogisticsBatch, order: OrderConfirmed) -> Shipment:
         site_id=order.site_id,
         collect=order.collect,
         state=ShipmentState.PLANNED,
-        promised_on=rules.promised_on(now, way),
+        promised_on=planned.promised_on,
         cold=cold,
-        cold_gap=cold_gap,
+        cold_gap=planned.cold_gap,
         due_fen=order.due_fen,
-        planned_at=now,
-        lines=_shipment_lines(order.lines),
+        planned_at=clock.now(),
     )
     batch.track(Shipment.order_id, shipment)
+    _append_lines(batch, shipment, order.lines)
     if order.collect:
         erase_address(batch, order.order_id)
     batch.record(
@@ -93,24 +89,38 @@ def plan_shipment(batch: LogisticsBatch, order: OrderConfirmed) -> Shipment:
             promised_on=shipment.promised_on,
         ),
     )
-    _recall_if_a_lot_is_recalled(batch, shipment, shipment.lines)
+    _recall_if_a_lot_is_recalled(batch, shipment, order.lines)
     return shipment
 
 
-def _shipment_lines(lines: Sequence[ConfirmedLine]) -> list[ShipmentLine]:
-    return [
-        ShipmentLine(
-            line_no=line.line_no,
-            variant_id=line.variant_id,
-            lot_id=lot.lot_id,
-            lot_code=lot.lot_code,
-            location_id=lot.location_id,
-            producer_id=lot.producer_id,
-            quantity=lot.quantity,
-        )
-        for line in lines
-        for lot in line.lots
-    ]
+def _planned_way(batch: LogisticsBatch, site: Site, cold: bool) -> PlannedWay:
+    """Return when goods reach a site; worked out once in a batch."""
+    key = (site.id, cold)
+    if key not in batch.planned_ways:
+        way = way_to(site, cold=cold)
+        cold_gap = cold and way is None
+        if way is None:
+            way = way_to(site, cold=False) or ()
+        batch.planned_ways[key] = PlannedWay(rules.promised_on(clock.now(), way), cold_gap)
+    return batch.planned_ways[key]
+
+
+def _append_lines(
+    batch: LogisticsBatch, shipment: Shipment, lines: Sequence[ConfirmedLine]
+) -> None:
+    for line in lines:
+        for lot in line.lots:
+            batch.append(
+                ShipmentLine,
+                shipment_id=shipment.id,
+                line_no=line.line_no,
+                variant_id=line.variant_id,
+                lot_id=lot.lot_id,
+                lot_code=lot.lot_code,
+                location_id=lot.location_id,
+                producer_id=lot.producer_id,
+                quantity=lot.quantity,
+            )
 
 
 def _replace_lots(
@@ -119,22 +129,20 @@ def _replace_lots(
     """Replace the lots of a shipment that is not packed; one that is packed keeps its lots."""
     if shipment.state != ShipmentState.PLANNED:
         return
-    session = batch.session
-    session.execute(delete(ShipmentLine).where(ShipmentLine.shipment_id == shipment.id))
-    rows = _shipment_lines(lines)
-    for row in rows:
-        row.shipment_id = shipment.id
-    session.add_all(rows)
-    _recall_if_a_lot_is_recalled(batch, shipment, rows)
+    batch.flush()  # the shipment may have been planned in this batch
+    batch.session.execute(delete(ShipmentLine).where(ShipmentLine.shipment_id == shipment.id))
+    _append_lines(batch, shipment, lines)
+    _recall_if_a_lot_is_recalled(batch, shipment, lines)
 
 
 def _recall_if_a_lot_is_recalled(
-    batch: LogisticsBatch, shipment: Shipment, lines: Sequence[ShipmentLine]
+    batch: LogisticsBatch, shipment: Shipment, lines: Sequence[ConfirmedLine]
 ) -> None:
     """Recall a shipment if one of its lots was recalled before its order was confirmed."""
-    recalled = recalled_lots(batch, {line.lot_id for line in lines})
+    lots = [lot for line in lines for lot in line.lots]
+    recalled = recalled_lots(batch, {lot.lot_id for lot in lots})
     if recalled:
-        recall_shipment(batch, shipment, [line for line in lines if line.lot_id in recalled])
+        recall_shipment(batch, shipment, [lot for lot in lots if lot.lot_id in recalled])
 
 
 def stop_shipment(batch: LogisticsBatch, order_id: UUID) -> None:

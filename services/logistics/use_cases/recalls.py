@@ -16,6 +16,7 @@ from services.logistics.rules import LOT_RECALLED, LotStatus, ShipmentState
 from services.logistics.use_cases.stopped import set_status
 from services.logistics.use_cases.travelling import call_back, resume, shipped_lot, transition
 from shared.events import ShipmentRecalled
+from shared.events.placing import TakenLot
 from shared.events.travel import RecalledWhere
 
 #: Where a shipment is, in the words of `ShipmentRecalled`. In all other states it comes back
@@ -45,13 +46,11 @@ def recall_lot(batch: LogisticsBatch, lot_id: UUID) -> None:
     """Stop or call back all shipments that carry a lot, and publish where each of them is."""
     set_status(batch, lot_id, LotStatus.RECALLED)
     for shipment, lines in _carrying(batch, lot_id):
-        recall_shipment(batch, shipment, lines)
+        recall_shipment(batch, shipment, map(shipped_lot, lines))
 
 
-def recall_shipment(
-    batch: LogisticsBatch, shipment: Shipment, lines: Iterable[ShipmentLine]
-) -> None:
-    """Stop or call back a locked shipment whose `lines` are of recalled lots, and publish it."""
+def recall_shipment(batch: LogisticsBatch, shipment: Shipment, lots: Iterable[TakenLot]) -> None:
+    """Stop or call back a locked shipment that carries recalled `lots`, and publish it."""
     where = _WHERE.get(shipment.state)
     if where is None:
         return
@@ -64,7 +63,7 @@ def recall_shipment(
             shipment_id=shipment.id,
             order_id=shipment.order_id,
             where=where,
-            lots=[shipped_lot(line) for line in lines],
+            lots=[*lots],
         ),
     )
     if shipment.state == ShipmentState.HANDED_OVER:
@@ -79,7 +78,7 @@ def warn_of_recall(batch: LogisticsBatch, shipment: Shipment) -> None:
         .where(ShipmentLine.shipment_id == shipment.id, StoppedLot.status == LotStatus.RECALLED)
     ).all()
     if lines:
-        recall_shipment(batch, shipment, lines)
+        recall_shipment(batch, shipment, map(shipped_lot, lines))
 
 
 def _carrying(batch: LogisticsBatch, lot_id: UUID) -> list[tuple[Shipment, Sequence[ShipmentLine]]]:
@@ -88,7 +87,7 @@ def _carrying(batch: LogisticsBatch, lot_id: UUID) -> list[tuple[Shipment, Seque
     The lot's row is written first: a dispatch at the same time then either sees the new status,
     or is found here.
     """
-    batch.session.flush()
+    batch.flush()
     lines: defaultdict[UUID, list[ShipmentLine]] = defaultdict(list)
     for line in batch.session.scalars(select(ShipmentLine).where(ShipmentLine.lot_id == lot_id)):
         lines[line.shipment_id].append(line)
