@@ -1,37 +1,42 @@
 """What a transaction of notifications works on."""
 
-from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.notifications.models import Message
-from shared.messaging.batch import Batch
+from services.notifications.models import Contact, Message, VerifiedPhone
+from shared.messaging.batch import Batch, table_of
+from shared.runtime.bulk import insert_rows, upsert_rows
 
 
 class NotificationsBatch(Batch):
-    """One transaction of notifications, with what is known of its events' messages."""
+    """One transaction of notifications, with the rows that it inserts or replaces at its end.
+
+    No transaction changes a message that it has queued, or a contact that it has kept. So these
+    are rows and no objects.
+    """
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        #: By event id: recipient and template of each message that the event has caused.
-        self.messages: dict[UUID, set[tuple[str, str]]] = {}
-        #: By order id: whether a channel took the message with the order's collection code.
-        self.code_sent: dict[UUID, bool] = {}
+        #: Messages to insert, each with a value for each column but those of its sending.
+        self.messages: list[dict[str, Any]] = []
+        #: By key: contacts to insert or replace.
+        self.contacts: dict[str, dict[str, Any]] = {}
+        #: By digest: phones that are verified now.
+        self.verified: dict[bytes, dict[str, Any]] = {}
+        #: By order id: the order's phone, if a channel took the message with its collection code.
+        self.code_phones: dict[UUID, str | None] = {}
 
-    def load_messages(self, cause_ids: Iterable[UUID]) -> None:
-        """Load, in one statement, which messages these events have caused already.
+    def write(self) -> bool:
+        """Write messages, contacts and verified phones, then the rest as `Batch.write` does.
 
-        Usually none: the inbox handles an event once. But an event may outlive its inbox row (a
-        backup is restored, the feed is replayed), and nobody may be notified twice.
+        A message with the cause, recipient and template of an earlier one is left out. Usually
+        there is none, because the inbox handles an event once. But an event may outlive its inbox
+        row (a backup is restored, the feed is replayed), and nobody may be notified twice.
         """
-        missing = set(cause_ids) - self.messages.keys()
-        if not missing:
-            return
-        self.messages.update({cause_id: set() for cause_id in missing})
-        statement = select(Message.cause_id, Message.recipient, Message.template)
-        for cause_id, recipient, template in self.session.execute(
-            statement.where(Message.cause_id.in_(missing))
-        ):
-            self.messages[cause_id].add((recipient, template))
+        connection = self.session.connection()
+        upsert_rows(connection, table_of(Contact), [*self.contacts.values()])
+        upsert_rows(connection, table_of(VerifiedPhone), [*self.verified.values()])
+        insert_rows(connection, table_of(Message), self.messages, ignore_conflicts=True)
+        return super().write()

@@ -51,7 +51,7 @@ class FileChannel:
     """
 
     name = "file"
-    at_once = 200
+    at_once = 500
     needs_phone = False
 
     def __init__(self, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Tables: contacts and preferences, read models of what texts mention, and the messages."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -24,6 +25,15 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map: ClassVar[dict[Any, Any]] = COLUMN_TYPES
+
+
+#: The condition of the index of messages by status; a query must have it word for word.
+NOT_SENT = "status <> 'sent'"
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Return the arguments of an index that only has the rows of a condition."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 class Contact(Base):
@@ -65,7 +75,6 @@ class OrderReadModel(Base):
     collect: Mapped[bool | None]
     total_fen: Mapped[int | None]
     due_fen: Mapped[int | None]
-    promised_on: Mapped[date | None]
     #: `{variant_id, quantity}` per line as ordered.
     lines: Mapped[list[dict[str, Any]] | None]
     #: `{producer_id, variant_id, quantity}` as confirmed; None: never confirmed.
@@ -98,7 +107,11 @@ class SiteReadModel(Base):
 
 
 class Attempt(Base):
-    """One attempt to hand a message to its channels, with the result per channel."""
+    """One attempt to hand a message to its channels, with the result per channel.
+
+    Most messages are sent at the first attempt. Then `sent_at` and `taken_by` of the message say
+    all, and there is no row here.
+    """
 
     __tablename__ = "attempts"
     message_id: Mapped[UUID] = mapped_column(
@@ -138,17 +151,26 @@ class Message(Base):
     sent_at: Mapped[datetime | None]
     read_at: Mapped[datetime | None]
     #: "raise" forbids a query a message: a query that needs the attempts loads them with it.
-    tries: Mapped[list[Attempt]] = relationship(
+    recorded_tries: Mapped[list[Attempt]] = relationship(
         order_by=Attempt.number, lazy="raise", viewonly=True
     )
     __table_args__ = (
         UniqueConstraint("cause_id", "recipient", "template", name="uq_messages_cause"),
         CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
-        Index("ix_messages_due_at", "due_at"),
+        # Of the few that wait, and of those that operators look for: most messages are neither.
+        Index("ix_messages_due_at", "due_at", **_where("due_at IS NOT NULL")),
+        Index("ix_messages_status", "status", "id", **_where(NOT_SENT)),
         Index("ix_messages_person", "person", "id"),
-        Index("ix_messages_status", "status", "id"),
         {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02"}},
     )
+
+    @property
+    def tries(self) -> list[Attempt]:
+        """Every attempt, first to last."""
+        if self.recorded_tries or self.attempts != 1 or self.sent_at is None:
+            return self.recorded_tries
+        results = dict.fromkeys(self.taken_by, "sent")
+        return [Attempt(message_id=self.id, number=1, at=self.sent_at, results=results)]
 
 
 class VerifiedPhone(Base):

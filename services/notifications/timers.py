@@ -61,7 +61,7 @@ def run_send(database: Database, settings: Settings) -> bool:
     """
     available = channels.channels_of(settings)
     limits = limits_of(settings.environment)
-    limit = min((channel.at_once for channel in available), default=200)
+    limit = min((channel.at_once for channel in available), default=500)
     deadline = monotonic() + BUDGET
     while monotonic() < deadline:
         with transaction(database, NotificationsBatch) as batch:
@@ -126,6 +126,6 @@ def run_erase(database: Database, settings: Settings) -> bool:
 
 
 TIMERS: Sequence[Timer] = (
-    Timer("send", 0.5, run_send),
+    Timer("send", 1.0, run_send),
     Timer("erase", 3600.0, run_erase),
 )

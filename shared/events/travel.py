@@ -54,6 +54,8 @@ class ShipmentDispatched(Fact, frozen=True, kw_only=True):
     shipment_ref: str
     order_id: UUID
     lines: list[ShippedLine]
+    #: The day of arrival that `shipment_planned` promised; absent in older events.
+    promised_on: date | UnsetType = UNSET
 
 
 class ShipmentArrived(Fact, frozen=True, kw_only=True):

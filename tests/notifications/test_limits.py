@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import phonenumbers
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
@@ -260,6 +261,15 @@ def test_numbers_that_cost_or_lie_abroad_are_barred(
     phone: str | None, countries: Any, word: str | None
 ) -> None:
     assert rules.block_reason(phone, countries) == word
+
+
+def test_a_mobile_number_of_the_mainland_is_never_costly() -> None:
+    numbers = [f"+86{prefix}5678901"[:14] for prefix in range(1300, 2000)]
+
+    kinds = {phonenumbers.number_type(phonenumbers.parse(number)) for number in numbers}
+
+    assert not kinds & rules._COSTLY
+    assert {rules.block_reason(number, {"86"}) for number in numbers} == {None}
 
 
 @pytest.mark.parametrize(

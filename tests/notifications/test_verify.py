@@ -1,13 +1,11 @@
 """Notifications compares its own rows, and tells in few words what it knows of each order."""
 
-from datetime import date
-
 import pytest
 from sqlalchemy import delete, update
 
 from services.notifications.models import Message
 from services.notifications.use_cases import verify
-from shared.events import OrderConfirmed, OrderPlaced, OrderRejected, ShipmentPlanned
+from shared.events import OrderConfirmed, OrderPaid, OrderPlaced, OrderRejected
 
 VERIFY = "/api/notifications/v1/verify"
 
@@ -86,10 +84,7 @@ def test_many_orders_are_looked_at_in_parts(
 
 def test_facts_say_what_is_known_and_what_the_buyer_was_told(client, token, deliver, an_order):
     heard_of, placed, rejected, confirmed = (an_order() for _ in range(4))
-    deliver(
-        ShipmentPlanned, **heard_of.shipment(), shipment_ref="SHP-1", site_id=heard_of.site_id,
-        promised_on=date(2026, 8, 22),
-    )  # fmt: skip
+    deliver(OrderPaid, **heard_of.ref(amount_fen=204000, method="cash_on_delivery"))
     deliver(OrderPlaced, _many=[order.placed() for order in (placed, rejected, confirmed)])
     deliver(OrderRejected, **rejected.ref(reason="out_of_stock", shortfalls=[]))
     deliver(OrderConfirmed, **confirmed.confirmed())

@@ -103,6 +103,7 @@ def dispatch(batch: LogisticsBatch, shipment_id: UUID) -> Shipment:
                 shipment_ref=shipment.shipment_ref,
                 order_id=shipment.order_id,
                 lines=shipped_lines(shipment),
+                promised_on=shipment.promised_on,
             ),
         )
     return shipment

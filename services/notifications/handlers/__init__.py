@@ -12,7 +12,6 @@ from services.notifications import use_cases
 from services.notifications.batch import NotificationsBatch
 from services.notifications.handlers import orders, reference_data, shipments
 from services.notifications.models import (
-    Contact,
     OrderReadModel,
     SiteReadModel,
     VariantReadModel,
@@ -38,7 +37,6 @@ from shared.events import (
     ShipmentCollected,
     ShipmentDelivered,
     ShipmentDispatched,
-    ShipmentPlanned,
     ShipmentRecalled,
     ShipmentReturned,
     SiteOpened,
@@ -49,42 +47,28 @@ from shared.messaging.service import Subscriptions
 
 
 def load(batch: NotificationsBatch, events: Sequence[Event[Any]]) -> None:
-    """Lock the rows that the events change, and load which messages exist, a statement a kind."""
-    contacts: set[str] = set()
+    """Lock the rows that the events change, a statement a kind."""
     variants: set[UUID] = set()
     sites: set[UUID] = set()
     order_ids: set[UUID] = set()
-    placed: set[UUID] = set()
     collected: set[UUID] = set()
-    causes: set[UUID] = set()
     for event in events:
         match event.data:
-            case ContactGiven() as contact:
-                contacts.add(use_cases.order_key(contact.order_id))
-            case EnterpriseContactGiven() as contact_of_enterprise:
-                contacts.add(use_cases.enterprise_key(contact_of_enterprise.enterprise_id))
+            case ContactGiven() | EnterpriseContactGiven():
+                pass  # the newest contact replaces an older one unseen
             case ProductListed() as product:
                 variants.update(variant.variant_id for variant in product.variants)
             case SiteOpened() as site:
                 sites.add(site.site_id)
             case about_order:
                 order_ids.add(about_order.order_id)
-                causes.add(event.event_id)
-                if isinstance(about_order, OrderPlaced):
-                    placed.add(about_order.order_id)
                 if isinstance(about_order, ShipmentCollected) and about_order.proof == "code":
                     collected.add(about_order.order_id)
-    batch.load_for_update(Contact.key, contacts)
     batch.load_for_update(VariantReadModel.variant_id, variants)
     batch.load_for_update(SiteReadModel.site_id, sites)
     batch.load_for_update(OrderReadModel.order_id, order_ids)
-    # An order whose stock was reserved before it was known as placed: its payment is requested
-    # because of that reservation.
-    rows = [batch.get_for_update(OrderReadModel.order_id, order_id) for order_id in placed]
-    causes.update(row.reserved_by for row in rows if row is not None and row.reserved_by)
-    batch.load_messages(causes)
     if collected:
-        use_cases.load_for_verification(batch, collected)
+        use_cases.load_code_phones(batch, collected)
 
 
 SUBSCRIPTIONS: Subscriptions = {
@@ -102,7 +86,6 @@ SUBSCRIPTIONS: Subscriptions = {
     OrderPaid: orders.on_order_paid,
     PaymentFailed: orders.on_payment_failed,
     PaymentRefunded: orders.on_payment_refunded,
-    ShipmentPlanned: shipments.on_shipment_planned,
     ShipmentDispatched: shipments.on_shipment_dispatched,
     ShipmentArrived: shipments.on_shipment_arrived,
     CollectionCodeIssued: shipments.on_collection_code_issued,

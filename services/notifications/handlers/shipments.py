@@ -16,22 +16,17 @@ from shared.events import (
     ShipmentCollected,
     ShipmentDelivered,
     ShipmentDispatched,
-    ShipmentPlanned,
     ShipmentRecalled,
     ShipmentReturned,
 )
 from shared.messaging.envelope import Event
 
 
-def on_shipment_planned(batch: NotificationsBatch, event: Event[ShipmentPlanned]) -> None:
-    """Keep the promised day for the message about the dispatch."""
-    get_or_new_order(batch, event.data.order_id).promised_on = event.data.promised_on
-
-
 def on_shipment_dispatched(batch: NotificationsBatch, event: Event[ShipmentDispatched]) -> None:
-    """Tell the buyer."""
-    order = get_or_new_order(batch, event.data.order_id)
-    notify_buyer(batch, Cause.of(event), order, "shipment_dispatched")
+    """Tell the buyer, with the promised day."""
+    order, promised_on = get_or_new_order(batch, event.data.order_id), event.data.promised_on
+    promise = {"promised_on": promised_on.isoformat()} if promised_on else {}
+    notify_buyer(batch, Cause.of(event), order, "shipment_dispatched", **promise)
 
 
 def on_shipment_arrived(batch: NotificationsBatch, event: Event[ShipmentArrived]) -> None:

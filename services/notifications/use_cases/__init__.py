@@ -33,7 +33,7 @@ from services.notifications.use_cases.read_models import copy_site, copy_variant
 from services.notifications.use_cases.record import record_attempts
 from services.notifications.use_cases.verified import (
     erase_verified,
-    load_for_verification,
+    load_code_phones,
     verify_phone,
 )
 from services.notifications.use_cases.verify import FACTS, compare
@@ -56,7 +56,7 @@ __all__ = [
     "keep_contact",
     "list_inbox",
     "list_messages",
-    "load_for_verification",
+    "load_code_phones",
     "mark_read",
     "messages_of",
     "notify_buyer",

@@ -32,13 +32,12 @@ def keep_contact(
     batch: NotificationsBatch, key: str, *, phone: str | None, language: str, given_at: datetime
 ) -> None:
     """Keep how one order's buyer or one enterprise can be reached; the newest contact counts."""
-    language = language_of(language)
-    contact: Contact | None = batch.get_for_update(Contact.key, key)
-    if contact is None:
-        new = Contact(key=key, phone=phone, language=language, given_at=given_at)
-        batch.track(Contact.key, new)
-    else:
-        contact.phone, contact.language, contact.given_at = phone, language, given_at
+    batch.contacts[key] = {
+        "key": key,
+        "phone": phone,
+        "language": language_of(language),
+        "given_at": given_at,
+    }
 
 
 def erase_contacts(batch: NotificationsBatch, days: int) -> bool:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session, selectinload
 
-from services.notifications.models import Message
+from services.notifications.models import NOT_SENT, Message
 from services.notifications.use_cases.inbox import InboxMessage, MessageNotFound, shown
 from shared.runtime.paging import Page, filtered, page
 
@@ -25,6 +25,8 @@ def list_messages(
         select(Message),
         {Message.order_id: order_id, Message.person: recipient, Message.status: status},
     )
+    if status not in (None, "sent"):
+        statement = statement.where(text(NOT_SENT))
     return page(session, statement, Message.id, cursor=cursor, limit=limit, descending=True)
 
 
@@ -34,7 +36,7 @@ def read_message(session: Session, message_id: UUID) -> Message:
     Raises:
         MessageNotFound: there is none with this id.
     """
-    message = session.get(Message, message_id, options=[selectinload(Message.tries)])
+    message = session.get(Message, message_id, options=[selectinload(Message.recorded_tries)])
     if message is None:
         raise MessageNotFound("There is no message with this id.")
     return message

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.notifications.batch import NotificationsBatch
-from services.notifications.models import Message, OrderReadModel
+from services.notifications.models import OrderReadModel
 from services.notifications.rules import TEMPLATES
 from services.notifications.use_cases.contacts import enterprise_key, order_key
 from shared.events.placing import ConfirmedLine
@@ -92,36 +92,31 @@ def _queue(
     person: str | None,
     facts: dict[str, Any],
 ) -> None:
-    batch.load_messages([cause.event_id])
-    existing = batch.messages[cause.event_id]
-    if (recipient, template) in existing:
-        return
-    existing.add((recipient, template))
-    moment = clock.now()
+    message_id, moment = new_id(), clock.now()
     inbox_only = TEMPLATES[template].inbox_only
     if tracing.exporting() and not inbox_only:
         # Among the facts and not in a column, because only the sender's span reads it.
         facts = {**facts, "traceparent": tracing.get_or_new().traceparent}
-    message = Message(
-        id=new_id(),
-        cause_id=cause.event_id,
-        recipient=recipient,
-        template=template,
-        person=person,
-        order_id=order_id,
-        facts=facts,
-        status="sent" if inbox_only else "queued",
-        happened_at=cause.happened_at,
-        due_at=None if inbox_only else moment,
-        sent_at=moment if inbox_only else None,
-        attempts=0,
-        taken_by=[],
-    )
+    row = {
+        "id": message_id,
+        "cause_id": cause.event_id,
+        "recipient": recipient,
+        "template": template,
+        "person": person,
+        "order_id": order_id,
+        "facts": facts,
+        "status": "sent" if inbox_only else "queued",
+        "happened_at": cause.happened_at,
+        "due_at": None if inbox_only else moment,
+        "sent_at": moment if inbox_only else None,
+        "attempts": 0,
+        "taken_by": [],
+    }
     if not inbox_only:
-        batch.session.add(message)
+        batch.messages.append(row)
         return
     # This transaction puts the message into the inbox, so no sender traces it later.
     with tracing.span(
-        "notifications", f"message {template}", "producer", {"message_id": str(message.id)}
+        "notifications", f"message {template}", "producer", {"message_id": str(message_id)}
     ):
-        batch.session.add(message)
+        batch.messages.append(row)

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
 from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Attempt, Message
 from services.notifications.rules import Decision, Result, after_attempt, transition
 from services.notifications.use_cases.outgoing import Outgoing
+from shared.messaging.batch import table_of
 from shared.runtime import clock
+from shared.runtime.bulk import among, update_rows
 
 
 def record_attempts(
@@ -22,25 +24,15 @@ def record_attempts(
     loaded as objects nor updated one by one.
     """
     moment = clock.now()
-    ids = [each.message_id for each in outgoing]
     statement = select(Message.id, Message.attempts, Message.taken_by).where(
-        Message.id.in_(ids), Message.status == "sending"
+        among(Message.id, [each.message_id for each in outgoing]), Message.status == "sending"
     )
     claimed = {row.id: row for row in batch.session.execute(statement.with_for_update())}
     changes: list[dict[str, Any]] = []
-    attempts: list[dict[str, Any]] = []
     for each, by_channel in zip(outgoing, results, strict=True):
         row = claimed.get(each.message_id)
         if row is None or row.attempts != each.attempt:
             continue
-        attempts.append(
-            {
-                "message_id": row.id,
-                "number": each.attempt,
-                "at": moment,
-                "results": {name: answer.reason or "sent" for name, answer in by_channel.items()},
-            }
-        )
         missing = {name: answer for name, answer in by_channel.items() if answer.reason}
         decision = _decision(each.attempt, missing)
         changes.append(
@@ -53,9 +45,16 @@ def record_attempts(
                 "sent_at": moment if decision.status == "sent" else None,
             }
         )
-    if changes:
-        batch.session.execute(insert(Attempt), attempts)
-        batch.session.execute(update(Message), changes)
+        # A message that all channels took at the first attempt says so itself.
+        if missing or each.attempt > 1:
+            batch.append(
+                Attempt,
+                message_id=row.id,
+                number=each.attempt,
+                at=moment,
+                results={name: answer.reason or "sent" for name, answer in by_channel.items()},
+            )
+    update_rows(batch.session.connection(), table_of(Message), changes)
 
 
 def _decision(attempt: int, missing: Mapping[str, Result]) -> Decision:

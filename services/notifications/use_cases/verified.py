@@ -16,27 +16,25 @@ from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Contact, Message, VerifiedPhone
 from services.notifications.use_cases.contacts import order_key
 from shared.runtime import clock
+from shared.runtime.bulk import among
 
 #: After this time without another code, a number may belong to somebody else.
 LONGEST = timedelta(days=365)
 
 
-def load_for_verification(batch: NotificationsBatch, order_ids: Collection[UUID]) -> None:
-    """Lock and load, in three statements, the rows that `verify_phone` needs of these orders."""
-    keys = [order_key(order_id) for order_id in order_ids]
-    batch.load_for_update(Contact.key, keys)
-    contacts = [batch.get_for_update(Contact.key, key) for key in keys]
-    digests = [_digest(each.phone) for each in contacts if each is not None and each.phone]
-    batch.load_for_update(VerifiedPhone.digest, digests)
+def load_code_phones(batch: NotificationsBatch, order_ids: Collection[UUID]) -> None:
+    """Load, in two statements, the phones of those orders whose code a channel took."""
     codes = batch.session.execute(
         select(Message.order_id, Message.taken_by).where(
-            Message.order_id.in_(order_ids),
+            among(Message.order_id, order_ids),
             Message.template == "collection_code",
             Message.status == "sent",
         )
     )
-    batch.code_sent.update(dict.fromkeys(order_ids, False))
-    batch.code_sent.update({order_id: True for order_id, taken_by in codes if taken_by})
+    sent = {order_key(order_id): order_id for order_id, taken_by in codes if taken_by}
+    contacts = select(Contact.key, Contact.phone).where(among(Contact.key, [*sent]))
+    batch.code_phones.update(dict.fromkeys(order_ids))
+    batch.code_phones.update({sent[key]: phone for key, phone in batch.session.execute(contacts)})
 
 
 def verify_phone(batch: NotificationsBatch, order_id: UUID) -> None:
@@ -44,17 +42,12 @@ def verify_phone(batch: NotificationsBatch, order_id: UUID) -> None:
 
     Unless no channel took the code: then the buyer read it in the inbox, which proves nothing.
     """
-    if order_id not in batch.code_sent:
-        load_for_verification(batch, (order_id,))
-    contact: Contact | None = batch.get_for_update(Contact.key, order_key(order_id))
-    if contact is None or contact.phone is None or not batch.code_sent[order_id]:
-        return
-    digest = _digest(contact.phone)
-    row: VerifiedPhone | None = batch.get_for_update(VerifiedPhone.digest, digest)
-    if row is None:
-        row = VerifiedPhone(digest=digest)
-        batch.track(VerifiedPhone.digest, row)
-    row.verified_at = clock.now()
+    if order_id not in batch.code_phones:
+        load_code_phones(batch, (order_id,))
+    phone = batch.code_phones[order_id]
+    if phone is not None:
+        digest = _digest(phone)
+        batch.verified[digest] = {"digest": digest, "verified_at": clock.now()}
 
 
 def verified_among(session: Session, phones: Collection[str]) -> set[str]:

@@ -50,10 +50,22 @@ def upgrade() -> None:
         sa.UniqueConstraint("cause_id", "recipient", "template", name="uq_messages_cause"),
         postgresql_with={"autovacuum_vacuum_scale_factor": "0.02"},
     )
-    op.create_index("ix_messages_due_at", "messages", ["due_at"])
+    op.create_index(
+        "ix_messages_due_at",
+        "messages",
+        ["due_at"],
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    )
     op.create_index(op.f("ix_messages_order_id"), "messages", ["order_id"])
     op.create_index("ix_messages_person", "messages", ["person", "id"])
-    op.create_index("ix_messages_status", "messages", ["status", "id"])
+    op.create_index(
+        "ix_messages_status",
+        "messages",
+        ["status", "id"],
+        sqlite_where=sa.text("status <> 'sent'"),
+        postgresql_where=sa.text("status <> 'sent'"),
+    )
     op.create_table(
         "order_copies",
         sa.Column("order_id", sa.Uuid(), nullable=False),
@@ -64,7 +76,6 @@ def upgrade() -> None:
         sa.Column("collect", sa.Boolean(), nullable=True),
         sa.Column("total_fen", sa.BigInteger(), nullable=True),
         sa.Column("due_fen", sa.BigInteger(), nullable=True),
-        sa.Column("promised_on", sa.Date(), nullable=True),
         sa.Column("lines", sa.JSON(), nullable=True),
         sa.Column("sales", sa.JSON(), nullable=True),
         sa.Column("reserved_by", sa.Uuid(), nullable=True),
