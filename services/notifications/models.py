@@ -70,7 +70,6 @@ class OrderReadModel(Base):
     #: Whose inbox and preferences: `buyer:<id>`, or `order:<id>` for a guest; None: not known yet.
     person: Mapped[str | None]
     order_ref: Mapped[str | None]
-    payment_method: Mapped[str | None]
     site_id: Mapped[UUID | None]
     collect: Mapped[bool | None]
     total_fen: Mapped[int | None]
@@ -79,9 +78,6 @@ class OrderReadModel(Base):
     lines: Mapped[list[dict[str, Any]] | None]
     #: `{producer_id, variant_id, quantity}` as confirmed; None: never confirmed.
     sales: Mapped[list[dict[str, Any]] | None]
-    #: The event that first reserved stock; it causes one request to pay, however often it comes.
-    reserved_by: Mapped[UUID | None]
-    reserved_at: Mapped[datetime | None]
     #: True once the order is paid or over: no payment may be requested any more.
     settled: Mapped[bool] = mapped_column(default=False)
     #: When the order ended; None again once its contact is erased.

@@ -89,7 +89,7 @@ TEMPLATES: Mapping[str, Template] = {
         Template("approval_requested", "orders.approval_requested.v1", "buyer", 3 * _DAY),
         Template(
             "payment_requested",
-            "catalog.stock_reserved.v1",
+            "orders.payment_requested.v1",
             "buyer",
             timedelta(hours=1),
             urgent=True,

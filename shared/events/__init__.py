@@ -41,6 +41,7 @@ from shared.events.money import (
     OrderPaid,
     PaymentFailed,
     PaymentRefunded,
+    PaymentRequested,
 )
 from shared.events.place import (  # noqa: F401
     EnterpriseContactGiven,
@@ -119,6 +120,7 @@ EVENTS: tuple[type[Fact], ...] = (
     StockRefused,
     OrderConfirmed,
     OrderRejected,
+    PaymentRequested,
     OrderPaid,
     PaymentFailed,
     PaymentRefunded,

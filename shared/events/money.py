@@ -1,8 +1,21 @@
-"""Payments of an order: received, failed, refunded."""
+"""Payments of an order: requested, received, failed, refunded."""
 
 from uuid import UUID
 
-from shared.events.base import Fact, Fen, PaymentMethod
+from shared.events.base import Fact, Fen, Moment, PaymentMethod
+
+
+class PaymentRequested(Fact, frozen=True, kw_only=True):
+    """The goods of a prepaid order are reserved, and the buyer must pay; once for each order."""
+
+    routing_key = "orders.payment_requested.v1"
+    subject = "order_id"
+
+    order_id: UUID
+    order_ref: str
+    amount_fen: Fen
+    #: An order that is not paid by then expires.
+    expires_at: Moment
 
 
 class OrderPaid(Fact, frozen=True, kw_only=True):

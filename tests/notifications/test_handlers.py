@@ -28,6 +28,7 @@ from shared.events import (
     OrderReturned,
     PaymentFailed,
     PaymentRefunded,
+    PaymentRequested,
     ProductListed,
     ShipmentArrived,
     ShipmentCollected,
@@ -36,7 +37,6 @@ from shared.events import (
     ShipmentRecalled,
     ShipmentReturned,
     SiteOpened,
-    StockReserved,
 )
 from shared.messaging.service import Service
 from shared.messaging.tables import Inbox
@@ -124,6 +124,11 @@ CASES: list[tuple[type[Fact], dict[str, Any], list[tuple[str, str]]]] = [
     ),
     (OrderPaid, {"amount_fen": 204000, "method": "prepaid"}, [("order_paid", "order")]),
     (OrderPaid, {"amount_fen": 204000, "method": "cash_on_delivery"}, []),
+    (
+        PaymentRequested,
+        {"amount_fen": 204000, "expires_at": NOON},
+        [("payment_requested", "order")],
+    ),
     (PaymentFailed, {"reason": "declined"}, [("payment_failed", "order")]),
     (PaymentRefunded, {"amount_fen": 5, "cause": "late"}, [("payment_refunded", "order")]),
     (OrderReturned, {}, [("order_returned", "order")]),
@@ -267,27 +272,6 @@ def test_an_order_that_was_never_confirmed_is_cancelled_without_telling_producer
     assert told(messages) == [("order_placed", "order"), ("order_cancelled", "order")]
 
 
-@pytest.mark.parametrize("first", ["reserved", "placed"])
-def test_a_prepaid_order_asks_for_money_once_whatever_comes_first(deliver, order, messages, first):
-    facts: dict[str, tuple[type[Fact], dict[str, Any]]] = {
-        "placed": (OrderPlaced, order.placed(payment_method="prepaid")),
-        "reserved": (StockReserved, {"order_id": order.order_id, "lines": order.taken()}),
-    }
-    second = "placed" if first == "reserved" else "reserved"
-
-    for name in (first, second, "reserved"):  # a reinstated order is reserved again
-        contract, data = facts[name]
-        deliver(contract, **data)
-
-    assert len(messages("payment_requested")) == 1
-
-
-def test_nobody_is_asked_to_pay_what_is_paid_in_cash(deliver, placed, messages):
-    deliver(StockReserved, order_id=placed.order_id, lines=placed.taken())
-
-    assert not messages("payment_requested")
-
-
 def test_an_event_delivered_again_tells_nobody_twice(deliver, placed, messages):
     facts = placed.confirmed()
     (event_id,) = deliver(OrderConfirmed, **facts)
@@ -389,8 +373,8 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(
         with count_statements() as statements:
             deliver(ContactGiven, _many=[o.contact() for o in orders])
             deliver(OrderPlaced, _many=[o.placed(payment_method="prepaid") for o in orders])
-            taken = [{"order_id": o.order_id, "lines": o.taken()} for o in orders]
-            deliver(StockReserved, _many=taken)
+            requested = {"amount_fen": 204000, "expires_at": NOON}
+            deliver(PaymentRequested, _many=[o.ref(**requested) for o in orders])
             paid = {"amount_fen": 204000, "method": "prepaid"}
             deliver(OrderPaid, _many=[o.ref(**paid) for o in orders])
             deliver(OrderConfirmed, _many=[o.confirmed() for o in orders])

@@ -35,8 +35,8 @@ from shared.events import (
     OrderConfirmed,
     OrderPlaced,
     PaymentFailed,
+    PaymentRequested,
     ShipmentDispatched,
-    StockReserved,
 )
 from shared.messaging.batch import transaction
 from shared.runtime.config import Settings
@@ -352,7 +352,7 @@ def test_nobody_is_asked_to_pay_for_an_order_that_has_ended(
 ):
     deliver(ContactGiven, **order.contact())
     deliver(OrderPlaced, **order.placed(payment_method="prepaid"))
-    deliver(StockReserved, order_id=order.order_id, lines=order.taken())
+    deliver(PaymentRequested, **order.ref(amount_fen=204000, expires_at=NOON))
     deliver(PaymentFailed, **order.ref(reason="declined"))
     deliver(OrderCancelled, **order.ref(reason="mistake"))
 

@@ -68,7 +68,7 @@ def test_a_full_payment_confirms_a_reserved_order(
     assert (answer.status_code, answer.json["status"]) == (200, "paid")
     now = read_order(order["order_id"])
     assert (now.state, now.payment_state, now.expires_at) == ("confirmed", "paid", None)
-    assert _types(recorded_events())[2:] == ["order_paid", "order_confirmed"]
+    assert _types(recorded_events())[3:] == ["order_paid", "order_confirmed"]
     assert recorded_events()[-1][1]["due_fen"] == 0
 
 
@@ -195,8 +195,8 @@ def test_a_failed_attempt_is_told_and_the_same_reference_may_still_succeed(
 
     assert (failed.state, failed.payment_state) == ("reserved", "failed")
     assert read_order(order["order_id"]).state == "confirmed"
-    assert _types(recorded_events())[2:] == ["payment_failed", "order_paid", "order_confirmed"]
-    assert recorded_events()[2][1]["reason"] == "no_funds"
+    assert _types(recorded_events())[3:] == ["payment_failed", "order_paid", "order_confirmed"]
+    assert recorded_events()[3][1]["reason"] == "no_funds"
 
 
 def test_money_for_a_cancelled_order_goes_back_at_once(
@@ -247,6 +247,20 @@ def test_unpaid_prepaid_orders_expire_and_release_cash_never_does_and_paid_ones_
     assert states == ["expired", "confirmed", "confirmed", "confirmed"]
     expired = [data for type_, data in recorded_events() if "expired" in type_]
     assert [data["order_id"] for data in expired] == [unpaid["order_id"]]
+
+
+def test_the_buyer_of_a_prepaid_order_is_asked_for_its_money_when_the_goods_are_reserved(
+    place: Place, reserve: Reserve, provider: Provider, recorded_events: Recorded
+) -> None:
+    unpaid, paid = place(payment_method="prepaid"), place(payment_method="prepaid")
+    provider(paid)
+    for order in (unpaid, paid, place()):
+        reserve(order)
+
+    asked = [data for type_, data in recorded_events() if "payment_requested" in type_]
+    assert [(data["order_id"], data["amount_fen"]) for data in asked] == [
+        (unpaid["order_id"], 13_600)
+    ]
 
 
 def test_a_paid_order_is_never_stuck_for_stock(
@@ -314,7 +328,7 @@ def test_money_after_the_expiry_holds_again_or_goes_back(
     now = read_order(order["order_id"])
     assert now.state == ("confirmed" if there_is_stock else "rejected")
     assert now.refunded_fen == (0 if there_is_stock else now.total_fen)
-    told = _types(recorded_events())[2:]
+    told = _types(recorded_events())[3:]
     assert told[:3] == ["order_expired", "order_paid", "order_reinstated"]
     ending = ["order_confirmed"] if there_is_stock else ["order_rejected", "payment_refunded"]
     assert told[3:] == ending

@@ -161,6 +161,23 @@ def test_an_order_that_waits_for_its_money_asks_again_at_once(
     assert read_order(order["order_id"]).state == "confirmed"
 
 
+def test_the_buyer_of_an_order_that_gets_other_lots_is_not_asked_for_its_money_again(
+    place: Place,
+    goods: Any,
+    read_order: ReadOrder,
+    recorded_events: Recorded,
+    deliver: Deliver,
+) -> None:
+    order = place(payment_method="prepaid")
+    way = goods(order).reserve()
+    deliver(LotRecalled, lot_id=UUID(lot_of(read_order(order["order_id"]))["lot_id"]), reason="r")
+
+    way.reserve()
+
+    assert read_order(order["order_id"]).state == "reserved"
+    assert types(recorded_events).count("payment_requested") == 1
+
+
 def test_an_order_that_waits_for_its_money_and_gets_no_other_lots_ends_unpaid(
     place: Place, goods: Any, read_order: ReadOrder, deliver: Deliver
 ) -> None:

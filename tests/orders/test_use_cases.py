@@ -64,7 +64,7 @@ def test_when_payment_and_expiry_meet_one_wins_and_no_money_is_lost(
 
     # Either it was paid in time, or it expired and asks for its stock again.
     now = read_order(order_id)
-    told = [type_.split(".")[1] for type_, _ in recorded_events()][2:]
+    told = [type_.split(".")[1] for type_, _ in recorded_events()][3:]
     assert now.payment_state == "paid"
     assert (now.state, told) in (
         (OrderState.CONFIRMED, ["order_paid", "order_confirmed"]),

@@ -32,6 +32,7 @@ from shared.events import (
     OrderReturned,
     PaymentFailed,
     PaymentRefunded,
+    PaymentRequested,
     ProductListed,
     ShipmentArrived,
     ShipmentCollected,
@@ -40,7 +41,6 @@ from shared.events import (
     ShipmentRecalled,
     ShipmentReturned,
     SiteOpened,
-    StockReserved,
 )
 from shared.messaging.envelope import Event
 from shared.messaging.service import Subscriptions
@@ -78,7 +78,7 @@ SUBSCRIPTIONS: Subscriptions = {
     SiteOpened: reference_data.on_site_opened,
     ApprovalRequested: orders.on_approval_requested,
     OrderPlaced: orders.on_order_placed,
-    StockReserved: orders.on_stock_reserved,
+    PaymentRequested: orders.on_payment_requested,
     OrderConfirmed: orders.on_order_confirmed,
     OrderRejected: orders.on_order_rejected,
     OrderExpired: orders.on_order_expired,

@@ -25,7 +25,7 @@ from shared.events import (
     OrderReturned,
     PaymentFailed,
     PaymentRefunded,
-    StockReserved,
+    PaymentRequested,
 )
 from shared.messaging.envelope import Event
 
@@ -37,7 +37,6 @@ def on_order_placed(batch: NotificationsBatch, event: Event[OrderPlaced]) -> Non
     """Store the data for texts about the order, and show the order in the buyer's inbox."""
     order = _copy_order(batch, event.data)
     notify_buyer(batch, Cause.of(event), order, "order_placed")
-    _request_payment(batch, order)
 
 
 def on_approval_requested(batch: NotificationsBatch, event: Event[ApprovalRequested]) -> None:
@@ -52,7 +51,6 @@ def _copy_order(
     order, buyer_id = get_or_new_order(batch, ordered.order_id), ordered.buyer_id
     order.person = f"buyer:{buyer_id}" if buyer_id else order_key(order.order_id)
     order.order_ref = ordered.order_ref
-    order.payment_method = ordered.payment_method
     order.site_id = ordered.site_id
     order.total_fen = ordered.total_fen
     order.lines = [
@@ -61,22 +59,10 @@ def _copy_order(
     return order
 
 
-def on_stock_reserved(batch: NotificationsBatch, event: Event[StockReserved]) -> None:
+def on_payment_requested(batch: NotificationsBatch, event: Event[PaymentRequested]) -> None:
     """Ask for the money of a prepaid order."""
     order = get_or_new_order(batch, event.data.order_id)
-    # An order that is known to be paid in cash is not paid now: its row need not be written.
-    if order.payment_method in (None, "prepaid") and order.reserved_by is None:
-        order.reserved_by, order.reserved_at = event.event_id, event.time
-        _request_payment(batch, order)
-
-
-def _request_payment(batch: NotificationsBatch, order: OrderReadModel) -> None:
-    """Ask for the money once it is known that stock is reserved and that the order is prepaid."""
-    if order.payment_method != "prepaid" or order.reserved_by is None or order.settled:
-        return
-    assert order.reserved_at is not None
-    cause = Cause(order.reserved_by, order.reserved_at)
-    notify_buyer(batch, cause, order, "payment_requested")
+    notify_buyer(batch, Cause.of(event), order, "payment_requested")
 
 
 def on_order_paid(batch: NotificationsBatch, event: Event[OrderPaid]) -> None:

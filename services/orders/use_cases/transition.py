@@ -5,6 +5,7 @@ change then records its facts.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -14,6 +15,7 @@ from services.orders.models import Order, OrderLine, Refund
 from services.orders.rules.order_status import OrderState, OrderStatus, PaymentState
 from services.orders.use_cases.recording import placed_lines
 from shared.events import (
+    Moment,
     OrderCancelled,
     OrderCompleted,
     OrderConfirmed,
@@ -23,6 +25,7 @@ from shared.events import (
     OrderRejected,
     OrderReturned,
     PaymentRefunded,
+    PaymentRequested,
 )
 from shared.events.placing import ConfirmedLine, Shortfall, TakenLot
 from shared.runtime import clock
@@ -59,6 +62,9 @@ def transition(
     mark_changed(order)
     if order.decided_at is None and after.state in _DECIDED:
         order.decided_at = order.changed_at
+        # Not again when an order's stock is reserved again: its buyer was asked before.
+        if after.expires_at is not None:
+            _record_payment_requested(batch, order, after.expires_at)
     newly_paid = after.payment_state in _PAID and after.payment_state != before.payment_state
     if newly_paid and after.net_paid_fen >= after.total_fen:
         _record_paid(batch, order, after.net_paid_fen)
@@ -146,6 +152,18 @@ def _record_confirmed(batch: OrdersBatch, order: Order) -> None:
 
 def _taken_lots(line: OrderLine) -> list[TakenLot]:
     return msgspec.convert(line.lots or [], list[TakenLot])
+
+
+def _record_payment_requested(batch: OrdersBatch, order: Order, expires_at: datetime) -> None:
+    batch.record(
+        order,
+        PaymentRequested(
+            order_id=order.id,
+            order_ref=order.order_ref,
+            amount_fen=order.total_fen,
+            expires_at=Moment.of(expires_at),
+        ),
+    )
 
 
 def _record_paid(batch: OrdersBatch, order: Order, amount_fen: int) -> None:

@@ -237,6 +237,7 @@ def test_a_trace_tells_what_happened_and_what_the_order_waits_for(
     assert [fact["type"].split(".")[1] for fact in trace["published"]] == [
         "contact_given",
         "order_placed",
+        "payment_requested",
     ]
     assert [fact["type"] for fact in trace["handled"]] == ["catalog.stock_reserved.v1"]
 
