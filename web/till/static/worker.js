@@ -44,12 +44,16 @@ self.addEventListener("fetch", (event) => {
   );
 });
 
-/** Fetch every file and keep it. One file with a wrong digest makes the whole update fail. */
+/**
+ * Fetch every file and keep it. One file with a wrong digest makes the whole update fail.
+ *
+ * The browser asks the centre about each file that it has already, and does not load it again.
+ */
 async function keep() {
   const cache = await caches.open(CACHE);
   await Promise.all(
     Object.entries(FILES).map(async ([address, digest]) => {
-      const answer = await fetch(address, { cache: "reload" });
+      const answer = await fetch(address, { cache: "no-cache" });
       const content = await answer.clone().arrayBuffer();
       if (!answer.ok || (await digestOf(content)) !== digest) {
         throw new Error(`${address} is not what it should be`);
