@@ -101,7 +101,7 @@ def measure(
         postgres = stack.enter_context(servers.postgres(fsync=True))
         broker = stack.enter_context(servers.rabbitmq())
         surroundings = Surroundings(
-            postgres, broker, folder, say, against.resolve() if against else None
+            postgres, broker, folder, say, against and against.resolve(), alone=len(parts) == 1
         )
         prepare(surroundings)
         about: dict[str, Any] = {

@@ -3,6 +3,9 @@
 Each stage adds finished orders (`benchmarks.history`), the last one variants and stations, to the
 same system; then orders are placed as in `end_to_end`. Figures are compared with the same system
 before any history. The statements that grew the most are shown as progress.
+
+To fill five million orders takes ten minutes and 40 GB, so this stage is measured only when growth
+is the only part: `python -m benchmarks --only growth`.
 """
 
 import time
@@ -45,16 +48,18 @@ class Stage:
         return f"{self.orders:,} orders, {self.variants:,} variants, {self.stations:,} stations"
 
 
-STAGES = (Stage(0), Stage(10_000), Stage(1_000_000), Stage(5_000_000))
-QUICK_STAGES = (Stage(0), Stage(10_000), Stage(100_000))
+NOTHING = Stage(0)
+#: Finished orders of each stage; variants and stations of the last one.
+QUICK, USUAL, ALONE = (10_000, 100_000), (10_000, 1_000_000), (10_000, 1_000_000, 5_000_000)
 MANY = 10_000, 2_000
 
 
 def measure(surroundings: Surroundings, *, quick: bool) -> list[Figure]:
-    """Measure each stage, three phases each, one if `quick`."""
-    stages = list(QUICK_STAGES if quick else STAGES)
+    """Measure each stage, three phases each; one if `quick`, without many goods."""
+    filled = QUICK if quick else ALONE if surroundings.alone else USUAL
+    stages = [NOTHING, *map(Stage, filled)]
     if not quick:
-        stages.append(Stage(stages[-1].orders, *MANY))
+        stages.append(Stage(filled[-1], *MANY))
     with surroundings.system(sample=False) as system, ExitStack() as stack:
         run = Run(surroundings, system, stack)
         figures: list[Figure] = []
@@ -87,7 +92,7 @@ class Run:
         if before.orders != stage.orders:
             # No process may look for a row while the indexes are built.
             self.system.stop_all()
-            history.fill(self.system, self._past(), before.orders + 1, stage.orders)
+            history.fill(self.system.sql, self._past(), before.orders + 1, stage.orders)
             self.system.start()
         self.surroundings.say(f"  filled in {time.monotonic() - began:.0f} s")
 
@@ -98,7 +103,7 @@ class Run:
         for _ in range(1 if quick else 3):
             pids = {**self.system.pids(), **self.surroundings.pids()}
             used = sum(processor_seconds(pids).values())
-            sent = self._place(5 if quick else 10)
+            sent = self._place(5)
             used = sum(processor_seconds(pids).values()) - used + sent.processor_seconds
             costs.append(used / sent.accepted * 1000)
         read = self._read_by_scans()
@@ -122,9 +127,9 @@ class Run:
     def _figure(
         self, name: str, unit: str, values: tuple[float, ...], aim: str | None = None
     ) -> Figure:
-        if self.stage == STAGES[0]:
+        if self.stage == NOTHING:
             return Figure(PART, f"{name}, {self.stage}", unit, values)
-        return Figure(PART, f"{name}, {self.stage}", unit, values, f"{name}, {STAGES[0]}", aim)
+        return Figure(PART, f"{name}, {self.stage}", unit, values, f"{name}, {NOTHING}", aim)
 
     def _past(self) -> history.Goods:
         stations = "SELECT array_agg(id::text) FROM locations WHERE level = 'township'"

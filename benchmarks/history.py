@@ -5,24 +5,24 @@ services would have: outbox, inbox and stored answers only of as many days as th
 thousand orders of a variant have emptied a lot of their own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks.surroundings import Connection, System
+from benchmarks.surroundings import Connection
 
 #: Ids are UUIDv7, as the services make them: they grow with time, and so do the indexes.
 _ID_OF = """
 CREATE FUNCTION pg_temp.id_of(kind int, number bigint, at timestamptz) RETURNS uuid
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
-          || lpad(to_hex(kind), 3, '0') || '8' || lpad(to_hex(number), 15, '0'))::uuid
+LANGUAGE sql STABLE AS $$
+  SELECT encode(int8send(((date_part('epoch', at) * 1000)::bigint << 16) | 28672 | kind)
+                || int8send((1::bigint << 63) | number), 'hex')::uuid
 $$
 """
 _LOT_OF = """
-CREATE FUNCTION pg_temp.lot_id(number bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION pg_temp.lot_id(number bigint) RETURNS uuid LANGUAGE sql STABLE AS $$
   SELECT pg_temp.id_of(5, number, timestamptz '2024-01-01 00:00+00')
 $$
 """
@@ -177,10 +177,10 @@ _OF_NOTIFICATIONS = {
         order_id, '{{}}', 'sent', at, attempts, '["file"]', at
     {_ORDERS}{_MESSAGES}""",
     "order_copies": f"""
-    INSERT INTO order_copies (order_id, person, order_ref, payment_method, site_id, collect,
-        total_fen, due_fen, promised_on, lines, sales, settled)
-    SELECT order_id, 'buyer:history-' || n %% 100000, order_ref, 'cash_on_delivery', site_id,
-        false, 2000, 2000, (at + interval '2 days')::date, lines, lines, true
+    INSERT INTO order_copies (order_id, person, order_ref, site_id, collect, total_fen, due_fen,
+        lines, sales, settled)
+    SELECT order_id, 'buyer:history-' || n %% 100000, order_ref, site_id, false, 2000, 2000,
+        lines, lines, true
     {_ORDERS}, LATERAL (SELECT json_build_array(json_build_object(
         'variant_id', (%(variants)s::uuid[])[1 + n %% cardinality(%(variants)s::uuid[])],
         'producer_id', %(producer)s::uuid, 'quantity', 100)) AS lines) AS sold""",
@@ -233,16 +233,19 @@ class Goods:
     producer: str
 
 
-def fill(system: System, goods: Goods, first: int, last: int) -> None:
-    """Add the finished orders number `first` to `last`; none of the processes may run."""
+def fill(connect: Callable[[str], Connection], goods: Goods, first: int, last: int) -> None:
+    """Add the finished orders number `first` to `last`; none of the processes may run.
+
+    `connect` opens the database of a service.
+    """
     values = {**vars(goods), "first": first, "last": last, "until": datetime.now(UTC)}
     with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(lambda service: _fill(system, service, values), TABLES):
+        for _ in pool.map(lambda service: _fill(connect, service, values), TABLES):
             pass
 
 
-def _fill(system: System, service: str, values: Mapping[str, Any]) -> None:
-    with system.sql(service) as sql:
+def _fill(connect: Callable[[str], Connection], service: str, values: Mapping[str, Any]) -> None:
+    with connect(service) as sql:
         for setting in (
             "session_replication_role = replica",  # no check of foreign keys, no trigger
             "synchronous_commit = off",

@@ -114,7 +114,8 @@ class System(Processes):
 class Surroundings:
     """A PostgreSQL with fsync, a RabbitMQ, and a folder; `say` shows progress.
 
-    `against` is another checkout to measure in alternation with this one, where a part can.
+    `against` is another checkout to measure in alternation with this one, where a part can. A part
+    that is `alone` in its run may take longer than its share of half an hour.
     """
 
     postgres: servers.Postgres
@@ -122,6 +123,7 @@ class Surroundings:
     folder: Path
     say: Callable[[str], None] = print
     against: Path | None = None
+    alone: bool = False
     _number: Iterator[int] = field(default_factory=lambda: count(1))
 
     def pids(self) -> dict[str, int]:
