@@ -151,3 +151,10 @@ class Blueprint(flask_smorest.Blueprint):
     """Routes of a service, with our parser for requests."""
 
     ARGUMENTS_PARSER = Parser()
+
+    def arguments(self, schema: type[Schema], **options: Any) -> Any:
+        """Parse the arguments of a view by `schema`.
+
+        One instance for all requests: webargs would copy the fields of a class for each of them.
+        """
+        return super().arguments(schema(), **options)
