@@ -1,8 +1,12 @@
-"""One transaction of orders."""
+"""One transaction of orders: its session, and the rows that it has loaded."""
 
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from services.orders.models import Order, TillEntry
+from services.orders.rules.limits import Holder, Open
 from shared.messaging.batch import Batch
 from shared.runtime.errors import NotFound
 
@@ -20,6 +24,15 @@ class OrdersBatch(Batch):
 
     A row that `load` or an earlier call has read costs no statement.
     """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        #: The sites that placements name, as plain rows; None: there is none.
+        self.sites: dict[UUID, Any] = {}
+        #: By channel and variant: plain rows with the price or None; None: it is not on sale.
+        self.offers: dict[tuple[str, UUID], Any] = {}
+        #: The open orders of those whose limits are locked, with the new orders of this batch.
+        self.open_orders: dict[Holder, Open] = {}
 
     def lock_order(self, order_id: UUID) -> Order:
         """Return an order with its lines.

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BindParameter,
     ColumnElement,
     Connection,
     Dialect,
@@ -87,12 +88,14 @@ def _among_on_sqlite(element: _Among, compiler: Any, **options: Any) -> str:
     return f"{left} IN (SELECT value FROM json_each({values}))"
 
 
-def among(chosen: Any, values: Iterable[Any]) -> ColumnElement[bool]:
+def among(chosen: Any, values: Iterable[Any] | BindParameter[Any]) -> ColumnElement[bool]:
     """Return the condition that a column is one of `values`.
 
     Unlike `IN` it has one parameter, however many values there are; but JSON, and so SQLite, has no
-    bytes.
+    bytes. A statement that is made once has a `bindparam` instead, and gets a list when executed.
     """
+    if isinstance(values, BindParameter):
+        return _Among(chosen, bindparam(values.key, type_=_Values(chosen.type)))
     if isinstance(chosen.type, LargeBinary):
         return chosen.in_(values)  # type: ignore[no-any-return]
     return _Among(chosen, bindparam(None, [*values], type_=_Values(chosen.type), unique=True))

@@ -13,6 +13,7 @@ from shared.web.app import create_app as create_app
 from shared.web.requests import Blueprint as Blueprint
 from shared.web.state import database as database
 from shared.web.state import settings as settings
+from shared.web.transactions import grouped as grouped
 from shared.web.transactions import idempotent as idempotent
 from shared.web.transactions import reading as reading
 from shared.web.transactions import transaction as transaction

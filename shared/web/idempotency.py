@@ -12,15 +12,17 @@ and the request (docs/decisions/0014). A reader of the table or of a backup has 
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
-from sqlalchemy import Table, and_, bindparam, func, literal, select
+from sqlalchemy import Table, and_, bindparam, select, text
 from sqlalchemy.orm import Session
 
+from shared.runtime.bulk import among, insert_rows
 from shared.runtime.clock import now
 from shared.runtime.errors import BadRequest, Conflict, FarmgateError, Unprocessable
-from shared.runtime.inserts import insert
 from shared.runtime.tables import IdempotencyKey
 
 #: Bare, or an RFC 8941 string (quoted) without escapes; 1 to 255 characters.
@@ -28,20 +30,21 @@ KEY_PATTERN = r'^(?:[!#-~]{1,255}|"[ !#-\[\]-~]{1,255}")$'
 
 
 _TABLE = cast(Table, IdempotencyKey.__table__)
-_FOUND = and_(_TABLE.c.client == bindparam("client"), _TABLE.c.key == bindparam("key"))
-_COLUMNS = _TABLE.c["fingerprint", "status", "body"]
-_SELECT = select(*_COLUMNS).where(_FOUND)
-# One statement saves a round trip. Its snapshot may be a moment older than its lock; `store`
+_COLUMNS = _TABLE.c["client", "key", "fingerprint", "status", "body"]
+_SELECT = select(*_COLUMNS).where(
+    and_(_TABLE.c.client == bindparam("client"), _TABLE.c.key == bindparam("key"))
+)
+# Finds other clients' answers under an equal key, too; nobody asks for them.
+_SELECT_ALL = select(*_COLUMNS).where(
+    among(_TABLE.c.client, bindparam("clients")), among(_TABLE.c.key, bindparam("keys"))
+)
+# One statement saves a round trip. Its snapshot may be a moment older than its locks; `store_all`
 # detects an answer that was stored in that moment.
-_LOCK_AND_SELECT = (
-    select(
-        func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("lock"), 0)).label(
-            "claimed"
-        ),
-        *_COLUMNS,
-    )
-    .select_from(select(literal(1).label("one")).subquery("always"))
-    .outerjoin(_TABLE, _FOUND)
+_LOCK_AND_SELECT = text(
+    "SELECT client, key, fingerprint, status, body, "
+    "pg_try_advisory_xact_lock(hashtextextended(client || chr(10) || key, 0)) AS locked "
+    "FROM unnest(CAST(:clients AS text[]), CAST(:keys AS text[])) AS asked (client, key) "
+    "LEFT JOIN idempotency_keys USING (client, key)"
 )
 
 
@@ -73,7 +76,7 @@ class Request:
     key: str
     fingerprint: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name of the stored answer, 64 hexadecimal digits."""
         return self._derive("name", "").hex()
@@ -132,18 +135,30 @@ def claim(session: Session, request: Request) -> Answer | None:
         RequestInProgress: another process is answering a request with this key.
         IdempotencyKeyReused: the stored answer belongs to another request.
     """
-    names = {"client": request.client, "key": request.name}
-    connection = session.connection()
+    (found,) = claim_all(session, [request])
+    return _or_raise(found)
+
+
+def claim_all(session: Session, requests: Sequence[Request]) -> list[Answer | KeyRefused | None]:
+    """Claim the keys of several requests in one statement.
+
+    Returns for each request what `claim` would return or raise.
+    """
+    names = [(each.client, each.name) for each in requests]
+    clients, keys = zip(*names, strict=True)
+    connection, asked = session.connection(), {"clients": [*clients], "keys": [*keys]}
     if connection.dialect.name == "postgresql":
-        lock = f"{request.client}\n{request.name}"
-        row = connection.execute(_LOCK_AND_SELECT, {"lock": lock, **names}).one_or_none()
-        if row is None or not row.claimed:
-            raise RequestInProgress(
-                "The first request with this key is still running; repeat it later."
-            )
+        rows = connection.execute(_LOCK_AND_SELECT, asked).all()
+        locked = {(row.client, row.key) for row in rows if row.locked}
     else:
-        row = connection.execute(_SELECT, names).one_or_none()
-    return _answer_in(row, request)
+        rows, locked = connection.execute(_SELECT_ALL, asked).all(), set(names)
+    known = {(row.client, row.key): row for row in rows}
+    return [
+        _answer_in(known.get(name), request)
+        if name in locked
+        else RequestInProgress("The first request with this key is still running; repeat it later.")
+        for name, request in zip(names, requests, strict=True)
+    ]
 
 
 def find(session: Session, request: Request) -> Answer | None:
@@ -153,38 +168,42 @@ def find(session: Session, request: Request) -> Answer | None:
         IdempotencyKeyReused: the stored answer belongs to another request.
     """
     names = {"client": request.client, "key": request.name}
-    return _answer_in(session.execute(_SELECT, names).one_or_none(), request)
+    return _or_raise(_answer_in(session.execute(_SELECT, names).one_or_none(), request))
 
 
-def _answer_in(row: Any, request: Request) -> Answer | None:
+def _answer_in(row: Any, request: Request) -> Answer | KeyRefused | None:
     if row is None or row.fingerprint is None:
         return None
     if row.fingerprint != request.stored_fingerprint:
-        raise IdempotencyKeyReused(
+        return IdempotencyKeyReused(
             "This Idempotency-Key was used for another request; use a new one."
         )
     return Answer(row.status, row.body)
 
 
-def store(session: Session, request: Request, status: int, sealed: bytes) -> None:
-    """Store a sealed answer in the transaction of the request's work.
+def _or_raise(found: Answer | KeyRefused | None) -> Answer | None:
+    if isinstance(found, KeyRefused):
+        raise found
+    return found
+
+
+def store_all(session: Session, answers: Iterable[tuple[Request, Answer]]) -> None:
+    """Store sealed answers in the transaction of their requests' work.
 
     Raises:
-        LostRace: another answer was stored since the key was claimed; roll back.
+        LostRace: another answer was stored since its key was claimed; roll back.
     """
-    session.flush()
-    result = session.connection().execute(
-        insert(session, _TABLE).on_conflict_do_nothing(),
+    moment = now()
+    rows = [
         {
             "client": request.client,
             "key": request.name,
             "fingerprint": request.stored_fingerprint,
-            "status": status,
-            "body": sealed,
-            "answered_at": now(),
-        },
-        # Without it, SQLAlchemy would not keep the driver's count of inserted rows.
-        execution_options={"preserve_rowcount": True},
-    )
-    if result.rowcount == 0:
+            "status": answer.status,
+            "body": answer.sealed,
+            "answered_at": moment,
+        }
+        for request, answer in answers
+    ]
+    if insert_rows(session.connection(), _TABLE, rows, ignore_conflicts=True) < len(rows):
         raise LostRace

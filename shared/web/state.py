@@ -1,13 +1,16 @@
 """The state of one application: settings, database, token verifier, health."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from flask import current_app
 
 from shared.runtime.auth import Verifier
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
+from shared.web.grouping import Grouping
 from shared.web.health import Health
 
 #: The key of the state in `app.extensions`.
@@ -25,6 +28,8 @@ class State:
     #: (client, Idempotency-Key) of the requests that run in this process.
     running: set[tuple[str, str]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    #: By view: the requests that share transactions.
+    groups: dict[Callable[..., Any], Grouping[Any]] = field(default_factory=dict)
 
 
 def state() -> State:

@@ -1,7 +1,7 @@
 """A service of one table, `things`, with a route for each way in which a request can end."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,12 +19,22 @@ from shared import web
 from shared.events import StockReleased
 from shared.messaging.batch import Batch
 from shared.runtime import errors, keys
+from shared.runtime.bulk import among
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 from shared.runtime.paging import Page, page
 from shared.runtime.tables import NAMING, SharedBase
-from shared.web import Blueprint, caller, idempotent, public, reading, scope, transaction
+from shared.web import (
+    Blueprint,
+    caller,
+    grouped,
+    idempotent,
+    public,
+    reading,
+    scope,
+    transaction,
+)
 from shared.web.paging import PageRequest, page_of
 from shared.web.trace import TraceRequest, TraceResponse, facts
 
@@ -89,6 +99,28 @@ class Door:
     names_mean_trouble: bool = True
     #: Done once inside the route, as if by somebody else at the same time.
     meanwhile: Callable[[], None] | None = None
+    #: How many things the requests of each group add.
+    groups: list[int] = field(default_factory=list)
+
+    def enter(self) -> None:
+        """Count a request; let the others come first that were to come meanwhile."""
+        self.entered += 1
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+
+    def trouble(self, thing: Thing) -> None:
+        """Wait or fail, if the thing's name means that."""
+        trouble = thing.name if self.names_mean_trouble else ""
+        if trouble == "hold":
+            self.inside.set()
+            assert self.opened.wait(10)
+        if trouble == "broken":
+            raise RuntimeError("a fault with the phone 13912345678")
+        if trouble == "aborted":
+            abort(410)
+        if trouble == "unavailable":
+            raise errors.Unavailable("Later.")
 
 
 def blueprint_of(door: Door) -> Blueprint:
@@ -106,25 +138,40 @@ def blueprint_of(door: Door) -> Blueprint:
         """
         thing = Thing(id=new_id(), name=thing_in["name"], grams=thing_in["grams"], version=0)
         with transaction(Batch) as batch:
-            door.entered += 1
-            if door.meanwhile is not None:
-                door.meanwhile()
-                door.meanwhile = None
+            door.enter()
             batch.session.add(thing)
             batch.session.flush()
             batch.record(thing, StockReleased(order_id=thing.id, reason="expired"))
-            trouble = thing.name if door.names_mean_trouble else ""
-            if trouble == "hold":
-                door.inside.set()
-                assert door.opened.wait(10)
-            if trouble == "broken":
-                raise RuntimeError("a fault with the phone 13912345678")
-            if trouble == "aborted":
-                abort(410)
-            if trouble == "unavailable":
-                raise errors.Unavailable("Later.")
+            door.trouble(thing)
             if thing.grams > 1000:
                 raise TooHeavy("Take less.", most_grams=1000)
+        return thing, {"Location": f"{V1}/things/{thing.id}"}
+
+    def load(batch: Batch, things: Sequence[dict[str, Any]]) -> None:
+        door.groups.append(len(things))
+        names = [each["name"] for each in things]
+        batch.session.execute(select(Thing.id).where(among(Thing.name, names)))
+
+    @blp.post("/together")
+    @scope("things:write")
+    @idempotent
+    @blp.arguments(AddThingRequest)
+    @grouped(Batch, dict, load)
+    @blp.response(201, ThingResponse)
+    def add_together(batch: Batch, thing_in: dict[str, Any]) -> tuple[Thing, dict[str, str]]:
+        """Add a thing in one transaction with others.
+
+        One that is too heavy is refused; one named "late" only after it has been added.
+        """
+        thing = Thing(id=new_id(), name=thing_in["name"], grams=thing_in["grams"], version=0)
+        door.enter()
+        door.trouble(thing)
+        if thing.grams > 1000 and thing.name != "late":
+            raise TooHeavy("Take less.", most_grams=1000)
+        batch.session.add(thing)
+        batch.record(thing, StockReleased(order_id=thing.id, reason="expired"))
+        if thing.grams > 1000:
+            raise TooHeavy("Take less.", most_grams=1000)
         return thing, {"Location": f"{V1}/things/{thing.id}"}
 
     @blp.get("/things")

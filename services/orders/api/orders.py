@@ -16,6 +16,7 @@ from shared.runtime.paging import Page, page
 from shared.web import (
     Blueprint,
     caller,
+    grouped,
     idempotent,
     public,
     reading,
@@ -47,16 +48,39 @@ def _owner() -> str | None:
     return None if caller().may(callers.ANY_BUYER) else caller().subject
 
 
+def _placement(order_in: dict[str, Any]) -> place.Placement:
+    """Return what is ordered; the caller's token decides the buyer and the channel.
+
+    Raises:
+        NotYourBuyer, UnfitBuyer, NotYourChannel, NotYourSite: the token does not allow it.
+    """
+    by = caller()
+    buyer_id = callers.buyer_of(by, order_in["buyer_id"])
+    channel = callers.channel_of(by, order_in["channel"])
+    callers.check_site(by, order_in["site_id"])
+    return place.Placement(
+        **order_in | {"buyer_id": buyer_id, "channel": channel},
+        placed_by=by.subject,
+        limits=read_limits(settings().environment),
+        # Beyond a buyer's limits, an operator's order always waits for approval.
+        limit_caller=by.may(callers.OWN_BUYERS) and not by.may(callers.ANY_BUYER),
+        refuse_too_many=not by.may(callers.ANY_BUYER),
+    )
+
+
 @blp.post("/orders")
 @scope("orders:place")
 @wait_if_preferred
 @idempotent
 @blp.arguments(schemas.PlaceOrderRequest, example=schemas.ORDER_EXAMPLE)
+@grouped(OrdersBatch, _placement, place.load)
 @blp.response(202, schemas.PlacedOrderResponse, description="Placed", headers=LOCATION)
 @blp.alt_response(
     200, schema=schemas.PlacedOrderResponse, description="Decided, as preferred", headers=LOCATION
 )
-def place_order(order_in: dict[str, Any]) -> tuple[place.PlacedOrder, dict[str, str]]:
+def place_order(
+    batch: OrdersBatch, placement: place.Placement
+) -> tuple[place.PlacedOrder, dict[str, str]]:
     """Place an order.
 
     Orders stores it, asks catalog for its stock, and answers 202 before catalog decides. With
@@ -74,19 +98,7 @@ def place_order(order_in: dict[str, Any]) -> tuple[place.PlacedOrder, dict[str, 
     waits for an operator (`awaits_approval`) before it asks for its stock. Beyond the number of
     orders, it is refused with 409 too-many-open-holds.
     """
-    order_in["buyer_id"] = callers.buyer_of(caller(), order_in["buyer_id"])
-    order_in["channel"] = callers.channel_of(caller(), order_in["channel"])
-    callers.check_site(caller(), order_in["site_id"])
-    with transaction(OrdersBatch) as batch:
-        placed = place.place_order(
-            batch,
-            **order_in,
-            placed_by=caller().subject,
-            limits=read_limits(settings().environment),
-            # Beyond a buyer's limits, an operator's order always waits for approval.
-            limit_caller=caller().may(callers.OWN_BUYERS) and not caller().may(callers.ANY_BUYER),
-            refuse_too_many=not caller().may(callers.ANY_BUYER),
-        )
+    placed = place.place_order(batch, placement)
     return placed, {"Location": url_for("orders.show_order", order_id=placed.order.id)}
 
 

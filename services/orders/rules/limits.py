@@ -5,6 +5,7 @@ aside. The payment method does not matter. The limits keep a buyer from hoarding
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 #: Why an order waits for an operator's approval, as a code.
 OPEN_ORDERS, OPEN_VALUE = "open_orders", "open_value"
@@ -32,12 +33,20 @@ class Limits:
     caller: Allowance
 
 
+#: Who has open orders: ("phone", its digest), ("buyer", id) or ("caller", subject of the token).
+Holder = tuple[Literal["phone", "buyer", "caller"], bytes | str]
+
+
 @dataclass(frozen=True)
 class Open:
     """The open orders of one buyer, telephone or caller, without a new one."""
 
     orders: int = 0
     fen: int = 0
+
+    def plus(self, orders: int, fen: int) -> "Open":
+        """Return these and further orders."""
+        return Open(self.orders + orders, self.fen + fen)
 
 
 def exceeded(has: Open, total_fen: int, allowance: Allowance) -> str | None:

@@ -1,13 +1,11 @@
 """Place an order at the prices of orders' read models; catalog's answer decides it later."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, bindparam, func, or_, select
 
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order, OrderLine, PriceReadModel, SiteReadModel, VariantReadModel
@@ -16,6 +14,7 @@ from services.orders.rules.limits import OPEN_ORDERS, Limits
 from services.orders.use_cases import approve, recording
 from shared.events import Channel, PaymentMethod
 from shared.runtime import clock
+from shared.runtime.bulk import among
 from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.ids import new_id, new_reference
 
@@ -44,31 +43,9 @@ class PriceChanged(Conflict):
     """Raised when a line costs another amount than the buyer was shown."""
 
 
-@dataclass(frozen=True)
-class PlacedOrder:
-    """A new order, and the secret of its guest's link, which is not stored."""
-
-    order: Order
-    guest_secret: str | None
-
-
-def place_order(
-    batch: OrdersBatch,
-    *,
-    channel: Channel,
-    payment_method: PaymentMethod,
-    site_id: UUID,
-    collect: bool,
-    lines: Sequence[Mapping[str, Any]],
-    contact: Mapping[str, Any],
-    buyer_id: str | None,
-    placed_by: str,
-    limits: Limits,
-    limit_caller: bool,
-    refuse_too_many: bool,
-    order_id: UUID | None = None,
-) -> PlacedOrder:
-    """Store an order and ask catalog for its goods; nothing is promised yet.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """What somebody orders, and the limits that apply to it.
 
     `lines` have variant_id, quantity and, to make sure of the price shown, line_total_fen.
     Of `contact` (name, phone in E.164, address, language) orders stores the masked phone and a
@@ -78,6 +55,90 @@ def place_order(
     order beyond them waits for an operator, and asks for its goods once it is approved. With
     `refuse_too_many` an order beyond the number of open orders is refused instead. A till passes
     False: its buyer has gone home.
+    """
+
+    channel: Channel
+    payment_method: PaymentMethod
+    site_id: UUID
+    collect: bool
+    lines: Sequence[Mapping[str, Any]]
+    contact: Mapping[str, Any]
+    buyer_id: str | None
+    placed_by: str
+    limits: Limits
+    limit_caller: bool
+    refuse_too_many: bool
+    order_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class PlacedOrder:
+    """A new order, and the secret of its guest's link, which is not stored."""
+
+    order: Order
+    guest_secret: str | None
+
+
+# Made once: making a statement takes longer than executing it.
+_SITES = select(SiteReadModel.id, SiteReadModel.code, SiteReadModel.closed).where(
+    among(SiteReadModel.id, bindparam("ids"))
+)
+_LATEST = (
+    select(func.max(PriceReadModel.valid_from))
+    .where(
+        PriceReadModel.variant_id == VariantReadModel.id,
+        PriceReadModel.channel == bindparam("channel"),
+        PriceReadModel.valid_from <= bindparam("moment"),
+        or_(PriceReadModel.valid_to.is_(None), PriceReadModel.valid_to > bindparam("moment")),
+    )
+    .correlate(VariantReadModel)
+    .scalar_subquery()
+)
+_OFFERS = (
+    select(
+        VariantReadModel.id,
+        VariantReadModel.sku,
+        VariantReadModel.unit,
+        VariantReadModel.pack_quantity,
+        PriceReadModel.price_fen,
+        PriceReadModel.price_unit,
+    )
+    .outerjoin(
+        PriceReadModel,
+        and_(
+            PriceReadModel.variant_id == VariantReadModel.id,
+            PriceReadModel.channel == bindparam("channel"),
+            PriceReadModel.valid_from == _LATEST,
+        ),
+    )
+    .where(among(VariantReadModel.id, bindparam("ids")), VariantReadModel.on_sale)
+)
+
+
+def load(batch: OrdersBatch, placements: Collection[Placement]) -> None:
+    """Load what `place_order` reads, and lock the limits, for all placements of a transaction.
+
+    The number of statements does not grow with the number of placements.
+    """
+    _load_sites(batch, {each.site_id for each in placements})
+    wanted: dict[str, set[UUID]] = {}
+    for each in placements:
+        wanted.setdefault(each.channel, set()).update(line["variant_id"] for line in each.lines)
+    for channel, variant_ids in wanted.items():
+        _load_offers(batch, channel, variant_ids)
+    # Last, since placements of other transactions wait for these locks.
+    approve.load_open_orders(
+        batch,
+        phones=[each.contact["phone"] for each in placements],
+        buyer_ids=[each.buyer_id for each in placements if each.buyer_id],
+        callers=[each.placed_by for each in placements if each.limit_caller],
+    )
+
+
+def place_order(batch: OrdersBatch, placement: Placement) -> PlacedOrder:
+    """Store an order and ask catalog for its goods; nothing is promised yet.
+
+    Executes no statement after `load`. An error leaves the batch as it was.
 
     Raises:
         UnknownSite, SiteIsClosed, UnknownVariant, NoPrice, WrongPack, TotalTooLarge,
@@ -85,45 +146,47 @@ def place_order(
         PriceChanged: a line's total is not the one given; all that differ are named.
         TooManyOpenHolds: the buyer must first pay, collect or cancel other orders.
     """
-    session, now = batch.session, clock.now()
-    if payment_method == "cash_at_station" and not collect:
+    if placement.payment_method == "cash_at_station" and not placement.collect:
         raise NoCashWithoutStation(
             "Cash at the station is paid by a buyer who collects there; set collect to true, or "
             "choose cash_on_delivery or prepaid."
         )
-    _check_site(session, site_id)
-    rows = _price_lines(session, channel, lines, now)
+    load(batch, [placement])
+    _check_site(batch, placement.site_id)
+    rows = _price_lines(batch, placement.channel, placement.lines)
     total_fen = sum(row.line_total_fen for row in rows)
     prices.check_total(total_fen)
-    secret = people.new_guest_secret() if buyer_id is None else None
-    order_ref, arrival = new_reference("ORD"), new_id()
-    status = order_status.placed(order_ref, payment_method, total_fen)
+    secret = people.new_guest_secret() if placement.buyer_id is None else None
+    order_ref, arrival, now = new_reference("ORD"), new_id(), clock.now()
+    status = order_status.placed(order_ref, placement.payment_method, total_fen)
+    phone = placement.contact["phone"]
     order = Order(
-        id=order_id or arrival,
+        id=placement.order_id or arrival,
         arrival=arrival,
         order_ref=order_ref,
-        channel=channel,
-        buyer_id=buyer_id,
-        placed_by=placed_by,
-        site_id=site_id,
-        collect=collect,
-        masked_phone=people.masked(contact["phone"]),
-        phone_digest=people.phone_digest(contact["phone"]),
+        channel=placement.channel,
+        buyer_id=placement.buyer_id,
+        placed_by=placement.placed_by,
+        site_id=placement.site_id,
+        collect=placement.collect,
+        masked_phone=people.masked(phone),
+        phone_digest=people.phone_digest(phone) if status.holds_unpaid_stock else None,
         guest_secret_digest=None if secret is None else people.secret_digest(secret),
-        payment_method=payment_method,
+        payment_method=placement.payment_method,
         state=status.state,
         payment_state=status.payment_state,
         total_fen=total_fen,
         paid_fen=0,
         refunded_fen=0,
-        hold_seconds=limits.hold_seconds,
+        hold_seconds=placement.limits.hold_seconds,
         placed_at=now,
         changed_at=now,
         lines=rows,
     )
-    _apply_limits(batch, order, contact["phone"], limits, limit_caller, refuse_too_many)
+    if status.holds_unpaid_stock:
+        _apply_limits(batch, order, placement)
     batch.track(Order.id, order)
-    recording.record_contact(batch, order, contact)
+    recording.record_contact(batch, order, placement.contact)
     if order.approval_reason is not None:
         recording.record_approval_requested(batch, order, order.approval_reason)
     else:
@@ -131,34 +194,35 @@ def place_order(
     return PlacedOrder(order, secret)
 
 
-def _apply_limits(
-    batch: OrdersBatch,
-    order: Order,
-    phone: str,
-    limits: Limits,
-    limit_caller: bool,
-    refuse_too_many: bool,
-) -> None:
+def _apply_limits(batch: OrdersBatch, order: Order, placement: Placement) -> None:
     """Make a new order wait for approval if it goes beyond the limits.
 
     Raises:
         TooManyOpenHolds: it goes beyond the number of open orders, and `refuse_too_many` is set.
     """
-    if not order.status.holds_unpaid_stock:
-        order.phone_digest = None
-        return
-    approve.lock_limits(batch, (phone,), order.buyer_id)
-    order.approval_reason = approve.approval_needed(batch, order, limits, limit_caller=limit_caller)
-    if order.approval_reason == OPEN_ORDERS and refuse_too_many:
+    limits = placement.limits
+    order.approval_reason = approve.approval_needed(
+        batch, order, limits, limit_caller=placement.limit_caller
+    )
+    if order.approval_reason == OPEN_ORDERS and placement.refuse_too_many:
         raise approve.TooManyOpenHolds(
             "There are too many unpaid orders of this buyer, this telephone or this caller; pay, "
             "collect or cancel one of them first, or ask an operator to order for you.",
             open_holds=limits.buyer.orders,
         )
+    approve.count_open(batch, order)
 
 
-def _check_site(session: Session, site_id: UUID) -> None:
-    site = session.get(SiteReadModel, site_id)
+def _load_sites(batch: OrdersBatch, site_ids: set[UUID]) -> None:
+    missing = site_ids - batch.sites.keys()
+    if missing:
+        batch.sites.update(dict.fromkeys(missing))
+        found = batch.session.execute(_SITES, {"ids": [*missing]})
+        batch.sites.update({row.id: row for row in found})
+
+
+def _check_site(batch: OrdersBatch, site_id: UUID) -> None:
+    site = batch.sites[site_id]
     if site is None:
         raise UnknownSite(f"There is no site {site_id}; choose one of GET /api/logistics/v1/sites.")
     if site.closed:
@@ -166,13 +230,12 @@ def _check_site(session: Session, site_id: UUID) -> None:
 
 
 def _price_lines(
-    session: Session, channel: str, lines: Sequence[Mapping[str, Any]], now: datetime
+    batch: OrdersBatch, channel: str, lines: Sequence[Mapping[str, Any]]
 ) -> list[OrderLine]:
-    offers = _offers(session, channel, {line["variant_id"] for line in lines}, now)
     rows, changed = [], []
     for line_no, line in enumerate(lines, start=1):
         variant_id, quantity = line["variant_id"], line["quantity"]
-        offer = offers.get(variant_id)
+        offer = batch.offers[channel, variant_id]
         if offer is None:
             raise UnknownVariant(
                 f"Line {line_no}: variant {variant_id} is not on sale; choose one of "
@@ -211,44 +274,14 @@ def _price_lines(
     return rows
 
 
-def _offers(
-    session: Session, channel: str, variant_ids: set[UUID], moment: datetime
-) -> dict[UUID, Any]:
-    """Return the variants on sale, in one statement, each with its price in a channel or None.
-
-    As plain rows: placing an order changes none of them.
-    """
-    latest = (
-        select(func.max(PriceReadModel.valid_from))
-        .where(
-            PriceReadModel.variant_id == VariantReadModel.id,
-            PriceReadModel.channel == channel,
-            PriceReadModel.valid_from <= moment,
-            or_(PriceReadModel.valid_to.is_(None), PriceReadModel.valid_to > moment),
-        )
-        .correlate(VariantReadModel)
-        .scalar_subquery()
-    )
-    offers = (
-        select(
-            VariantReadModel.id,
-            VariantReadModel.sku,
-            VariantReadModel.unit,
-            VariantReadModel.pack_quantity,
-            PriceReadModel.price_fen,
-            PriceReadModel.price_unit,
-        )
-        .outerjoin(
-            PriceReadModel,
-            and_(
-                PriceReadModel.variant_id == VariantReadModel.id,
-                PriceReadModel.channel == channel,
-                PriceReadModel.valid_from == latest,
-            ),
-        )
-        .where(VariantReadModel.id.in_(variant_ids), VariantReadModel.on_sale)
-    )
-    return {row.id: row for row in session.execute(offers)}
+def _load_offers(batch: OrdersBatch, channel: str, variant_ids: set[UUID]) -> None:
+    """Load the variants on sale, in one statement, each with its price in a channel or None."""
+    missing = {each for each in variant_ids if (channel, each) not in batch.offers}
+    if not missing:
+        return
+    batch.offers.update(dict.fromkeys((channel, each) for each in missing))
+    named = {"channel": channel, "moment": clock.now(), "ids": [*missing]}
+    batch.offers.update({(channel, row.id): row for row in batch.session.execute(_OFFERS, named)})
 
 
 def replace_contact(batch: OrdersBatch, order: Order, contact: Mapping[str, Any]) -> None:

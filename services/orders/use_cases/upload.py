@@ -35,7 +35,7 @@ from services.orders.rules.till import (
     EntryStatus,
     ParsedEntry,
 )
-from services.orders.use_cases import approve, cash, place, reversals, shifts, station_prices
+from services.orders.use_cases import cash, place, reversals, shifts, station_prices
 from services.orders.use_cases.entries import dispute, lock_journal, record_station_sale
 from shared.events import Moment, ParcelHandedOver
 from shared.runtime import clock, devices
@@ -92,6 +92,8 @@ class Intake:
         #: Number → digest → the stored entry's columns, or this upload's new row.
         self.known: dict[int, dict[str, Any]] = {}
         self.new: list[tuple[TillEntry, ParsedEntry]] = []
+        #: By the id of its entry: an order that the till took.
+        self.placements: dict[UUID, place.Placement] = {}
 
     def ingest(self, entries: Sequence[ParsedEntry]) -> list[Answer]:
         """Store the new entries, apply them, and return the answer to each entry."""
@@ -111,8 +113,12 @@ class Intake:
         self._flag_clocks(rows)
         sales = [row for row, entry in entries if isinstance(entry.content, SaleEntry)]
         station_prices.flag(self.session, sales)
-        orders = [entry for _, entry in entries if isinstance(entry.content, OrderEntry)]
-        approve.lock_limits(self.batch, [entry.personal_data["phone"] for entry in orders])
+        self.placements = {
+            row.id: self._placement(row, entry.content.order, entry.personal_data)
+            for row, entry in entries
+            if isinstance(entry.content, OrderEntry)
+        }
+        place.load(self.batch, self.placements.values())
         for row, entry in entries:
             self._apply(row, entry)
         fresh = [row for row in rows if row not in self.session]
@@ -228,7 +234,7 @@ class Intake:
             case HandOverEntry():
                 self._hand_over(row, entry.content, entry.personal_data)
             case OrderEntry():
-                self._place_order(row, entry.content.order, entry.personal_data)
+                self._place_order(row)
 
     def _hand_over(
         self, row: TillEntry, content: HandOverEntry, personal_data: Mapping[str, Any]
@@ -248,26 +254,30 @@ class Intake:
             ),
         )
 
-    def _place_order(self, row: TillEntry, order: TillOrder, contact: Mapping[str, Any]) -> None:
+    def _placement(
+        self, row: TillEntry, order: TillOrder, contact: Mapping[str, Any]
+    ) -> place.Placement:
+        return place.Placement(
+            order_id=row.id,
+            channel="station",
+            payment_method=order.payment_method,
+            site_id=row.site_id,
+            collect=order.collect,
+            lines=[
+                {"variant_id": UUID(line.variant_id), "quantity": line.quantity}
+                for line in order.lines
+            ],
+            contact=contact,
+            buyer_id=None,
+            placed_by=f"device/{row.device_id}",
+            limits=self.limits,
+            limit_caller=True,
+            refuse_too_many=False,
+        )
+
+    def _place_order(self, row: TillEntry) -> None:
         try:
-            place.place_order(
-                self.batch,
-                order_id=row.id,
-                channel="station",
-                payment_method=order.payment_method,
-                site_id=row.site_id,
-                collect=order.collect,
-                lines=[
-                    {"variant_id": UUID(line.variant_id), "quantity": line.quantity}
-                    for line in order.lines
-                ],
-                contact=contact,
-                buyer_id=None,
-                placed_by=f"device/{row.device_id}",
-                limits=self.limits,
-                limit_caller=True,
-                refuse_too_many=False,
-            )
+            place.place_order(self.batch, self.placements[row.id])
         except FarmgateError as error:
             # The buyer has left, so the answer tells the clerk. The other entries still apply.
             dispute(self.batch, row, slug_of(type(error).__name__), error.detail)

@@ -307,7 +307,8 @@ def test_an_answer_stored_meanwhile_is_the_one_that_counts(
         other = Database(settings.database_url)
         with other.sessions.begin() as session:
             plain = b'{"Content-Type": "text/plain"}\ntheirs'
-            idempotency.store(session, asked, 201, seal(asked.sealing_key, plain))
+            answer = idempotency.Answer(201, seal(asked.sealing_key, plain))
+            idempotency.store_all(session, [(asked, answer)])
         other.close()
 
     door.meanwhile = elsewhere
