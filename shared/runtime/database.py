@@ -126,6 +126,7 @@ class Database:
             # would keep its locks for ever: its session waits for the rest of the statement, and no
             # time-out of PostgreSQL 15 counts this as idle.
             self.engine.dialect.use_insertmanyvalues_wo_returning = True
+            event.listen(self.engine, "connect", _send_lists_in_binary)
             self.read_engine = self.engine
         self.sessions = make_sessions(self.engine, expire_on_commit=False)
         self.readers = make_sessions(self.read_engine, expire_on_commit=False)
@@ -134,6 +135,13 @@ class Database:
         """Close all connections."""
         self.engine.dispose()
         self.read_engine.dispose()
+
+
+def _send_lists_in_binary(connection: Any, record: Any) -> None:
+    """Let psycopg send lists in binary: in text it searches each item for what it must escape."""
+    from psycopg.types.array import ListBinaryDumper
+
+    connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 def _sqlite(url: str, begin: str) -> Engine:
