@@ -43,12 +43,12 @@ class LogisticsBatch(Batch):
 
     def load_sites(self, site_ids: Iterable[UUID]) -> None:
         """Load, in one statement, those of the sites that are not loaded yet."""
-        missing = set(site_ids) - self.sites.keys()
+        missing = {each for each in site_ids if each not in self.sites}
         self.sites.update(_rows(self.session, Site, missing))
 
     def load_variants(self, variant_ids: Iterable[UUID]) -> None:
         """Load, in one statement, those of the variants that are not loaded yet."""
-        missing = set(variant_ids) - self.variants.keys()
+        missing = {each for each in variant_ids if each not in self.variants}
         self.variants.update(_rows(self.session, VariantReadModel, missing))
 
     def write(self) -> bool:

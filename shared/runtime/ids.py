@@ -22,4 +22,8 @@ def made_at(made: UUID) -> datetime:
 
 def new_reference(prefix: str) -> str:
     """Return a reference such as `ORD-7KQ2M9XH`: 8 random letters of 31 (8.5e11 values)."""
-    return f"{prefix}-{''.join(secrets.choice(ALPHABET) for _ in range(8))}"
+    number, letters = secrets.randbelow(len(ALPHABET) ** 8), ""
+    for _ in range(8):
+        number, place = divmod(number, len(ALPHABET))
+        letters += ALPHABET[place]
+    return f"{prefix}-{letters}"
