@@ -153,6 +153,7 @@ class _Claims:
             template=message.template,
             text=text,
             channels=left,
+            taken_by=tuple(message.taken_by),
             day=message.happened_at.astimezone(clock.LOCAL).date(),
             traceparent=message.facts.get("traceparent"),
         )

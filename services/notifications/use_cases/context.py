@@ -26,6 +26,19 @@ from services.notifications.rules import Preferences, language_of
 from services.notifications.use_cases.preferences import preferences_of
 from shared.runtime.bulk import among
 
+#: The columns that deciding about a message and rendering it take.
+_ORDER = (
+    OrderReadModel.order_id,
+    OrderReadModel.person,
+    OrderReadModel.order_ref,
+    OrderReadModel.site_id,
+    OrderReadModel.collect,
+    OrderReadModel.total_fen,
+    OrderReadModel.due_fen,
+    OrderReadModel.lines,
+    OrderReadModel.settled,
+)
+_CONTACT = (Contact.key, Contact.phone, Contact.language)
 #: A message as an object, or the row that the sender reads.
 AnyMessage = Message | Row[Any]
 
@@ -34,7 +47,7 @@ AnyMessage = Message | Row[Any]
 class MessageContext:
     """The rows that the texts of some messages are rendered from."""
 
-    #: Rows of `OrderReadModel`.
+    #: By id: rows of `OrderReadModel`.
     orders: Mapping[UUID, Row[Any]]
     #: By key: rows of `Contact`.
     contacts: Mapping[str, Row[Any]]
@@ -105,12 +118,10 @@ class MessageContext:
 def load_context(session: Session, messages: Sequence[AnyMessage]) -> MessageContext:
     """Load what is needed to render `messages`; as many statements for many as for one."""
     order_ids = {message.order_id for message in messages}
-    found = session.execute(
-        select(OrderReadModel.__table__).where(among(OrderReadModel.order_id, order_ids))
-    )
+    found = session.execute(select(*_ORDER).where(among(OrderReadModel.order_id, order_ids)))
     orders = {order.order_id: order for order in found}
     keys = {message.recipient for message in messages}
-    contacts = session.execute(select(Contact.__table__).where(among(Contact.key, keys)))
+    contacts: Any = session.execute(select(*_CONTACT).where(among(Contact.key, keys)))
     persons = {message.person for message in messages if message.person}
     persons |= {order.person for order in orders.values() if order.person}
     preferences = session.scalars(select(Preference).where(among(Preference.person, persons)))

@@ -24,3 +24,5 @@ class Outgoing:
     day: date
     #: Of the transaction that queued it, where traces are exported.
     traceparent: str | None = None
+    #: The channels that took it at an earlier attempt.
+    taken_by: tuple[str, ...] = ()

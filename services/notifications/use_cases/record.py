@@ -24,24 +24,23 @@ def record_attempts(
     loaded as objects nor updated one by one.
     """
     moment = clock.now()
-    statement = select(Message.id, Message.attempts, Message.taken_by).where(
+    statement = select(Message.id, Message.attempts).where(
         among(Message.id, [each.message_id for each in outgoing]), Message.status == "sending"
     )
-    claimed = {row.id: row for row in batch.session.execute(statement.with_for_update())}
+    claimed = {id_: attempt for id_, attempt in batch.session.execute(statement.with_for_update())}
     changes: list[dict[str, Any]] = []
     for each, by_channel in zip(outgoing, results, strict=True):
-        row = claimed.get(each.message_id)
-        if row is None or row.attempts != each.attempt:
+        if claimed.get(each.message_id) != each.attempt:
             continue
         missing = {name: answer for name, answer in by_channel.items() if answer.reason}
         decision = _decision(each.attempt, missing)
         changes.append(
             {
-                "id": row.id,
+                "id": each.message_id,
                 "status": transition("sending", decision.status),
                 "reason": decision.reason,
                 "due_at": decision.due_at,
-                "taken_by": [*row.taken_by, *(by_channel.keys() - missing.keys())],
+                "taken_by": [*each.taken_by, *(by_channel.keys() - missing.keys())],
                 "sent_at": moment if decision.status == "sent" else None,
             }
         )
@@ -49,7 +48,7 @@ def record_attempts(
         if missing or each.attempt > 1:
             batch.append(
                 Attempt,
-                message_id=row.id,
+                message_id=each.message_id,
                 number=each.attempt,
                 at=moment,
                 results={name: answer.reason or "sent" for name, answer in by_channel.items()},
