@@ -145,11 +145,12 @@ class Shipment(Base):
     refused_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=0)
-    # "raise" forbids one query a shipment: a query that needs the lines loads them with it.
+    # "raise" forbids one query a shipment: a query that needs the lines loads them with it. Their
+    # rows are added by themselves, so a new shipment need not look for them.
     lines: Mapped[list["ShipmentLine"]] = relationship(
-        lazy="raise", order_by="(ShipmentLine.line_no, ShipmentLine.lot_id)"
+        lazy="raise", viewonly=True, order_by="(ShipmentLine.line_no, ShipmentLine.lot_id)"
     )
-    proof: Mapped["ProofOfDelivery | None"] = relationship(lazy="raise")
+    proof: Mapped["ProofOfDelivery | None"] = relationship(lazy="raise", viewonly=True)
     __table_args__ = (
         Index("ix_shipments_site_state", "site_id", "state"),
         Index(
