@@ -62,7 +62,11 @@ def main() -> int:
     parser.add_argument(
         "--read", type=Path, metavar="FILE", help="read them there; measure nothing"
     )
-    parser.add_argument("--page", action="store_true", help=f"write the figures into {page.PATH}")
+    parser.add_argument(
+        "--page",
+        action="store_true",
+        help="write the figures into docs/performance.md and README.md",
+    )
     given = parser.parse_args()
     # A run that is ended ends what it started, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

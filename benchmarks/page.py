@@ -1,7 +1,8 @@
-"""Write the figures of a run into docs/performance.md, between its markers.
+"""Write the figures of a run into docs/performance.md and README, between their markers.
 
 `<!-- begin NAME -->` and `<!-- end NAME -->` enclose the table of the part NAME, or `about` (on
-what the run was), `picture` (where an order's time goes) or `comparison` (two checkouts).
+what the run was), `picture` (where an order's time goes), `comparison` (two checkouts) or `aims`
+(the figures that have one).
 """
 
 import re
@@ -12,16 +13,17 @@ from typing import Any
 from benchmarks import end_to_end
 from benchmarks.figures import HEAD, Figures, markdown, shown
 
-PATH = Path("docs/performance.md")
+PATHS = Path("docs/performance.md"), Path("README.md")
 
 Table = tuple[str, Sequence[str], list[tuple[str, ...]]]
 
 
 def write(about: Mapping[str, Any], figures: Figures) -> None:
-    """Replace what is between the page's markers, where the run has something for them."""
+    """Replace what is between the pages' markers, where the run has something for them."""
     texts = {name: markdown(HEAD, figures.rows(each)) for name, each in figures.parts().items()}
     texts["about"] = _about(about)
     texts["picture"] = _picture(figures)
+    texts["aims"] = _aims(figures)
     texts["comparison"] = "\n\n".join(
         markdown(head, rows) for _, head, rows in comparisons(figures)
     )
@@ -31,7 +33,8 @@ def write(about: Mapping[str, Any], figures: Figures) -> None:
         return f"{begin}\n{texts.get(name) or old.strip()}\n{end}"
 
     marked = re.compile(r"(<!-- begin (\S+) -->)(.*?)(<!-- end \2 -->)", re.DOTALL)
-    PATH.write_text(marked.sub(replace, PATH.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PATHS:
+        path.write_text(marked.sub(replace, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def comparisons(figures: Figures) -> Iterator[Table]:
@@ -62,6 +65,18 @@ def _about(about: Mapping[str, Any]) -> str:
         f"minutes: {about['processors']} processors, Python {about['python']}, PostgreSQL "
         f"{about['postgresql']}, RabbitMQ {about['rabbitmq']}."
     )
+
+
+def _aims(figures: Figures) -> str:
+    """Return the figures that have an aim, of the parts of this checkout."""
+    rows = [
+        (f"{name}: {figure}" if name != end_to_end.PART else figure, *cells)
+        for name, each in figures.parts().items()
+        if " of " not in name
+        for figure, *cells in figures.rows(each)
+        if cells[-1]
+    ]
+    return markdown(HEAD, rows) if rows else ""
 
 
 def _picture(figures: Figures) -> str:
