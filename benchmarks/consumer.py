@@ -116,7 +116,7 @@ def _measure(surroundings: Surroundings, contender: Contender, quick: bool) -> d
             found[FULL], found[FULL + COST] = rate, milliseconds
             channel.queue_purge(OUT)
             for waiting in WAITING:
-                seconds = 2.0 if quick else 3.0
+                seconds = 1.0 if quick else 3.0
                 used = sum(processor_seconds(pids).values())
                 began = time.monotonic()
                 done = _keep_waiting(channel, contender, waiting, seconds)

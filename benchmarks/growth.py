@@ -98,17 +98,18 @@ class Run:
 
     def measure(self, stage: Stage, quick: bool) -> list[Figure]:
         """Return the figures of a stage."""
-        self._place(3)  # connections, plans and caches are warm afterwards
+        seconds = 3 if quick else 5
+        self._place(seconds)  # connections, plans and caches are warm afterwards
         costs = []
         for _ in range(1 if quick else 3):
             pids = {**self.system.pids(), **self.surroundings.pids()}
             used = sum(processor_seconds(pids).values())
-            sent = self._place(5)
+            sent = self._place(seconds)
             used = sum(processor_seconds(pids).values()) - used + sent.processor_seconds
             costs.append(used / sent.accepted * 1000)
         read = self._read_by_scans()
         with Counting(self.surroundings, self.system):
-            sent = self._place(5)
+            sent = self._place(seconds)
             statements = self._statements(sent.accepted)
         scanned = (self._read_by_scans() - read) / sent.accepted
         figures = [
