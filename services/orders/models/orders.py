@@ -51,7 +51,7 @@ class Order(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     #: Grows with each order that comes, so that lists have an order.
     arrival: Mapped[UUID] = mapped_column(index=True, unique=True)
-    order_ref: Mapped[str] = mapped_column(String(20), unique=True)
+    order_ref: Mapped[str] = mapped_column(String(20))
     channel: Mapped[Channel] = mapped_column(String(20))
     buyer_id: Mapped[str | None] = mapped_column(String(64))
     #: The token that placed it: a shop, a station, or the buyer.
@@ -66,7 +66,7 @@ class Order(Base):
     approval_reason: Mapped[str | None] = mapped_column(String(40))
     approved_by: Mapped[str | None] = mapped_column(String(255))
     #: SHA-256 of the secret in a guest's link; None when the order has a buyer.
-    guest_secret_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32), unique=True)
+    guest_secret_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     payment_method: Mapped[PaymentMethod] = mapped_column(String(20))
     state: Mapped[OrderState] = mapped_column(one_of(OrderState, "state"))
     payment_state: Mapped[PaymentState] = mapped_column(one_of(PaymentState, "payment_state"))
@@ -115,11 +115,20 @@ class Order(Base):
         Index("ix_orders_channel_arrival", "channel", "arrival"),
         Index("ix_orders_buyer_id_arrival", "buyer_id", "arrival"),
         Index("ix_orders_placed_by_arrival", "placed_by", "arrival"),
-        # Unlike the unique one, it serves LIKE 'ORD-7K%' under any collation.
+        # With these operators it also serves LIKE 'ORD-7K%', under any collation.
         Index(
-            "ix_orders_order_ref_prefix",
+            "uq_orders_order_ref",
             "order_ref",
+            unique=True,
             postgresql_ops={"order_ref": "text_pattern_ops"},
+        ),
+        # Partial: each change of an order writes into every index that has the order.
+        Index(
+            "uq_orders_guest_secret_digest",
+            "guest_secret_digest",
+            unique=True,
+            sqlite_where=text("guest_secret_digest IS NOT NULL"),
+            postgresql_where=text("guest_secret_digest IS NOT NULL"),
         ),
         Index(
             "ix_orders_unplanned",

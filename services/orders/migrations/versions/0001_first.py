@@ -155,8 +155,6 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("total_fen >= 0", name=op.f("ck_orders_total")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
-        sa.UniqueConstraint("guest_secret_digest", name=op.f("uq_orders_guest_secret_digest")),
-        sa.UniqueConstraint("order_ref", name=op.f("uq_orders_order_ref")),
     )
     op.create_index(op.f("ix_orders_arrival"), "orders", ["arrival"], unique=True)
     op.create_index("ix_orders_buyer_id_arrival", "orders", ["buyer_id", "arrival"])
@@ -189,12 +187,6 @@ def upgrade() -> None:
         sqlite_where=sa.text("phone_digest IS NOT NULL"),
         postgresql_where=sa.text("phone_digest IS NOT NULL"),
     )
-    op.create_index(
-        "ix_orders_order_ref_prefix",
-        "orders",
-        ["order_ref"],
-        postgresql_ops={"order_ref": "text_pattern_ops"},
-    )
     op.create_index(op.f("ix_orders_placed_at"), "orders", ["placed_at"])
     op.create_index("ix_orders_placed_by_arrival", "orders", ["placed_by", "arrival"])
     op.create_index("ix_orders_state_arrival", "orders", ["state", "arrival"])
@@ -215,6 +207,21 @@ def upgrade() -> None:
         postgresql_where=sa.text(
             "state = 'cancelled' AND fulfilment_state IN ('planned', 'packed')"
         ),
+    )
+    op.create_index(
+        "uq_orders_guest_secret_digest",
+        "orders",
+        ["guest_secret_digest"],
+        unique=True,
+        sqlite_where=sa.text("guest_secret_digest IS NOT NULL"),
+        postgresql_where=sa.text("guest_secret_digest IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_orders_order_ref",
+        "orders",
+        ["order_ref"],
+        unique=True,
+        postgresql_ops={"order_ref": "text_pattern_ops"},
     )
     op.create_table(
         "price_copies",
