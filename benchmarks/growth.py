@@ -8,6 +8,7 @@ To fill five million orders takes ten minutes and 40 GB, so this stage is measur
 is the only part: `python -m benchmarks --only growth`.
 """
 
+import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ CLIENTS = 16
 VARIANTS, STATIONS = 31, 5
 #: Seconds until everything that was placed must be planned and told.
 PATIENCE = 600
+#: Bytes of disk that a finished order takes in all databases.
+ORDER_BYTES = 8_000
 #: Statements that are shown, of those that grew the most.
 SHOWN = 5
 
@@ -64,6 +67,9 @@ def measure(surroundings: Surroundings, *, quick: bool) -> list[Figure]:
         run = Run(surroundings, system, stack)
         figures: list[Figure] = []
         for stage in stages:
+            if shutil.disk_usage(surroundings.postgres.folder).free < stage.orders * ORDER_BYTES:
+                surroundings.say(f"growth: the disk has no room for {stage}")
+                break
             surroundings.say(f"growth: {stage}")
             run.grow(stage)
             figures += run.measure(stage, quick)
