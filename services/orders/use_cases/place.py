@@ -214,7 +214,7 @@ def _apply_limits(batch: OrdersBatch, order: Order, placement: Placement) -> Non
 
 
 def _load_sites(batch: OrdersBatch, site_ids: set[UUID]) -> None:
-    missing = site_ids - batch.sites.keys()
+    missing = {each for each in site_ids if each not in batch.sites}
     if missing:
         batch.sites.update(dict.fromkeys(missing))
         found = batch.session.execute(_SITES, {"ids": [*missing]})
