@@ -124,12 +124,11 @@ def insert_new(connection: Connection, table: Table, rows: Rows, key: str) -> se
     """Insert those `rows` whose keys do not exist; return the values of their column `key`."""
     if not rows:
         return set()
-    statement = _insert(table, tuple(rows[0]), connection.dialect.name, True)
-    if connection.dialect.name != "postgresql":
-        statement = sqlite.insert(table).on_conflict_do_nothing()
-        return set(connection.scalars(statement.returning(table.c[key]), [*map(dict, rows)]))
-    returning = statement.returning(table.c[key])
-    return set(connection.scalars(returning, _parameters(connection, rows)))
+    if connection.dialect.name == "postgresql":
+        statement = _insert_returning(table, tuple(rows[0]), key)
+        return set(connection.scalars(statement, _parameters(connection, rows)))
+    statement = sqlite.insert(table).on_conflict_do_nothing().returning(table.c[key])
+    return set(connection.scalars(statement, [*map(dict, rows)]))
 
 
 def upsert_rows(
@@ -181,6 +180,11 @@ def _insert(table: Table, keys: tuple[str, ...], dialect: str, ignore_conflicts:
     values = {key: bindparam(_name(key), type_=_type_of(table, key)) for key in keys}
     plain = sqlite.insert(table).values(values)
     return plain.on_conflict_do_nothing() if ignore_conflicts else plain
+
+
+@cache
+def _insert_returning(table: Table, keys: tuple[str, ...], key: str) -> Any:
+    return _insert(table, keys, "postgresql", True).returning(table.c[key])
 
 
 @cache
