@@ -1,6 +1,6 @@
 """An order's rows and messages without Farmgate: psycopg and an AMQP client, no rules, no HTTP.
 
-Five events, eleven deliveries and the sender's two transactions per message; groups of 20
+Five events, nine deliveries and the sender's two transactions per message; groups of 20
 placements and batches of 300 events in a transaction each, statements pipelined, publishing
 confirmed. A row has an id, its order's id with an index, and as many bytes as what it stands for.
 
@@ -103,11 +103,9 @@ STEPS: Mapping[str, Mapping[str, Step]] = {
     "notifications": {
         "orders.contact_given": Step([Rows("contacts", 1, 38)]),
         "orders.order_placed": Step([Rows("order_copies", 1, 485), Rows("inbox_messages", 1, 190)]),
-        "catalog.stock_reserved": Step(),
         "orders.order_confirmed": Step(
             [Rows("messages", 1 + LINES, 190)], [Rows("order_copies", 1, 485)]
         ),
-        "logistics.shipment_planned": Step(updates=[Rows("order_copies", 1, 485)]),
     },
 }
 #: Events of an order that each service receives, and publishes.
@@ -146,7 +144,6 @@ def create_tables(service: str, connection: psycopg.Connection[Any]) -> None:
         connection.execute(
             "ALTER TABLE messages ADD state text NOT NULL DEFAULT 'queued';"
             "CREATE INDEX ON messages (id) WHERE state != 'sent';"
-            "CREATE TABLE attempts (id uuid PRIMARY KEY, order_id uuid, body text);"
             "CREATE TABLE tallies (id uuid PRIMARY KEY, n int)"
         )
 
@@ -371,11 +368,6 @@ class Worker:
                 )
         with self.database.pipeline(), self.database.transaction():
             self._state("sent", ids)
-            self.database.execute(
-                "INSERT INTO attempts SELECT id, id, 'sent' FROM unnest(%b::uuid[]) AS b(id)",
-                [ids],
-                prepare=True,
-            )
 
     def _state(self, state: str, ids: list[UUID]) -> None:
         self.database.execute(
