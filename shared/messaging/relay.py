@@ -31,7 +31,7 @@ log = get(__name__)
 #: Seconds between reads of an outbox that held less than a full batch: as long as the last batch
 #: took, within these bounds. While it stays empty the pause grows to the longest: a read is three
 #: round trips, the main cost of an idle system.
-SHORTEST_POLL, LONGEST_POLL = 0.005, 0.1
+SHORTEST_POLL, LONGEST_POLL = 0.025, 0.1
 #: Seconds between attempts to get the lock while another relay holds it.
 STAND_BY = 1.0
 #: Seconds a batch may wait for its confirms. A quorum queue that is starting may never confirm a
