@@ -7,13 +7,12 @@ owns the rows, which loads what is missing.
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from services.catalog.models import Allotment, DailySales, StockLevel
 from services.catalog.rules import RecordedSale, ReservedLot
-from shared.messaging.batch import Batch
-from shared.runtime.inserts import insert
+from shared.messaging.batch import Batch, table_of
+from shared.runtime.bulk import upsert_rows
 
 #: (device, epoch, lot): there is at most one allotment of each.
 AllotmentKey = tuple[UUID, int, UUID]
@@ -44,21 +43,9 @@ class CatalogBatch(Batch):
     def _insert_appended(self) -> None:
         super()._insert_appended()
         sales, self.unwritten_sales = self.unwritten_sales, {}
-        if sales:
-            self._add_to_daily_sales(sales)
-
-    def _add_to_daily_sales(self, sales: dict[tuple[UUID, UUID, date], int]) -> None:
-        table = DailySales.__table__
-        assert isinstance(table, Table)
-        statement = insert(self.session, table)
-        self.session.connection().execute(
-            statement.on_conflict_do_update(
-                index_elements=list(table.primary_key.columns),
-                set_={"quantity": table.c.quantity + statement.excluded.quantity},
-            ),
-            [
-                {"site_id": site_id, "variant_id": variant_id, "day": day, "quantity": quantity}
-                # Sorted: two transactions that add to the same days could otherwise deadlock.
-                for (site_id, variant_id, day), quantity in sorted(sales.items(), key=str)
-            ],
-        )
+        rows = [
+            {"site_id": site_id, "variant_id": variant_id, "day": day, "quantity": quantity}
+            # Sorted: two transactions that add to the same days could otherwise deadlock.
+            for (site_id, variant_id, day), quantity in sorted(sales.items(), key=str)
+        ]
+        upsert_rows(self.session.connection(), table_of(DailySales), rows, add=("quantity",))

@@ -81,7 +81,7 @@ def on_parcel_handed_over(batch: LogisticsBatch, event: Event[ParcelHandedOver])
 def load(batch: LogisticsBatch, events: Sequence[Event[Any]]) -> None:
     """Lock the rows that the events change and read those that they need, a statement a kind.
 
-    Contacts are replaced and erased unread.
+    It reads no contacts: the batch replaces or erases them by their orders.
     """
     listed: set[UUID] = set()
     sites: set[UUID] = set()

@@ -160,7 +160,13 @@ def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
 
 
 def _parameters(connection: Connection, rows: Rows) -> Any:
-    """Return one list a column for PostgreSQL, one mapping a row for SQLite."""
+    """Return one list a column for PostgreSQL, one mapping a row for SQLite.
+
+    Raises:
+        ValueError: a row has other columns than the first one, so a value would be lost.
+    """
+    if any(row.keys() != rows[0].keys() for row in rows):
+        raise ValueError(f"rows with other columns than {', '.join(rows[0])}")
     if connection.dialect.name == "postgresql":
         return {_name(key): [row[key] for row in rows] for key in rows[0]}
     return [{_name(key): value for key, value in row.items()} for row in rows]

@@ -1,4 +1,4 @@
-"""Sends requests that wait at the same moment, so that they are one group."""
+"""Requests that wait at the same moment, so that they are one group; a deadlock in their way."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +6,9 @@ from threading import Event
 from typing import Any
 
 from flask import Flask
+from sqlalchemy import text
 
+from shared.runtime.database import Database
 from tests.support.servers import wait_until
 
 
@@ -38,3 +40,22 @@ def send_together(
             opened.set()
         held.result()
         return [future.result() for future in futures]
+
+
+def deadlock_once(database: Database, condition: str = "TRUE") -> None:
+    """Make the first insert of a thing that fulfils `condition` (SQL) fail as by a deadlock."""
+    with database.sessions.begin() as session:
+        session.execute(text("CREATE SEQUENCE tries"))
+        session.execute(
+            text(
+                "CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                "IF nextval('tries') = 1 THEN RAISE EXCEPTION USING ERRCODE = '40P01'; END IF; "
+                "RETURN NEW; END $$"
+            )
+        )
+        session.execute(
+            text(
+                "CREATE TRIGGER fails BEFORE INSERT ON things FOR EACH ROW "
+                f"WHEN ({condition}) EXECUTE FUNCTION fail_once()"
+            )
+        )

@@ -227,6 +227,16 @@ def test_rows_with_a_key_that_exists_are_replaced_or_added_up(database: Database
     assert sorted(stored) == [(1, 7), (2, 2)]
 
 
+def test_rows_with_other_columns_than_the_first_are_refused(database: Database) -> None:
+    table: Any = Counted.__table__
+    for other in ({"id": 2}, {"id": 2, "code": "b", "note": "lost"}):
+        with (
+            pytest.raises(ValueError, match="other columns"),
+            database.engine.begin() as connection,
+        ):
+            insert_rows(connection, table, [{"id": 1, "code": "a"}, other])
+
+
 def test_numbers_are_given_in_the_order_of_the_rows(database: Database) -> None:
     codes = [str(number) for number in range(2000)]
     random.Random(1).shuffle(codes)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select, text
+from sqlalchemy import event, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,7 @@ from shared.runtime.tables import IdempotencyKey
 from shared.web import idempotency
 from shared.web.grouping import Grouping
 from tests.support.servers import wait_until
-from tests.support.together import send_together
+from tests.support.together import deadlock_once, send_together
 
 Headers = Callable[..., dict[str, str]]
 Names = Callable[[], list[str]]
@@ -296,21 +296,7 @@ def test_without_a_database_nobody_waits_for_attempts_one_by_one(
 def test_a_deadlock_of_a_group_is_tried_again(
     together: Together, database: Database, names: Names, door: Any
 ) -> None:
-    with database.sessions.begin() as session:
-        session.execute(text("CREATE SEQUENCE tries"))
-        session.execute(
-            text(
-                "CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                "IF nextval('tries') = 1 THEN RAISE EXCEPTION USING ERRCODE = '40P01'; END IF; "
-                "RETURN NEW; END $$"
-            )
-        )
-        session.execute(
-            text(
-                "CREATE TRIGGER fails BEFORE INSERT ON things FOR EACH ROW "
-                "WHEN (NEW.name != 'hold') EXECUTE FUNCTION fail_once()"
-            )
-        )
+    deadlock_once(database, "NEW.name != 'hold'")
 
     answers = together(*some("a", "b"))
 

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from flask import Flask
 from flask.testing import FlaskClient
 from marshmallow import ValidationError
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from shared.messaging import timers
 from shared.messaging.tables import Outbox
@@ -27,6 +27,7 @@ from shared.runtime.schemas import RequestSchema
 from shared.runtime.sealing import seal, unseal
 from shared.runtime.tables import IdempotencyKey
 from shared.web import idempotency
+from tests.support.together import deadlock_once
 
 Headers = Callable[..., dict[str, str]]
 THINGS = "/api/things/v1/things"
@@ -323,21 +324,7 @@ def test_an_answer_stored_meanwhile_is_the_one_that_counts(
 def test_a_deadlock_is_tried_again(
     app: Flask, token: Headers, database: Database, names: Callable[[], list[str]], door: Any
 ) -> None:
-    with database.sessions.begin() as session:
-        session.execute(text("CREATE SEQUENCE tries"))
-        session.execute(
-            text(
-                "CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                "IF nextval('tries') = 1 THEN RAISE EXCEPTION USING ERRCODE = '40P01'; END IF; "
-                "RETURN NEW; END $$"
-            )
-        )
-        session.execute(
-            text(
-                "CREATE TRIGGER fails BEFORE INSERT ON things "
-                "FOR EACH ROW EXECUTE FUNCTION fail_once()"
-            )
-        )
+    deadlock_once(database)
 
     answer = app.test_client().post(THINGS, json=THING, headers=token("things:write"))
 
