@@ -40,8 +40,8 @@ class CatalogBatch(Batch):
         #: By site, variant and day: what `flush` adds to the day's sum, in grams or pieces.
         self.unwritten_sales: dict[tuple[UUID, UUID, date], int] = {}
 
-    def _insert_appended(self) -> None:
-        super()._insert_appended()
+    def _write_rows(self) -> None:
+        super()._write_rows()
         sales, self.unwritten_sales = self.unwritten_sales, {}
         rows = [
             {"site_id": site_id, "variant_id": variant_id, "day": day, "quantity": quantity}

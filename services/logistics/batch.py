@@ -51,22 +51,23 @@ class LogisticsBatch(Batch):
         missing = {each for each in variant_ids if each not in self.variants}
         self.variants.update(_rows(self.session, VariantReadModel, missing))
 
-    def write(self) -> bool:
-        """Write and erase contacts, then write the rest as `Batch.write` does."""
+    def _write_rows(self) -> None:
+        super()._write_rows()
         table, connection = table_of(DeliveryAddress), self.session.connection()
+        contacts, self.contacts = self.contacts, {}
         # In the order of their keys: two transactions that need the same rows cannot deadlock.
-        upsert_rows(connection, table, [self.contacts[key] for key in sorted(self.contacts)])
-        if self.erased_addresses:
+        upsert_rows(connection, table, [contacts[key] for key in sorted(contacts)])
+        without_address, self.erased_addresses = self.erased_addresses, set()
+        if without_address:
             connection.execute(
                 update(table)
-                .where(among(table.c.order_id, self.erased_addresses))
+                .where(among(table.c.order_id, without_address))
                 .where(table.c.address.is_not(None))
                 .values(address=None)
             )
-        if self.erased_contacts:
-            erased = among(table.c.order_id, self.erased_contacts)
-            connection.execute(delete(table).where(erased))
-        return super().write()
+        erased, self.erased_contacts = self.erased_contacts, set()
+        if erased:
+            connection.execute(delete(table).where(among(table.c.order_id, erased)))
 
 
 def _rows(session: Session, model: type[Any], ids: Collection[UUID]) -> dict[UUID, Any]:

@@ -28,15 +28,18 @@ class NotificationsBatch(Batch):
         #: By order id: the order's phone, if a channel took the message with its collection code.
         self.code_phones: dict[UUID, str | None] = {}
 
-    def write(self) -> bool:
-        """Write messages, contacts and verified phones, then the rest as `Batch.write` does.
+    def _write_rows(self) -> None:
+        """Write messages, contacts and verified phones, too.
 
         A message with the cause, recipient and template of an earlier one is left out. Usually
         there is none, because the inbox handles an event once. But an event may outlive its inbox
         row (a backup is restored, the feed is replayed), and nobody may be notified twice.
         """
+        super()._write_rows()
         connection = self.session.connection()
-        upsert_rows(connection, table_of(Contact), [*self.contacts.values()])
-        upsert_rows(connection, table_of(VerifiedPhone), [*self.verified.values()])
-        insert_rows(connection, table_of(Message), self.messages, ignore_conflicts=True)
-        return super().write()
+        contacts, self.contacts = self.contacts, {}
+        upsert_rows(connection, table_of(Contact), [*contacts.values()])
+        verified, self.verified = self.verified, {}
+        upsert_rows(connection, table_of(VerifiedPhone), [*verified.values()])
+        messages, self.messages = self.messages, []
+        insert_rows(connection, table_of(Message), messages, ignore_conflicts=True)

@@ -140,7 +140,7 @@ class Batch:
     def flush(self) -> None:
         """Write everything but the events, so that later statements of the transaction see it."""
         self.session.flush()
-        self._insert_appended()
+        self._write_rows()
 
     def write(self) -> bool:
         """Write everything, just before the commit; return whether there were events.
@@ -149,12 +149,12 @@ class Batch:
         one subject are in the order of its sequence.
         """
         write_objects(self.session)
-        self._insert_appended()
+        self._write_rows()
         rows, self._outbox = self._outbox, []
         insert_rows(self.session.connection(), table_of(Outbox), rows)
         return bool(rows)
 
-    def _insert_appended(self) -> None:
+    def _write_rows(self) -> None:
         # After the objects, to which appended rows refer.
         appended, self._appended = self._appended, {}
         for table, rows in appended.items():
