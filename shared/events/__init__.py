@@ -24,6 +24,7 @@ from shared.events.base import (  # noqa: F401
     Fen,
     Moment,
     Names,
+    OrderFact,
     Part,
     PaymentMethod,
     Quantity,

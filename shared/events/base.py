@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal, get_args
+from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -66,6 +67,19 @@ class Fact(Part, frozen=True, kw_only=True):
     #: True: no service subscribes and no stream keeps it. The relay gives it a position in the feed
     #: and does not publish it to the broker, which would return it.
     feed_only: ClassVar[bool] = False
+
+
+class OrderFact(Fact, frozen=True, kw_only=True):
+    """A fact of orders about one order."""
+
+    subject = "order_id"
+
+    order_id: UUID
+    order_ref: str
+    #: The partner that placed the order for its buyers: its token's subject. Absent for others'.
+    partner: str | UnsetType = UNSET
+    #: The partner's own number of the order, unique among the partner's orders.
+    external_ref: str | UnsetType = UNSET
 
 
 class Names(Part, frozen=True, kw_only=True):

@@ -2,39 +2,29 @@
 
 from uuid import UUID
 
-from shared.events.base import Fact
+from shared.events.base import Fact, OrderFact
 from shared.events.placing import PlacedLine
 
 
-class OrderExpired(Fact, frozen=True, kw_only=True):
+class OrderExpired(OrderFact, frozen=True, kw_only=True):
     """The buyer did not pay a prepaid order in time; its stock is free again."""
 
     routing_key = "orders.order_expired.v1"
-    subject = "order_id"
-
-    order_id: UUID
-    order_ref: str
 
 
-class OrderReinstated(Fact, frozen=True, kw_only=True):
+class OrderReinstated(OrderFact, frozen=True, kw_only=True):
     """Orders requests an order's stock again: the buyer paid after all, or a lot was recalled."""
 
     routing_key = "orders.order_reinstated.v1"
-    subject = "order_id"
 
-    order_id: UUID
-    order_ref: str
     lines: list[PlacedLine]
 
 
-class OrderCancelled(Fact, frozen=True, kw_only=True):
+class OrderCancelled(OrderFact, frozen=True, kw_only=True):
     """The order was cancelled; catalog releases its stock, and logistics cancels its shipment."""
 
     routing_key = "orders.order_cancelled.v1"
-    subject = "order_id"
 
-    order_id: UUID
-    order_ref: str
     reason: str
 
 

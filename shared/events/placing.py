@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from shared.events.base import Channel, Fact, Fen, Part, PaymentMethod, Quantity
+from shared.events.base import Channel, Fact, Fen, OrderFact, Part, PaymentMethod, Quantity
 
 
 class PlacedLine(Part, frozen=True, kw_only=True):
@@ -14,11 +14,9 @@ class PlacedLine(Part, frozen=True, kw_only=True):
     line_total_fen: Fen
 
 
-class _AsOrdered(Fact, frozen=True, kw_only=True):
+class _AsOrdered(OrderFact, frozen=True, kw_only=True):
     """The buyer, the lines and the total of an order."""
 
-    order_id: UUID
-    order_ref: str
     channel: Channel
     payment_method: PaymentMethod
     buyer_id: str | None
@@ -36,7 +34,6 @@ class ApprovalRequested(_AsOrdered, frozen=True, kw_only=True):
     """
 
     routing_key = "orders.approval_requested.v1"
-    subject = "order_id"
 
     reason: str
 
@@ -45,11 +42,12 @@ class OrderPlaced(_AsOrdered, frozen=True, kw_only=True):
     """A buyer placed an order; catalog has not reserved its stock yet.
 
     `buyer_id` is opaque and no personal data: orders refuses telephone numbers. The id of a shop's
-    own buyer begins with the shop's subject and a colon.
+    own buyer begins with the shop's subject and a colon. `partner` is the subject of the token
+    that ordered for its own buyers, `external_ref` the partner's own number of the order: all
+    events of orders about this order have both.
     """
 
     routing_key = "orders.order_placed.v1"
-    subject = "order_id"
 
 
 class ContactGiven(Fact, frozen=True, kw_only=True):
@@ -129,14 +127,11 @@ class ConfirmedLine(Part, frozen=True, kw_only=True):
     lots: list[TakenLot]
 
 
-class OrderConfirmed(Fact, frozen=True, kw_only=True):
+class OrderConfirmed(OrderFact, frozen=True, kw_only=True):
     """The order is confirmed: its stock is reserved, and delivery can begin."""
 
     routing_key = "orders.order_confirmed.v1"
-    subject = "order_id"
 
-    order_id: UUID
-    order_ref: str
     channel: Channel
     payment_method: PaymentMethod
     site_id: UUID
@@ -148,13 +143,10 @@ class OrderConfirmed(Fact, frozen=True, kw_only=True):
     due_fen: Fen
 
 
-class OrderRejected(Fact, frozen=True, kw_only=True):
+class OrderRejected(OrderFact, frozen=True, kw_only=True):
     """The order will not be delivered: stock was short, or approval was declined or withdrawn."""
 
     routing_key = "orders.order_rejected.v1"
-    subject = "order_id"
 
-    order_id: UUID
-    order_ref: str
     reason: str
     shortfalls: list[Shortfall]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from shared.events.base import Fact, Fen, Part
+from shared.events.base import Fact, Fen, OrderFact, Part
 from shared.events.placing import TakenLot
 
 #: The place of a shipment when one of its lots is recalled.
@@ -158,22 +158,15 @@ class ShipmentReturned(Fact, frozen=True, kw_only=True):
     lines: list[ShippedLine]
 
 
-class OrderCompleted(Fact, frozen=True, kw_only=True):
+class OrderCompleted(OrderFact, frozen=True, kw_only=True):
     """The buyer has the goods and the money is accounted for."""
 
     routing_key = "orders.order_completed.v1"
-    subject = "order_id"
 
-    order_id: UUID
-    order_ref: str
     total_fen: Fen
 
 
-class OrderReturned(Fact, frozen=True, kw_only=True):
+class OrderReturned(OrderFact, frozen=True, kw_only=True):
     """The goods came back undelivered, and the order has ended."""
 
     routing_key = "orders.order_returned.v1"
-    subject = "order_id"
-
-    order_id: UUID
-    order_ref: str

@@ -60,6 +60,8 @@ WORDS: dict[str, Any] = {
     "order_ref": "ORD-7KQ2M9XH",
     "shipment_ref": "SHP-4TRW8C3N",
     "buyer_id": "buyer-17",
+    "partner": "market-1",
+    "external_ref": "SO-2026-000417",
     "device_code": "540402102-1",
     "digest": sha256(b"example").hexdigest(),
     "scopes": "till",

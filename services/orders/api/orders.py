@@ -52,7 +52,8 @@ def _placement(order_in: dict[str, Any]) -> place.Placement:
     """Return what is ordered; the caller's token decides the buyer and the channel.
 
     Raises:
-        NotYourBuyer, UnfitBuyer, NotYourChannel, NotYourSite: the token does not allow it.
+        NotYourBuyer, UnfitBuyer, UnfitPartner, NotYourChannel, NotYourSite: the token does not
+            allow it.
     """
     by = caller()
     buyer_id = callers.buyer_of(by, order_in["buyer_id"])
@@ -61,6 +62,7 @@ def _placement(order_in: dict[str, Any]) -> place.Placement:
     return place.Placement(
         **order_in | {"buyer_id": buyer_id, "channel": channel},
         placed_by=by.subject,
+        partner=callers.partner_of(by),
         limits=read_limits(settings().environment),
         # Beyond a buyer's limits, an operator's order always waits for approval.
         limit_caller=by.may(callers.OWN_BUYERS) and not by.may(callers.ANY_BUYER),

@@ -56,6 +56,12 @@ class Order(Base):
     buyer_id: Mapped[str | None] = mapped_column(String(64))
     #: The token that placed it: a shop, a station, or the buyer.
     placed_by: Mapped[str] = mapped_column(String(255))
+    #: The partner that placed it for its own buyers; see `rules.callers.partner_of`.
+    partner: Mapped[str | None] = mapped_column(String(64))
+    #: The partner's own number of the order, unique among its orders for good.
+    external_ref: Mapped[str | None] = mapped_column(String(64))
+    #: SHA-256 of what was ordered with `external_ref`, to tell a retry from another order.
+    request_digest: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     site_id: Mapped[UUID]
     #: True: the buyer comes to the site. False: the site brings it to the address.
     collect: Mapped[bool] = mapped_column(Boolean)
@@ -130,6 +136,16 @@ class Order(Base):
             sqlite_where=text("guest_secret_digest IS NOT NULL"),
             postgresql_where=text("guest_secret_digest IS NOT NULL"),
         ),
+        Index(
+            "uq_orders_external_ref",
+            "external_ref",
+            "partner",
+            unique=True,
+            postgresql_ops={"external_ref": "text_pattern_ops"},
+            sqlite_where=text("external_ref IS NOT NULL"),
+            postgresql_where=text("external_ref IS NOT NULL"),
+        ),
+        Index("ix_orders_changed_at", "changed_at", "id"),
         Index(
             "ix_orders_unplanned",
             "state",

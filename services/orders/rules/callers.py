@@ -39,6 +39,10 @@ class NotYourSite(Forbidden):
     """Raised when a token that belongs to sites orders from another one."""
 
 
+class UnfitPartner(Forbidden):
+    """Raised when the subject of a partner's token must not be published."""
+
+
 class UnfitBuyer(Unprocessable):
     """Raised when a buyer's id is malformed or must not be published."""
 
@@ -70,6 +74,25 @@ def own_buyer(caller: Caller, buyer_id: str) -> str:
     """
     prefix = f"{_checked(caller.subject)}:"
     return _checked(prefix + _checked(buyer_id.removeprefix(prefix)))
+
+
+def partner_of(caller: Caller) -> str | None:
+    """Return the partner that `caller` is: the subject of a token that orders for its own buyers.
+
+    None for operators, and for callers who belong to sites: a station's clerk is no partner.
+
+    Raises:
+        UnfitPartner: the subject is malformed or too long, or is a telephone number.
+    """
+    if caller.may(ANY_BUYER) or not caller.may(OWN_BUYERS) or caller.sites is not None:
+        return None
+    if _ID.fullmatch(caller.subject) is None or names_a_phone(caller.subject):
+        raise UnfitPartner(
+            f"The subject of this token is published with each order; it must have 1 to "
+            f"{LONGEST_ID} letters, digits or . _ : | - and be no telephone number. Ask the "
+            "operator for a token with another subject."
+        )
+    return caller.subject
 
 
 def channel_of(caller: Caller, channel: Channel | None) -> Channel:

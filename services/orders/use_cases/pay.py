@@ -7,6 +7,7 @@ from sqlalchemy import select
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order, Payment
 from services.orders.rules import order_status
+from services.orders.use_cases.recording import named
 from services.orders.use_cases.transition import mark_changed, transition
 from shared.events import PaymentFailed
 from shared.runtime import clock
@@ -94,5 +95,5 @@ def _record_failure(batch: OrdersBatch, order: Order, reason: str) -> None:
         mark_changed(order)
         batch.record(
             order,
-            PaymentFailed(order_id=order.id, order_ref=order.order_ref, reason=reason),
+            PaymentFailed(**named(order), reason=reason),
         )

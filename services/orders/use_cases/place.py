@@ -69,6 +69,7 @@ class Placement:
     limit_caller: bool
     refuse_too_many: bool
     order_id: UUID | None = None
+    partner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,7 @@ def place_order(batch: OrdersBatch, placement: Placement) -> PlacedOrder:
         channel=placement.channel,
         buyer_id=placement.buyer_id,
         placed_by=placement.placed_by,
+        partner=placement.partner,
         site_id=placement.site_id,
         collect=placement.collect,
         masked_phone=people.masked(phone),

@@ -1,12 +1,34 @@
 """Record the facts of a new order: its contact, the order, and the approval it waits for."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
 
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order
 from shared.events import ApprovalRequested, ContactGiven, OrderPlaced
 from shared.events.placing import PlacedLine
+
+
+class Named(TypedDict):
+    """What each fact of an order says first: see `OrderFact`."""
+
+    order_id: UUID
+    order_ref: str
+    partner: str | UnsetType
+    external_ref: str | UnsetType
+
+
+def named(order: Order) -> Named:
+    """Return the names of an order as its facts have them."""
+    return {
+        "order_id": order.id,
+        "order_ref": order.order_ref,
+        "partner": UNSET if order.partner is None else order.partner,
+        "external_ref": UNSET if order.external_ref is None else order.external_ref,
+    }
 
 
 def record_contact(batch: OrdersBatch, order: Order, contact: Mapping[str, Any]) -> None:
@@ -31,8 +53,7 @@ def record_placed(batch: OrdersBatch, order: Order) -> None:
     batch.record(
         order,
         OrderPlaced(
-            order_id=order.id,
-            order_ref=order.order_ref,
+            **named(order),
             channel=order.channel,
             payment_method=order.payment_method,
             buyer_id=order.buyer_id,
@@ -48,8 +69,7 @@ def record_approval_requested(batch: OrdersBatch, order: Order, reason: str) -> 
     batch.record(
         order,
         ApprovalRequested(
-            order_id=order.id,
-            order_ref=order.order_ref,
+            **named(order),
             channel=order.channel,
             payment_method=order.payment_method,
             buyer_id=order.buyer_id,

@@ -13,7 +13,7 @@ import msgspec
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order, OrderLine, Refund
 from services.orders.rules.order_status import OrderState, OrderStatus, PaymentState
-from services.orders.use_cases.recording import placed_lines
+from services.orders.use_cases.recording import named, placed_lines
 from shared.events import (
     Moment,
     OrderCancelled,
@@ -85,7 +85,6 @@ def _record_state(
     batch: OrdersBatch, order: Order, reason: str | None, shortfalls: Sequence[Shortfall]
 ) -> None:
     """Record the fact of the new state; the other states follow a fact that logistics published."""
-    order_id, order_ref = order.id, order.order_ref
     match order.state:
         case OrderState.CONFIRMED:
             _record_confirmed(batch, order)
@@ -95,41 +94,37 @@ def _record_state(
             batch.record(
                 order,
                 OrderRejected(
-                    order_id=order_id,
-                    order_ref=order_ref,
+                    **named(order),
                     reason=order.reason,
                     shortfalls=[*shortfalls],
                 ),
             )
         case OrderState.EXPIRED:
-            batch.record(order, OrderExpired(order_id=order_id, order_ref=order_ref))
+            batch.record(order, OrderExpired(**named(order)))
         case OrderState.PLACED:  # from a later state: a new order does not come here
             order.reason = reason
             lines = placed_lines(order)
-            batch.record(
-                order, OrderReinstated(order_id=order_id, order_ref=order_ref, lines=lines)
-            )
+            batch.record(order, OrderReinstated(**named(order), lines=lines))
         case OrderState.CANCELLED:
             order.reason = reason or "not_given"
             batch.record(
                 order,
-                OrderCancelled(order_id=order_id, order_ref=order_ref, reason=order.reason),
+                OrderCancelled(**named(order), reason=order.reason),
             )
         case OrderState.COMPLETED:
             batch.record(
                 order,
-                OrderCompleted(order_id=order_id, order_ref=order_ref, total_fen=order.total_fen),
+                OrderCompleted(**named(order), total_fen=order.total_fen),
             )
         case OrderState.RETURNED:
-            batch.record(order, OrderReturned(order_id=order_id, order_ref=order_ref))
+            batch.record(order, OrderReturned(**named(order)))
 
 
 def _record_confirmed(batch: OrdersBatch, order: Order) -> None:
     batch.record(
         order,
         OrderConfirmed(
-            order_id=order.id,
-            order_ref=order.order_ref,
+            **named(order),
             channel=order.channel,
             payment_method=order.payment_method,
             site_id=order.site_id,
@@ -158,8 +153,7 @@ def _record_payment_requested(batch: OrdersBatch, order: Order, expires_at: date
     batch.record(
         order,
         PaymentRequested(
-            order_id=order.id,
-            order_ref=order.order_ref,
+            **named(order),
             amount_fen=order.total_fen,
             expires_at=Moment.of(expires_at),
         ),
@@ -170,8 +164,7 @@ def _record_paid(batch: OrdersBatch, order: Order, amount_fen: int) -> None:
     batch.record(
         order,
         OrderPaid(
-            order_id=order.id,
-            order_ref=order.order_ref,
+            **named(order),
             amount_fen=amount_fen,
             method=order.payment_method,
         ),
@@ -193,7 +186,5 @@ def _refund(
     )
     batch.record(
         order,
-        PaymentRefunded(
-            order_id=order.id, order_ref=order.order_ref, amount_fen=amount_fen, cause=cause
-        ),
+        PaymentRefunded(**named(order), amount_fen=amount_fen, cause=cause),
     )
