@@ -20,8 +20,7 @@ HEAD = """# Events
 Written by `make docs` from [shared/events](../shared/events) and the services' own
 `SUBSCRIPTIONS`; do not edit. The type is the routing key: `<publisher>.<fact>.v<major>`. Events
 of one subject take effect in the order of their `sequence`. *Internal* events carry contact data
-and cannot be bound by integrators. *Feed only* means that no service listens: the event gets its
-position and is not sent to the broker. Fields are only ever added, and then optional.
+and cannot be bound by integrators. Fields are only ever added, and then optional.
 
 A partner's system gets those of `orders` from a queue of its own: [deployment](deployment.md),
 "Integrators", and [examples/subscriber](../examples/subscriber/README.md).
@@ -63,7 +62,6 @@ def page() -> str:
     lines = [HEAD, "| event | meaning | listeners |\n|---|---|---|\n"]
     for contract in EVENTS:
         marks = [] if contract.public else ["*internal*"]
-        marks += ["*feed only*"] if contract.feed_only else []
         who = ", ".join([*listeners_of(contract), *marks])
         link = f"[`{contract.routing_key}`](#{_anchor(contract)})"
         lines.append(f"| {link} | {meaning_of(contract)} | {who} |\n")

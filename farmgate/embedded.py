@@ -73,7 +73,9 @@ def run(
 
         url = f"http://{addresses.host_and_port(addresses.reachable(host), port)}"
         urls = dict.fromkeys(NAMES, url)
-        server = HttpServer(by_prefix(applications, pages.create(urls)), host, port, THREADS)
+        # Partners' events are notifications' part, under a name that partners understand.
+        routed = {**applications, "events": applications["notifications"]}
+        server = HttpServer(by_prefix(routed, pages.create(urls)), host, port, THREADS)
         timers = [_timers(member, settings[member.service.name], stopping) for member in members]
         bus = Bus(members)
         collector.settle()

@@ -5,7 +5,6 @@ CHANNEL_SCOPES = ("channel:online", "channel:station", "channel:company", "chann
 #: Every scope that a route or rule of any service checks; a test compares.
 SCOPES = (
     "catalog:write",
-    "availability:read",
     "stock:read",
     "stock:write",
     "orders:place",
@@ -18,6 +17,9 @@ SCOPES = (
     "shipments:operate",
     "messages:read",
     "messages:operate",
+    "events:read",
+    "events:manage",
+    "events:operate",
     "stations:read",
     "stations:operate",
     "operate",
@@ -33,9 +35,15 @@ BOUND_TO_SITES = ("clerk",)
 ROLES: dict[str, tuple[str, ...]] = {
     #: Deploys, monitors and repairs the system.
     "operator": tuple(scope for scope in SCOPES if scope not in DEVICE_SCOPES),
-    #: A shop, marketplace or ERP that lists goods, places orders for its buyers and reads these
-    #: orders. Its channel is online unless the token has another channel's scope.
-    "channel": ("availability:read", "orders:place", "orders:place_for", "orders:read"),
+    #: A shop, marketplace or ERP that places orders for its buyers, reads these orders and follows
+    #: their events. Its channel is online unless the token has another channel's scope.
+    "channel": (
+        "orders:place",
+        "orders:place_for",
+        "orders:read",
+        "events:read",
+        "events:manage",
+    ),
     #: A person who orders for themselves; companies and cooperatives add their channel's scope.
     "buyer": ("orders:place", "orders:read", "messages:read"),
     #: Sells at a station, receives parcels and hands them out.

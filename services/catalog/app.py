@@ -4,7 +4,6 @@ from flask import Flask
 
 from services.catalog.api import BLUEPRINTS
 from services.catalog.api.stations import till
-from services.catalog.timers import shown_packs
 from shared import web
 from shared.runtime.config import Settings
 
@@ -17,7 +16,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     app = web.create_app("catalog", "Farmgate catalog", BLUEPRINTS, settings)
     with app.app_context():
-        # Wrong settings fail now.
-        till.lease_seconds(web.settings().environment)
-        shown_packs(web.settings().environment)
+        till.lease_seconds(web.settings().environment)  # a wrong one fails now
     return app

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.notifications.models import Contact, Message, VerifiedPhone
+from services.notifications.models import Contact, Message, Subscription, VerifiedPhone
 from shared.messaging.batch import Batch, table_of
 from shared.runtime.bulk import insert_rows, upsert_rows
 
@@ -27,6 +27,12 @@ class NotificationsBatch(Batch):
         self.verified: dict[bytes, dict[str, Any]] = {}
         #: By order id: the order's phone, if a channel took the message with its collection code.
         self.code_phones: dict[UUID, str | None] = {}
+        #: By partner: its subscription, None if it has none.
+        self.subscriptions: dict[str, Subscription | None] = {}
+        #: Subscriptions that get others' events, too; None: not loaded yet.
+        self.wide: list[Subscription] | None = None
+        #: The epoch of the database, once subscriptions are loaded.
+        self.epoch = 1
 
     def _write_rows(self) -> None:
         """Write messages, contacts and verified phones, too.

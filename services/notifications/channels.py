@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote
 
-from services.notifications.rules import CHANNELS, Result
+from services.notifications.rules.messages import CHANNELS, Result
 from services.notifications.use_cases import Outgoing
 from shared.runtime import clock, phones
 from shared.runtime.config import Settings, read

@@ -1,4 +1,4 @@
-"""Work by the clock: send due messages, erase contacts that are no longer needed."""
+"""Work by the clock: send due messages, erase contacts, delete the oldest events of feeds."""
 
 from collections.abc import Mapping, Sequence
 from time import monotonic, time_ns
@@ -8,8 +8,8 @@ import phonenumbers
 from services.notifications import channels, use_cases
 from services.notifications.batch import NotificationsBatch
 from services.notifications.channels import Channel
-from services.notifications.rules import Limits, Result
-from services.notifications.use_cases import Outgoing
+from services.notifications.rules.messages import Limits, Result
+from services.notifications.use_cases import Outgoing, feed
 from shared.messaging.batch import transaction
 from shared.messaging.service import Timer
 from shared.runtime import tracing
@@ -51,6 +51,15 @@ def contact_days(environment: Mapping[str, str]) -> int:
         Misconfigured: it is no whole number of at least 1.
     """
     return read_integer(environment, "FARMGATE_CONTACT_DAYS", 30, least=1)
+
+
+def feed_days(environment: Mapping[str, str]) -> int:
+    """Read how many days the events of partners' feeds are kept.
+
+    Raises:
+        Misconfigured: it is no whole number of at least 1.
+    """
+    return read_integer(environment, "FARMGATE_FEED_DAYS", 30, least=1)
 
 
 def run_send(database: Database, settings: Settings) -> bool:
@@ -125,7 +134,14 @@ def run_erase(database: Database, settings: Settings) -> bool:
     return more
 
 
+def run_prune_feeds(database: Database, settings: Settings) -> bool:
+    """Delete the oldest events of partners' feeds; return whether there may be more."""
+    with transaction(database, NotificationsBatch) as batch:
+        return feed.prune_feeds(batch, feed_days(settings.environment))
+
+
 TIMERS: Sequence[Timer] = (
     Timer("send", 1.0, run_send),
     Timer("erase", 3600.0, run_erase),
+    Timer("prune_feeds", 3600.0, run_prune_feeds),
 )

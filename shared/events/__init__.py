@@ -45,7 +45,6 @@ from shared.events.money import (
     PaymentRequested,
 )
 from shared.events.place import (  # noqa: F401
-    AvailabilityChanged,
     EnterpriseContactGiven,
     ListedVariant,
     LotHeld,
@@ -110,7 +109,6 @@ EVENTS: tuple[type[Fact], ...] = (
     ProductListed,
     ProductWithdrawn,
     PriceChanged,
-    AvailabilityChanged,
     LotReleased,
     LotHeld,
     LotRecalled,

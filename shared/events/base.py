@@ -64,9 +64,6 @@ class Fact(Part, frozen=True, kw_only=True):
     subject: ClassVar[str]
     #: False: integrators can neither bind a queue to it nor read it in the feed.
     public: ClassVar[bool] = True
-    #: True: no service subscribes and no stream keeps it. The relay gives it a position in the feed
-    #: and does not publish it to the broker, which would return it.
-    feed_only: ClassVar[bool] = False
 
 
 class OrderFact(Fact, frozen=True, kw_only=True):

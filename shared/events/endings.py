@@ -33,7 +33,6 @@ class StockReleased(Fact, frozen=True, kw_only=True):
 
     routing_key = "catalog.stock_released.v1"
     subject = "order_id"
-    feed_only = True
 
     order_id: UUID
     #: `expired`, `cancelled` or `recalled`.

@@ -1,10 +1,7 @@
 """Sites, producers, goods and prices."""
 
 from datetime import date
-from typing import Annotated
 from uuid import UUID
-
-from msgspec import Meta
 
 from shared.events.base import Channel, Fact, Fen, Moment, Names, Part, Quantity, SiteLevel, Unit
 
@@ -98,24 +95,6 @@ class PriceChanged(Fact, frozen=True, kw_only=True):
     valid_to: Moment | None
 
 
-class AvailabilityChanged(Fact, frozen=True, kw_only=True):
-    """An order could now reserve `quantity` of a variant; published at most once a second.
-
-    The quantity is absolute, so a subscriber that missed an event is right again after the next.
-    It counts goods of released lots that keep long enough, lie at a centre, and are neither
-    reserved nor allotted. An order may still be refused: others order at the same time.
-    """
-
-    routing_key = "catalog.availability_changed.v1"
-    subject = "variant_id"
-    feed_only = True
-
-    variant_id: UUID
-    quantity: Annotated[int, Meta(ge=0)]
-    #: There is more than `quantity`, the most that the operator shows.
-    capped: bool
-
-
 class LotReleased(Fact, frozen=True, kw_only=True):
     """A lot passed inspection, or its hold ended, and may be sold."""
 
@@ -154,7 +133,6 @@ class StockReceived(Fact, frozen=True, kw_only=True):
 
     routing_key = "catalog.stock_received.v1"
     subject = "lot_id"
-    feed_only = True
 
     lot_id: UUID
     location_id: UUID
@@ -167,7 +145,6 @@ class StockAdjusted(Fact, frozen=True, kw_only=True):
 
     routing_key = "catalog.stock_adjusted.v1"
     subject = "lot_id"
-    feed_only = True
 
     lot_id: UUID
     location_id: UUID

@@ -27,7 +27,6 @@ class AllotmentGranted(Fact, frozen=True, kw_only=True):
 
     routing_key = "catalog.allotment_granted.v1"
     subject = "allotment_id"
-    feed_only = True
 
     allotment_id: UUID
     device_id: UUID
@@ -44,7 +43,6 @@ class AllotmentReturned(Fact, frozen=True, kw_only=True):
 
     routing_key = "catalog.allotment_returned.v1"
     subject = "allotment_id"
-    feed_only = True
 
     allotment_id: UUID
     device_id: UUID

@@ -17,7 +17,7 @@ import pika.spec
 from pika.exceptions import ChannelClosedByBroker
 
 from shared.messaging.broker import parameters_of
-from shared.messaging.envelope import CONTENT_TYPE, contract_of
+from shared.messaging.envelope import CONTENT_TYPE
 from shared.messaging.store import BATCH, Store, Waiting, trace_published
 from shared.messaging.topology import EXCHANGE
 from shared.runtime.database import Database
@@ -51,11 +51,6 @@ class Unconfirmed(RuntimeError):
 
 class Refused(RuntimeError):
     """Raised when no queue is bound for an event, or a queue refused it."""
-
-
-def _is_feed_only(type_: str) -> bool:
-    contract = contract_of(type_)
-    return contract is not None and contract.feed_only
 
 
 class Source(Protocol):
@@ -236,19 +231,16 @@ class _Session:
             self._stop(None)
             return
         self.rows = self.source.waiting(BATCH) if self.channel.is_open else []
-        to_send = [row for row in self.rows if not _is_feed_only(row.type)]
         if self.rows:
             self.pause = SHORTEST_POLL
         self.sent_at, self.sent_at_ns = monotonic(), time_ns()
-        for row in to_send:
+        for row in self.rows:
             self.tag += 1
             self.pending[self.tag] = str(row.event_id)
             self.channel.basic_publish(
                 EXCHANGE, row.type, row.body, self._properties(row), mandatory=True
             )
-        if self.rows and not to_send:
-            self._mark()
-        elif not self.rows:
+        if not self.rows:
             self.connection.ioloop.call_later(self.pause, self._guard(self._pump))
             self.pause = min(2 * self.pause, LONGEST_POLL)
 

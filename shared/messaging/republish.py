@@ -14,15 +14,11 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from shared.events import EVENTS
 from shared.messaging.relay import Relay
 from shared.messaging.store import BATCH, Waiting
 from shared.messaging.tables import Outbox
 from shared.runtime.database import Database
 from shared.runtime.supervision import Stopping
-
-#: Types that go to no queue: their readers use the feed, which loses nothing.
-_FEED_ONLY = tuple(contract.routing_key for contract in EVENTS if contract.feed_only)
 
 
 def republish(
@@ -68,11 +64,7 @@ class _History:
     ) -> None:
         self.database, self.stopping, self.progress = database, stopping, progress
         self.done = 0
-        self._wanted = (
-            Outbox.position.is_not(None),
-            Outbox.published_at >= since,
-            Outbox.type.not_in(_FEED_ONLY),
-        )
+        self._wanted = (Outbox.position.is_not(None), Outbox.published_at >= since)
         position = Outbox.position
         ends = select(func.count(), func.min(position), func.max(position)).where(*self._wanted)
         with database.readers() as session:

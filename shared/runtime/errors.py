@@ -42,6 +42,10 @@ class Conflict(FarmgateError):
     """Raised when the current state does not allow the request (409)."""
 
 
+class Gone(FarmgateError):
+    """Raised when what is asked for was there and is deleted (410)."""
+
+
 class Unprocessable(FarmgateError):
     """Raised when a well-formed request has values that are not possible (422)."""
 

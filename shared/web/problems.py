@@ -36,6 +36,7 @@ STATUS: dict[type[Exception], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.Gone: 410,
     errors.Unprocessable: 422,
     errors.Unavailable: 503,
     errors.FarmgateError: 500,
@@ -52,6 +53,7 @@ MEANING = {
         "The current state does not allow the request (`type` names the reason), or the first "
         "request with this Idempotency-Key is still running."
     ),
+    HTTPStatus.GONE: "What is asked for was deleted because of its age.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than the service's limit.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body's type is not application/json.",
     HTTPStatus.UNPROCESSABLE_ENTITY: (

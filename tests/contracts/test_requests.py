@@ -20,6 +20,9 @@ EXACT = {
     ("ReplayAllRequest", "reason"),
     ("ReplayAllRequest", "type"),
     ("TraceRequest", "subject"),
+    ("ReadEventsRequest", "after"),
+    ("ReadEventsRequest", "partner"),
+    ("ListActionsRequest", "partner"),
 }
 BLANKS = [" ", "   ", "\u3000\u3000", "\u00a0", "\u200b", "\n", "\u3164"]
 

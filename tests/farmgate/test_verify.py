@@ -25,7 +25,7 @@ from farmgate.verify.rules import (
 )
 from services.catalog.rules import ReservationStatus
 from services.logistics.rules import ShipmentState
-from services.notifications.rules import TEMPLATES
+from services.notifications.rules.messages import TEMPLATES
 from services.orders.rules.order_status import OrderState
 
 LOTS = (("lot-1", 500), ("lot-2", 250))

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from services.notifications.models import Contact, OrderReadModel, SiteReadModel, VariantReadModel
-from services.notifications.rules import TEMPLATES
+from services.notifications.rules.messages import TEMPLATES
 from shared.events import (
     BY_TYPE,
     ApprovalRequested,
@@ -29,14 +29,12 @@ from shared.events import (
     PaymentFailed,
     PaymentRefunded,
     PaymentRequested,
-    ProductListed,
     ShipmentArrived,
     ShipmentCollected,
     ShipmentDelivered,
     ShipmentDispatched,
     ShipmentRecalled,
     ShipmentReturned,
-    SiteOpened,
 )
 from shared.messaging.service import Service
 from shared.messaging.tables import Inbox
@@ -352,14 +350,6 @@ def test_every_template_belongs_to_a_fact_that_is_listened_to(service: Service) 
     facts = {BY_TYPE[template.fact] for template in TEMPLATES.values()}
 
     assert facts <= service.subscriptions.keys()
-
-
-def test_every_fact_that_is_no_reference_data_is_about_an_order(service: Service) -> None:
-    """Which `load` relies on."""
-    reference_data = {ContactGiven, EnterpriseContactGiven, ProductListed, SiteOpened}
-
-    for contract in service.subscriptions.keys() - reference_data:
-        assert "order_id" in contract.__struct_fields__, contract
 
 
 def test_the_number_of_statements_does_not_grow_with_the_batch(

@@ -8,8 +8,8 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from services.notifications import rules
 from services.notifications.models import VerifiedPhone
+from services.notifications.rules import messages as rules
 from services.notifications.timers import COUNTRIES, limits_of, run_erase, run_send
 from shared.events import (
     CollectionCodeIssued,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifications import rules
-from services.notifications.rules import TEMPLATES, Decision, Preferences
+from services.notifications.rules import messages as rules
+from services.notifications.rules.messages import TEMPLATES, Decision, Preferences
 from shared.runtime.clock import LOCAL
 
 #: Noon and eleven at night in Asia/Shanghai.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from services.notifications import channels, rules
+from services.notifications import channels
 from services.notifications.batch import NotificationsBatch
 from services.notifications.channels import TAKEN
 from services.notifications.models import (
@@ -19,7 +19,8 @@ from services.notifications.models import (
     PhoneTally,
     Preference,
 )
-from services.notifications.rules import Result
+from services.notifications.rules import messages as rules
+from services.notifications.rules.messages import Result
 from services.notifications.timers import run_erase, run_send
 from services.notifications.use_cases import (
     Outgoing,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.notifications import texts
-from services.notifications.rules import LANGUAGES, TEMPLATES
+from services.notifications.rules.messages import LANGUAGES, TEMPLATES
 from services.notifications.texts import Facts, Incomplete, Line
 
 KEYS = {f"{name}.{part}" for name in TEMPLATES for part in ("title", "body")} | {

@@ -15,7 +15,6 @@ from services.catalog.models.stations import (
     StationSale,
 )
 from services.catalog.models.stock import (
-    Availability,
     Location,
     Lot,
     Reservation,
@@ -28,7 +27,6 @@ __all__ = [
     "Allotment",
     "AllotmentCount",
     "AllotmentReturn",
-    "Availability",
     "Base",
     "DailySales",
     "Device",

@@ -7,7 +7,6 @@ from services.catalog.rules.goods.gtins import has_right_check_digit
 from services.catalog.rules.goods.prices import (
     Term,
     check_span,
-    readable_channels,
     schedule,
 )
 from services.catalog.rules.stations.allotments import (
@@ -54,7 +53,6 @@ from services.catalog.rules.stations.station_sales import (
     reduced,
     sale_moves,
 )
-from services.catalog.rules.stock.availability import Shown, sellable, shown
 from services.catalog.rules.stock.counts import (
     ACCOUNTED,
     OutdatedCount,
@@ -139,7 +137,6 @@ __all__ = [
     "ReturnStatus",
     "SaleStatus",
     "ShortLine",
-    "Shown",
     "Since",
     "Sold",
     "SuspensionReason",
@@ -176,11 +173,8 @@ __all__ = [
     "plain_code",
     "plan",
     "rate_of",
-    "readable_channels",
     "reduced",
     "sale_moves",
     "schedule",
-    "sellable",
     "share",
-    "shown",
 ]

@@ -11,7 +11,7 @@ from sqlalchemy import Row, select
 from services.notifications import texts
 from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Message, PhoneTally
-from services.notifications.rules import (
+from services.notifications.rules.messages import (
     TEMPLATES,
     Decision,
     Limits,

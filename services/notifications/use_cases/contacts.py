@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 
 from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Contact, OrderReadModel, PhoneTally
-from services.notifications.rules import language_of
+from services.notifications.rules.messages import language_of
 from shared.runtime import clock
 
 #: Contacts of an order that never ended are erased after this time all the same.

@@ -22,7 +22,7 @@ from services.notifications.models import (
     SiteReadModel,
     VariantReadModel,
 )
-from services.notifications.rules import Preferences, language_of
+from services.notifications.rules.messages import Preferences, language_of
 from services.notifications.use_cases.preferences import preferences_of
 from shared.runtime.bulk import among
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from services.notifications import texts
 from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Message
-from services.notifications.rules import transition
+from services.notifications.rules.messages import transition
 from services.notifications.use_cases.context import load_context
 from shared.runtime import clock
 from shared.runtime.errors import NotFound

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.notifications.batch import NotificationsBatch
 from services.notifications.models import OrderReadModel
-from services.notifications.rules import TEMPLATES
+from services.notifications.rules.messages import TEMPLATES
 from services.notifications.use_cases.contacts import enterprise_key, order_key
 from shared.events.placing import ConfirmedLine
 from shared.events.travel import ShippedLine

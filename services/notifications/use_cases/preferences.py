@@ -4,7 +4,7 @@ from sqlalchemy.orm import Session
 
 from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Preference
-from services.notifications.rules import Preferences
+from services.notifications.rules.messages import Preferences
 
 
 def preferences_of(row: Preference | None) -> Preferences:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Attempt, Message
-from services.notifications.rules import Decision, Result, after_attempt, transition
+from services.notifications.rules.messages import Decision, Result, after_attempt, transition
 from services.notifications.use_cases.outgoing import Outgoing
 from shared.messaging.batch import table_of
 from shared.runtime import clock

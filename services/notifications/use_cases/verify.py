@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from services.notifications.models import Message, OrderReadModel
-from services.notifications.rules import OPEN
+from services.notifications.rules.messages import OPEN
 from services.notifications.use_cases.contacts import enterprise_key, order_key
 from shared.runtime.verify import Difference, FactKind, Report, read_snapshot, stream
 

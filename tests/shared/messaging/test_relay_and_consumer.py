@@ -18,7 +18,7 @@ from amqp import Channel
 from kombu.message import Message
 from sqlalchemy import func, select
 
-from shared.events import OrderPaid, StockReleased
+from shared.events import OrderPaid
 from shared.messaging import consumer, topology
 from shared.messaging.batch import Batch, transaction
 from shared.messaging.consumer import consume
@@ -159,18 +159,6 @@ def test_an_event_without_a_queue_is_not_marked_and_goes_on_once_topology_is_dec
         wait_until(lambda: len(probe.effects(receiver)) == 1, 30, "the effect")
 
     assert positions(sender) == [1]
-
-
-def test_an_event_nobody_listens_to_gets_its_position_and_is_not_sent(
-    vhost: str, sender: Database
-) -> None:
-    with transaction(sender, Batch) as batch:
-        batch.record(Aggregate(), StockReleased(order_id=uuid4(), reason="expired"))
-
-    with running(relaying(sender, vhost)) as failures:
-        wait_until(lambda: positions(sender) == [1], 20, "its position")
-
-    assert failures == []
 
 
 def test_of_two_relays_one_works_and_the_other_takes_over(vhost: str, sender: Database) -> None:

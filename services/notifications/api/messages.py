@@ -7,8 +7,8 @@ from uuid import UUID
 from services.notifications import use_cases
 from services.notifications.batch import NotificationsBatch
 from services.notifications.models import Message
-from services.notifications.rules import Preferences, clock_time, minute_of
-from services.notifications.schemas import (
+from services.notifications.rules.messages import Preferences, clock_time, minute_of
+from services.notifications.schemas.messages import (
     PERSON,
     InboxMessageResponse,
     InboxPage,

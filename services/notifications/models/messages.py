@@ -1,39 +1,17 @@
 """Tables: contacts and preferences, read models of what texts mention, and the messages."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    CheckConstraint,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    String,
-    UniqueConstraint,
-    text,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from services.notifications.rules import STATUSES
-from shared.runtime.tables import COLUMN_TYPES, NAMING
-
-
-class Base(DeclarativeBase):
-    """Base of notifications' own tables."""
-
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = COLUMN_TYPES
-
+from services.notifications.models.base import Base, where
+from services.notifications.rules.messages import STATUSES
 
 #: The condition of the index of messages by status; a query must have it word for word.
 NOT_SENT = "status <> 'sent'"
-
-
-def _where(condition: str) -> dict[str, Any]:
-    """Return the arguments of an index that only has the rows of a condition."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 class Contact(Base):
@@ -69,6 +47,8 @@ class OrderReadModel(Base):
     order_id: Mapped[UUID] = mapped_column(primary_key=True)
     #: Whose inbox and preferences: `buyer:<id>`, or `order:<id>` for a guest; None: not known yet.
     person: Mapped[str | None]
+    #: The partner that placed it; None: nobody's, or not known yet.
+    partner: Mapped[str | None]
     order_ref: Mapped[str | None]
     site_id: Mapped[UUID | None]
     collect: Mapped[bool | None]
@@ -154,8 +134,8 @@ class Message(Base):
         UniqueConstraint("cause_id", "recipient", "template", name="uq_messages_cause"),
         CheckConstraint(f"status IN ({', '.join(map(repr, STATUSES))})", name="status"),
         # Of the few that wait, and of those that operators look for: most messages are neither.
-        Index("ix_messages_due_at", "due_at", **_where("due_at IS NOT NULL")),
-        Index("ix_messages_status", "status", "id", **_where(NOT_SENT)),
+        Index("ix_messages_due_at", "due_at", **where("due_at IS NOT NULL")),
+        Index("ix_messages_status", "status", "id", **where(NOT_SENT)),
         Index("ix_messages_person", "person", "id"),
         {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02"}},
     )

@@ -2,7 +2,7 @@
 
 from marshmallow import fields, validate
 
-from services.notifications.rules import CHANNELS, LANGUAGES, STATUSES, TEMPLATES
+from services.notifications.rules.messages import CHANNELS, LANGUAGES, STATUSES, TEMPLATES
 from shared import web
 from shared.runtime.schemas import matching
 from shared.web.paging import PageRequest, page_of

@@ -1,0 +1,39 @@
+"""Notifications' tables."""
+
+from services.notifications.models.base import Base
+from services.notifications.models.feed import (
+    EarlyFact,
+    FeedEntry,
+    PartnerAction,
+    Subscription,
+)
+from services.notifications.models.messages import (
+    NOT_SENT,
+    Attempt,
+    Contact,
+    Message,
+    OrderReadModel,
+    PhoneTally,
+    Preference,
+    SiteReadModel,
+    VariantReadModel,
+    VerifiedPhone,
+)
+
+__all__ = [
+    "NOT_SENT",
+    "Attempt",
+    "Base",
+    "Contact",
+    "EarlyFact",
+    "FeedEntry",
+    "Message",
+    "OrderReadModel",
+    "PartnerAction",
+    "PhoneTally",
+    "Preference",
+    "SiteReadModel",
+    "Subscription",
+    "VariantReadModel",
+    "VerifiedPhone",
+]
