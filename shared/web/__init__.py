@@ -7,6 +7,7 @@ from shared.runtime.schemas import RequestSchema as RequestSchema
 from shared.runtime.schemas import ResponseSchema as ResponseSchema
 from shared.web.access import caller as caller
 from shared.web.access import large as large
+from shared.web.access import optional_token as optional_token
 from shared.web.access import public as public
 from shared.web.access import scope as scope
 from shared.web.app import create_app as create_app

@@ -21,6 +21,8 @@ ACCESS = "access"
 #: Whether the view limits its answer to the caller's sites.
 BY_SITE = "by_site"
 EVERYBODY = ""
+#: Whether a public view authenticates the callers that send a token.
+OPTIONAL_TOKEN = "optional_token"
 #: Whether the view needs an Idempotency-Key.
 IDEMPOTENT = "idempotent"
 #: The view's own limits: bytes of a body, and seconds.
@@ -70,6 +72,14 @@ def public(view: View) -> View:
     return declare(view, ACCESS, EVERYBODY)
 
 
+def optional_token(view: View) -> View:
+    """Make a view public, with `caller()` authenticated if the request has a token.
+
+    For a view that shows some callers more than everybody.
+    """
+    return declare(public(view), OPTIONAL_TOKEN, True)
+
+
 def declare(view: View, name: str, value: Any) -> View:
     """Add a declaration to a view; decorators above it must use `functools.wraps`."""
     setattr(view, DECLARATIONS, {**declarations_of(view), name: value})
@@ -103,7 +113,7 @@ def check_access() -> None:
     """Refuse the current request unless its route's declaration allows the caller.
 
     Raises:
-        InvalidToken: there is no token, or it is invalid.
+        InvalidToken: the token is invalid, or there is none and the route is not public.
         MissingScope: the caller does not have the route's scope.
         OtherSites: the caller belongs to sites, and the route does not filter by site.
         UndeclaredRoute: the route was added after the start, without a declaration.
@@ -119,9 +129,12 @@ def check_access() -> None:
     needed = scope_of(view)
     if needed is None:
         raise UndeclaredRoute("This route is closed: it has no declaration of access.")
+    header = request.headers.get("Authorization")
     if needed == EVERYBODY:
+        if header is not None and declarations.get(OPTIONAL_TOKEN):
+            g.caller = _authenticate(bearer_of(header))
         return
-    g.caller = _authenticate(bearer_of(request.headers.get("Authorization")))
+    g.caller = _authenticate(bearer_of(header))
     if not g.caller.may(needed):
         raise MissingScope(f"This needs a token with the scope {needed}.", scope=needed)
     if g.caller.sites is not None and not declarations.get(BY_SITE) and needed not in EVERYWHERE:
@@ -138,7 +151,7 @@ def _authenticate(token: str) -> Caller:
 
 
 def caller() -> Caller:
-    """Return the caller of the current request; on public routes, `ANYBODY`."""
+    """Return the caller of the current request; `ANYBODY` if the route did not authenticate it."""
     found = g.get("caller", ANYBODY)
     assert isinstance(found, Caller)
     return found

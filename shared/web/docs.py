@@ -14,7 +14,14 @@ from werkzeug.routing import Rule
 
 from shared.runtime.schemas import Text, check_storable
 from shared.web import problems
-from shared.web.access import EVERYBODY, IDEMPOTENT, declarations_of, public, scope_of
+from shared.web.access import (
+    EVERYBODY,
+    IDEMPOTENT,
+    OPTIONAL_TOKEN,
+    declarations_of,
+    public,
+    scope_of,
+)
 from shared.web.idempotency import KEY_PATTERN
 
 _DIST = Path(flask_swagger_ui.__file__).parent / "dist"
@@ -28,8 +35,9 @@ Rules for all routes:
   in UTC, dates are calendar dates in Asia/Shanghai, ids are UUIDs (version 7, sorted by time of
   creation).
 - **Access.** Send `Authorization: Bearer <token>`. A route's `x-required-scope` is the scope that
-  it needs; a route without `security` is public. A token with `site_ids` is limited to these sites:
-  things of other sites are a 404, and routes that do not filter by site are a 403.
+  it needs; a route without `security`, or with an empty one, is public. A token with `site_ids` is
+  limited to these sites: things of other sites are a 404, and routes that do not filter by site
+  are a 403.
 - **Repeating.** A client may repeat a POST with its `Idempotency-Key` for 24 hours: the work is
   done once, and the answer is the first one.
 - **Problems.** Every refusal is `application/problem+json` (RFC 9457). Decide by `type`, which
@@ -132,7 +140,7 @@ class _Declared(BasePlugin):
         for method, operation in (operations or {}).items():
             operation["operationId"] = view.__name__
             needed = scope_of(view)
-            operation.setdefault("security", [{SECURITY: [needed]}] if needed else [])
+            operation.setdefault("security", _security(view))
             if needed:
                 operation["x-required-scope"] = needed
             if IDEMPOTENT in declarations_of(view):
@@ -143,12 +151,21 @@ class _Declared(BasePlugin):
             operation["responses"] = dict(sorted(responses.items(), key=lambda item: int(item[0])))
 
 
+def _security(view: Callable[..., Any]) -> list[dict[str, list[str]]]:
+    """Return OpenAPI's alternatives of access to a view; an empty one needs no token."""
+    if needed := scope_of(view):
+        return [{SECURITY: [needed]}]
+    return [{}, {SECURITY: []}] if OPTIONAL_TOKEN in declarations_of(view) else []
+
+
 def _refusals(
     view: Callable[..., Any], rule: Rule, method: str, operation: Mapping[str, Any]
 ) -> Iterator[HTTPStatus]:
     """Yield the statuses of a route's problems, by its declarations; a view may add others."""
     if scope_of(view) != EVERYBODY:
         yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    if OPTIONAL_TOKEN in declarations_of(view):
+        yield HTTPStatus.UNAUTHORIZED
     if rule.arguments:
         yield HTTPStatus.NOT_FOUND
     if IDEMPOTENT in declarations_of(view):

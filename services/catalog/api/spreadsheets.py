@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from services.catalog.batch import CatalogBatch
+from services.catalog.rules import readable_channels
 from services.catalog.schemas import spreadsheets as schemas
 from services.catalog.use_cases.spreadsheets import enterprises, lots, prices, products, stock
 from shared.runtime.spreadsheets import Outcome, Sheet
@@ -118,8 +119,12 @@ def export_products(session: Session) -> Rows:
 
 @exporting(blp, "prices", "stock:read", schemas.PRICES)
 def export_prices(session: Session) -> Rows:
-    """Export present and future prices in the format of `imports/prices`."""
-    return prices.export_prices(session)
+    """Export present and future prices in the format of `imports/prices`.
+
+    Prices of companies and cooperatives are included if the token has the scope of the channel, or
+    may set prices.
+    """
+    return prices.export_prices(session, readable_channels(caller()))
 
 
 @exporting(blp, "lots", "stock:read", schemas.LOTS)

@@ -7,6 +7,7 @@ from services.catalog.rules.goods.gtins import has_right_check_digit
 from services.catalog.rules.goods.prices import (
     Term,
     check_span,
+    readable_channels,
     schedule,
 )
 from services.catalog.rules.stations.allotments import (
@@ -173,6 +174,7 @@ __all__ = [
     "plain_code",
     "plan",
     "rate_of",
+    "readable_channels",
     "reduced",
     "sale_moves",
     "schedule",

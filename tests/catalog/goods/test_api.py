@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from farmgate.roles import ROLES
+from shared.events import CHANNELS
 from shared.runtime.ids import new_id
 from tests.support import UNKNOWN_ID
 
@@ -367,3 +369,65 @@ def test_a_malformed_request_is_refused_and_leaves_nothing(
     assert answer.status_code == 422
     assert answer.content_type.startswith("application/problem+json")
     assert recorded_events() == []
+
+
+@pytest.fixture
+def prices_shown(
+    post: Any, put: Any, client: FlaskClient, token: Token
+) -> Callable[..., tuple[set[str], set[str]]]:
+    """Set a price in each channel; return the channels that a caller with these scopes is shown.
+
+    They are those of the list, and those of the export. Without scopes there is no token, and no
+    export.
+    """
+    variant_id = post("/products", a_product()).json["variants"][0]["variant_id"]
+    for channel in CHANNELS:
+        put(f"/variants/{variant_id}/prices/{channel}", {"price_fen": 68000, "price_unit": 500})
+
+    def shown(*scopes: str) -> tuple[set[str], set[str]]:
+        headers = token(*scopes) if scopes else {}
+        listed = client.get(f"{URL}/variants/{variant_id}/prices", headers=headers)
+        assert listed.status_code == 200
+        channels = {price["channel"] for price in listed.json["items"]}
+        if not scopes:
+            return channels, set()
+        exported = client.get(f"{URL}/exports/prices.csv", headers=token("stock:read", *scopes))
+        assert exported.status_code == 200
+        return channels, {line.split(",")[1] for line in exported.text.splitlines()[1:]}
+
+    return shown
+
+
+def test_wholesale_prices_are_not_public(prices_shown: Any) -> None:
+    channels, _ = prices_shown()
+
+    assert channels == {"online", "station"}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "more"),
+    [
+        (("orders:place", "orders:place_for"), set()),
+        (("stock:read", "channel:station"), set()),
+        (("channel:company",), {"company"}),
+        (("channel:company", "channel:cooperative"), {"company", "cooperative"}),
+        (("catalog:write",), {"company", "cooperative"}),
+        (ROLES["channel"], set()),
+        (ROLES["clerk"], set()),
+        (ROLES["operator"], {"company", "cooperative"}),
+    ],
+)
+def test_a_caller_reads_the_prices_of_its_own_channels(
+    prices_shown: Any, scopes: tuple[str, ...], more: set[str]
+) -> None:
+    listed, exported = prices_shown(*scopes)
+
+    assert listed == exported == {"online", "station"} | more
+
+
+def test_prices_are_not_shown_to_an_invalid_token(client: FlaskClient) -> None:
+    url = f"{URL}/variants/{new_id()}/prices"
+
+    answers = [client.get(url, headers={"Authorization": f"Bearer {t}"}) for t in ("x.y.z", "")]
+
+    assert [answer.status_code for answer in answers] == [401, 401]

@@ -5,11 +5,21 @@ from uuid import UUID
 
 from services.catalog.batch import CatalogBatch
 from services.catalog.models import Price, Product
+from services.catalog.rules import readable_channels
 from services.catalog.schemas.goods import products as schemas
 from services.catalog.use_cases.goods import prices, products
 from shared.events import CHANNELS
 from shared.runtime.paging import Page, page
-from shared.web import Blueprint, idempotent, public, reading, scope, transaction
+from shared.web import (
+    Blueprint,
+    caller,
+    idempotent,
+    optional_token,
+    public,
+    reading,
+    scope,
+    transaction,
+)
 from shared.web.paging import page_arguments, page_of
 
 blp = Blueprint(
@@ -83,9 +93,13 @@ def set_price(price_in: dict[str, Any], variant_id: UUID, channel: str) -> Price
 
 
 @blp.get("/variants/<uuid:variant_id>/prices")
-@public
+@optional_token
 @blp.response(200, schemas.PricesResponse)
 def list_prices(variant_id: UUID) -> dict[str, Any]:
-    """List all prices of a variant by channel and beginning, past ones too."""
+    """List the prices of a variant by channel and beginning, past ones too.
+
+    Online and station prices are public. Prices of companies and cooperatives are shown to a token
+    with the scope of the channel, such as `channel:company`, or one that may set prices.
+    """
     with reading() as session:
-        return {"items": prices.prices_of(session, variant_id)}
+        return {"items": prices.prices_of(session, variant_id, readable_channels(caller()))}

@@ -1,11 +1,16 @@
-"""Which of a variant's prices holds, and which holds after it."""
+"""Which of a variant's prices holds, which holds after it, and who may read it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.catalog.rules.stock.lots import ImpossibleDates
+from shared.events import CHANNELS, Channel
+from shared.runtime.callers import Caller
 from shared.runtime.validity import in_force
+
+#: The channels whose prices everybody may read; those of the others are agreed with their buyers.
+PUBLIC_CHANNELS: frozenset[Channel] = frozenset({"online", "station"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +54,18 @@ def schedule(terms: Sequence[Term], moment: datetime) -> list[Term]:
             spans.append(term if at == moment else replace(term, valid_from=at))
         source = term
     return spans
+
+
+def readable_channels(caller: Caller) -> tuple[Channel, ...]:
+    """Return the channels whose prices `caller` may read.
+
+    These are the public ones, those that the caller may order over, and all for a caller who may
+    set prices.
+    """
+    return tuple(
+        channel
+        for channel in CHANNELS
+        if channel in PUBLIC_CHANNELS
+        or caller.may(f"channel:{channel}")
+        or caller.may("catalog:write")
+    )

@@ -1,7 +1,7 @@
 """Set the prices of a variant, per channel and over time."""
 
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -108,8 +108,8 @@ def _record_price(batch: CatalogBatch, variant: Variant, price: Price) -> None:
     )
 
 
-def prices_of(session: Session, variant_id: UUID) -> Sequence[Price]:
-    """Return all prices of a variant, by channel and beginning; past ones too.
+def prices_of(session: Session, variant_id: UUID, channels: Collection[str]) -> Sequence[Price]:
+    """Return a variant's prices in these channels, by channel and beginning; past ones too.
 
     Raises:
         VariantNotFound: there is none with this id.
@@ -118,6 +118,6 @@ def prices_of(session: Session, variant_id: UUID) -> Sequence[Price]:
         raise VariantNotFound(f"There is no variant {variant_id}.")
     return session.scalars(
         select(Price)
-        .where(Price.variant_id == variant_id)
+        .where(Price.variant_id == variant_id, Price.channel.in_(channels))
         .order_by(Price.channel, Price.valid_from)
     ).all()

@@ -1,6 +1,6 @@
 """Prices as CSV: one row per price, with the SKU of its variant and its channel."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -93,8 +93,8 @@ def _put(
         put_price(batch, variant, channel, prices, begins, terms)
 
 
-def export_prices(session: Session) -> Iterator[tuple[Any, ...]]:
-    """Give the prices that hold or will hold, as `import_prices` takes them."""
+def export_prices(session: Session, channels: Collection[str]) -> Iterator[tuple[Any, ...]]:
+    """Give the prices in these channels that hold or will hold, as `import_prices` takes them."""
     yield from session.execute(
         select(
             Variant.sku,
@@ -105,6 +105,9 @@ def export_prices(session: Session) -> Iterator[tuple[Any, ...]]:
             Price.valid_to,
         )
         .join(Variant, Variant.id == Price.variant_id)
-        .where(or_(Price.valid_to.is_(None), Price.valid_to > clock.now()))
+        .where(
+            Price.channel.in_(channels),
+            or_(Price.valid_to.is_(None), Price.valid_to > clock.now()),
+        )
         .order_by(Variant.sku, Price.channel, Price.valid_from)
     )
