@@ -5,6 +5,7 @@ CHANNEL_SCOPES = ("channel:online", "channel:station", "channel:company", "chann
 #: Every scope that a route or rule of any service checks; a test compares.
 SCOPES = (
     "catalog:write",
+    "availability:read",
     "stock:read",
     "stock:write",
     "orders:place",
@@ -35,9 +36,10 @@ BOUND_TO_SITES = ("clerk",)
 ROLES: dict[str, tuple[str, ...]] = {
     #: Deploys, monitors and repairs the system.
     "operator": tuple(scope for scope in SCOPES if scope not in DEVICE_SCOPES),
-    #: A shop, marketplace or ERP that places orders for its buyers, reads these orders and follows
-    #: their events. Its channel is online unless the token has another channel's scope.
+    #: A shop, marketplace or ERP that lists goods, places orders for its buyers, reads these orders
+    #: and follows their events. Its channel is online unless the token has another channel's scope.
     "channel": (
+        "availability:read",
         "orders:place",
         "orders:place_for",
         "orders:read",

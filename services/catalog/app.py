@@ -4,6 +4,7 @@ from flask import Flask
 
 from services.catalog.api import BLUEPRINTS
 from services.catalog.api.stations import till
+from services.catalog.timers import shown_packs
 from shared import web
 from shared.runtime.config import Settings
 
@@ -16,5 +17,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     app = web.create_app("catalog", "Farmgate catalog", BLUEPRINTS, settings)
     with app.app_context():
-        till.lease_seconds(web.settings().environment)  # a wrong one fails now
+        # Wrong settings fail now.
+        till.lease_seconds(web.settings().environment)
+        shown_packs(web.settings().environment)
     return app

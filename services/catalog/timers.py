@@ -1,7 +1,8 @@
 """What catalog does by the clock. Each timer opens its own short transactions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from itertools import islice
 from uuid import UUID
 
 from services.catalog.batch import CatalogBatch
@@ -13,15 +14,43 @@ from services.catalog.use_cases.stations import (
     return_proposals,
     standing_rule_grants,
 )
+from services.catalog.use_cases.stock import availability
 from shared.messaging.batch import transaction
 from shared.messaging.service import Timer
 from shared.runtime import clock
-from shared.runtime.config import Settings
+from shared.runtime.config import Settings, read_integer
 from shared.runtime.database import Database
 
 #: How long a sold out allotment stays open: goods that come back over the counter are granted
 #: again only while it is.
 SOLD_OUT_FOR = timedelta(days=14)
+
+
+#: Variants of one transaction: each is locked, and has an event.
+PUBLISHED_AT_ONCE = 500
+
+
+def shown_packs(environment: Mapping[str, str]) -> int | None:
+    """Return how many packs of a variant are shown as available at most; None: all there are.
+
+    Raises:
+        Misconfigured: FARMGATE_CATALOG_SHOWN_PACKS is not a whole number.
+    """
+    return read_integer(environment, "FARMGATE_CATALOG_SHOWN_PACKS", 0) or None
+
+
+def publish_availability(database: Database, settings: Settings) -> bool:
+    """Publish how much an order could reserve of the variants of which that has changed.
+
+    Returns whether there are more.
+    """
+    with database.readers() as session:
+        found = availability.find_changes(session, shown_packs(settings.environment))
+    changes = dict(islice(found.items(), PUBLISHED_AT_ONCE))
+    if changes:
+        with transaction(database, CatalogBatch) as batch:
+            availability.publish(batch, changes)
+    return len(found) > len(changes)
 
 
 def apply_standing_rules(database: Database, settings: Settings) -> None:
@@ -70,6 +99,7 @@ def _for_each(
 
 
 TIMERS = (
+    Timer("availability", 1.0, publish_availability),
     Timer("standing rules", 5.0, apply_standing_rules),
     Timer("return proposals", 60.0, propose_returns),
     Timer("tidy stations", 600.0, tidy),

@@ -45,6 +45,7 @@ from shared.events.money import (
     PaymentRequested,
 )
 from shared.events.place import (  # noqa: F401
+    AvailabilityChanged,
     EnterpriseContactGiven,
     ListedVariant,
     LotHeld,
@@ -109,6 +110,7 @@ EVENTS: tuple[type[Fact], ...] = (
     ProductListed,
     ProductWithdrawn,
     PriceChanged,
+    AvailabilityChanged,
     LotReleased,
     LotHeld,
     LotRecalled,

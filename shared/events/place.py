@@ -1,7 +1,10 @@
 """Sites, producers, goods and prices."""
 
 from datetime import date
+from typing import Annotated
 from uuid import UUID
+
+from msgspec import Meta
 
 from shared.events.base import Channel, Fact, Fen, Moment, Names, Part, Quantity, SiteLevel, Unit
 
@@ -93,6 +96,23 @@ class PriceChanged(Fact, frozen=True, kw_only=True):
     price_unit: Quantity
     valid_from: Moment
     valid_to: Moment | None
+
+
+class AvailabilityChanged(Fact, frozen=True, kw_only=True):
+    """An order could now reserve `quantity` of a variant; published at most once a second.
+
+    The quantity is absolute, so a subscriber that missed an event is right again after the next.
+    It counts goods of released lots that keep long enough, lie at a centre, and are neither
+    reserved nor allotted. An order may still be refused: others order at the same time.
+    """
+
+    routing_key = "catalog.availability_changed.v1"
+    subject = "variant_id"
+
+    variant_id: UUID
+    quantity: Annotated[int, Meta(ge=0)]
+    #: There is more than `quantity`, the most that the operator shows.
+    capped: bool
 
 
 class LotReleased(Fact, frozen=True, kw_only=True):

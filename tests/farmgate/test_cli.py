@@ -92,7 +92,15 @@ def test_a_token_has_the_scopes_of_its_role_and_the_named_ones(farmgate: Farmgat
     )
 
     issued = json.loads(result.output)
-    assert issued["scopes"] == ["orders:place", "orders:place_for", "orders:read", "stock:read"]
+    assert issued["scopes"] == [
+        "availability:read",
+        "orders:place",
+        "orders:place_for",
+        "orders:read",
+        "events:read",
+        "events:manage",
+        "stock:read",
+    ]
     assert issued["token"].count(".") == 2
 
 

@@ -15,6 +15,7 @@ from services.catalog.models.stations import (
     StationSale,
 )
 from services.catalog.models.stock import (
+    Availability,
     Location,
     Lot,
     Reservation,
@@ -27,6 +28,7 @@ __all__ = [
     "Allotment",
     "AllotmentCount",
     "AllotmentReturn",
+    "Availability",
     "Base",
     "DailySales",
     "Device",

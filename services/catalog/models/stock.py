@@ -1,4 +1,4 @@
-"""Locations, lots, balances and movements of stock, and reservations of orders."""
+"""Locations, lots, balances and movements of stock, reservations of orders, and availability."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -15,6 +15,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.catalog.models.base import Base, one_of
+from services.catalog.models.goods import Variant
 from services.catalog.rules import Bucket, LotStatus, ReservationStatus
 from shared.events import SITE_LEVELS
 from shared.runtime.clock import now
@@ -176,3 +177,18 @@ class ReservationLine(Base):
         ),
         CheckConstraint("quantity > 0", name="quantity"),
     )
+
+
+class Availability(Base):
+    """How much of a variant an order over any channel could reserve, as last published."""
+
+    __tablename__ = "availability"
+    variant_id: Mapped[UUID] = mapped_column(ForeignKey("variants.id"), primary_key=True)
+    quantity: Mapped[int]
+    #: There is more than `quantity`, the most that the operator shows.
+    capped: Mapped[bool]
+    #: The sequence of the event that published it.
+    version: Mapped[int]
+    changed_at: Mapped[datetime]
+    variant: Mapped[Variant] = relationship(viewonly=True, lazy="raise_on_sql")
+    __table_args__ = (CheckConstraint("quantity >= 0", name="quantity"),)

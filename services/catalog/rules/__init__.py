@@ -54,6 +54,7 @@ from services.catalog.rules.stations.station_sales import (
     reduced,
     sale_moves,
 )
+from services.catalog.rules.stock.availability import Shown, sellable, shown
 from services.catalog.rules.stock.counts import (
     ACCOUNTED,
     OutdatedCount,
@@ -138,6 +139,7 @@ __all__ = [
     "ReturnStatus",
     "SaleStatus",
     "ShortLine",
+    "Shown",
     "Since",
     "Sold",
     "SuspensionReason",
@@ -178,5 +180,7 @@ __all__ = [
     "reduced",
     "sale_moves",
     "schedule",
+    "sellable",
     "share",
+    "shown",
 ]

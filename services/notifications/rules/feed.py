@@ -12,6 +12,7 @@ from shared.events import (
     AllotmentGranted,
     AllotmentOverdrawn,
     AllotmentReturned,
+    AvailabilityChanged,
     Fact,
     HandOverRefused,
     LotHeld,
@@ -41,7 +42,13 @@ def _is_about_an_order(contract: type[Fact]) -> bool:
 #: The events of an order and of its shipment. A partner gets them of its own orders.
 ORDER_EVENTS = tuple(contract for contract in EVENTS if _is_about_an_order(contract))
 #: Events about goods and sites that a partner gets when its types name them.
-LISTING_EVENTS: tuple[type[Fact], ...] = (ProductListed, ProductWithdrawn, SiteOpened, SiteClosed)
+LISTING_EVENTS: tuple[type[Fact], ...] = (
+    ProductListed,
+    ProductWithdrawn,
+    AvailabilityChanged,
+    SiteOpened,
+    SiteClosed,
+)
 #: What an operator may grant besides: the events of each grant.
 GRANTS: Mapping[str, tuple[type[Fact], ...]] = {
     #: Of everybody's orders.
