@@ -16,6 +16,8 @@ from shared.runtime import clock
 USUAL_DELAY = timedelta(seconds=5)
 #: An order's reference; people may type it in lower case.
 _REFERENCE = re.compile(r"(?i)^ORD-[2-9A-Z]{8}$")
+#: A partner's own number of an order, as orders takes it.
+_EXTERNAL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/#|-]{0,63}$")
 
 
 @dataclass
@@ -98,20 +100,28 @@ class Trace:
 
 
 def find_order(client: Client, order: str) -> str:
-    """Return the id of an order, given its id or reference.
+    """Return the id of an order, given its id, its reference or its partner's external_ref.
 
     Raises:
-        Failed: there is no such order.
+        Failed: there is no such order, or several partners have one with this external_ref.
     """
     try:
         return str(UUID(order))
     except ValueError:
         pass
-    if not _REFERENCE.match(order):
-        raise Failed(f"{order} is neither an order's reference (ORD-7KQ2M9XH) nor its id.")
-    found = client.get("orders", "/orders", q=order.upper())["items"]
+    found = []
+    if _REFERENCE.match(order):
+        of_prefix = client.get("orders", "/orders", q=order.upper())["items"]
+        found = [each for each in of_prefix if each["order_ref"] == order.upper()]
+    if not found:
+        if not _EXTERNAL.match(order):
+            raise Failed(f"{order} is no order's reference (ORD-7KQ2M9XH), external_ref or id.")
+        found = client.get("orders", "/orders", external_ref=order)["items"]
     if not found:
         raise Failed(f"There is no order {order}.")
+    if len(found) > 1:
+        named = ", ".join(f"{each['order_ref']} of {each['partner']}" for each in found)
+        raise Failed(f"Several partners have an order {order}: {named}. Name one by its reference.")
     return str(found[0]["order_id"])
 
 

@@ -58,7 +58,7 @@ def waiting(as_json: bool) -> None:
 @click.argument("order")
 @click.option("--json", "as_json", is_flag=True, help="Print the order as JSON.")
 def approve(order: str, as_json: bool) -> None:
-    """Approve ORDER (ORD-… or its id), so that its stock is reserved. Safe to repeat."""
+    """Approve ORDER (ORD-…, external_ref or id), so that its stock is reserved. Safe to repeat."""
     _decide(order, "approve", as_json, "is approved; catalog now reserves its stock")
 
 
@@ -66,7 +66,7 @@ def approve(order: str, as_json: bool) -> None:
 @click.argument("order")
 @click.option("--json", "as_json", is_flag=True, help="Print the order as JSON.")
 def decline(order: str, as_json: bool) -> None:
-    """Decline ORDER (ORD-… or its id); a payment is refunded. Safe to repeat."""
+    """Decline ORDER (ORD-…, external_ref or id); a payment is refunded. Safe to repeat."""
     _decide(order, "decline", as_json, "is declined; its buyer gets a message")
 
 

@@ -22,7 +22,7 @@ PATIENCE = 2.0
 @click.argument("order")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(order: str, as_json: bool) -> None:
-    """Show the whole path of ORDER, given by reference (ORD-…) or id.
+    """Show the whole path of ORDER, given by reference (ORD-…), a partner's external_ref or id.
 
     Its state in each service (order, stock and lots, shipment, messages), every event with the
     time until it was published and handled, the attempts of parked events, what the order waits

@@ -31,6 +31,8 @@ class OrdersBatch(Batch):
         self.sites: dict[UUID, Any] = {}
         #: By channel and variant: plain rows with the price or None; None: it is not on sale.
         self.offers: dict[tuple[str, UUID], Any] = {}
+        #: By partner and external_ref: the order that has them; None: there is none yet.
+        self.placed_before: dict[tuple[str, str], Order | None] = {}
         #: The open orders of those whose limits are locked, with the new orders of this batch.
         self.open_orders: dict[Holder, Open] = {}
 

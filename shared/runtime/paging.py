@@ -8,12 +8,15 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select
+from sqlalchemy import Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from shared.runtime import clock
+from shared.runtime.clock import rfc3339
 from shared.runtime.errors import Unprocessable
 from shared.runtime.schemas import LEAST, MOST
 
@@ -24,6 +27,9 @@ USUAL, LARGEST = 50, 200
 #: Characters of a cursor at most.
 LONGEST_CURSOR = 400
 _CHECK_BYTES = 6
+#: A row shows the moment of its change only after the commit, which may be this much later: a
+#: transaction takes up to 30 s, and that of a suspended process up to 60 s more.
+LATE = timedelta(minutes=2)
 
 
 class MalformedCursor(Unprocessable):
@@ -32,10 +38,14 @@ class MalformedCursor(Unprocessable):
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some rows of a list, and the cursor of the next page (None: this is the last page)."""
+    """Some rows of a list, and the cursor of the next page (None: this is the last page).
+
+    `next_changed_since` is where the next reading of changes begins; None in other lists.
+    """
 
     items: Sequence[T]
     next: str | None
+    next_changed_since: datetime | None = None
 
 
 def filtered(
@@ -65,43 +75,97 @@ def page(
     Raises:
         MalformedCursor: the cursor does not belong to this list.
     """
+    list_name = f"{column.class_.__name__}.{column.key} {descending}"
     if cursor is not None:
-        after = _decode(cursor, column, descending)
+        after = _value_of(_decode(cursor, list_name), column)
         statement = statement.where(column < after if descending else column > after)
     statement = statement.order_by(column.desc() if descending else column).limit(limit + 1)
     rows = session.scalars(statement).all()
     more = len(rows) > limit
     items = rows[:limit]
     last = getattr(items[-1], column.key) if more else None
-    return Page(items, _encode(last, column, descending) if more else None)
+    return Page(items, _encode(str(last), list_name) if more else None)
 
 
-def _check(value: bytes, column: InstrumentedAttribute[Any], descending: bool) -> bytes:
+def changes(
+    session: Session,
+    statement: Select[T],
+    changed_at: InstrumentedAttribute[datetime],
+    key: InstrumentedAttribute[UUID],
+    *,
+    since: datetime,
+    limit: int = USUAL,
+    cursor: str | None = None,
+) -> Page[T]:
+    """Return one page of the rows that changed at `since` or later, the oldest change first.
+
+    A reading, from its first page to its last, ends at the moment when it began: what changes
+    meanwhile belongs to the next reading. That one begins at `next_changed_since`, which lies
+    `LATE` before, so that it finds the changes that were not committed yet. `changed_at` and `key`
+    must be columns of one index.
+
+    Raises:
+        MalformedCursor: the cursor does not belong to this list.
+    """
+    list_name = f"{key.class_.__name__}.{changed_at.key} changes"
+    began = clock.now()
+    if cursor is not None:
+        began, *after = _position_of(_decode(cursor, list_name))
+        statement = statement.where(tuple_(changed_at, key) > tuple_(*after))
+    statement = statement.where(changed_at >= since, changed_at <= began)
+    rows = session.scalars(statement.order_by(changed_at, key).limit(limit + 1)).all()
+    following = None
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        moments = rfc3339(began), rfc3339(getattr(last, changed_at.key))
+        following = _encode(" ".join([*moments, str(getattr(last, key.key))]), list_name)
+    return Page(rows[:limit], following, began - LATE)
+
+
+def _check(value: bytes, list_name: str) -> bytes:
     """Return a checksum that binds a cursor to its list; it detects mistakes and is no secret."""
-    key = f"{column.class_.__name__}.{column.key} {descending}".encode()
-    return hashlib.blake2b(value, digest_size=_CHECK_BYTES, key=key[:64]).digest()
+    key = list_name.encode()[:64]
+    return hashlib.blake2b(value, digest_size=_CHECK_BYTES, key=key).digest()
 
 
-def _encode(last: Any, column: InstrumentedAttribute[Any], descending: bool) -> str:
-    value = str(last).encode()
-    raw = _check(value, column, descending) + value
+def _encode(position: str, list_name: str) -> str:
+    value = position.encode()
+    raw = _check(value, list_name) + value
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _decode(cursor: str, column: InstrumentedAttribute[Any], descending: bool) -> Any:
+def _decode(cursor: str, list_name: str) -> str:
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         check, value = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
-        if check != _check(value, column, descending):
+        if check != _check(value, list_name):
             raise ValueError("another list's cursor, or a changed one")
-        kind = column.type.python_type
-        text = value.decode()
+        return value.decode()
+    except ValueError as error:
+        raise _malformed() from error
+
+
+def _value_of(text: str, column: InstrumentedAttribute[Any]) -> Any:
+    kind = column.type.python_type
+    try:
         if kind is UUID:
             return UUID(text)
         if kind is int and not LEAST <= int(text) <= MOST:
             raise ValueError("out of range")
         return kind(text)
     except ValueError as error:
-        raise MalformedCursor(
-            "This cursor does not belong to this list; leave it out to begin at the first page."
-        ) from error
+        raise _malformed() from error
+
+
+def _position_of(text: str) -> tuple[datetime, datetime, UUID]:
+    try:
+        began, moment, key = text.split(" ")
+        return datetime.fromisoformat(began), datetime.fromisoformat(moment), UUID(key)
+    except ValueError as error:
+        raise _malformed() from error
+
+
+def _malformed() -> MalformedCursor:
+    return MalformedCursor(
+        "This cursor does not belong to this list; leave it out to begin at the first page."
+    )

@@ -5,8 +5,9 @@ from typing import Any, TypedDict
 
 from marshmallow import Schema, fields, validate
 
+from shared.runtime.clock import rfc3339
 from shared.runtime.paging import LARGEST, LONGEST_CURSOR, USUAL
-from shared.runtime.schemas import RequestSchema, ResponseSchema
+from shared.runtime.schemas import Moment, RequestSchema, ResponseSchema
 
 
 class PageRequest(RequestSchema):
@@ -21,6 +22,24 @@ class PageRequest(RequestSchema):
         validate=validate.Range(1, LARGEST),
         metadata={"description": "Items of the page at most."},
     )
+
+
+class ChangesRequest(PageRequest):
+    """A page of a list, or of what changed in it."""
+
+    changed_since = Moment(
+        metadata={
+            "description": "Only what changed at this moment or later, the oldest change first. "
+            "To mirror the list, read all pages; then begin again with `next_changed_since`."
+        }
+    )
+
+
+class _QueryMoment(fields.AwareDateTime):
+    """A moment that ends with Z: in a query string, the + of an offset would mean a space."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **options: Any) -> str | None:
+        return None if value is None else rfc3339(value)
 
 
 class PageArguments(TypedDict):
@@ -38,17 +57,37 @@ def page_arguments(query: dict[str, Any]) -> PageArguments:
 @cache
 def page_of(item: type[Schema]) -> type[Schema]:
     """Return the schema of a page of `item`s; `ThingResponse` makes `ThingPage`."""
-    name = f"{item.__name__.removesuffix('Response')}Page"
+    return _page_schema(item, {})
+
+
+@cache
+def changes_page_of(item: type[Schema]) -> type[Schema]:
+    """Return the schema of a page of `item`s in a list with a `ChangesRequest`."""
+    following = _QueryMoment(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "With `changed_since`: begin the next reading with it, once you have "
+            "read all pages. It lies two minutes before this reading began, since a change shows "
+            "only when its transaction ends: some items come twice, none is missed."
+        },
+    )
+    return _page_schema(item, {"next_changed_since": following})
+
+
+def _page_schema(item: type[Schema], more: dict[str, fields.Field[Any]]) -> type[Schema]:
+    name = item.__name__.removesuffix("Response")
     return type(
-        name,
+        f"{name}Page",
         (ResponseSchema,),
         {
-            "__doc__": f"A page of a list of {item.__name__.removesuffix('Response')}.",
+            "__doc__": f"A page of a list of {name}.",
             "items": fields.List(fields.Nested(item), required=True),
             "next": fields.String(
                 required=True,
                 allow_none=True,
                 metadata={"description": "The cursor of the next page; null: there is none."},
             ),
+            **more,
         },
     )

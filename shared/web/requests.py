@@ -124,6 +124,18 @@ def refuse_long_stream() -> None:
         )
 
 
+def validated(schema: Schema, found: Any) -> Any:
+    """Return a part of a request's body as its schema loads it; other parts are not affected.
+
+    Raises:
+        ValidationFailed: fields are missing, unknown or invalid.
+    """
+    try:
+        return schema.load(found)
+    except ValidationError as error:
+        raise _validation_failed(error.messages) from error
+
+
 def _validation_failed(found: Any) -> ValidationFailed:
     left = [MOST_ERRORS]
     shown = _first_of(found, left)

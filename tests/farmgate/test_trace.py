@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from farmgate import trace
+from farmgate.failures import Failed
 
 
 def published(event_id: str, type_: str, at: str, **changes: Any) -> dict[str, Any]:
@@ -129,3 +132,63 @@ def test_an_event_is_held_up_where_it_is_not_published_not_taken_in_or_parked() 
     assert held_up(orders=answer(published=[sent]), catalog=answer(handled=[taken])) == []
     # Catalog does not answer: whether it took it in is not known.
     assert held_up(orders=answer(published=[sent])) == []
+
+
+class OrdersOf:
+    """Orders' list, as `farmgate trace` asks for it."""
+
+    def __init__(self, *orders: dict[str, str]) -> None:
+        self.orders = orders
+
+    def get(self, service: str, path: str, **query: str) -> dict[str, Any]:
+        """Return the orders that a query finds."""
+        assert (service, path) == ("orders", "/orders")
+        if "q" in query:
+            found = [
+                each
+                for each in self.orders
+                if each["order_ref"].startswith(query["q"])
+                or each.get("external_ref", "").startswith(query["q"])
+            ]
+        else:
+            found = [
+                each for each in self.orders if each.get("external_ref") == query["external_ref"]
+            ]
+        return {"items": found}
+
+
+def test_an_order_is_found_by_its_reference_its_partners_number_or_its_id() -> None:
+    orders = OrdersOf(
+        {"order_id": "one", "order_ref": "ORD-7KQ2M9XH"},
+        {"order_id": "two", "order_ref": "ORD-22222222", "external_ref": "ORD-7KQ2M9XH-2"},
+        {"order_id": "three", "order_ref": "ORD-33333333", "external_ref": "SO/2026-17"},
+        {"order_id": "four", "order_ref": "ORD-44444444", "external_ref": "ORD-ABCDEFGH"},
+    )
+    order_id = "0198d1f2-6a3b-7c4d-8e5f-0123456789ab"
+
+    def found(order: str) -> str:
+        return trace.find_order(orders, order)  # type: ignore[arg-type]  # all that it asks
+
+    assert found("ord-7kq2m9xh") == "one"
+    assert found("SO/2026-17") == "three"
+    assert found("ORD-ABCDEFGH") == "four"
+    assert found(order_id) == order_id
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        ("SO-1", "Several partners have an order SO-1: ORD-22222222 of a, ORD-33333333 of b"),
+        ("SO-2", "There is no order SO-2"),
+        ("ORD-99999999", "There is no order ORD-99999999"),
+        ("two words", "two words is no order's reference"),
+    ],
+)
+def test_an_order_that_is_not_there_or_not_one_is_named(order: str, said: str) -> None:
+    orders = OrdersOf(
+        {"order_id": "1", "order_ref": "ORD-22222222", "external_ref": "SO-1", "partner": "a"},
+        {"order_id": "2", "order_ref": "ORD-33333333", "external_ref": "SO-1", "partner": "b"},
+    )
+
+    with pytest.raises(Failed, match=said):
+        trace.find_order(orders, order)  # type: ignore[arg-type]  # all that it asks

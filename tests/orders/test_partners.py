@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 
 from services.orders.rules import callers
 from services.orders.rules.callers import UnfitPartner, partner_of
+from services.orders.rules.external_refs import request_digest
 from shared.events import BY_TYPE, OrderFact
 from shared.runtime.callers import Caller
 from tests.orders.reading import ORDERS, Builder, Place, Recorded, Token, types_of
@@ -122,3 +123,40 @@ def test_every_public_fact_of_orders_about_an_order_can_name_its_partner() -> No
 
     assert len(of_orders) == 13
     assert all(issubclass(contract, OrderFact) for contract in of_orders)
+
+
+ORDERED: dict[str, Any] = {
+    "channel": "online",
+    "lines": [{"variant_id": uuid4(), "quantity": 500, "line_total_fen": None}],
+    "contact": {"name": "卓玛", "phone": "+8613800138000", "address": None},
+    "buyer_id": None,
+}
+
+
+def test_requests_with_the_same_content_have_one_digest() -> None:
+    order_id = uuid4()
+    turned = dict(reversed(ORDERED.items()))
+    # A later version may know more fields, which this request does not give.
+    newer = ORDERED | {"coupon": None, "lines": [ORDERED["lines"][0] | {"note": None}]}
+
+    digests = {request_digest(order_id, each) for each in (ORDERED, turned, newer)}
+
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channel": "company"},
+        {"lines": []},
+        {"lines": ORDERED["lines"] * 2},
+        {"lines": [ORDERED["lines"][0] | {"line_total_fen": 1}]},
+        {"contact": ORDERED["contact"] | {"address": "巴河镇1号"}},
+        {"buyer_id": "dolma"},
+    ],
+)
+def test_another_content_has_another_digest(changes: dict[str, Any]) -> None:
+    order_id = uuid4()
+
+    assert request_digest(order_id, ORDERED | changes) != request_digest(order_id, ORDERED)
+    assert request_digest(order_id, ORDERED) != request_digest(uuid4(), ORDERED)

@@ -463,6 +463,7 @@ TestAnyOrder = AnyOrder.TestCase
         ("0894-5801234", True),
         ("85291234567", True),
         ("447911123456", True),
+        ("#138/0013/8000", True),
         ("buyer-1", False),
         ("1234567890", False),
         ("2026113012", False),

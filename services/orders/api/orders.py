@@ -9,10 +9,12 @@ from services.orders.api.limits import read_limits
 from services.orders.api.waiting import wait_if_preferred
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order
-from services.orders.rules import callers
+from services.orders.rules import callers, external_refs
+from services.orders.rules.order_status import OrderState
 from services.orders.schemas import orders as schemas
 from services.orders.use_cases import approve, decide, find, place
-from shared.runtime.paging import Page, page
+from shared.runtime.errors import FarmgateError
+from shared.runtime.paging import Page, changes, page
 from shared.web import (
     Blueprint,
     caller,
@@ -24,7 +26,9 @@ from shared.web import (
     settings,
     transaction,
 )
-from shared.web.paging import page_arguments, page_of
+from shared.web.paging import changes_page_of, page_arguments
+from shared.web.problems import answer_of
+from shared.web.requests import validated
 
 blp = Blueprint(
     "orders",
@@ -52,17 +56,20 @@ def _placement(order_in: dict[str, Any]) -> place.Placement:
     """Return what is ordered; the caller's token decides the buyer and the channel.
 
     Raises:
-        NotYourBuyer, UnfitBuyer, UnfitPartner, NotYourChannel, NotYourSite: the token does not
-            allow it.
+        NotYourBuyer, UnfitBuyer, UnfitPartner, NotYourChannel, NotYourSite, NotAPartner: the token
+            does not allow it.
+        UnfitExternalRef: the partner's number must not be published.
     """
     by = caller()
+    partner = callers.partner_of(by)
+    external_ref = external_refs.checked_ref(partner, order_in["external_ref"])
     buyer_id = callers.buyer_of(by, order_in["buyer_id"])
     channel = callers.channel_of(by, order_in["channel"])
     callers.check_site(by, order_in["site_id"])
     return place.Placement(
-        **order_in | {"buyer_id": buyer_id, "channel": channel},
+        **order_in | {"buyer_id": buyer_id, "channel": channel, "external_ref": external_ref},
         placed_by=by.subject,
-        partner=callers.partner_of(by),
+        partner=partner,
         limits=read_limits(settings().environment),
         # Beyond a buyer's limits, an operator's order always waits for approval.
         limit_caller=by.may(callers.OWN_BUYERS) and not by.may(callers.ANY_BUYER),
@@ -82,7 +89,7 @@ def _placement(order_in: dict[str, Any]) -> place.Placement:
 )
 def place_order(
     batch: OrdersBatch, placement: place.Placement
-) -> tuple[place.PlacedOrder, dict[str, str]]:
+) -> tuple[place.PlacedOrder, int, dict[str, str]]:
     """Place an order.
 
     Orders stores it, asks catalog for its stock, and answers 202 before catalog decides. With
@@ -99,22 +106,79 @@ def place_order(
     The unpaid stock of a buyer, a telephone or a caller is limited. Beyond the value, an order
     waits for an operator (`awaits_approval`) before it asks for its stock. Beyond the number of
     orders, it is refused with 409 too-many-open-holds.
+
+    A partner (`orders:place_for`, without `orders:operate` and limits to sites) may give its own
+    number as `external_ref`, which each event of the order has. A request with the same number is
+    the same order for good, whatever its Idempotency-Key: it is answered with the order as it is
+    now (202 while catalog decides, then 200), without `guest_secret`. With another content it is
+    refused: 409 external-ref-used, which names the order.
     """
     placed = place.place_order(batch, placement)
-    return placed, {"Location": url_for("orders.show_order", order_id=placed.order.id)}
+    headers = {"Location": url_for("orders.show_order", order_id=placed.order.id)}
+    return placed, _status_of(placed.order), headers
+
+
+def _status_of(order: Order) -> int:
+    """Return the status of the answer to a placement: 202 until catalog has decided."""
+    return 202 if order.state == OrderState.PLACED else 200
+
+
+_ONE_OF_SEVERAL = schemas.PlaceOrderRequest()
+
+
+def _placement_or_refusal(order_in: Any) -> place.Placement | FarmgateError:
+    try:
+        return _placement(validated(_ONE_OF_SEVERAL, order_in))
+    except FarmgateError as error:
+        return error
+
+
+@blp.post("/orders/bulk")
+@scope("orders:place")
+@idempotent
+@blp.arguments(schemas.PlaceOrdersRequest, example=schemas.ORDERS_EXAMPLE)
+@blp.response(200, schemas.OutcomesResponse)
+def place_orders(orders_in: dict[str, Any]) -> dict[str, Any]:
+    """Place up to 100 orders, each with an outcome of its own.
+
+    The orders that can be placed are placed in one transaction, before catalog decides. An order
+    that is refused does not affect the others: its outcome has the problem with which POST /orders
+    would have answered. Give each order an `external_ref`: then you may send it again, alone or
+    with other orders, as often as you like, and it is placed once.
+    """
+    placements = [_placement_or_refusal(each) for each in orders_in["orders"]]
+    with transaction(OrdersBatch) as batch:
+        placed = place.place_orders(batch, placements)
+        return {"outcomes": [_outcome(index, each) for index, each in enumerate(placed)]}
+
+
+def _outcome(index: int, placed: place.PlacedOrder | FarmgateError) -> dict[str, Any]:
+    outcome: dict[str, Any] = {"index": index, "order": None, "problem": None}
+    if isinstance(placed, FarmgateError):
+        problem = answer_of(placed)
+        return outcome | {"status": problem.status_code, "problem": problem.get_json()}
+    return outcome | {"status": _status_of(placed.order), "order": placed}
 
 
 @blp.get("/orders")
 @scope("orders:read")
 @blp.arguments(schemas.ListOrdersRequest, location="query")
-@blp.response(200, page_of(schemas.OrderResponse))
+@blp.response(200, changes_page_of(schemas.OrderResponse))
 def list_orders(query: dict[str, Any]) -> Page[Order]:
-    """List orders, the newest first: your own, or all with the scope orders:operate."""
+    """List orders, the newest first: your own, or all with the scope orders:operate.
+
+    With `changed_since` the list has the orders that changed, the oldest change first, and
+    `next_changed_since`: a mirror that reads all pages, and begins the next reading there, misses
+    no change.
+    """
     arguments = page_arguments(query)
+    since = query.pop("changed_since", None)
     if "buyer_id" in query and _owner() and caller().may(callers.OWN_BUYERS):
         query["buyer_id"] = callers.own_buyer(caller(), query["buyer_id"])
     with reading() as session:
         chosen = find.select_orders(_owner(), **query)
+        if since is not None:
+            return changes(session, chosen, Order.changed_at, Order.id, since=since, **arguments)
         return page(session, chosen, Order.arrival, descending=True, **arguments)
 
 

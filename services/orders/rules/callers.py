@@ -22,7 +22,7 @@ DEFAULT_CHANNEL: Channel = "online"
 LONGEST_ID = 64
 _ID = re.compile(f"[A-Za-z0-9][A-Za-z0-9._:|-]{{0,{LONGEST_ID - 1}}}")
 #: Digits that could be a telephone number, alone or after a word such as `tel:`.
-_NUMBER = re.compile("([A-Za-z._:|-]*)([0-9][0-9._:|-]*)")
+_NUMBER = re.compile("([A-Za-z._:/#|-]*)([0-9][0-9._:/#|-]*)")
 #: A number with fewer digits can be dialled only within its town.
 _FEWEST_DIGITS = 10
 

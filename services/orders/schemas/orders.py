@@ -4,13 +4,16 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from services.orders.rules import people, prices
+from services.orders.rules import external_refs, people, prices
 from services.orders.rules.order_status import FulfilmentState, OrderState, PaymentState
 from shared.events import CHANNELS, PAYMENT_METHODS
 from shared.runtime import phones
-from shared.runtime.schemas import Flag, Moment, Text, matching
+from shared.runtime.schemas import Flag, Moment, Parts, Text, matching
 from shared.web import RequestSchema, ResponseSchema
-from shared.web.paging import PageRequest
+from shared.web.paging import ChangesRequest
+
+#: Orders of one request at most.
+MOST_AT_ONCE = 100
 
 
 def _one_of(choices: tuple[str, ...], **options: Any) -> fields.String:
@@ -25,6 +28,11 @@ def _fen(least: int = 0, **options: Any) -> fields.Integer:
 def _buyer_id(**options: Any) -> fields.String:
     says = "1 to 64 letters, digits or . _ : | -; an id, never a name or a phone."
     return matching("[A-Za-z0-9][A-Za-z0-9._:|-]{0,63}", says, **options)
+
+
+def _external_ref(**options: Any) -> fields.String:
+    says = "1 to 64 letters, digits or . _ : / # | -; published, so no name and no phone."
+    return matching(external_refs.PATTERN, says, **options)
 
 
 def _code(**options: Any) -> fields.String:
@@ -94,6 +102,8 @@ class PlaceOrderRequest(RequestSchema):
     contact = fields.Nested(ContactRequest, required=True)
     #: The token decides, too: see `rules.callers`.
     buyer_id = _buyer_id(load_default=None, allow_none=True)
+    #: Only a partner's token gives one: see `rules.external_refs`.
+    external_ref = _external_ref(load_default=None, allow_none=True)
 
     @validates_schema
     def _deliverable(self, order: dict[str, Any], **_: Any) -> None:
@@ -101,6 +111,12 @@ class PlaceOrderRequest(RequestSchema):
             raise ValidationError(
                 {"contact": {"address": ["Needed for delivery; or set collect to true."]}}
             )
+
+
+class PlaceOrdersRequest(RequestSchema):
+    """Up to 100 orders, each of which is validated and placed by itself."""
+
+    orders = Parts(MOST_AT_ONCE, {"$ref": "#/components/schemas/PlaceOrderRequest"})
 
 
 #: A guest's order, as the document shows it.
@@ -125,16 +141,28 @@ ORDER_EXAMPLE = {
 }
 
 
-class ListOrdersRequest(PageRequest):
+#: Two orders of a partner, as the document shows them.
+ORDERS_EXAMPLE = {
+    "orders": [
+        ORDER_EXAMPLE | {"external_ref": "SO-2026-000417", "buyer_id": "b-17"},
+        ORDER_EXAMPLE | {"external_ref": "SO-2026-000418"},
+    ]
+}
+
+
+class ListOrdersRequest(ChangesRequest):
     """Which orders are listed; all filters given must hold."""
 
     state = fields.Enum(OrderState, by_value=True)
     channel = _one_of(CHANNELS)
     awaits_approval = fields.Boolean()
     buyer_id = _buyer_id()
+    external_ref = _external_ref()
     placed_from = Moment(metadata={"description": "At this moment or later."})
     placed_to = Moment(metadata={"description": "Before this moment."})
-    q = matching("[A-Za-z0-9-]{1,20}", "The beginning of a reference, such as ORD-7K.")
+    q = matching(
+        external_refs.PATTERN, "The beginning of a reference, such as ORD-7K, or of external_ref."
+    )
 
 
 class CancelOrderRequest(RequestSchema):
@@ -209,6 +237,14 @@ class OrderResponse(ResponseSchema):
     order_ref = fields.String(required=True)
     channel = fields.String(required=True)
     buyer_id = fields.String(required=True, allow_none=True)
+    partner = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The partner that placed it for its own buyers."},
+    )
+    external_ref = fields.String(
+        required=True, allow_none=True, metadata={"description": "The partner's own number of it."}
+    )
     site_id = fields.UUID(required=True)
     collect = fields.Boolean(required=True)
     masked_phone = fields.String(required=True)
@@ -272,6 +308,39 @@ class PlacedOrderResponse(OrderResponse):
         """Read the secret from beside the order, everything else from the order itself."""
         source = obj if attr == "guest_secret" else obj.order
         return super().get_attribute(source, attr, default)
+
+
+class OutcomeResponse(ResponseSchema):
+    """What became of one order of several."""
+
+    index = fields.Integer(
+        required=True, metadata={"description": "The position in the request, from 0."}
+    )
+    status = fields.Integer(
+        required=True,
+        metadata={"description": "The status with which POST /orders would have answered."},
+    )
+    order = fields.Nested(
+        PlacedOrderResponse,
+        required=True,
+        allow_none=True,
+        metadata={"description": "The order; null: it was refused."},
+    )
+    problem = fields.Raw(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Why it was refused, as POST /orders would have answered; null: it was "
+            "not.",
+            "anyOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "null"}],
+        },
+    )
+
+
+class OutcomesResponse(ResponseSchema):
+    """What became of each order, in the order of the request."""
+
+    outcomes = fields.List(fields.Nested(OutcomeResponse), required=True)
 
 
 class CountsResponse(ResponseSchema):

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select, true
 from sqlalchemy.orm import Session
 
 from services.orders.batch import OrderNotFound, OrdersBatch
@@ -68,16 +68,22 @@ def select_orders(
     state: OrderState | None = None,
     channel: str | None = None,
     buyer_id: str | None = None,
+    external_ref: str | None = None,
     placed_from: datetime | None = None,
     placed_to: datetime | None = None,
     awaits_approval: bool | None = None,
     q: str | None = None,
 ) -> Select[Order]:
-    """Return the statement that selects orders; `placed_to` is not included, `q` is a prefix."""
+    """Return the statement that selects orders; `placed_to` is not included, `q` is a prefix.
+
+    `q` begins the order's reference, with or without ORD-, or its partner's own number.
+    """
     chosen = filtered(
         select(Order).where(_seen_by(owner)),
         {Order.state: state, Order.channel: channel, Order.buyer_id: buyer_id},
     )
+    if external_ref is not None:
+        chosen = chosen.where(_numbered(Order.external_ref == external_ref))
     if awaits_approval is not None:
         waits = WAITING_FOR_APPROVAL
         chosen = chosen.where(waits if awaits_approval else not_(waits))
@@ -87,8 +93,18 @@ def select_orders(
         chosen = chosen.where(Order.placed_at < placed_to)
     if q is not None:
         begins = q.upper() if q.upper().startswith("ORD-") else f"ORD-{q.upper()}"
-        chosen = chosen.where(Order.order_ref.startswith(begins, autoescape=True))
+        chosen = chosen.where(
+            or_(
+                Order.order_ref.startswith(begins, autoescape=True),
+                _numbered(Order.external_ref.startswith(q, autoescape=True)),
+            )
+        )
     return chosen
+
+
+def _numbered(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return a condition on `external_ref` for which a database uses the partial index."""
+    return and_(Order.external_ref.is_not(None), condition)
 
 
 def count_orders(session: Session, owner: str | None) -> dict[str, int]:
@@ -112,6 +128,8 @@ def state_of_order(order: Order | None) -> dict[str, Any]:
         "fulfilment_state": order.fulfilment_state and order.fulfilment_state.value,
         "payment_method": order.payment_method,
         "channel": order.channel,
+        "partner": order.partner,
+        "external_ref": order.external_ref,
         "total_fen": order.total_fen,
         "paid_fen": order.paid_fen,
         "refunded_fen": order.refunded_fen,

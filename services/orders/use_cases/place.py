@@ -10,13 +10,16 @@ from sqlalchemy import and_, bindparam, func, or_, select
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order, OrderLine, PriceReadModel, SiteReadModel, VariantReadModel
 from services.orders.rules import order_status, people, prices
+from services.orders.rules.external_refs import request_digest
 from services.orders.rules.limits import OPEN_ORDERS, Limits
 from services.orders.use_cases import approve, recording
+from services.orders.use_cases.transition import mark_changed
 from shared.events import Channel, PaymentMethod
 from shared.runtime import clock
 from shared.runtime.bulk import among
-from shared.runtime.errors import Conflict, Unprocessable
+from shared.runtime.errors import Conflict, FarmgateError, Unprocessable
 from shared.runtime.ids import new_id, new_reference
+from shared.runtime.locks import advisory_lock
 
 
 class UnknownVariant(Unprocessable):
@@ -43,6 +46,10 @@ class PriceChanged(Conflict):
     """Raised when a line costs another amount than the buyer was shown."""
 
 
+class ExternalRefUsed(Conflict):
+    """Raised when a partner gives an order the external_ref of another order."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
     """What somebody orders, and the limits that apply to it.
@@ -55,6 +62,8 @@ class Placement:
     order beyond them waits for an operator, and asks for its goods once it is approved. With
     `refuse_too_many` an order beyond the number of open orders is refused instead. A till passes
     False: its buyer has gone home.
+
+    A `partner` may give an `external_ref`, by which it repeats a placement without an end.
     """
 
     channel: Channel
@@ -70,11 +79,27 @@ class Placement:
     refuse_too_many: bool
     order_id: UUID | None = None
     partner: str | None = None
+    external_ref: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """What names the order for good: the partner and its external_ref; None: nothing does."""
+        if self.partner is None or self.external_ref is None:
+            return None
+        return self.partner, self.external_ref
+
+    def digest(self, order_id: UUID) -> bytes:
+        """Return the digest of what is ordered, for the order with this id."""
+        said = ("channel", "payment_method", "site_id", "collect", "lines", "contact", "buyer_id")
+        return request_digest(order_id, {name: getattr(self, name) for name in said})
 
 
 @dataclass(frozen=True)
 class PlacedOrder:
-    """A new order, and the secret of its guest's link, which is not stored."""
+    """An order, new or placed before; if it is new, the secret of its guest's link.
+
+    The secret is not stored.
+    """
 
     order: Order
     guest_secret: str | None
@@ -83,6 +108,12 @@ class PlacedOrder:
 # Made once: making a statement takes longer than executing it.
 _SITES = select(SiteReadModel.id, SiteReadModel.code, SiteReadModel.closed).where(
     among(SiteReadModel.id, bindparam("ids"))
+)
+_PLACED = select(Order).where(
+    # In words, too: a database uses a partial index only if the query has its condition.
+    Order.external_ref.is_not(None),
+    among(Order.external_ref, bindparam("refs")),
+    among(Order.partner, bindparam("partners")),
 )
 _LATEST = (
     select(func.max(PriceReadModel.valid_from))
@@ -121,6 +152,8 @@ def load(batch: OrdersBatch, placements: Collection[Placement]) -> None:
 
     The number of statements does not grow with the number of placements.
     """
+    _load_placed_before(batch, {each.key for each in placements if each.key is not None})
+    placements = [each for each in placements if _placed_before(batch, each) is None]
     _load_sites(batch, {each.site_id for each in placements})
     wanted: dict[str, set[UUID]] = {}
     for each in placements:
@@ -139,11 +172,13 @@ def load(batch: OrdersBatch, placements: Collection[Placement]) -> None:
 def place_order(batch: OrdersBatch, placement: Placement) -> PlacedOrder:
     """Store an order and ask catalog for its goods; nothing is promised yet.
 
-    Executes no statement after `load`. An error leaves the batch as it was.
+    If the partner has placed an order with this external_ref before, that order is returned as it
+    is now. Executes no statement after `load`. An error leaves the batch as it was.
 
     Raises:
         UnknownSite, SiteIsClosed, UnknownVariant, NoPrice, WrongPack, TotalTooLarge,
         NoCashWithoutStation: the order is impossible.
+        ExternalRefUsed: the order with this external_ref is another one.
         PriceChanged: a line's total is not the one given; all that differ are named.
         TooManyOpenHolds: the buyer must first pay, collect or cancel other orders.
     """
@@ -153,6 +188,10 @@ def place_order(batch: OrdersBatch, placement: Placement) -> PlacedOrder:
             "choose cash_on_delivery or prepaid."
         )
     load(batch, [placement])
+    before = _placed_before(batch, placement)
+    if before is not None:
+        _check_same(before, placement)
+        return PlacedOrder(before, None)
     _check_site(batch, placement.site_id)
     rows = _price_lines(batch, placement.channel, placement.lines)
     total_fen = sum(row.line_total_fen for row in rows)
@@ -181,19 +220,45 @@ def place_order(batch: OrdersBatch, placement: Placement) -> PlacedOrder:
         paid_fen=0,
         refunded_fen=0,
         hold_seconds=placement.limits.hold_seconds,
+        external_ref=placement.external_ref,
         placed_at=now,
         changed_at=now,
         lines=rows,
     )
+    if placement.key is not None:
+        order.request_digest = placement.digest(order.id)
     if status.holds_unpaid_stock:
         _apply_limits(batch, order, placement)
     batch.track(Order.id, order)
+    if placement.key is not None:
+        batch.placed_before[placement.key] = order
     recording.record_contact(batch, order, placement.contact)
     if order.approval_reason is not None:
         recording.record_approval_requested(batch, order, order.approval_reason)
     else:
         recording.record_placed(batch, order)
     return PlacedOrder(order, secret)
+
+
+def place_orders(
+    batch: OrdersBatch, placements: Sequence[Placement | FarmgateError]
+) -> list[PlacedOrder | FarmgateError]:
+    """Place several orders; one that is refused does not affect the others.
+
+    Returns for each the order or why it is refused. A placement that is refused already stays so.
+    """
+    load(batch, [each for each in placements if isinstance(each, Placement)])
+    return [
+        each if isinstance(each, FarmgateError) else _placed_or_refused(batch, each)
+        for each in placements
+    ]
+
+
+def _placed_or_refused(batch: OrdersBatch, placement: Placement) -> PlacedOrder | FarmgateError:
+    try:
+        return place_order(batch, placement)
+    except FarmgateError as error:
+        return error
 
 
 def _apply_limits(batch: OrdersBatch, order: Order, placement: Placement) -> None:
@@ -213,6 +278,37 @@ def _apply_limits(batch: OrdersBatch, order: Order, placement: Placement) -> Non
             open_holds=limits.buyer.orders,
         )
     approve.count_open(batch, order)
+
+
+def _load_placed_before(batch: OrdersBatch, keys: set[tuple[str, str]]) -> None:
+    """Lock partners' external_refs, and load the orders that have them.
+
+    Two placements with one external_ref take turns: the second one finds the first one's order.
+    """
+    missing = keys - batch.placed_before.keys()
+    if not missing:
+        return
+    advisory_lock(batch.session, *(f"external_ref/{partner}/{ref}" for partner, ref in missing))
+    batch.placed_before.update(dict.fromkeys(missing))
+    partners, refs = zip(*missing, strict=True)
+    for order in batch.session.scalars(_PLACED, {"partners": [*partners], "refs": [*refs]}):
+        # With several partners the statement also finds orders that nobody asks for.
+        if (key := (order.partner, order.external_ref)) in missing:
+            batch.placed_before[key] = order
+
+
+def _placed_before(batch: OrdersBatch, placement: Placement) -> Order | None:
+    return None if placement.key is None else batch.placed_before[placement.key]
+
+
+def _check_same(order: Order, placement: Placement) -> None:
+    if order.request_digest != placement.digest(order.id):
+        raise ExternalRefUsed(
+            f"Your order {order.order_ref} has the external_ref {order.external_ref} and another "
+            "content; give a new order another external_ref, or repeat the request unchanged.",
+            order_id=str(order.id),
+            order_ref=order.order_ref,
+        )
 
 
 def _load_sites(batch: OrdersBatch, site_ids: set[UUID]) -> None:
@@ -288,6 +384,7 @@ def _load_offers(batch: OrdersBatch, channel: str, variant_ids: set[UUID]) -> No
 
 def replace_contact(batch: OrdersBatch, order: Order, contact: Mapping[str, Any]) -> None:
     """Replace the contact of a locked order and publish the new contact."""
+    mark_changed(order)
     order.masked_phone = people.masked(contact["phone"])
     if order.phone_digest is not None:
         order.phone_digest = people.phone_digest(contact["phone"])
