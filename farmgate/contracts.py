@@ -1,8 +1,8 @@
-"""Record every event contract, and refuse incompatible changes.
+"""Write the JSON Schema of every event contract, and refuse incompatible changes.
 
-`python -m farmgate.contracts` writes `docs/contracts.json`; with `--check` it only compares, and
-exits 1 if a contract broke or the file is out of date. It does not write while a contract is
-broken or the file is missing; `--accept-break` does, for a type that has no readers yet.
+`python -m farmgate.contracts` writes `shared/events/schemas`; with `--check` it only compares, and
+exits 1 if a contract broke or a schema is out of date. It does not write while a contract is broken
+or the schemas are missing; `--accept-break` does, for a type that has no readers yet.
 
 Events live longer than code: the feed and the stream keep them, and an integrator upgrades when
 it likes. So a contract must be backward and forward compatible: it reads events of older versions,
@@ -11,161 +11,100 @@ count, too: a narrower one refuses stored events, and old readers refuse a wider
 """
 
 import argparse
+import inspect
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, NotRequired, TypedDict, Union, get_args, get_origin
-from uuid import UUID
+from typing import Any
 
 import msgspec
 
 from shared.events import EVENTS, Fact, Moment, Part
+from shared.events.description import ENVELOPE, SCHEMAS, Field, Schema, read_field, read_json
+from shared.messaging.envelope import CloudEvent, dataschema_of
 
-FILE = Path(__file__).parent.parent / "docs" / "contracts.json"
-
-#: Type names in the record, independent of Python's class names.
-KINDS: dict[Any, str] = {
-    UUID: "uuid",
-    str: "text",
-    int: "integer",
-    bool: "boolean",
-    Moment: "moment",
-    date: "date",
-}
-#: The constraints of `msgspec.Meta`, and their names in the record.
-CHECKS = ("gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length")
-WORDS = {"ge": "least", "le": "most", "min_length": "shortest", "max_length": "longest"}
-
-#: Limit in the record → its sign (1 for a lower limit, -1 for an upper one) and two phrases for
-#: messages. Lengths are in characters, or in members of a list.
+#: Limit → its sign (1 for a lower limit, -1 for an upper one) and two phrases for messages.
 LIMITS = {
-    "least": (1, "at least {}", "less than {}"),
-    "most": (-1, "at most {}", "more than {}"),
-    "shortest": (1, "of a length of at least {}", "shorter than {}"),
-    "longest": (-1, "of a length of at most {}", "longer than {}"),
+    "minimum": (1, "at least {}", "less than {}"),
+    "maximum": (-1, "at most {}", "more than {}"),
+    "minLength": (1, "of a length of at least {}", "shorter than {}"),
+    "maxLength": (-1, "of a length of at most {}", "longer than {}"),
+    "minItems": (1, "of a length of at least {}", "shorter than {}"),
+    "maxItems": (-1, "of a length of at most {}", "longer than {}"),
 }
 
 
-class Allowed(TypedDict):
-    """The values that a field may have; no key means no limit."""
-
-    values: NotRequired[list[Any]]
-    least: NotRequired[int]
-    most: NotRequired[int]
-    shortest: NotRequired[int]
-    longest: NotRequired[int]
-    #: The allowed values of a list's members.
-    each: NotRequired["Allowed"]
+def described(contracts: Iterable[type[Fact]] = EVENTS) -> dict[str, Schema]:
+    """Return the schemas of the envelope and of the contracts, by name and by event type."""
+    found: dict[str, Schema] = {ENVELOPE: _envelope()}
+    for contract in contracts:
+        more = {"x-subject": contract.subject, "x-public": contract.public}
+        found[contract.routing_key] = schema_of(contract.routing_key, contract) | more
+    return found
 
 
-class Member(Allowed):
-    """One field of a contract."""
-
-    type: str
-    required: bool
-    nullable: bool
-
-
-class Contract(TypedDict):
-    """The contract of one event type; `fields` by path, such as `lines[].lots[].lot_id`."""
-
-    subject: str
-    public: bool
-    fields: dict[str, Member]
-
-
-def described(events: Iterable[type[Fact]] = EVENTS) -> dict[str, Contract]:
-    """Return the contract of each event class, by routing key.
+def schema_of(name: str, struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the JSON Schema of a struct, with its docstring and the comments `#:` of its fields.
 
     Raises:
-        KeyError: `KINDS` has no name for a field's type.
-        TypeError: the record has no name for a field's constraint.
+        TypeError: a field has a type that JSON Schema does not know.
     """
-    return {
-        event.routing_key: {
-            "subject": event.subject,
-            "public": event.public,
-            "fields": dict(_members(event)),
-        }
-        for event in events
-    }
+    told = msgspec.json.schema(struct, schema_hook=_of_moment)
+    parts: dict[str, Any] = told["$defs"]
+    known = {part.__name__: part for part in _below(Part)} | {struct.__name__: struct}
+    for part_name, part in parts.items():
+        part["description"] = _unwrapped(part.get("description", ""))
+        for field, comment in _comments(known[part_name]).items():
+            if field in part["properties"]:
+                part["properties"][field]["description"] = comment
+    own = parts.pop(struct.__name__)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": dataschema_of(name)}
+    return head | own | ({"$defs": parts} if parts else {})
 
 
-def _members(part: type[Part], above: str = "") -> Iterator[tuple[str, Member]]:
-    for field in msgspec.structs.fields(part):
-        path = above + field.encode_name
-        type_ = type_of(path, field.type)
-        yield (
-            path,
-            {
-                "type": type_.kind,
-                "required": field.required,
-                "nullable": type_.nullable,
-                **type_.allowed,
-            },
-        )
-        if type_.part is not None:
-            yield from _members(type_.part, f"{path}{type_.kind.count('list') * '[]'}.")
+def _envelope() -> dict[str, Any]:
+    schema = schema_of(ENVELOPE, CloudEvent)
+    data = schema["properties"]["data"]
+    schema["properties"]["data"] = {"type": "object", "description": data["description"]}
+    del schema["$defs"]
+    return schema
 
 
-@dataclass(frozen=True)
-class FieldType:
-    """A field's type in the terms of the record."""
-
-    kind: str
-    nullable: bool
-    allowed: Allowed
-    #: The struct of an object, or of a list's members.
-    part: type[Part] | None = None
+def _of_moment(kind: type) -> dict[str, Any]:
+    if kind is Moment:
+        return {"type": "string", "format": "date-time"}
+    raise TypeError(f"{kind}: JSON Schema has no word for it")
 
 
-def type_of(path: str, annotation: Any) -> FieldType:
-    """Return the type of the field at `path` from its annotation.
-
-    Raises:
-        KeyError: `KINDS` has no name for the type.
-        TypeError: the record has no name for a constraint.
-    """
-    limits: dict[str, Any] = {}
-    nullable = False
-    while True:
-        origin, inner = get_origin(annotation), get_args(annotation)
-        if origin in (Union, UnionType):
-            choices = [each for each in inner if each is not msgspec.UnsetType]
-            nullable = type(None) in choices
-            (annotation,) = (each for each in choices if each is not type(None))
-        elif origin is Annotated:
-            annotation = inner[0]
-            for meta in inner[1:]:
-                limits |= _limits(path, meta)
-        else:
-            break
-    if origin is list:
-        member = type_of(f"{path}[]", inner[0])
-        if member.allowed:
-            limits["each"] = member.allowed
-        kind = f"list of {member.kind}{' or null' if member.nullable else ''}"
-        return FieldType(kind, nullable, Allowed(**limits), member.part)  # type: ignore[typeddict-item]
-    if origin is Literal:
-        return FieldType("text", nullable, Allowed(values=list(inner)))
-    if isinstance(annotation, type) and issubclass(annotation, Part):
-        return FieldType("object", nullable, Allowed(), annotation)
-    return FieldType(KINDS[annotation], nullable, Allowed(**limits))  # type: ignore[typeddict-item]
+def _below(base: type[Part]) -> Iterator[type[Part]]:
+    for part in base.__subclasses__():
+        yield part
+        yield from _below(part)
 
 
-def _limits(path: str, meta: msgspec.Meta) -> dict[str, Any]:
-    limits = {name: value for name in CHECKS if (value := getattr(meta, name)) is not None}
-    if limits.keys() - WORDS.keys():
-        raise TypeError(f"{path}: the record has no name for {meta!r}")
-    return {WORDS[name]: value for name, value in limits.items()}
+def _unwrapped(text: str) -> str:
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
-def breaks(recorded: Mapping[str, Contract], present: Mapping[str, Contract]) -> list[str]:
+def _comments(struct: type) -> dict[str, str]:
+    """Return the comments above the fields of a struct and of its bases, by field."""
+    found = {}
+    for base in reversed([each for each in struct.__mro__ if each.__module__ != "msgspec"]):
+        if not issubclass(base, msgspec.Struct):
+            continue
+        comment: list[str] = []
+        for line in map(str.strip, inspect.getsource(base).splitlines()):
+            if line.startswith("#:"):
+                comment.append(line.removeprefix("#:").strip())
+            elif comment:
+                found[line.partition(":")[0]] = " ".join(comment)
+                comment = []
+    return found
+
+
+def breaks(recorded: Mapping[str, Schema], present: Mapping[str, Schema]) -> list[str]:
     """Return a sentence for each incompatible change: what changed, and what to do instead.
 
     A new event type and a new optional field are compatible.
@@ -180,67 +119,64 @@ def breaks(recorded: Mapping[str, Contract], present: Mapping[str, Contract]) ->
 
 def _instead(key: str) -> str:
     stem, _, version = key.rpartition(".v")
+    if not stem:
+        return "leave it unchanged: every stored event has this envelope"
     return (
         f"leave it unchanged, and add `{stem}.v{int(version) + 1}` beside it, as "
         'docs/operations.md says under "A new version of an event"'
     )
 
 
-def _changes(before: Contract, after: Contract) -> list[str]:
-    found = []
-    if before["subject"] != after["subject"]:
-        found.append(f"the subject was `{before['subject']}` and is now `{after['subject']}`")
-    if before["public"] != after["public"]:
-        words = ("public", "internal") if before["public"] else ("internal", "public")
-        found.append("the event was {} and is now {}".format(*words))
-    return found + _field_changes(before["fields"], after["fields"])
+def _changes(before: Schema, after: Schema) -> Iterator[str]:
+    was, now = before.get("x-subject"), after.get("x-subject")
+    if was != now:
+        yield f"the subject was `{was}` and is now `{now}`"
+    words = ["public" if each.get("x-public") else "internal" for each in (before, after)]
+    if words[0] != words[1]:
+        yield "the event was {} and is now {}".format(*words)
+    yield from _field_changes("", read_field(before), read_field(after))
 
 
-def _field_changes(before: Mapping[str, Member], after: Mapping[str, Member]) -> list[str]:
-    found = []
-    # Removed or with another type: the fields inside need no sentence of their own.
-    replaced: set[str] = set()
-    # Sorted, so that a field comes before the fields inside it.
-    for path in sorted(before):
-        if _parent(path) in replaced:
-            replaced.add(path)
-        elif path not in after:
-            replaced.add(path)
-            found.append(f"the field `{path}` is gone")
-        else:
-            if before[path]["type"] != after[path]["type"]:
-                replaced.add(path)
-            found += _member_changes(path, before[path], after[path])
-    for path in sorted(after.keys() - before.keys()):
-        # Required fields inside a new optional field are compatible.
-        has_old_parent = _parent(path) in ("", *before) and _parent(path) not in replaced
-        if after[path]["required"] and has_old_parent:
-            found.append(f"the new field `{path}` is required, and stored events do not have it")
-    return found
+def _field_changes(above: str, before: Field, after: Field) -> Iterator[str]:
+    """Compare the fields of two objects."""
+    for name, was in before.fields.items():
+        path = f"{above}{name}"
+        now = after.fields.get(name)
+        if now is None:
+            yield f"the field `{path}` is gone"
+            continue
+        if name in after.required - before.required:
+            yield f"the field `{path}` is now required, and stored events may not have it"
+        if name in before.required - after.required:
+            yield f"the field `{path}` is now optional, and its readers require it"
+        yield from _value_changes(path, was, now)
+    # Required fields inside a new optional field are compatible.
+    for name in after.fields.keys() - before.fields.keys():
+        if name in after.required:
+            yield f"the new field `{above}{name}` is required, and stored events do not have it"
 
 
-def _parent(path: str) -> str:
-    """Return the path of the enclosing field, "" for a field of the event itself."""
-    return path.rpartition(".")[0].rstrip("[]")
-
-
-def _member_changes(path: str, before: Member, after: Member) -> Iterator[str]:
-    if before["type"] != after["type"]:
-        yield f"the field `{path}` was {before['type']} and is now {after['type']}"
-    if after["required"] and not before["required"]:
-        yield f"the field `{path}` is now required, and stored events may not have it"
-    if before["required"] and not after["required"]:
-        yield f"the field `{path}` is now optional, and its readers require it"
-    if after["nullable"] and not before["nullable"]:
+def _value_changes(path: str, before: Field, after: Field) -> Iterator[str]:
+    if _kind(before) != _kind(after):
+        # Fields, members and limits of another type need no sentence of their own.
+        yield f"the field `{path}` was {_kind(before)} and is now {_kind(after)}"
+        return
+    if after.nullable and not before.nullable:
         yield f"the field `{path}` may now be null, and its readers do not expect that"
-    if before["nullable"] and not after["nullable"]:
+    if before.nullable and not after.nullable:
         yield f"the field `{path}` may no longer be null, and in stored events it may be"
-    if before["type"] == after["type"]:
-        yield from _allowed_changes(path, before, after)
+    yield from _limit_changes(path, before.limits, after.limits)
+    if before.members is not None and after.members is not None:
+        yield from _value_changes(f"{path}[]", before.members, after.members)
+    yield from _field_changes(f"{path}.", before, after)
 
 
-def _allowed_changes(path: str, before: Allowed, after: Allowed) -> Iterator[str]:
-    old, new = before.get("values"), after.get("values")
+def _kind(field: Field) -> str:
+    return field.kind if field.members is None else f"list of {_kind(field.members)}"
+
+
+def _limit_changes(path: str, before: Schema, after: Schema) -> Iterator[str]:
+    old, new = before.get("enum"), after.get("enum")
     if old is None and new is not None:
         yield f"the field `{path}` must now be {_any_of(new)}, and stored events may differ"
     elif old is not None and new is None:
@@ -250,77 +186,69 @@ def _allowed_changes(path: str, before: Allowed, after: Allowed) -> Iterator[str
             yield f"the field `{path}` may no longer be {_any_of(gone)}, and stored events may be"
         if added := [value for value in new if value not in old]:
             yield f"the field `{path}` may now be {_any_of(added)}, and its readers refuse that"
-    for name, (sign, within, beyond) in LIMITS.items():
-        was, now = _limit(before, name, sign), _limit(after, name, sign)
+    for keyword, (sign, within, beyond) in LIMITS.items():
+        was, now = (sign * each.get(keyword, -sign * math.inf) for each in (before, after))
         if now > was:
-            yield f"the field `{path}` must now be {within}, and stored events may not be".format(
-                sign * now
-            )
+            words = within.format(sign * now)
+            yield f"the field `{path}` must now be {words}, and stored events may not be"
         if now < was:
-            yield f"the field `{path}` may now be {beyond}, and its readers refuse that".format(
-                sign * was
-            )
-    if "each" in before or "each" in after:
-        yield from _allowed_changes(f"{path}[]", before.get("each", {}), after.get("each", {}))
+            words = beyond.format(sign * was)
+            yield f"the field `{path}` may now be {words}, and its readers refuse that"
+    for keyword in sorted((before.keys() | after.keys()) - {"enum", *LIMITS}):
+        was, now = before.get(keyword), after.get(keyword)
+        if was != now:
+            yield f"the `{keyword}` of the field `{path}` was {was} and is now {now}"
 
 
 def _any_of(values: Iterable[Any]) -> str:
     return " or ".join(f"`{value}`" for value in values)
 
 
-def _limit(allowed: Mapping[str, Any], name: str, sign: int) -> float:
-    """Return a limit times its sign, so that a larger number is narrower; no limit is -inf."""
-    limit = allowed.get(name)
-    return -math.inf if limit is None else sign * limit
-
-
-def written(contracts: Mapping[str, Contract]) -> str:
-    """Return the record as JSON, one field per line for readable diffs."""
-    return "{\n" + ",\n".join(map(_entry, contracts, contracts.values())) + "\n}\n"
-
-
-def _entry(key: str, contract: Contract) -> str:
-    members = ",\n".join(
-        f"   {json.dumps(path)}: {json.dumps(member)}"
-        for path, member in contract["fields"].items()
-    )
-    return (
-        f" {json.dumps(key)}: {{\n"
-        f'  "subject": {json.dumps(contract["subject"])},\n'
-        f'  "public": {json.dumps(contract["public"])},\n'
-        f'  "fields": {{\n{members}\n  }}\n }}'
-    )
+def written(schema: Schema) -> str:
+    """Return a schema as the text of its file."""
+    return json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the record, or with `--check` compare it; return the exit code."""
-    parser = argparse.ArgumentParser(description="The record of the event contracts.")
+    """Write the schemas, or with `--check` compare them; return the exit code."""
+    parser = argparse.ArgumentParser(description="The JSON Schemas of the event contracts.")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--check", action="store_true", help="only compare")
     group.add_argument("--accept-break", action="store_true", help="write in spite of breaks")
     options = parser.parse_args(arguments)
 
-    # A new record would accept any break.
-    if not FILE.exists() and not options.accept_break:
+    files = {path.stem: path for path in SCHEMAS.glob("*.json")}
+    # New schemas would accept any break.
+    if not files and not options.accept_break:
         print(
-            "docs/contracts.json is missing: restore it with `git checkout docs/contracts.json`",
+            "shared/events/schemas is missing: restore it with "
+            "`git checkout shared/events/schemas`",
             file=sys.stderr,
         )
         return 1
-    current = FILE.read_text(encoding="utf-8") if FILE.exists() else "{}"
     present = described()
-    found = [] if options.accept_break else breaks(json.loads(current), present)
+    recorded = {name: read_json(path) for name, path in files.items()}
+    found = [] if options.accept_break else breaks(recorded, present)
     for sentence in found:
         print(sentence, file=sys.stderr)
     if found:
-        print("docs/contracts.json was not changed", file=sys.stderr)
+        print("shared/events/schemas was not changed", file=sys.stderr)
         return 1
-    if options.check and current != written(present):
-        print("docs/contracts.json is out of date: run `make docs`", file=sys.stderr)
-        return 1
-    if not options.check:
-        FILE.parent.mkdir(exist_ok=True)
-        FILE.write_text(written(present), encoding="utf-8")
+    if options.check:
+        late = [
+            name
+            for name in present.keys() | files.keys()
+            if name not in files
+            or files[name].read_text(encoding="utf-8") != written(present.get(name, {}))
+        ]
+        for name in sorted(late):
+            print(f"the schema of {name} is out of date: run `make docs`", file=sys.stderr)
+        return 1 if late else 0
+    SCHEMAS.mkdir(exist_ok=True)
+    for name in files.keys() - present.keys():
+        files[name].unlink()
+    for name, schema in present.items():
+        (SCHEMAS / f"{name}.json").write_text(written(schema), encoding="utf-8")
     return 0
 
 

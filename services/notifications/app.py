@@ -8,6 +8,7 @@ from services.notifications.timers import contact_days, feed_days, limits_of
 from services.notifications.use_cases.late import LATE
 from shared import web
 from shared.runtime.config import Settings
+from shared.web import contracts
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -17,6 +18,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         Misconfigured: a setting is missing or malformed.
     """
     app = web.create_app("notifications", "Farmgate notifications", BLUEPRINTS, settings, late=LATE)
+    app.register_blueprint(contracts.pages)
     with app.app_context():
         # A wrong one fails now; the worker would only log it, and neither send nor erase.
         channels_of(web.settings())

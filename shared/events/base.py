@@ -22,10 +22,14 @@ SITE_LEVELS: tuple[SiteLevel, ...] = get_args(SiteLevel)
 STATION_SALE_KINDS: tuple[StationSaleKind, ...] = get_args(StationSaleKind)
 COUNTER_PAYMENTS: tuple[CounterPayment, ...] = get_args(CounterPayment)
 
-#: A quantity in the variant's unit (grams or pieces), at least 1.
-Quantity = Annotated[int, Meta(ge=1)]
-#: An amount of money in fen (1/100 yuan), not negative.
-Fen = Annotated[int, Meta(ge=0)]
+#: A quantity of a variant, and one that may be 0 or negative.
+_OF_GOODS = {"x-unit": "grams or pieces, by the variant's unit"}
+Quantity = Annotated[int, Meta(ge=1, extra_json_schema=_OF_GOODS)]
+Amount = Annotated[int, Meta(extra_json_schema=_OF_GOODS)]
+#: An amount of money.
+Fen = Annotated[int, Meta(ge=0, extra_json_schema={"x-unit": "fen (1/100 CNY)"})]
+#: A number that counts from 1.
+Number = Annotated[int, Meta(ge=1)]
 
 
 class Moment(datetime):
@@ -57,7 +61,11 @@ class Part(Struct, frozen=True, kw_only=True):
 
 
 class Fact(Part, frozen=True, kw_only=True):
-    """One fact. The first line of each contract's docstring is printed in docs/events.md."""
+    """One fact.
+
+    A contract's docstring and the comments `#:` of its fields are part of its JSON Schema, of
+    docs/events.md and of the pages that integrators read.
+    """
 
     routing_key: ClassVar[str]
     #: The field by whose aggregate the events are ordered.

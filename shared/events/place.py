@@ -6,7 +6,18 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from shared.events.base import Channel, Fact, Fen, Moment, Names, Part, Quantity, SiteLevel, Unit
+from shared.events.base import (
+    Amount,
+    Channel,
+    Fact,
+    Fen,
+    Moment,
+    Names,
+    Part,
+    Quantity,
+    SiteLevel,
+    Unit,
+)
 
 
 class SiteOpened(Fact, frozen=True, kw_only=True):
@@ -110,7 +121,7 @@ class AvailabilityChanged(Fact, frozen=True, kw_only=True):
     subject = "variant_id"
 
     variant_id: UUID
-    quantity: Annotated[int, Meta(ge=0)]
+    quantity: Annotated[Amount, Meta(ge=0)]
     #: There is more than `quantity`, the most that the operator shows.
     capped: bool
 
@@ -168,5 +179,5 @@ class StockAdjusted(Fact, frozen=True, kw_only=True):
 
     lot_id: UUID
     location_id: UUID
-    difference: int
+    difference: Amount
     reason: str

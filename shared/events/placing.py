@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from shared.events.base import Channel, Fact, Fen, OrderFact, Part, PaymentMethod, Quantity
+from shared.events.base import Amount, Channel, Fact, Fen, OrderFact, Part, PaymentMethod, Quantity
 
 
 class PlacedLine(Part, frozen=True, kw_only=True):
@@ -100,8 +100,8 @@ class Shortfall(Part, frozen=True, kw_only=True):
 
     line_no: int
     variant_id: UUID
-    requested: int
-    available: int
+    requested: Amount
+    available: Amount
 
 
 class StockRefused(Fact, frozen=True, kw_only=True):

@@ -2,7 +2,17 @@
 
 from uuid import UUID
 
-from shared.events.base import CounterPayment, Fact, Fen, Moment, Part, Quantity, StationSaleKind
+from shared.events.base import (
+    Amount,
+    CounterPayment,
+    Fact,
+    Fen,
+    Moment,
+    Number,
+    Part,
+    Quantity,
+    StationSaleKind,
+)
 
 
 class DeviceKeyGiven(Fact, frozen=True, kw_only=True):
@@ -15,7 +25,7 @@ class DeviceKeyGiven(Fact, frozen=True, kw_only=True):
     device_id: UUID
     device_code: str
     site_id: UUID
-    epoch: Quantity
+    epoch: Number
     key_id: UUID
     #: SHA-256 of the key's secret, 64 hexadecimal digits.
     digest: str
@@ -30,12 +40,12 @@ class AllotmentGranted(Fact, frozen=True, kw_only=True):
 
     allotment_id: UUID
     device_id: UUID
-    epoch: Quantity
+    epoch: Number
     site_id: UUID
     lot_id: UUID
     quantity: Quantity
     #: The total ever granted under this allotment.
-    granted: int
+    granted: Amount
 
 
 class AllotmentReturned(Fact, frozen=True, kw_only=True):
@@ -75,8 +85,8 @@ class StationSaleRecorded(Fact, frozen=True, kw_only=True):
     sale_id: UUID
     kind: StationSaleKind
     device_id: UUID
-    epoch: Quantity
-    number: Quantity
+    epoch: Number
+    number: Number
     site_id: UUID
     #: The sale that is voided or whose goods were returned.
     of_sale_id: UUID | None
@@ -99,8 +109,8 @@ class StationSaleDisputed(Fact, frozen=True, kw_only=True):
     sale_id: UUID
     kind: StationSaleKind
     device_id: UUID
-    epoch: Quantity
-    number: Quantity
+    epoch: Number
+    number: Number
     site_id: UUID
     #: `beyond_grant`, `other_content`, `beyond_sale`, `unreadable`, …
     reason: str
@@ -112,8 +122,8 @@ class OverdrawnLine(Part, frozen=True, kw_only=True):
 
     line_no: int
     lot_id: UUID
-    requested: int
-    remaining: int
+    requested: Amount
+    remaining: Amount
 
 
 class AllotmentOverdrawn(Fact, frozen=True, kw_only=True):
@@ -124,8 +134,8 @@ class AllotmentOverdrawn(Fact, frozen=True, kw_only=True):
 
     sale_id: UUID
     device_id: UUID
-    epoch: Quantity
-    number: Quantity
+    epoch: Number
+    number: Number
     #: `beyond_grant`, or `no_allotment` if this epoch of the device has none of the lot.
     reason: str
     lines: list[OverdrawnLine]

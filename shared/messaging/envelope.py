@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import msgspec
 from marshmallow import ValidationError
+from msgspec import UNSET, UnsetType
 
 from shared.events import BY_TYPE, Fact, Moment
 from shared.runtime import strict_json
@@ -26,6 +27,9 @@ from shared.runtime.schemas import check_storable
 LARGEST = 262_144
 #: Characters of an attribute such as `type` or `subject` at most.
 LONGEST_ATTRIBUTE = 255
+#: The beginning of the schemas' URIs. They name a schema and are no address: events outlive the
+#: host that an address would contain; see docs/decisions/0019-a-schema-has-a-name.md.
+SCHEMAS = "urn:farmgate:events:"
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _TYPE = re.compile(r"^([a-z]+)\.([a-z][a-z0-9_]*)\.v([1-9][0-9]*)$")
@@ -80,22 +84,46 @@ class Event(Generic[Data]):
 Envelope: TypeAlias = Event[Mapping[str, Any]]
 
 
-class _Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The JSON document of a CloudEvent, in the order of its fields."""
+class CloudEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The envelope of every event, a CloudEvent 1.0 in structured JSON.
 
+    A subscriber ignores unknown attributes: a newer publisher may send them.
+    """
+
+    #: Always `1.0`.
     specversion: str
+    #: Unique among all events, and the same when an event is delivered again.
     id: UUID
+    #: The publisher's name for the subject: `/farmgate/<publisher>/<subject>`.
     source: str
+    #: `<publisher>.<fact>.v<major version>`; in AMQP also the routing key.
     type: str
+    #: The order, shipment or other thing that the fact is about: `<kind>/<id>`.
     subject: str
-    time: str
+    #: The moment at which the publisher recorded the fact.
+    time: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+    #: Always `application/json`.
     datacontenttype: str
-    #: Zero-padded: CloudEvents compares sequences as text.
+    #: The URI of the JSON Schema of `data`; absent in events that an older version recorded.
+    dataschema: Annotated[str | UnsetType, msgspec.Meta(extra_json_schema={"format": "uri"})] = (
+        UNSET
+    )
+    #: The subject's events are numbered without a gap: ten digits, since CloudEvents compares
+    #: sequences as text. Internal events have numbers, too.
     sequence: str
+    #: The id of the request or event with which the story began.
     correlationid: str
+    #: The fact, by the schema of its type.
     data: Fact
-    causationid: str | None = None
-    traceparent: str | None = None
+    #: The id of the event that led to this one; absent after a request.
+    causationid: str | UnsetType = UNSET
+    #: W3C Trace Context.
+    traceparent: str | UnsetType = UNSET
+
+
+def dataschema_of(type_: str) -> str:
+    """Return the URI that names the JSON Schema of an event type."""
+    return f"{SCHEMAS}{type_}"
 
 
 def contract_of(type_: str) -> type[Fact] | None:
@@ -147,7 +175,7 @@ def encode(
     publisher = fact.routing_key.partition(".")[0]
     subject = subject_of(fact)
     body = _encoder.encode(
-        _Document(
+        CloudEvent(
             specversion="1.0",
             id=event_id,
             source=f"/farmgate/{publisher}/{subject}",
@@ -155,11 +183,12 @@ def encode(
             subject=subject,
             time=rfc3339(time),
             datacontenttype="application/json",
+            dataschema=dataschema_of(fact.routing_key),
             sequence=f"{sequence:010d}",
             correlationid=correlation_id,
             data=fact,
-            causationid=causation_id,
-            traceparent=traceparent,
+            causationid=causation_id or UNSET,
+            traceparent=traceparent or UNSET,
         )
     )
     if len(body) > LARGEST:

@@ -10,11 +10,16 @@ import pytest
 from msgspec import Meta
 
 from farmgate import contracts
-from farmgate.contracts import Contract, Member, breaks, described, main, type_of, written
+from farmgate.contracts import breaks, described, main, schema_of, written
 from shared.events import BY_TYPE, OrderConfirmed, Part, Quantity, SiteOpened
+from shared.events.description import EXAMPLES, read_field
 from shared.messaging.envelope import Event, contract_of, decode, encode, load_data, subject_of
 
-EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.json"))
+#: Of events that were recorded once; and of today's, which documents show.
+RECORDED = [
+    *sorted((Path(__file__).parent / "examples").glob("*.json")),
+    *sorted(EXAMPLES.glob("*.json")),
+]
 KEY = "orders.order_noted.v1"
 
 
@@ -22,10 +27,10 @@ KEY = "orders.order_noted.v1"
 
 
 def test_every_event_type_has_a_recorded_example() -> None:
-    missing = BY_TYPE.keys() - {path.stem for path in EXAMPLES}
+    missing = BY_TYPE.keys() - {path.stem for path in RECORDED}
 
     assert not missing, (
-        f"No example of {sorted(missing)}: run `python tests/contracts/record_examples.py` "
+        f"No example of {sorted(missing)}: run `python -m tests.support.published` "
         "and commit what it writes"
     )
 
@@ -42,20 +47,26 @@ def encoded(event: Event[Any]) -> bytes:
     )
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_a_recorded_example_still_says_what_it_said(path: Path) -> None:
-    envelope = decode(path.read_bytes())
+    body = path.read_bytes().removesuffix(b"\n")
+    envelope = decode(body)
     contract = contract_of(envelope.type)
 
     assert envelope.type == path.stem
     assert contract is not None, f"{path.stem} was published once, and stored events have it"
     event = load_data(envelope, contract)
-    # A field that the contract does not know any more would be lost here.
-    assert encoded(event) == path.read_bytes().removesuffix(b"\n")
+    # A field that the contract does not know any more would be lost here. Events that were stored
+    # before they named their schema stay as they are.
+    again = encoded(event)
+    if b'"dataschema"' not in body:
+        again = again.replace(f'"dataschema":"urn:farmgate:events:{path.stem}",'.encode(), b"", 1)
+    assert again == body
+    assert event.body == body
     assert event.subject == subject_of(event.data)
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_a_consumer_ignores_what_a_newer_publisher_adds(path: Path) -> None:
     contract = BY_TYPE[path.stem]
     document = json.loads(path.read_bytes())
@@ -76,104 +87,111 @@ def with_more(thing: Any) -> Any:
     return thing
 
 
-# The record: what it says of a contract.
+# The schemas: what they say of a contract.
 
 
-def test_the_record_is_what_the_code_says_and_nothing_broke() -> None:
+def test_the_schemas_are_what_the_code_says_and_nothing_broke() -> None:
     assert main(["--check"]) == 0, "run `make docs`, or read what it says above"
 
 
-def test_the_record_reads_as_it_was_written() -> None:
-    assert json.loads(written(described())) == described()
-    assert described().keys() == BY_TYPE.keys()
+def test_a_schema_names_itself_and_describes_the_fields_inside_its_fields() -> None:
+    schema = described([OrderConfirmed])["orders.order_confirmed.v1"]
 
-
-def test_a_contract_is_described_with_the_fields_inside_its_fields() -> None:
-    told = described([OrderConfirmed])["orders.order_confirmed.v1"]
-
-    assert told["subject"] == "order_id"
-    assert told["public"] is True
-    assert told["fields"]["lines"]["type"] == "list of object"
-    assert told["fields"]["lines[].lots[].lot_id"] == member("uuid")
+    assert schema["$id"] == "urn:farmgate:events:orders.order_confirmed.v1"
+    assert schema["x-subject"] == "order_id"
+    assert schema["x-public"] is True
+    kinds = {path: str(field) for path, _, field in read_field(schema).rows()}
+    assert kinds["lines"] == "list of object"
+    assert kinds["lines[].lots[].lot_id"] == "uuid"
+    assert kinds["due_fen"] == "integer, at least 0, fen (1/100 CNY)"
+    assert schema["properties"]["collect"]["description"].startswith("True: the buyer collects")
 
 
 def test_an_optional_field_and_one_that_may_be_null_are_described_as_such() -> None:
-    told = described([SiteOpened])["logistics.site_opened.v1"]
+    rows = list(read_field(described([SiteOpened])["logistics.site_opened.v1"]).rows())
 
-    assert told["fields"]["names"] == member("object")
-    assert told["fields"]["names.bo"] == member(required=False)
-    assert told["fields"]["parent_id"] == member("uuid", nullable=True)
+    told = {path: (str(field), required) for path, required, field in rows}
+    assert told["names"] == ("object", True)
+    assert told["names.bo"] == ("text", False)
+    assert told["parent_id"] == ("uuid, or null", True)
 
 
 def test_allowed_values_and_limits_are_described() -> None:
     class Limited(Part, frozen=True, kw_only=True):
-        channel: Literal["online", "station"]
+        channel: Literal["online", "station"] | None
         percent: Annotated[int, Meta(ge=0, le=100)]
         quantity: Quantity
-        code: Annotated[str, Meta(min_length=6, max_length=6)]
+        code: Annotated[str, Meta(min_length=6, max_length=6, pattern="[A-Z]")]
         words: Annotated[list[Annotated[str, Meta(max_length=9)]], Meta(min_length=1)]
 
-    told = dict(contracts._members(Limited))
+    told = {path: field for path, _, field in read_field(schema_of(KEY, Limited)).rows()}
 
-    assert told == {
-        "channel": member() | {"values": ["online", "station"]},
-        "percent": member("integer") | {"least": 0, "most": 100},
-        "quantity": member("integer") | {"least": 1},
-        "code": member() | {"shortest": 6, "longest": 6},
-        "words": member("list of text") | {"shortest": 1, "each": {"longest": 9}},
-    }
-
-
-@pytest.mark.parametrize(
-    "check",
-    [Meta(pattern="[A-Z]"), Meta(gt=1), Meta(multiple_of=500)],
-    ids=["pattern", "exclusive", "multiple"],
-)
-def test_a_check_that_the_record_has_no_word_for_is_not_left_out(check: Meta) -> None:
-    with pytest.raises(TypeError, match="word: the record has no name for"):
-        type_of("word", Annotated[int if check.pattern is None else str, check])
+    assert str(told["channel"]) == "one of `online`, `station`, or null"
+    assert told["percent"].limits == {"minimum": 0, "maximum": 100}
+    assert told["quantity"].limits == {"minimum": 1}
+    assert told["code"].limits == {"minLength": 6, "maxLength": 6, "pattern": "[A-Z]"}
+    assert told["words"].limits == {"minItems": 1}
+    assert told["words"].members is not None
+    assert told["words"].members.limits == {"maxLength": 9}
 
 
 # The rules: what is a break, and what is none.
 
-
-def member(type_: str = "text", *, required: bool = True, nullable: bool = False) -> Member:
-    """Return the record of one field."""
-    return {"type": type_, "required": required, "nullable": nullable}
-
-
-def noted() -> Contract:
-    """Return the record of a contract that has one field of each sort."""
-    return {
-        "subject": "order_id",
-        "public": True,
-        "fields": {
-            "order_id": member("uuid"),
-            "note": member(),
-            "remark": member(required=False),
-            "answer": member(nullable=True),
-            "words": member("list of text"),
-            "lines": member("list of object"),
-            "lines[].quantity": member("integer"),
-            "lines[].lots": member("list of object"),
-            "lines[].lots[].lot_id": member("uuid"),
-        },
-    }
+TEXT: dict[str, Any] = {"type": "string"}
+WHOLE: dict[str, Any] = {"type": "integer"}
+ID: dict[str, Any] = {"type": "string", "format": "uuid"}
 
 
-def limited(allowed: Any, path: str = "note") -> Callable[[Contract], None]:
-    """Return the change that lets a field be only what is allowed."""
-
-    def change(contract: Contract) -> None:
-        kind = contract["fields"][path]
-        contract["fields"][path] = member(kind["type"]) | allowed
-
-    return change
+def a_list(members: Any) -> dict[str, Any]:
+    return {"type": "array", "items": members}
 
 
-def after(change: Callable[[Contract], object]) -> list[str]:
+def an_object(**properties: Any) -> dict[str, Any]:
+    """Return the schema of an object whose fields are all required."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def or_null(schema: Any) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def noted() -> dict[str, Any]:
+    """Return the schema of a contract that has one field of each sort."""
+    lot = {"Lot": an_object(lot_id=ID)}
+    line = an_object(quantity=WHOLE, lots=a_list({"$ref": "#/$defs/Lot"}))
+    schema = an_object(
+        order_id=ID,
+        note=TEXT,
+        remark=TEXT,
+        answer=or_null(TEXT),
+        words=a_list(TEXT),
+        lines=a_list({"$ref": "#/$defs/Line"}),
+    )
+    schema["required"].remove("remark")
+    more = {"x-subject": "order_id", "x-public": True, "$defs": lot | {"Line": line}}
+    return deepcopy(schema | more)
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def field(name: str, schema: Any) -> Change:
+    """Return the change that gives a field another schema, or adds it as an optional one."""
+    return lambda contract: contract["properties"].update({name: schema})
+
+
+def line_field(name: str, schema: Any) -> Change:
+    """Return the same for a field of each line."""
+    return lambda contract: contract["$defs"]["Line"]["properties"].update({name: schema})
+
+
+def both(*changes: Change) -> Change:
+    return lambda contract: [change(contract) for change in changes]
+
+
+def after(change: Change) -> list[str]:
     """Return the breaks that one change of the contract makes."""
-    present = deepcopy(noted())
+    present = noted()
     change(present)
     return breaks({KEY: noted()}, {KEY: present})
 
@@ -214,53 +232,52 @@ def test_after_the_second_version_the_third_is_asked_for() -> None:
     ("change", "said"),
     [
         (
-            lambda c: c.update(subject="site_id"),
+            lambda c: c.update({"x-subject": "site_id"}),
             "the subject was `order_id` and is now `site_id`",
         ),
-        (lambda c: c.update(public=False), "the event was public and is now internal"),
-        (lambda c: c["fields"].pop("note"), "the field `note` is gone"),
+        (lambda c: c.update({"x-public": False}), "the event was public and is now internal"),
+        (lambda c: c["properties"].pop("note"), "the field `note` is gone"),
         (
-            lambda c: c["fields"].pop("lines[].lots[].lot_id"),
+            lambda c: c["$defs"]["Lot"]["properties"].pop("lot_id"),
             "the field `lines[].lots[].lot_id` is gone",
         ),
+        (field("note", WHOLE), "the field `note` was text and is now integer"),
+        (field("note", ID), "the field `note` was text and is now uuid"),
         (
-            lambda c: c["fields"].update(note=member("integer")),
-            "the field `note` was text and is now integer",
-        ),
-        (
-            lambda c: c["fields"].update({"lines[].quantity": member("text")}),
+            line_field("quantity", TEXT),
             "the field `lines[].quantity` was integer and is now text",
         ),
         (
-            lambda c: c["fields"].update(remark=member()),
+            lambda c: c["required"].append("remark"),
             "the field `remark` is now required, and stored events may not have it",
         ),
         (
-            lambda c: c["fields"].update(note=member(required=False)),
+            lambda c: c["required"].remove("note"),
             "the field `note` is now optional, and its readers require it",
         ),
         (
-            lambda c: c["fields"].update(note=member(nullable=True)),
+            field("note", or_null(TEXT)),
             "the field `note` may now be null, and its readers do not expect that",
         ),
         (
-            lambda c: c["fields"].update(answer=member()),
+            field("answer", TEXT),
             "the field `answer` may no longer be null, and in stored events it may be",
         ),
         (
-            lambda c: c["fields"].update(added=member()),
+            both(field("added", TEXT), lambda c: c["required"].append("added")),
             "the new field `added` is required, and stored events do not have it",
         ),
         (
-            lambda c: c["fields"].update({"lines[].added": member()}),
+            both(
+                line_field("added", TEXT),
+                lambda c: c["$defs"]["Line"]["required"].append("added"),
+            ),
             "the new field `lines[].added` is required, and stored events do not have it",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_change_that_readers_cannot_follow_is_a_break(
-    change: Callable[[Contract], object], said: str
-) -> None:
+def test_a_change_that_readers_cannot_follow_is_a_break(change: Change, said: str) -> None:
     assert after(change) == [sentence(said)]
 
 
@@ -272,51 +289,62 @@ REFUSED = "and its readers refuse that"
     ("was", "is_", "said"),
     [
         (
-            {"values": ["a", "b", "c"]},
-            {"values": ["b"]},
+            {"enum": ["a", "b", "c"]},
+            {"enum": ["b"]},
             ["may no longer be `a` or `c`, and stored events may be"],
         ),
-        ({"values": ["a"]}, {"values": ["a", "b"]}, [f"may now be `b`, {REFUSED}"]),
+        ({"enum": ["a"]}, {"enum": ["a", "b"]}, [f"may now be `b`, {REFUSED}"]),
         (
-            {"values": ["a"]},
-            {"values": ["b"]},
+            {"enum": ["a"]},
+            {"enum": ["b"]},
             ["may no longer be `a`, and stored events may be", f"may now be `b`, {REFUSED}"],
         ),
-        ({}, {"values": ["a", "b"]}, ["must now be `a` or `b`, and stored events may differ"]),
-        ({"values": ["a"]}, {}, ["may now be anything, and its readers take only `a`"]),
-        ({"values": ["a", "b"]}, {"values": ["b", "a"]}, []),
-        ({"least": 0}, {"least": 1}, [f"must now be at least 1, {NARROWED}"]),
-        ({"least": 0}, {"least": -1}, [f"may now be less than 0, {REFUSED}"]),
-        ({"least": 0}, {}, [f"may now be less than 0, {REFUSED}"]),
-        ({}, {"least": 0}, [f"must now be at least 0, {NARROWED}"]),
-        ({"most": 9}, {"most": 8}, [f"must now be at most 8, {NARROWED}"]),
-        ({"most": 9}, {"most": 10}, [f"may now be more than 9, {REFUSED}"]),
-        ({"most": 9}, {}, [f"may now be more than 9, {REFUSED}"]),
-        ({}, {"most": 9}, [f"must now be at most 9, {NARROWED}"]),
-        ({"least": 1, "most": 9}, {"least": 1, "most": 9}, []),
-        ({"shortest": 2}, {"shortest": 1}, [f"may now be shorter than 2, {REFUSED}"]),
-        ({"longest": 40}, {"longest": 20}, [f"must now be of a length of at most 20, {NARROWED}"]),
+        ({}, {"enum": ["a", "b"]}, ["must now be `a` or `b`, and stored events may differ"]),
+        ({"enum": ["a"]}, {}, ["may now be anything, and its readers take only `a`"]),
+        ({"enum": ["a", "b"]}, {"enum": ["b", "a"]}, []),
+        ({"minimum": 0}, {"minimum": 1}, [f"must now be at least 1, {NARROWED}"]),
+        ({"minimum": 0}, {"minimum": -1}, [f"may now be less than 0, {REFUSED}"]),
+        ({"minimum": 0}, {}, [f"may now be less than 0, {REFUSED}"]),
+        ({}, {"minimum": 0}, [f"must now be at least 0, {NARROWED}"]),
+        ({"maximum": 9}, {"maximum": 8}, [f"must now be at most 8, {NARROWED}"]),
+        ({"maximum": 9}, {"maximum": 10}, [f"may now be more than 9, {REFUSED}"]),
+        ({"maximum": 9}, {}, [f"may now be more than 9, {REFUSED}"]),
+        ({}, {"maximum": 9}, [f"must now be at most 9, {NARROWED}"]),
+        ({"minimum": 1, "maximum": 9}, {"minimum": 1, "maximum": 9}, []),
+        ({"minLength": 2}, {"minLength": 1}, [f"may now be shorter than 2, {REFUSED}"]),
+        (
+            {"maxLength": 40},
+            {"maxLength": 20},
+            [f"must now be of a length of at most 20, {NARROWED}"],
+        ),
     ],
 )
 def test_other_values_than_were_recorded_are_a_break(was: Any, is_: Any, said: list[str]) -> None:
-    for path, wrap in (("note", dict), ("words[]", lambda allowed: {"each": allowed})):
+    for path, wrap in (("note", dict), ("words[]", a_list)):
         before, present = noted(), noted()
-        limited(wrap(was), path.removesuffix("[]"))(before)
-        limited(wrap(is_), path.removesuffix("[]"))(present)
+        field(path.removesuffix("[]"), wrap(TEXT | was))(before)
+        field(path.removesuffix("[]"), wrap(TEXT | is_))(present)
 
         found = breaks({KEY: before}, {KEY: present})
 
         assert found == [sentence(f"the field `{path}` {words}") for words in said]
 
 
+@pytest.mark.parametrize("keyword", ["pattern", "multipleOf", "exclusiveMinimum"])
+def test_a_limit_without_a_rule_of_its_own_may_not_change(keyword: str) -> None:
+    assert after(field("note", TEXT | {keyword: 1})) == [
+        sentence(f"the `{keyword}` of the field `note` was None and is now 1")
+    ]
+
+
 def test_a_field_of_another_type_says_nothing_of_its_values() -> None:
-    assert after(lambda c: c["fields"].update(note=member("integer") | {"least": 1})) == [
+    assert after(field("note", WHOLE | {"minimum": 1})) == [
         sentence("the field `note` was text and is now integer")
     ]
 
 
 def test_an_internal_event_that_becomes_public_is_a_break() -> None:
-    internal = noted() | {"public": False}
+    internal = noted() | {"x-public": False}
 
     assert breaks({KEY: internal}, {KEY: noted()}) == [
         sentence("the event was internal and is now public")
@@ -324,45 +352,47 @@ def test_an_internal_event_that_becomes_public_is_a_break() -> None:
 
 
 @pytest.mark.parametrize(
-    "added",
+    "change",
     [
-        {"added": member(required=False)},
-        {"added": member(required=False, nullable=True)},
-        {"lines[].added": member(required=False)},
+        field("added", TEXT),
+        field("added", or_null(TEXT)),
+        line_field("added", TEXT),
         # Whoever sends the new object knows what belongs into it.
-        {"added": member("object", required=False), "added.word": member()},
+        field("added", an_object(word=TEXT)),
+        field("note", TEXT | {"description": "What the buyer wrote.", "title": "Note"}),
     ],
-    ids=lambda value: ",".join(value),
 )
-def test_a_new_optional_field_is_no_break(added: dict[str, Member]) -> None:
-    assert after(lambda c: c["fields"].update(added)) == []
+def test_a_new_optional_field_and_other_words_are_no_break(change: Change) -> None:
+    assert after(change) == []
 
 
 def test_a_list_that_is_gone_is_named_once_without_what_was_inside() -> None:
-    def without_lines(contract: Contract) -> None:
-        for path in [path for path in contract["fields"] if path.startswith("lines")]:
-            del contract["fields"][path]
-
-    assert after(without_lines) == [sentence("the field `lines` is gone")]
+    assert after(lambda c: c["properties"].pop("lines")) == [sentence("the field `lines` is gone")]
 
 
 def test_a_list_of_another_type_is_named_once_without_what_is_inside_now() -> None:
-    def as_object(contract: Contract) -> None:
-        for path in [path for path in contract["fields"] if path.startswith("lines")]:
-            del contract["fields"][path]
-        contract["fields"] |= {"lines": member("object"), "lines.quantity": member("integer")}
-
-    assert after(as_object) == [sentence("the field `lines` was list of object and is now object")]
+    assert after(field("lines", an_object(quantity=TEXT))) == [
+        sentence("the field `lines` was list of object and is now object")
+    ]
 
 
 def test_each_of_several_changes_has_its_sentence() -> None:
-    def both(contract: Contract) -> None:
-        del contract["fields"]["note"]
-        contract["public"] = False
+    changes = both(lambda c: c["properties"].pop("note"), lambda c: c.update({"x-public": False}))
 
-    assert after(both) == [
+    assert after(changes) == [
         sentence("the event was public and is now internal"),
         sentence("the field `note` is gone"),
+    ]
+
+
+def test_the_envelope_keeps_its_attributes() -> None:
+    recorded = described([])
+    present = deepcopy(recorded)
+    del present["envelope"]["properties"]["sequence"]  # type: ignore[attr-defined]
+
+    assert breaks(recorded, present) == [
+        "envelope: the field `sequence` is gone; leave it unchanged: every stored event has this "
+        "envelope."
     ]
 
 
@@ -370,71 +400,80 @@ def test_each_of_several_changes_has_its_sentence() -> None:
 
 
 @pytest.fixture
-def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A record of its own, current to begin with."""
-    path = tmp_path / "docs" / "contracts.json"
-    monkeypatch.setattr(contracts, "FILE", path)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Schemas of its own, current to begin with."""
+    path = tmp_path / "schemas"
+    monkeypatch.setattr(contracts, "SCHEMAS", path)
     assert main(["--accept-break"]) == 0
     return path
 
 
-def with_field_more(path: Path) -> str:
-    """Record a field that the code does not have, and return the record."""
-    told = described()
-    told["orders.order_placed.v1"]["fields"]["once_there"] = member()
-    path.write_text(written(told), encoding="utf-8")
-    return written(told)
+def with_field_more(folder: Path) -> str:
+    """Record a field that the code does not have, and return the schema."""
+    path = folder / "orders.order_placed.v1.json"
+    schema = json.loads(path.read_text("utf-8"))
+    schema["properties"]["once_there"] = TEXT
+    path.write_text(written(schema), encoding="utf-8")
+    return path.read_text("utf-8")
 
 
-def test_what_was_just_written_passes_the_check(record: Path) -> None:
+def test_what_was_just_written_passes_the_check(folder: Path) -> None:
     assert main(["--check"]) == 0
-    assert record.read_text(encoding="utf-8") == written(described())
+    assert {path.stem for path in folder.iterdir()} == described().keys()
+    for name, schema in described().items():
+        assert json.loads((folder / f"{name}.json").read_text("utf-8")) == schema
 
 
 @pytest.mark.parametrize("arguments", [["--check"], []])
 def test_a_break_is_told_and_not_written(
-    record: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    before = with_field_more(record)
+    before = with_field_more(folder)
 
     assert main(arguments) == 1
-    assert record.read_text(encoding="utf-8") == before
+    assert (folder / "orders.order_placed.v1.json").read_text(encoding="utf-8") == before
     said = capsys.readouterr().err
     assert "orders.order_placed.v1: the field `once_there` is gone" in said
     assert "add `orders.order_placed.v2` beside it" in said
 
 
-def test_a_break_that_is_meant_is_written(record: Path) -> None:
-    with_field_more(record)
+def test_a_break_that_is_meant_is_written(folder: Path) -> None:
+    with_field_more(folder)
+    (folder / "orders.order_noted.v1.json").write_text(written(noted()), encoding="utf-8")
 
     assert main(["--accept-break"]) == 0
     assert main(["--check"]) == 0
 
 
-def test_a_record_that_only_lags_behind_fails_the_check_and_may_be_written(
-    record: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("late", ["missing", "other words"])
+def test_schemas_that_only_lag_behind_fail_the_check_and_may_be_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], late: str
 ) -> None:
-    told = described()
-    del told["orders.order_placed.v1"]
-    record.write_text(written(told), encoding="utf-8")
+    path = folder / "orders.order_placed.v1.json"
+    if late == "missing":
+        path.unlink()
+    else:
+        path.write_text(path.read_text("utf-8").replace("A buyer placed", "Placed"), "utf-8")
 
     assert main(["--check"]) == 1
-    assert capsys.readouterr().err == ("docs/contracts.json is out of date: run `make docs`\n")
+    said = "the schema of orders.order_placed.v1 is out of date: run `make docs`\n"
+    assert capsys.readouterr().err == said
     assert main([]) == 0
     assert main(["--check"]) == 0
 
 
 @pytest.mark.parametrize("arguments", [["--check"], []])
-def test_a_record_that_is_gone_is_not_written_afresh(
-    record: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+def test_schemas_that_are_gone_are_not_written_afresh(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    record.unlink()
+    for path in folder.iterdir():
+        path.unlink()
 
     assert main(arguments) == 1
-    assert not record.exists()
-    assert "git checkout docs/contracts.json" in capsys.readouterr().err
+    assert not list(folder.iterdir())
+    assert "git checkout shared/events/schemas" in capsys.readouterr().err
 
 
-def test_nobody_checks_and_accepts_a_break_at_once(record: Path) -> None:
+def test_nobody_checks_and_accepts_a_break_at_once(folder: Path) -> None:
     with pytest.raises(SystemExit):
         main(["--check", "--accept-break"])

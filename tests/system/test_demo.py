@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 
+from shared.events import BY_TYPE
+from shared.events.description import ENVELOPE, schema
 from tests.support.processes import Processes
-
-pytestmark = [pytest.mark.system, pytest.mark.broker, pytest.mark.postgres]
+from tests.support.published import bodies_in, run_both_demos
 
 #: Each of the demo's stories is among so many.
 ORDERS = "60"
@@ -21,6 +23,9 @@ def demo(system: Processes) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.system
+@pytest.mark.broker
+@pytest.mark.postgres
 def test_the_demo_balances_and_ends_alike_embedded_and_behind_a_broker(
     start_with_sample: Callable[[str], Processes],
 ) -> None:
@@ -35,3 +40,26 @@ def test_the_demo_balances_and_ends_alike_embedded_and_behind_a_broker(
     assert second["balanced"]
     assert first["outcomes"] == second["outcomes"]
     assert first["stock"] == second["stock"]
+
+
+@pytest.mark.system
+def test_every_event_of_both_demos_fits_its_schema_and_every_type_is_seen(
+    start_with_sample: Callable[[str], Processes],
+) -> None:
+    """Slow: both demos run."""
+    system = start_with_sample("embedded")
+
+    run_both_demos(system)
+
+    checks = {
+        name: Draft202012Validator(dict(schema(name)), validate_formats=True)
+        for name in (ENVELOPE, *BY_TYPE)
+    }
+    seen = set()
+    for body in bodies_in(system):
+        event = json.loads(body)
+        checks[ENVELOPE].validate(event)
+        checks[event["type"]].validate(event["data"])
+        assert event["dataschema"] == schema(event["type"])["$id"]
+        seen.add(event["type"])
+    assert seen == BY_TYPE.keys()

@@ -1,5 +1,6 @@
-"""Notifications' routes: messages and preferences, and partners' events."""
+"""Notifications' routes: messages and preferences, partners' events, and the events' contracts."""
 
 from services.notifications.api import events, messages
+from shared.web import contracts
 
-BLUEPRINTS = [messages.blp, events.blp]
+BLUEPRINTS = [messages.blp, events.blp, contracts.blp]

@@ -57,6 +57,7 @@ def test_an_event_is_a_cloudevent() -> None:
         "subject": f"order/{ORDER}",
         "time": "2026-01-02T03:04:05.000678Z",
         "datacontenttype": "application/json",
+        "dataschema": "urn:farmgate:events:orders.order_paid.v1",
         "sequence": "0000000007",
         "correlationid": "story",
         "causationid": "before",

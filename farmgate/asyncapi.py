@@ -1,0 +1,109 @@
+"""The AsyncAPI document of the public events, made of the schemas and the examples."""
+
+import json
+import re
+from typing import Any
+
+from shared.events.description import ENVELOPE, EXAMPLES, PUBLIC, Schema, example
+from shared.messaging.envelope import CloudEvent, dataschema_of
+from shared.messaging.topology import INTEGRATOR, order_events
+
+CONTENT_TYPE = "application/cloudevents+json"
+_ABOUT = """\
+Every event is a CloudEvent 1.0 in structured JSON. It comes at least once: drop repeats by `id`.
+The events of one subject come in the order of their `sequence`.
+
+Within a major version, which is the end of an event's type, Farmgate only adds optional fields:
+ignore fields and types that you do not know. Money is whole fen (1/100 CNY), quantities are whole
+grams or pieces, moments are RFC 3339 in UTC, dates are calendar dates in Asia/Shanghai. No event
+contains names of people, telephone numbers or addresses.
+"""
+
+
+def document(schemas: dict[str, Schema]) -> dict[str, Any]:
+    """Return the document, given the schemas by event type."""
+    parts: dict[str, Any] = {}
+    own = {type_: _embedded(schemas[type_], parts) for type_ in PUBLIC}
+    envelope = _embedded(schemas[ENVELOPE], parts)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Farmgate events",
+            "version": "1",
+            "description": _ABOUT,
+        },
+        "defaultContentType": CONTENT_TYPE,
+        "servers": {
+            "broker": {
+                "host": "{host}",
+                "protocol": "amqps",
+                "description": "RabbitMQ of the deployment; its operator gives user and password.",
+                "variables": {"host": {"default": "localhost:5671"}},
+                "security": [{"$ref": "#/components/securitySchemes/user"}],
+            },
+        },
+        "channels": {"queue": _queue()},
+        "operations": {
+            "sendToQueue": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/queue"},
+                "summary": "Farmgate puts an event into the partner's queue.",
+                "bindings": {"amqp": {"ack": True, "bindingVersion": "0.3.0"}},
+            }
+        },
+        "components": {
+            "messages": {type_: _message(type_, schemas[type_]) for type_ in PUBLIC},
+            "schemas": {CloudEvent.__name__: envelope} | own | dict(sorted(parts.items())),
+            "securitySchemes": {"user": {"type": "userPassword"}},
+        },
+    }
+
+
+def _queue() -> dict[str, Any]:
+    name = f"{INTEGRATOR}{{partner}}"
+    queue = {"name": name, "durable": True, "exclusive": False, "autoDelete": False, "vhost": "/"}
+    return {
+        "address": name,
+        "description": "The partner's own queue, once the operator has added the partner.",
+        "servers": [{"$ref": "#/servers/broker"}],
+        "parameters": {"partner": {"description": "The partner's name."}},
+        "messages": _references(order_events()),
+        "bindings": {"amqp": {"is": "queue", "queue": queue, "bindingVersion": "0.3.0"}},
+    }
+
+
+def _references(types: frozenset[str]) -> dict[str, Any]:
+    return {type_: {"$ref": f"#/components/messages/{type_}"} for type_ in PUBLIC if type_ in types}
+
+
+def _message(type_: str, schema: Schema) -> dict[str, Any]:
+    message = {
+        "name": type_,
+        "title": schema["title"],
+        "summary": schema["description"].partition("\n\n")[0],
+        "payload": {
+            "allOf": [
+                {"$ref": f"#/components/schemas/{CloudEvent.__name__}"},
+                {
+                    "type": "object",
+                    "properties": {
+                        "type": {"const": type_},
+                        "dataschema": {"const": dataschema_of(type_)},
+                        "data": {"$ref": f"#/components/schemas/{type_}"},
+                    },
+                },
+            ]
+        },
+    }
+    if (EXAMPLES / f"{type_}.json").exists():
+        message["examples"] = [{"payload": example(type_)}]
+    return message
+
+
+def _embedded(schema: Schema, parts: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema as a component; add its parts, to which it refers, to `parts`."""
+    text = re.sub(r'"#/\$defs/', '"#/components/schemas/', json.dumps(schema))
+    found: dict[str, Any] = json.loads(text)
+    parts.update(found.pop("$defs", {}))
+    # The document is the base of its references; an `$id` would be another one.
+    return {key: value for key, value in found.items() if not key.startswith("$")}
