@@ -146,6 +146,7 @@ class LotHeld(Fact, frozen=True, kw_only=True):
     subject = "lot_id"
 
     lot_id: UUID
+    #: Always `operator`. The operator's own words stay in catalog: they may name a person.
     reason: str
 
 
@@ -156,6 +157,7 @@ class LotRecalled(Fact, frozen=True, kw_only=True):
     subject = "lot_id"
 
     lot_id: UUID
+    #: Always `operator`. The operator's own words stay in catalog: they may name a person.
     reason: str
 
 

@@ -29,6 +29,9 @@ from shared.runtime.errors import Conflict, Unprocessable
 from shared.runtime.locks import advisory_lock
 from shared.runtime.paging import filtered
 
+#: The reason in the events of a hold and a recall, which integrators may read.
+PUBLISHED_REASON = "operator"
+
 
 class LotCodeTaken(Conflict):
     """Raised when the code belongs to a lot that was described otherwise."""
@@ -157,7 +160,7 @@ def hold_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lot:
     lot = lock_lot(batch, lot_id)
     if _transition(batch, lot, LotStatus.HELD, reason, actor):
         allotment_suspensions.suspend_lot(batch, lot, SuspensionReason.LOT_HELD, actor, reason)
-        batch.record(lot, LotHeld(lot_id=lot.id, reason=reason))
+        batch.record(lot, LotHeld(lot_id=lot.id, reason=PUBLISHED_REASON))
     return lot
 
 
@@ -175,7 +178,7 @@ def recall_lot(batch: CatalogBatch, lot_id: UUID, reason: str, actor: str) -> Lo
     lot = lock_lot(batch, lot_id)
     if _transition(batch, lot, LotStatus.RECALLED, reason, actor):
         allotment_suspensions.suspend_lot(batch, lot, SuspensionReason.LOT_RECALLED, actor, reason)
-        batch.record(lot, LotRecalled(lot_id=lot.id, reason=reason))
+        batch.record(lot, LotRecalled(lot_id=lot.id, reason=PUBLISHED_REASON))
     return lot
 
 
