@@ -4,6 +4,11 @@ import json
 import re
 from typing import Any
 
+from apispec import APISpec
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+
+from services.notifications.rules.feed import FEED_TYPES
+from services.notifications.schemas.events import FeedEventResponse
 from shared.events.description import ENVELOPE, EXAMPLES, PUBLIC, Schema, example
 from shared.messaging.envelope import CloudEvent, dataschema_of
 from shared.messaging.topology import INTEGRATOR, order_events
@@ -34,6 +39,13 @@ def document(schemas: dict[str, Schema]) -> dict[str, Any]:
         },
         "defaultContentType": CONTENT_TYPE,
         "servers": {
+            "api": {
+                "host": "{host}",
+                "protocol": "https",
+                "description": "The gateway of the deployment, or `farmgate up` by http.",
+                "variables": {"host": {"default": "127.0.0.1:8000"}},
+                "security": [{"$ref": "#/components/securitySchemes/token"}],
+            },
             "broker": {
                 "host": "{host}",
                 "protocol": "amqps",
@@ -42,20 +54,62 @@ def document(schemas: dict[str, Schema]) -> dict[str, Any]:
                 "security": [{"$ref": "#/components/securitySchemes/user"}],
             },
         },
-        "channels": {"queue": _queue()},
+        "channels": {"feed": _feed(), "queue": _queue()},
         "operations": {
+            "sendOverHttp": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/feed"},
+                "summary": "Farmgate answers with the next events of the partner's feed.",
+            },
             "sendToQueue": {
                 "action": "send",
                 "channel": {"$ref": "#/channels/queue"},
                 "summary": "Farmgate puts an event into the partner's queue.",
                 "bindings": {"amqp": {"ack": True, "bindingVersion": "0.3.0"}},
-            }
+            },
         },
         "components": {
-            "messages": {type_: _message(type_, schemas[type_]) for type_ in PUBLIC},
+            "messages": {
+                **{type_: _message(type_, schemas[type_]) for type_ in PUBLIC},
+                "feedEntry": _feed_entry(),
+            },
             "schemas": {CloudEvent.__name__: envelope} | own | dict(sorted(parts.items())),
-            "securitySchemes": {"user": {"type": "userPassword"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "user": {"type": "userPassword"},
+            },
         },
+    }
+
+
+def _feed() -> dict[str, Any]:
+    return {
+        "address": "/api/events/v1/events",
+        "description": (
+            "The partner's own feed, from a cursor on: JSON, NDJSON or server-sent events, as "
+            "`/api/notifications/openapi.json` describes. NDJSON has an entry on each line; a "
+            "server-sent event has the entry as `data` and its cursor as `id`."
+        ),
+        "servers": [{"$ref": "#/servers/api"}],
+        "messages": {"feedEntry": {"$ref": "#/components/messages/feedEntry"}},
+    }
+
+
+def _feed_entry() -> dict[str, Any]:
+    events = [
+        {"$ref": f"#/components/messages/{type_}/payload"}
+        for type_ in PUBLIC
+        if type_ in FEED_TYPES
+    ]
+    spec = APISpec("Farmgate events", "1", "3.1.0")
+    converter = OpenAPIConverter("3.1.0", schema_name_resolver=lambda schema: "", spec=spec)
+    payload = converter.schema2jsonschema(FeedEventResponse())
+    payload["properties"]["event"] = {"anyOf": events}
+    return {
+        "name": "feedEntry",
+        "summary": "An event with its place in the partner's feed.",
+        "contentType": "application/json",
+        "payload": {key: payload[key] for key in ("type", "properties", "required")},
     }
 
 

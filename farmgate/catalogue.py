@@ -27,8 +27,9 @@ at `/api/events/v1/schemas/<type>`; as one AsyncAPI 3 document:
 [shared/events/asyncapi.json](../shared/events/asyncapi.json), served at
 `/api/events/v1/asyncapi.json`. `/api/events/docs` shows them in a browser.
 
-A partner's system reads its events over HTTP: `GET /api/events/v1/events`, or from a queue of its own: [deployment](deployment.md),
-"Integrators", and [examples/subscriber](../examples/subscriber/README.md).
+A partner's system reads its events over HTTP (`GET /api/events/v1/events`) or from a queue of its
+own: [deployment](deployment.md), "Integrators", and
+[examples/subscriber](../examples/subscriber/README.md).
 
 ## Rules
 

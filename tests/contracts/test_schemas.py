@@ -103,13 +103,25 @@ def test_the_asyncapi_document_fits_the_official_schema() -> None:
 def test_the_asyncapi_document_describes_all_public_events_and_no_internal_one() -> None:
     document = read_json(ASYNCAPI)
 
-    assert list(document["components"]["messages"]) == list(PUBLIC)
+    assert list(document["components"]["messages"]) == [*PUBLIC, "feedEntry"]
     for type_ in BY_TYPE.keys() - set(PUBLIC):
         assert type_ not in ASYNCAPI.read_text("utf-8")
     for channel in document["channels"].values():
-        for type_, reference in channel["messages"].items():
-            assert reference == {"$ref": f"#/components/messages/{type_}"}
-            assert type_ in document["components"]["messages"]
+        for name, reference in channel["messages"].items():
+            assert reference == {"$ref": f"#/components/messages/{name}"}
+            assert name in document["components"]["messages"]
+
+
+@pytest.mark.parametrize("type_", PUBLIC)
+def test_the_feeds_entry_takes_an_event_and_nothing_else(type_: str) -> None:
+    components = read_json(ASYNCAPI)["components"]
+    payload = components["messages"]["feedEntry"]["payload"]
+    check = Draft202012Validator(payload | {"components": components}, validate_formats=True)
+    entry = {"position": 1, "cursor": "1.1", "event": example(type_)}
+
+    check.validate(entry)
+    for wrong in ({"position": "1"}, {"event": dict(example(type_)) | {"data": {}}}):
+        assert not check.is_valid(entry | wrong)
 
 
 @pytest.mark.parametrize("type_", PUBLIC)
