@@ -37,8 +37,9 @@ def _external_ref(**options: Any) -> fields.String:
 
 def _code(**options: Any) -> fields.String:
     # A code, since it is published: free text would sooner or later name a person.
-    says = "A code of up to 40 small letters, digits and _, such as changed_mind."
-    return matching("[a-z][a-z0-9_]{0,39}", says, **options)
+    # With seven digits, it could be a telephone number.
+    says = "A code of up to 40 small letters, _ and at most 6 digits, such as changed_mind."
+    return matching("(?!([a-z_]*[0-9]){7})[a-z][a-z0-9_]{0,39}", says, **options)
 
 
 class PlaceLineRequest(RequestSchema):
