@@ -48,6 +48,7 @@ def _do_the_rest(system: Processes, operator: Client) -> None:
         spoiled | {"difference": -500, "reason": "spoiled", "book": level["on_hand"]},
     )
     operator.post("catalog", f"/products/{product['product_id']}/withdraw")
+    _order_as_a_partner(system, operator)
     wait_until(lambda: _is_known(operator, site["site_id"]), 20, "catalog knows the site")
     _hand_over_nothing(system, operator, site["site_id"])
     operator.post("logistics", f"/sites/{site['site_id']}/close")
@@ -61,6 +62,35 @@ LEFT_OUT = {
     "catalog.stock_adjusted.v1",
     "logistics.hand_over_refused.v1",
 }
+
+
+def _order_as_a_partner(system: Processes, operator: Client) -> None:
+    """Place orders with a partner's own numbers, one of each sellable variant, and cancel them."""
+    issued = system.command("tokens", "issue", "--subject", "market", "--role", "channel", "--json")
+    partner = Client(system.urls, json.loads(issued.stdout)["token"])
+    site = next(s for s in operator.pages("logistics", "/sites") if s["level"] == "township")
+    states = set()
+    for number, listed in enumerate(partner.pages("catalog", "/availability"), 417):
+        order = {
+            "external_ref": f"SO-2026-{number:06}",
+            "buyer_id": "b-17",
+            "payment_method": "cash_on_delivery",
+            "site_id": site["site_id"],
+            "collect": True,
+            "lines": [{"variant_id": listed["variant_id"], "quantity": listed["pack_quantity"]}],
+            "contact": {"name": "卓玛", "phone": "+8613800138000"},
+        }
+        answer = partner.send(
+            "POST", "orders", "/orders", body=order, headers={"Prefer": "wait=20"}
+        )
+        if answer.ok:
+            states.add(answer.json()["state"])
+            partner.post(
+                "orders", f"/orders/{answer.json()['order_id']}/cancel", {"reason": "changed_mind"}
+            )
+        if "confirmed" in states:
+            return
+    raise AssertionError(f"no order of the partner was confirmed: {states}")
 
 
 def _is_known(operator: Client, site_id: str) -> bool:
