@@ -15,6 +15,7 @@ from shared.events.base import (  # noqa: F401
     CHANNELS,
     COUNTER_PAYMENTS,
     PAYMENT_METHODS,
+    PUBLIC_CHANNELS,
     SITE_LEVELS,
     STATION_SALE_KINDS,
     UNITS,

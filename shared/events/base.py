@@ -17,6 +17,8 @@ CounterPayment = Literal["cash", "mobile"]
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
+#: The channels whose prices everybody may read; the others' are agreed with their buyers.
+PUBLIC_CHANNELS: frozenset[Channel] = frozenset({"online", "station"})
 PAYMENT_METHODS: tuple[PaymentMethod, ...] = get_args(PaymentMethod)
 SITE_LEVELS: tuple[SiteLevel, ...] = get_args(SiteLevel)
 STATION_SALE_KINDS: tuple[StationSaleKind, ...] = get_args(StationSaleKind)

@@ -94,7 +94,8 @@ class PriceChanged(Fact, frozen=True, kw_only=True):
     """From `valid_from` on, a variant costs `price_fen` per `price_unit` in one channel.
 
     The price in force is the latest one that has begun and not ended: after the `valid_to` of a
-    price, the price before it is in force again.
+    price, the price before it is in force again. Online and station prices are public; a partner's
+    feed has those of another channel by an operator's grant.
     """
 
     routing_key = "catalog.price_changed.v1"

@@ -9,6 +9,7 @@ import msgspec
 
 from shared.events import (
     EVENTS,
+    PUBLIC_CHANNELS,
     AllotmentGranted,
     AllotmentOverdrawn,
     AllotmentReturned,
@@ -45,6 +46,7 @@ ORDER_EVENTS = tuple(contract for contract in EVENTS if _is_about_an_order(contr
 LISTING_EVENTS: tuple[type[Fact], ...] = (
     ProductListed,
     ProductWithdrawn,
+    PriceChanged,
     AvailabilityChanged,
     SiteOpened,
     SiteClosed,
@@ -65,8 +67,9 @@ GRANTS: Mapping[str, tuple[type[Fact], ...]] = {
     ),
     #: Lots with their producers, and their stock.
     "lots": (LotReleased, LotHeld, LotRecalled, StockReceived, StockAdjusted, StockReleased),
-    #: The prices of all channels.
-    "prices": (PriceChanged,),
+    #: Prices that are not public, of one channel each; see `is_open`.
+    "company_prices": (PriceChanged,),
+    "cooperative_prices": (PriceChanged,),
 }
 #: Patterns in a subscription, and characters of one, at most.
 MOST_PATTERNS, LONGEST_PATTERN = 50, 100
@@ -113,6 +116,16 @@ def wanted(patterns: tuple[str, ...], grants: tuple[str, ...]) -> Wanted:
     # Listings are open to everybody, and only for those who ask: by default they would be noise.
     open_ = _OF_LISTING if patterns else frozenset()
     return Wanted(types_among(OF_ORDERS, patterns), types_among(granted | open_, patterns))
+
+
+def is_open(fact: Fact, grants: Collection[str]) -> bool:
+    """Tell whether a feed with these grants may have this fact, if it may have facts of its type.
+
+    Of prices, those of the public channels are open; another channel's need a grant.
+    """
+    if not isinstance(fact, PriceChanged):
+        return True
+    return fact.channel in PUBLIC_CHANNELS or f"{fact.channel}_prices" in grants
 
 
 def check_patterns(patterns: Sequence[str], grants: Collection[str]) -> None:

@@ -95,7 +95,7 @@ class GrantsRequest(web.RequestSchema):
         metadata={
             "description": "`orders`: everybody's orders; `station_sales`: what stations sell, and "
             "the cash and stock that they hold; `lots`: lots, their producers and stock; "
-            "`prices`: the prices of all channels."
+            "`company_prices`, `cooperative_prices`: the prices of that channel."
         },
     )
 

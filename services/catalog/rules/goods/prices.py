@@ -5,12 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.catalog.rules.stock.lots import ImpossibleDates
-from shared.events import CHANNELS, Channel
+from shared.events import CHANNELS, PUBLIC_CHANNELS, Channel
 from shared.runtime.callers import Caller
 from shared.runtime.validity import in_force
-
-#: The channels whose prices everybody may read; those of the others are agreed with their buyers.
-PUBLIC_CHANNELS: frozenset[Channel] = frozenset({"online", "station"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, or_, select
 
 from services.notifications.batch import NotificationsBatch
 from services.notifications.models import EarlyFact, FeedEntry, OrderReadModel, Subscription
-from services.notifications.rules.feed import OF_ORDERS, wanted
+from services.notifications.rules.feed import OF_ORDERS, is_open, wanted
 from services.notifications.use_cases.read_models import get_or_new_order
 from shared.events import ApprovalRequested, Fact, OrderFact, OrderPlaced
 from shared.messaging.envelope import Event
@@ -96,7 +96,9 @@ def _enter(batch: NotificationsBatch, partner: str | None, event: Event[Any] | E
         if event.type in types.own or event.type in types.wide:
             _append(batch, own, event)
     for other in batch.wide or ():
-        if other is not own and event.type in wanted(tuple(other.types), tuple(other.grants)).wide:
+        if other is own or event.type not in wanted(tuple(other.types), tuple(other.grants)).wide:
+            continue
+        if isinstance(event, EarlyFact) or is_open(event.data, other.grants):
             _append(batch, other, event)
 
 
