@@ -25,6 +25,7 @@ class OrderCancelled(OrderFact, frozen=True, kw_only=True):
 
     routing_key = "orders.order_cancelled.v1"
 
+    #: The code that the caller gave, such as `changed_mind`; else `not_given`.
     reason: str
 
 

@@ -27,6 +27,7 @@ class PaymentFailed(OrderFact, frozen=True, kw_only=True):
 
     routing_key = "orders.payment_failed.v1"
 
+    #: The provider's code, such as `declined`; else `not_given`.
     reason: str
 
 
@@ -36,4 +37,6 @@ class PaymentRefunded(OrderFact, frozen=True, kw_only=True):
     routing_key = "orders.payment_refunded.v1"
 
     amount_fen: Fen
+    #: `order_cancelled`, `order_rejected` or another state in which the order has ended, or the
+    #: flaw of a payment: `wrong_amount`, `already_paid`, `not_prepaid`.
     cause: str

@@ -183,4 +183,5 @@ class StockAdjusted(Fact, frozen=True, kw_only=True):
     lot_id: UUID
     location_id: UUID
     difference: Amount
+    #: `counted`, `adjusted`, `shrunk`, `spoiled` or `written_off`.
     reason: str

@@ -35,6 +35,7 @@ class ApprovalRequested(_AsOrdered, frozen=True, kw_only=True):
 
     routing_key = "orders.approval_requested.v1"
 
+    #: `open_orders` or `open_value`: the limit that the order passes.
     reason: str
 
 
@@ -148,5 +149,7 @@ class OrderRejected(OrderFact, frozen=True, kw_only=True):
 
     routing_key = "orders.order_rejected.v1"
 
+    #: `out_of_stock`, `lot_recalled`, `not_approved` or `withdrawn`.
     reason: str
+    #: The lines without sufficient stock; empty for other reasons.
     shortfalls: list[Shortfall]

@@ -117,6 +117,8 @@ class DeliveryFailed(Fact, frozen=True, kw_only=True):
 
     shipment_id: UUID
     order_id: UUID
+    #: `absent`, `refused`, `address_unknown`, `unpaid`, `damaged`, `lost`, `other`; `lot_recalled`
+    #: or `order_cancelled` when nobody refused it.
     reason: str
 
 

@@ -103,7 +103,7 @@ def show_asyncapi() -> Response:
 @pages.app_template_filter("code")
 def code(text: object) -> Markup:
     """Return text as HTML, with `…` as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)))
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 @pages.get("")

@@ -47,10 +47,10 @@ def test_the_pages_lead_to_every_public_type_and_load_nothing_from_elsewhere(cli
         assert "script" not in answer.headers["Content-Security-Policy"]
         for link in re.findall(r'(?:href|src)="([^"]+)"', answer.text):
             assert client.get(link).status_code == 200
-    assert (
-        "<td><code>lines[].lots[].lot_id</code></td>"
-        in client.get("/api/events/docs/orders.order_confirmed.v1").text
-    )
+    confirmed = client.get("/api/events/docs/orders.order_confirmed.v1").text
+    assert "<td><code>lines[].lots[].lot_id</code></td>" in confirmed
+    assert "<code>cash_on_delivery</code>, <code>prepaid</code>" in confirmed
+    assert "&lt;code" not in confirmed + index.text
 
 
 @pytest.mark.parametrize(
