@@ -23,6 +23,7 @@ from shared.events.description import (
     EXAMPLES,
     PUBLIC,
     example,
+    read_field,
     read_json,
     schema,
 )
@@ -72,6 +73,16 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 def test_each_public_type_has_an_example_and_no_internal_one_has() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.json")} == set(PUBLIC)
+
+
+def test_examples_show_each_optional_field_once_at_least() -> None:
+    optional, shown = set(), set()
+    for type_ in PUBLIC:
+        rows = read_field(schema(type_)).rows()
+        optional |= {path.rpartition(".")[2] for path, required, _ in rows if not required}
+        shown |= {path[-1] for path in places_in(example(type_)["data"])}
+
+    assert optional <= shown, "run `python -m tests.support.published`"
 
 
 @pytest.mark.parametrize("type_", PUBLIC)
