@@ -67,8 +67,11 @@ class Site(Base):
     cold_way: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     opened_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    #: Null in a row of the version before.
+    changed_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=0)
     __table_args__ = (
+        Index("ix_sites_changed_at", "changed_at", "id"),
         CheckConstraint(f"level IN {SITE_LEVELS}", name="level"),
         CheckConstraint("(level = 'centre') = (parent_id IS NULL)", name="parent"),
     )

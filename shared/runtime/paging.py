@@ -90,7 +90,7 @@ def page(
 def changes(
     session: Session,
     statement: Select[T],
-    changed_at: InstrumentedAttribute[datetime],
+    changed_at: InstrumentedAttribute[Any],
     key: InstrumentedAttribute[UUID],
     *,
     since: datetime,

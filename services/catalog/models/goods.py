@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from services.catalog.models.base import Base, one_of
@@ -63,12 +63,15 @@ class Product(Base):
     #: Such as `0-4 C`; None: no cold needed.
     storage: Mapped[str | None]
     status: Mapped[str] = mapped_column(String(10), default="listed")
+    #: Null in a row of the version before.
+    changed_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=0)
     variants: Mapped[list["Variant"]] = relationship(
         back_populates="product", order_by="Variant.id", lazy="selectin"
     )
     __table_args__ = (
         one_of("status", ("listed", "withdrawn")),
+        Index("ix_products_changed_at", "changed_at", "id"),
         CheckConstraint("shelf_life_days > 0", name="shelf_life"),
     )
 

@@ -9,9 +9,9 @@ from services.logistics.batch import LogisticsBatch
 from services.logistics.models import Route, Site
 from services.logistics.schemas import network as schemas
 from services.logistics.use_cases import planning, routes, site_tree
-from shared.runtime.paging import Page, page
+from shared.runtime.paging import Page, changes, page
 from shared.web import Blueprint, idempotent, public, reading, scope, transaction
-from shared.web.paging import page_arguments, page_of
+from shared.web.paging import changes_page_of, page_arguments, page_of
 
 blp = Blueprint(
     "network",
@@ -54,12 +54,19 @@ def open_sites(sites_in: dict[str, Any]) -> dict[str, Any]:
 @blp.get("/sites")
 @public
 @blp.arguments(schemas.ListSitesRequest, location="query")
-@blp.response(200, page_of(schemas.SiteResponse))
+@blp.response(200, changes_page_of(schemas.SiteResponse))
 def list_sites(query: dict[str, Any]) -> Page[Site]:
-    """List sites, in the order in which they were opened."""
+    """List sites, in the order in which they were opened.
+
+    With `changed_since` the list has the sites that opened, changed or closed.
+    """
     arguments = page_arguments(query)
+    since = query.pop("changed_since", None)
+    chosen = site_tree.select_sites(**query)
     with reading() as session:
-        return page(session, site_tree.select_sites(**query), Site.id, **arguments)
+        if since is not None:
+            return changes(session, chosen, Site.changed_at, Site.id, since=since, **arguments)
+        return page(session, chosen, Site.id, **arguments)
 
 
 @blp.get("/sites/<uuid:site_id>")

@@ -8,7 +8,7 @@ from services.logistics.rules import EVERY_DAY
 from shared.events import SITE_LEVELS
 from shared.runtime.schemas import Flag, Text, matching
 from shared.web import RequestSchema, ResponseSchema
-from shared.web.paging import PageRequest
+from shared.web.paging import ChangesRequest, PageRequest
 
 #: Sites opened by one call.
 MOST_SITES = 500
@@ -79,7 +79,7 @@ class ChangeSiteRequest(RequestSchema):
     opening_hours = Text(200, allow_none=True)
 
 
-class ListSitesRequest(PageRequest):
+class ListSitesRequest(ChangesRequest):
     """Which sites are listed."""
 
     level = fields.String(validate=validate.OneOf(SITE_LEVELS))
@@ -108,6 +108,7 @@ class SiteResponse(ResponseSchema):
     opening_hours = fields.String(required=True, allow_none=True)
     opened_at = fields.AwareDateTime(required=True)
     closed_at = fields.AwareDateTime(required=True, allow_none=True)
+    changed_at = fields.AwareDateTime(required=True, allow_none=True)
 
 
 class SitesResponse(ResponseSchema):

@@ -81,6 +81,7 @@ def _parent(by_code: Mapping[str, Site], facts: Mapping[str, Any]) -> Site | Non
 
 
 def _new_site(batch: LogisticsBatch, parent: Site | None, facts: Mapping[str, Any]) -> Site:
+    now = clock.now()
     site = Site(
         id=facts.get("site_id") or new_id(),
         code=facts["code"],
@@ -90,7 +91,8 @@ def _new_site(batch: LogisticsBatch, parent: Site | None, facts: Mapping[str, An
         latitude=facts.get("latitude"),
         longitude=facts.get("longitude"),
         opening_hours=facts.get("opening_hours"),
-        opened_at=clock.now(),
+        opened_at=now,
+        changed_at=now,
     )
     batch.session.add(site)
     _record_opened(batch, site)
@@ -141,6 +143,7 @@ def change_site(batch: LogisticsBatch, site_id: UUID, **changes: Any) -> Site:
     renamed = "names" in changes and changes["names"] != site.names
     for name, value in changes.items():
         setattr(site, name, value)
+    site.changed_at = clock.now()
     if renamed:
         _record_opened(batch, site)
     return site
@@ -165,7 +168,7 @@ def close_site(batch: LogisticsBatch, site_id: UUID) -> Site:
     )
     if child is not None:
         raise SiteHasChildren(f"Site {child} below {site.code} is open; close it first.")
-    site.closed_at = clock.now()
+    site.closed_at = site.changed_at = clock.now()
     batch.record(site, SiteClosed(site_id=site.id))
     recompute_ways(batch.session, list(batch.session.scalars(select(Site))))
     return site

@@ -431,3 +431,21 @@ def test_prices_are_not_shown_to_an_invalid_token(client: FlaskClient) -> None:
     answers = [client.get(url, headers={"Authorization": f"Bearer {t}"}) for t in ("x.y.z", "")]
 
     assert [answer.status_code for answer in answers] == [401, 401]
+
+
+def test_products_are_listed_by_their_last_change(post: Any, get: Any) -> None:
+    variant = a_product()["variants"][0]
+    first = post("/products", a_product()).json
+    cordyceps = a_product(code="CORDYCEPS", variants=[variant | {"sku": "C-1"}])
+    moment = post("/products", cordyceps).json["changed_at"]
+    withdrawn = post(f"/products/{first['product_id']}/withdraw").json
+
+    listed = get("/products", changed_since=moment, limit=1).json
+    rest = get("/products", changed_since=moment, cursor=listed["next"]).json
+
+    assert [each["code"] for each in listed["items"]] == ["CORDYCEPS"]
+    assert (rest["items"], rest["next"]) == ([withdrawn], None)
+    assert rest["next_changed_since"] == listed["next_changed_since"]
+    # A repetition changes nothing.
+    assert post(f"/products/{first['product_id']}/withdraw").json == withdrawn
+    assert get("/products", changed_since="2199-01-01T00:00:00Z").json["items"] == []

@@ -201,3 +201,22 @@ def test_a_site_that_is_not_there_is_404(client: FlaskClient) -> None:
     missing = client.get(f"{BASE}/sites/{new_id()}")
 
     assert (missing.status_code, missing.json["type"]) == (404, "/problems/site-not-found")
+
+
+def test_sites_are_listed_by_their_last_change(
+    client: FlaskClient, token: Headers, sites: dict[str, UUID]
+) -> None:
+    begun = client.get(f"{BASE}/sites").json["items"][-1]["changed_at"]
+    client.post(f"{BASE}/sites/{sites['V']}/close", headers=token("sites:write"))
+    hours = {"opening_hours": "24/7"}
+    client.patch(f"{BASE}/sites/{sites['T']}", json=hours, headers=token("sites:write"))
+
+    def read(**query: Any) -> Any:
+        return client.get(f"{BASE}/sites", query_string={"changed_since": begun, **query}).json
+
+    *_, closed, changed = read()["items"]
+    assert (closed["site_id"], closed["closed_at"]) == (str(sites["V"]), closed["changed_at"])
+    assert (changed["site_id"], changed["opening_hours"]) == (str(sites["T"]), "24/7")
+    assert changed["changed_at"] > closed["changed_at"]
+    page = read(limit=1)
+    assert page["items"] + read(cursor=page["next"])["items"] == read()["items"]

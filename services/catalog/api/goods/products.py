@@ -9,7 +9,7 @@ from services.catalog.rules import readable_channels
 from services.catalog.schemas.goods import products as schemas
 from services.catalog.use_cases.goods import prices, products
 from shared.events import CHANNELS
-from shared.runtime.paging import Page, page
+from shared.runtime.paging import Page, changes, page
 from shared.web import (
     Blueprint,
     caller,
@@ -20,7 +20,7 @@ from shared.web import (
     scope,
     transaction,
 )
-from shared.web.paging import page_arguments, page_of
+from shared.web.paging import changes_page_of, page_arguments
 
 blp = Blueprint(
     "products",
@@ -48,12 +48,22 @@ def list_product(product_in: dict[str, Any]) -> Product:
 @blp.get("/products")
 @public
 @blp.arguments(schemas.ListProductsRequest, location="query")
-@blp.response(200, page_of(schemas.ProductResponse))
+@blp.response(200, changes_page_of(schemas.ProductResponse))
 def list_products(query: dict[str, Any]) -> Page:
-    """List products, in the order in which they were put on sale."""
+    """List products, in the order in which they were put on sale.
+
+    With `changed_since` the list has the products that changed, their variants included, but not
+    their prices: prices change by the event `price_changed`.
+    """
     arguments = page_arguments(query)
+    since = query.pop("changed_since", None)
+    chosen = products.select_products(**query)
     with reading() as session:
-        return page(session, products.select_products(**query), Product.id, **arguments)
+        if since is not None:
+            return changes(
+                session, chosen, Product.changed_at, Product.id, since=since, **arguments
+            )
+        return page(session, chosen, Product.id, **arguments)
 
 
 @blp.get("/products/<uuid:product_id>")

@@ -14,7 +14,7 @@ from services.catalog.schemas.values import (
 from shared.events import UNITS
 from shared.runtime.schemas import Flag, Moment, Text
 from shared.web import RequestSchema, ResponseSchema
-from shared.web.paging import PageRequest
+from shared.web.paging import ChangesRequest
 
 
 class VariantRequest(RequestSchema):
@@ -62,7 +62,7 @@ PRODUCT_EXAMPLE = {
 }
 
 
-class ListProductsRequest(PageRequest):
+class ListProductsRequest(ChangesRequest):
     """Which products to show."""
 
     code = Text(40)
@@ -93,6 +93,7 @@ class ProductResponse(ResponseSchema):
     shelf_life_days = fields.Integer(required=True, allow_none=True)
     storage = fields.String(required=True, allow_none=True)
     status = fields.String(required=True)
+    changed_at = fields.AwareDateTime(required=True, allow_none=True)
     variants = fields.List(fields.Nested(VariantResponse), required=True)
 
 

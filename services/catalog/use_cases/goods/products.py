@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from services.catalog.batch import CatalogBatch
 from services.catalog.models import Product, Variant
 from shared.events import ListedVariant, Names, ProductListed, ProductWithdrawn
+from shared.runtime import clock
 from shared.runtime.errors import Conflict, NotFound
 from shared.runtime.locks import advisory_lock
 from shared.runtime.paging import filtered
@@ -75,6 +76,7 @@ def _is_same(
 
 def record_listed(batch: CatalogBatch, product: Product) -> None:
     """Publish the product as it is now, with all its variants; its row must be new or locked."""
+    product.changed_at = clock.now()
     batch.record(
         product,
         ProductListed(
@@ -108,7 +110,7 @@ def withdraw_product(batch: CatalogBatch, product_id: UUID) -> Product:
     if product is None:
         raise ProductNotFound(f"There is no product {product_id}.")
     if product.status != "withdrawn":
-        product.status = "withdrawn"
+        product.status, product.changed_at = "withdrawn", clock.now()
         batch.record(product, ProductWithdrawn(product_id=product.id))
     return product
 
