@@ -27,6 +27,8 @@ class CatalogBatch(Batch):
         self.reserved: dict[UUID, list[ReservedLot]] = {}
         #: By variant: its levels that can be sold, in picking order; see `use_cases.stock.picking`.
         self.pickable: dict[UUID, list[StockLevel]] = {}
+        #: Variants of which only the first lots are loaded.
+        self.partly_pickable: set[UUID] = set()
         #: By variant and station (None: no station): the levels from which an order may take.
         self.pickable_at: dict[tuple[UUID, UUID | None], list[StockLevel]] = {}
         #: The open centres; None: not loaded.

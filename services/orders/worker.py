@@ -5,6 +5,7 @@ from services.orders.gauges import count_orders
 from services.orders.handlers import SUBSCRIPTIONS, load
 from services.orders.use_cases import decide
 from services.orders.use_cases.late import LATE
+from shared.events import StockRefused, StockReserved
 from shared.messaging.batch import transaction
 from shared.messaging.service import Service, Timer
 from shared.runtime import clock
@@ -21,6 +22,7 @@ def run_expiry(database: Database, settings: Settings) -> bool:
 SERVICE = Service(
     name="orders",
     subscriptions=SUBSCRIPTIONS,
+    awaited=(StockReserved, StockRefused),
     batch=OrdersBatch,
     load=load,
     timers=(

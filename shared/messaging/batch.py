@@ -179,4 +179,4 @@ def transaction(database: Database, kind: type[B]) -> Iterator[B]:
         yield batch
         recorded = batch.write()
     if recorded:
-        database.recorded.set()  # wakes the embedded bus
+        database.recorded.set()

@@ -6,8 +6,8 @@ inbox drops those that took effect.
 """
 
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
@@ -16,6 +16,7 @@ from kombu import Connection, Consumer, Queue
 from shared.messaging.broker import HEARTBEAT, IO_TIMEOUT
 from shared.messaging.envelope import Envelope, Unreadable, decode, unreadable
 from shared.messaging.processing import Processor
+from shared.messaging.service import Service
 from shared.messaging.topology import queue_of
 from shared.runtime.logs import get
 from shared.runtime.supervision import Stopping
@@ -24,11 +25,13 @@ log = get(__name__)
 
 #: Messages in one transaction at most.
 BATCH = 300
-#: Seconds to wait for more messages after the first: as long as the last batch took, within these
-#: bounds. So a batch grows with the load. A shorter wait costs more than it gains: with 30 ms an
-#: order was decided after 143 ms instead of 182, and took 32 ms of processor time instead of 26
-#: (docs/performance.md, 50 orders a second).
-SHORTEST_WINDOW, LONGEST_WINDOW = 0.06, 0.1
+#: Seconds between two batches: a batch of two events costs nearly as much as one of fifty. After a
+#: longer silence an event is taken at once. With an event for which a client waits, the pause is
+#: twice as long as the last batch took, so that batches grow with the load, but at most
+#: `LONGEST_PAUSE`.
+PAUSE, LONGEST_PAUSE = 0.2, 0.1
+#: Seconds to wait after the first message: a relay sends several at once.
+BURST = 0.003
 #: Never lowered while consuming: returned messages would overtake each other.
 PREFETCH = 400
 #: A message that came back this often is suspected to kill the worker.
@@ -85,19 +88,18 @@ def consume(url: str, processor: Processor, stopping: Stopping) -> None:
                     connection.drain_events(timeout=min(left, 0.5))
             connection.heartbeat_check()
 
-        idle, window = _IdleWatch(channel, name), SHORTEST_WINDOW
+        idle, pace = _IdleWatch(channel, name), _Pace(processor.service)
         while not stopping.is_set():
-            _gather(connection, arrived, window)
+            _gather(connection, arrived, pace)
             if arrived:
                 idle.reset()
             else:
                 idle.check()
             batch, arrived[:] = arrived[:BATCH], arrived[BATCH:]
             if batch:
-                started = monotonic()
-                _process(batch, processor, signed, on_unavailable)
-                batch[-1].ack(multiple=True)
-                window = min(max(SHORTEST_WINDOW, monotonic() - started), LONGEST_WINDOW)
+                with pace.batch():
+                    _process(batch, processor, signed, on_unavailable)
+                    batch[-1].ack(multiple=True)
                 idle.reset()
 
 
@@ -136,12 +138,42 @@ class _IdleWatch:
         self._since, self._waiting = monotonic(), bool(ready)
 
 
-def _gather(connection: Any, arrived: list[Any], window: float) -> None:
+class _Pace:
+    """When the next batch may begin."""
+
+    def __init__(self, service: Service) -> None:
+        self._awaited = {contract.routing_key for contract in service.awaited}
+        self._ended = self._took = 0.0
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Measure a batch."""
+        started = monotonic()
+        yield
+        self._ended = monotonic()
+        self._took = self._ended - started
+
+    def awaits(self, message: Any) -> bool:
+        """Tell whether a client waits for the handling of this event."""
+        return message.delivery_info["routing_key"] in self._awaited
+
+    def next(self, *, awaited: bool) -> float:
+        """Return the moment; `awaited`: a client waits for the handling of one of its events."""
+        return self._ended + (min(2 * self._took, LONGEST_PAUSE) if awaited else PAUSE)
+
+
+def _gather(connection: Any, arrived: list[Any], pace: _Pace) -> None:
+    """Wait for a message, then for more of them until the next batch may begin."""
     with suppress(TimeoutError, socket.timeout):
         if not arrived:
             connection.drain_events(timeout=0.5)
-        deadline = monotonic() + window
-        while len(arrived) < BATCH and (left := deadline - monotonic()) > 0.001:
+        burst, looked_at, awaited = monotonic() + BURST, 0, False
+        while len(arrived) < BATCH:
+            awaited = awaited or any(map(pace.awaits, arrived[looked_at:]))
+            looked_at = len(arrived)
+            left = max(burst, pace.next(awaited=awaited)) - monotonic()
+            if left < 0.001:
+                break
             connection.drain_events(timeout=left)
     connection.heartbeat_check()  # after draining: before it, waiting frames would count as missed
 

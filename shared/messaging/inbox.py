@@ -11,9 +11,15 @@ from shared.messaging.tables import Inbox
 from shared.runtime.bulk import insert_new
 from shared.runtime.clock import now
 
+#: The advisory lock under which events take effect, one batch at a time.
+CONSUMER = "consumer"
+
 
 def take(session: Session, events: Iterable[Envelope]) -> set[UUID]:
-    """Insert the events into the inbox and return the ids of the new ones."""
+    """Insert the events into the inbox and return the ids of the new ones.
+
+    The same statement takes the lock of the service's consumers: one statement less a batch.
+    """
     table = Inbox.__table__
     assert isinstance(table, Table)
     handled_at = now()
@@ -28,4 +34,4 @@ def take(session: Session, events: Iterable[Envelope]) -> set[UUID]:
         }
         for event in events
     }
-    return insert_new(session.connection(), table, [*rows.values()], "event_id")
+    return insert_new(session.connection(), table, [*rows.values()], "event_id", lock=CONSUMER)

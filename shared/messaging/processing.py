@@ -165,7 +165,6 @@ class Processor:
         counts: Counter[str] = Counter()
         with transaction(self.database, self.service.batch) as batch:
             session = batch.session
-            advisory_lock(session, "consumer")
             new = inbox.take(session, (item.event for item in incoming))
             fresh = []
             for item in incoming:
@@ -235,7 +234,6 @@ class Processor:
 
         def park() -> None:
             with self.database.sessions.begin() as session:
-                advisory_lock(session, "consumer")
                 new = inbox.take(session, [event])
                 if new:
                     parked.park(session, event, reason, error, state)
@@ -250,7 +248,7 @@ class Processor:
         def admit() -> None:
             nonlocal admitted
             with self.database.sessions.begin() as session:
-                advisory_lock(session, "consumer")
+                advisory_lock(session, inbox.CONSUMER)
                 admitted = self._record_start(session, event)
 
         self._attempt_until_done(admit, on_unavailable)
@@ -314,7 +312,7 @@ class Processor:
                 if not parked.any_due(session):
                     return False
             with self.database.sessions.begin() as session:
-                advisory_lock(session, "consumer")
+                advisory_lock(session, inbox.CONSUMER)
                 row = parked.next_due(session)
                 if row is None:
                     return False
@@ -349,7 +347,7 @@ class Processor:
         Once per process, when it gets the timers: the previous version has stopped by then.
         """
         with self.database.sessions.begin() as session:
-            advisory_lock(session, "consumer")
+            advisory_lock(session, inbox.CONSUMER)
             count = parked.try_again(session, NOT_UNDERSTOOD, self.types)
         self._made_supported_due = True
         if count:
@@ -359,7 +357,7 @@ class Processor:
         event = item.event
         with transaction(self.database, self.service.batch) as batch:
             session = batch.session
-            advisory_lock(session, "consumer")
+            advisory_lock(session, inbox.CONSUMER)
             if session.get(Parked, event.event_id) is None:
                 return  # the broker delivered it again meanwhile, and it was processed
             inbox.take(session, [event])

@@ -6,6 +6,7 @@ order. After any failure the same events are published again, and the inboxes dr
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import takewhile
 from time import monotonic, time_ns
 from typing import Any, Protocol
@@ -28,10 +29,11 @@ from shared.runtime.watchdog import Limit, unlimited
 
 log = get(__name__)
 
-#: Seconds between reads of an outbox that held less than a full batch: as long as the last batch
-#: took, within these bounds. While it stays empty the pause grows to the longest: a read is three
-#: round trips, the main cost of an idle system.
-SHORTEST_POLL, LONGEST_POLL = 0.025, 0.1
+#: Seconds after a batch until the next read of the outbox: as long as the batch took, within these
+#: bounds. While the outbox stays empty the pause grows to the longest, for what other processes
+#: record: a read is a main cost of an idle system. What this process records is read at once, but
+#: not sooner than `SHORTEST_PAUSE` after the last batch.
+SHORTEST_PAUSE, SHORTEST_POLL, LONGEST_POLL = 0.005, 0.025, 0.1
 #: Seconds between attempts to get the lock while another relay holds it.
 STAND_BY = 1.0
 #: Seconds a batch may wait for its confirms. A quorum queue that is starting may never confirm a
@@ -142,6 +144,9 @@ class _Session:
         self.stopped = False
         self.pause = SHORTEST_POLL
         self.sent_at, self.sent_at_ns = 0.0, 0
+        #: The timer of the next read, None during a batch; the moment before which it is not read.
+        self.next_read: Any = None
+        self.rests_until = 0.0
         self.asked_to_stop_at: float | None = None
         # No time-out while the broker's alarm blocks publishers: a new connection would be blocked,
         # too, and heartbeats detect a dead broker.
@@ -156,9 +161,12 @@ class _Session:
     def run(self) -> BaseException | None:
         """Run until the connection ends; return its error, None when the process stops."""
         self._watch()
+        recorded = self.relay.database.recorded
+        recorded.on_set = self._recorded
         try:
             self.connection.ioloop.start()
         finally:
+            recorded.on_set = None
             self.connection.ioloop.close()
         return self.error
 
@@ -224,7 +232,21 @@ class _Session:
             self._guard(self._confirmed), callback=self._guard(lambda frame: self._pump())
         )
 
+    def _recorded(self) -> None:
+        """Read the outbox soon; called by other threads."""
+        with suppress(Exception):  # the loop may have just been closed
+            self.connection.ioloop.add_callback_threadsafe(self._guard(self._wake))
+
+    def _wake(self) -> None:
+        if self.next_read is not None and not self.stopped:
+            self.connection.ioloop.remove_timeout(self.next_read)
+            self._read_after(max(0.0, self.rests_until - monotonic()))
+
+    def _read_after(self, seconds: float) -> None:
+        self.next_read = self.connection.ioloop.call_later(seconds, self._guard(self._pump))
+
     def _pump(self) -> None:
+        self.next_read = None
         if self.stopped:
             return
         if self.relay.stopping.is_set():
@@ -241,7 +263,7 @@ class _Session:
                 EXCHANGE, row.type, row.body, self._properties(row), mandatory=True
             )
         if not self.rows:
-            self.connection.ioloop.call_later(self.pause, self._guard(self._pump))
+            self._read_after(self.pause)
             self.pause = min(2 * self.pause, LONGEST_POLL)
 
     def _properties(self, row: Waiting) -> pika.BasicProperties:
@@ -284,5 +306,7 @@ class _Session:
             self._pump()
         else:
             # Not at once: a batch of a few rows costs as much as one of a few hundred.
-            self.pause = min(max(SHORTEST_POLL, monotonic() - self.sent_at), LONGEST_POLL)
-            self.connection.ioloop.call_later(self.pause, self._guard(self._pump))
+            took = min(monotonic() - self.sent_at, LONGEST_POLL)
+            self.rests_until = monotonic() + max(SHORTEST_PAUSE, took)
+            self.pause = max(SHORTEST_POLL, took)
+            self._read_after(self.pause)

@@ -1,6 +1,6 @@
 """The description of a service as data: its name, its handlers, its timers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,8 @@ class Service:
 
     name: str
     subscriptions: Subscriptions
+    #: The facts for whose handling a client waits: the consumer takes them at once.
+    awaited: Collection[type[Fact]] = ()
     #: The class of the batches that handlers and `load` get.
     batch: type[Batch] = Batch
     load: Load | None = None

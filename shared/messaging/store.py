@@ -111,6 +111,9 @@ class Store:
                         # Below the broker's heartbeat, since it runs in the relay's I/O loop.
                         "statement_timeout=10000",
                         f"idle_session_timeout={SILENT_SECONDS * 1000}",
+                        # Only a plain index scan drops from the index of waiting rows what was
+                        # marked since; a bitmap scan visits it again until the next vacuum.
+                        "enable_bitmapscan=off",
                     ),
                 )
                 stack.callback(engine.dispose)

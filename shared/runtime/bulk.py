@@ -30,6 +30,7 @@ from sqlalchemy import (
     func,
     inspect,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -41,6 +42,8 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.orm.interfaces import RelationshipDirection
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Boolean, TypeDecorator, TypeEngine
+
+from shared.runtime.locks import locked_by
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -120,12 +123,18 @@ def insert_rows(
     return result.rowcount
 
 
-def insert_new(connection: Connection, table: Table, rows: Rows, key: str) -> set[Any]:
-    """Insert those `rows` whose keys do not exist; return the values of their column `key`."""
+def insert_new(
+    connection: Connection, table: Table, rows: Rows, key: str, *, lock: str
+) -> set[Any]:
+    """Insert those `rows` whose keys do not exist; return the values of their column `key`.
+
+    The statement first takes the advisory lock `lock`. A row that another transaction committed
+    while this one waited counts as existing.
+    """
     if not rows:
         return set()
     if connection.dialect.name == "postgresql":
-        statement = _insert_returning(table, tuple(rows[0]), key)
+        statement = _insert_returning(table, tuple(rows[0]), key, lock)
         return set(connection.scalars(statement, _parameters(connection, rows)))
     statement = sqlite.insert(table).on_conflict_do_nothing().returning(table.c[key])
     return set(connection.scalars(statement, [*map(dict, rows)]))
@@ -189,8 +198,13 @@ def _insert(table: Table, keys: tuple[str, ...], dialect: str, ignore_conflicts:
 
 
 @cache
-def _insert_returning(table: Table, keys: tuple[str, ...], key: str) -> Any:
-    return _insert(table, keys, "postgresql", True).returning(table.c[key])
+def _insert_returning(table: Table, keys: tuple[str, ...], key: str, lock: str) -> Any:
+    new = _unnested(table, keys)
+    locked = select(locked_by(lock)).cte("locked")
+    # Joined to the rows, so that the lock is taken before the first of them is inserted.
+    rows = select(*(new.c[k] for k in keys)).join_from(locked, new, true())
+    statement = postgresql.insert(table).from_select(keys, rows)
+    return statement.on_conflict_do_nothing().returning(table.c[key])
 
 
 @cache

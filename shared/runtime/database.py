@@ -5,11 +5,13 @@ begins IMMEDIATE: with a plain BEGIN, of two writers that both read first one wo
 """
 
 import threading
+from collections.abc import Callable
 from enum import Enum
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import sessionmaker as make_sessions
 
@@ -18,6 +20,8 @@ from shared.runtime.watchdog import Limit, unlimited
 
 #: Seconds after which PostgreSQL rolls back an idle transaction: its process was suspended.
 SILENT_SECONDS = 60
+#: Seconds for which a connection that was in use is taken again without asking the server.
+UNPINGED_SECONDS = 1.0
 
 
 class DatabaseError(Enum):
@@ -89,6 +93,18 @@ def postgres_arguments(*options: str) -> dict[str, Any]:
     }
 
 
+class Recorded(threading.Event):
+    """That events were recorded; `on_set` is called, too, for a loop that cannot wait here."""
+
+    on_set: Callable[[], None] | None = None
+
+    def set(self) -> None:
+        """Wake who waits."""
+        super().set()
+        if self.on_set is not None:
+            self.on_set()
+
+
 class Database:
     """One service's database: `sessions` for writing, `readers` for reading.
 
@@ -103,8 +119,8 @@ class Database:
         #: The context of each unit of work. A supervised process sets a time limit: a server that
         #: accepts a statement and never answers raises no error.
         self.limit: Limit = unlimited
-        #: Set after each commit that recorded events; the embedded bus waits on it.
-        self.recorded = threading.Event()
+        #: Set after each commit that recorded events; it wakes the relay.
+        self.recorded = Recorded()
         if self.is_sqlite:
             self.engine = _sqlite(url, "BEGIN IMMEDIATE")
             self.read_engine = _sqlite(url, "BEGIN")
@@ -118,7 +134,6 @@ class Database:
                 url,
                 pool_size=10,
                 max_overflow=10,
-                pool_pre_ping=True,
                 hide_parameters=True,  # errors are logged, and parameters hold contact data
                 connect_args=postgres_arguments(*options),
             )
@@ -127,6 +142,7 @@ class Database:
             # time-out of PostgreSQL 15 counts this as idle.
             self.engine.dialect.use_insertmanyvalues_wo_returning = True
             event.listen(self.engine, "connect", _send_lists_in_binary)
+            _ping_after_silence(self.engine)
             self.read_engine = self.engine
         self.sessions = make_sessions(self.engine, expire_on_commit=False)
         self.readers = make_sessions(self.read_engine, expire_on_commit=False)
@@ -142,6 +158,28 @@ def _send_lists_in_binary(connection: Any, record: Any) -> None:
     from psycopg.types.array import ListBinaryDumper
 
     connection.adapters.register_dumper(list, ListBinaryDumper)
+
+
+def _ping_after_silence(engine: Engine) -> None:
+    """Replace a pool's connections whose server has gone, unless they were just in use.
+
+    `pool_pre_ping` asks before each transaction, which is a tenth of a small one. What was in use a
+    moment ago has met the server's end itself, and the pool with it.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def note(connection: Any, record: Any) -> None:
+        record.info["used_at"] = monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ping(connection: Any, record: Any, proxy: Any) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or monotonic() - used_at < UNPINGED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
 
 
 def _sqlite(url: str, begin: str) -> Engine:

@@ -1,6 +1,6 @@
 """Advisory locks: locks by name, not of a row."""
 
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, func, text
 from sqlalchemy.orm import Session
 
 _LOCK = text(
@@ -18,3 +18,8 @@ def advisory_lock(session: Session, *names: str) -> None:
     if connection.dialect.name == "postgresql":
         # One statement: `unnest` returns the names in their order.
         session.execute(_LOCK, {"names": sorted(set(names))})
+
+
+def locked_by(name: str) -> ColumnElement[None]:
+    """Return the expression that takes the same lock as `advisory_lock`, inside a statement."""
+    return func.pg_advisory_xact_lock(func.hashtext(name))

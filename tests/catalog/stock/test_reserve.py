@@ -1,7 +1,8 @@
 """Orders ask for stock: all lines are reserved or none, and a batch costs few statements."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from services.catalog.models import Location, Reservation, StockMovement
-from services.catalog.use_cases.stock import reconciliation
+from services.catalog.use_cases.stock import ledger, picking, reconciliation
 from shared.events import (
     OrderConfirmed,
     OrderPlaced,
@@ -233,6 +234,48 @@ def test_an_order_from_more_lots_than_an_event_can_hold_is_refused(
     order_id = shop.place(30)
 
     assert said(order_id)[0][1]["shortfalls"][0]["available"] == 20
+
+
+# --- Which lots are locked ------------------------------------------------------------------
+
+
+def test_an_order_locks_only_the_first_lots_that_cover_it(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lots = [shop.add_lot(f"L-{day}", 100, keeps_days=day) for day in range(3, 9)]
+    locked: list[set[UUID]] = []
+
+    def lock_lots(batch: Any, lot_ids: Iterable[UUID]) -> None:
+        locked.append({*lot_ids})
+        ledger.lock_lots(batch, lot_ids)
+
+    monkeypatch.setattr(picking, "lock_lots", lock_lots)
+
+    shop.deliver(OrderPlaced, _many=[shop.an_order(150), shop.an_order(100)])
+
+    assert set().union(*locked) == {*lots[:3]}
+    assert [shop.level(lot).get("reserved") for lot in lots] == [100, 100, 50, None, None, None]
+
+
+def test_an_order_gets_the_later_lots_if_others_took_the_first_before_they_were_locked(
+    shop: Any, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, late = (shop.add_lot(f"L-{day}", 100, keeps_days=day) for day in (3, 4))
+    candidates = picking._candidates
+
+    def as_seen_before(batch: Any, variant_ids: Any) -> list[Any]:
+        return [
+            SimpleNamespace(**dict(row._mapping) | {"available": 1000})
+            for row in candidates(batch, variant_ids)
+        ]
+
+    monkeypatch.setattr(picking, "_candidates", as_seen_before)
+
+    order_id = shop.place(150)
+
+    assert [kind for kind, _ in said(order_id)] == [RESERVED]
+    assert shop.level(early) == {"reserved": 100}
+    assert shop.level(late) == {"available": 50, "reserved": 50}
 
 
 # --- Batches --------------------------------------------------------------------------------

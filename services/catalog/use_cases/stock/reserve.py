@@ -1,5 +1,6 @@
 """Reserve stock for an order: for all of its lines, or for none."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -17,7 +18,11 @@ from services.catalog.rules import (
     plan,
 )
 from services.catalog.use_cases.stock.ledger import move
-from services.catalog.use_cases.stock.picking import load_pickable, pickable_levels
+from services.catalog.use_cases.stock.picking import (
+    load_first_pickable,
+    load_pickable,
+    pickable_levels,
+)
 from services.catalog.use_cases.stock.reservation_lines import add_reserved, replace_reserved
 from services.catalog.use_cases.stock.reservations import (
     ORDERS,
@@ -42,7 +47,20 @@ def load_for_placement(
 ) -> None:
     """Lock the reservations of these orders and the lots from which they may take."""
     batch.load_for_update(Reservation.order_id, (order.order_id for order in orders))
-    load_pickable(batch, {line.variant_id for order in orders for line in order.lines})
+    wanted: Counter[UUID] = Counter()
+    stations: set[UUID] = set()
+    again: set[UUID] = set()
+    for order in orders:
+        if isinstance(order, OrderReinstated):
+            again.update(line.variant_id for line in order.lines)
+            continue
+        for line in order.lines:
+            wanted[line.variant_id] += line.quantity
+        if order.channel == "station":
+            stations.add(order.site_id)
+    # An order that asks again may free any lot, and does not say at which station it is.
+    load_pickable(batch, again)
+    load_first_pickable(batch, wanted, stations)
 
 
 def reserve_stock(batch: CatalogBatch, order: OrderPlaced) -> None:
@@ -96,9 +114,15 @@ def _plan(
 ) -> tuple[list[Take[StockLevel]], list[ShortLine]]:
     wanted = [WantedLine(line.line_no, line.variant_id, line.quantity) for line in lines]
     variant_ids = {line.variant_id for line in wanted}
-    load_pickable(batch, variant_ids)
+    load_pickable(batch, variant_ids - batch.pickable.keys())
     station = site_id if channel == "station" else None
-    return plan(wanted, {each: pickable_levels(batch, each, station) for each in variant_ids})
+    taken, short = plan(
+        wanted, {each: pickable_levels(batch, each, station) for each in variant_ids}
+    )
+    if short and not batch.partly_pickable.isdisjoint(variant_ids):
+        load_pickable(batch, variant_ids)
+        return plan(wanted, {each: pickable_levels(batch, each, station) for each in variant_ids})
+    return taken, short
 
 
 def _reserved_lots(taken: Iterable[Take[StockLevel]]) -> list[ReservedLot]:
