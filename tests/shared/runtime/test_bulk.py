@@ -207,7 +207,9 @@ def test_rows_with_a_key_that_exists_are_left_out(database: Database) -> None:
     with database.engine.begin() as connection:
         assert insert_rows(connection, table, rows[:2]) == 2
         assert insert_rows(connection, table, rows, ignore_conflicts=True) == 1
-        assert insert_new(connection, table, [*rows, {"id": 7, "code": "7"}], "id", lock="tests") == {7}
+        assert insert_new(
+            connection, table, [*rows, {"id": 7, "code": "7"}], "id", lock="tests"
+        ) == {7}
     with pytest.raises(IntegrityError), database.engine.begin() as connection:
         insert_rows(connection, table, rows)
 
