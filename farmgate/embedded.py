@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, redirect_stderr
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -76,7 +77,16 @@ def run(
         # Partners' events are notifications' part, under a name that partners understand.
         routed = {**applications, "events": applications["notifications"]}
         server = HttpServer(by_prefix(routed, pages.create(urls)), host, port, THREADS)
-        timers = [_timers(member, settings[member.service.name], stopping) for member in members]
+        threads = [_timers(member, settings[member.service.name], stopping) for member in members]
+        threads += [
+            supervise(
+                loop.name,
+                partial(loop.run, member.database, settings[member.service.name], stopping),
+                stopping,
+            )
+            for member in members
+            for loop in member.service.loops
+        ]
         bus = Bus(members)
         collector.settle()
         bus.start()
@@ -87,7 +97,7 @@ def run(
         while not stopping.wait(1.0):
             pass
         server.close()
-        for thread in timers:
+        for thread in threads:
             thread.join(10)
         bus.stop()
 

@@ -10,6 +10,7 @@ from shared.messaging.envelope import Event
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 from shared.runtime.late import Late
+from shared.runtime.supervision import Stopping
 
 #: A plain function of a batch and one event. It uses only the batch, and neither commits nor rolls
 #: back: the other events of the batch share the transaction.
@@ -34,6 +35,18 @@ class Timer:
 
 
 @dataclass(frozen=True)
+class Loop:
+    """Work without an end, in a supervised thread of each worker of the service.
+
+    `run` returns soon after the process must stop; after an error it is called again. It must be
+    safe to kill at any point.
+    """
+
+    name: str
+    run: Callable[[Database, Settings, Stopping], None]
+
+
+@dataclass(frozen=True)
 class Service:
     """One service; its worker process and the embedded run are started from this value."""
 
@@ -45,5 +58,6 @@ class Service:
     batch: type[Batch] = Batch
     load: Load | None = None
     timers: Sequence[Timer] = ()
+    loops: Sequence[Loop] = ()
     #: The kinds of late rows, for `farmgate doctor`.
     late: Sequence[Late] = ()

@@ -5,21 +5,21 @@ its own short transactions, may be killed at any point, and may run twice.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import NullPool, create_engine, delete, select, text, tuple_
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
+from shared.messaging.leader import STAND_BY, leading
 from shared.messaging.processing import Processor
 from shared.messaging.service import Timer
 from shared.messaging.tables import Inbox, Outbox
 from shared.runtime.clock import now
 from shared.runtime.config import Settings
-from shared.runtime.database import Database, DatabaseError, classify, postgres_arguments
+from shared.runtime.database import Database, DatabaseError, classify
 from shared.runtime.logs import get
 from shared.runtime.supervision import Stopping
 from shared.runtime.tables import IdempotencyKey
@@ -31,11 +31,6 @@ log = get(__name__)
 CHUNK = 5000
 #: How long the stored answer to a POST is kept.
 ANSWERS_KEPT = timedelta(hours=24)
-#: Seconds between attempts to get the lock while another worker holds it.
-STAND_BY = 1.0
-#: Seconds of silence after which the server ends the session and its lock. More than a timer
-#: takes, since the session is silent while one runs.
-SILENT_SECONDS = 660
 
 
 def upkeep(processor: Processor) -> Sequence[Timer]:
@@ -103,7 +98,7 @@ def run_timers(
     A timer that fails is logged and runs again at its next time; the others run on time. When the
     database becomes unavailable, the lock is lost, and the loop ends with the error.
     """
-    with _timers_lock(database, stopping) as check_lock:
+    with leading(database, "timers", stopping) as check_lock:
         queue = [(monotonic(), index) for index, _ in enumerate(timers)]
         heapq.heapify(queue)
         while not stopping.is_set():
@@ -118,28 +113,6 @@ def run_timers(
             with limit(f"timer {timer.name}"):
                 more = _run_one(timer, database, settings)
             heapq.heapreplace(queue, (monotonic() + (0.0 if more else timer.seconds), index))
-
-
-@contextmanager
-def _timers_lock(database: Database, stopping: Stopping) -> Iterator[Callable[[], None]]:
-    """Wait for the lock of this service's timers; yields a function that checks it.
-
-    The lock lives as long as its connection; the check raises when that is gone. The embedded mode
-    has one process and needs no lock.
-    """
-    if database.is_sqlite:
-        yield lambda: None
-        return
-    arguments = postgres_arguments(
-        "statement_timeout=10000", f"idle_session_timeout={SILENT_SECONDS * 1000}"
-    )
-    # No pool, since closing the connection must release the lock.
-    engine = create_engine(database.url, poolclass=NullPool, connect_args=arguments)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        lock = text("SELECT pg_try_advisory_lock(hashtext('timers'))")
-        while not connection.scalar(lock):
-            stopping.pause(STAND_BY)
-        yield lambda: connection.execute(text("SELECT 1")).close()
 
 
 def _run_one(timer: Timer, database: Database, settings: Settings) -> bool:

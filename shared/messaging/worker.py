@@ -85,6 +85,10 @@ def run(service: Service, settings: Settings) -> None:
         supervise("relay", relay.run, stopping),
         supervise("dead letters", lambda: drain(url, processor, stopping), stopping),
         supervise("timers", run_all_timers, stopping),
+        *(
+            supervise(loop.name, partial(loop.run, database, settings, stopping), stopping)
+            for loop in service.loops
+        ),
     ]
     signal.sigwait(signals)
     stopping.set()
