@@ -109,6 +109,8 @@ def _ensure(folder: Path, owner: int | None, servers: Servers) -> list[str]:
         _write(operator / f"{name}_broker_url", servers.broker_url(name, broker[name]))
     payment = (operator / "keys" / "payment_secret").read_text(encoding="utf-8")
     _write(folder / WEB.format("orders") / "payment_secret", payment)
+    webhook_key = (operator / "keys" / "webhook_key").read_text(encoding="utf-8")
+    _write(folder / "notifications" / "webhook_key", webhook_key)
     topology = broker_users.TOPOLOGY
     for name in (OPERATOR, topology):
         _write(folder / name / "broker_url", servers.broker_url(topology, broker[topology]))

@@ -1,4 +1,4 @@
-"""Keys created at the first start: the key pair that signs tokens, and the payment secret.
+"""Keys created at the first start: the key pair that signs tokens, and secrets for webhooks.
 
 The files are in `<data>/keys`, and only their owner can read the private ones. A deployment with
 its own issuer does not use the pair: `FARMGATE_JWKS` names that issuer's public keys.
@@ -47,6 +47,8 @@ def ensure(data: Path) -> None:
     if not (folder / "payment_secret").exists():
         secret = base64.b64encode(secrets.token_bytes(32)).decode()
         _create(folder / "payment_secret", f"whsec_{secret}", 0o600)
+    if not (folder / "webhook_key").exists():
+        _create(folder / "webhook_key", secrets.token_urlsafe(32), 0o600)
 
 
 def issue_token(

@@ -44,6 +44,14 @@ def test_only_orders_web_process_and_the_operator_hold_the_payment_secret(tmp_pa
     assert holding == {"orders-web", *OPERATORS}
 
 
+def test_only_notifications_and_the_operator_hold_the_webhook_key(tmp_path: Path) -> None:
+    ensure(tmp_path)
+    key = (tmp_path / "operator" / "keys" / "webhook_key").read_text()
+    holding = {c for c in CONTAINERS if key in held_by(c, tmp_path)}
+    own = {c for c in CONTAINERS if c.startswith("notifications-")}
+    assert holding == {*own, *OPERATORS}
+
+
 def test_secrets_that_the_version_before_left_in_a_shared_folder_are_taken_out(
     tmp_path: Path,
 ) -> None:

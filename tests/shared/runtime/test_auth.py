@@ -449,9 +449,9 @@ def test_keys_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
     keys.ensure(tmp_path)
 
     assert {path.name: path.read_text() for path in folder.iterdir()} == first
-    assert set(first) == {"signing.json", "jwks.json", "payment_secret"}
+    assert set(first) == {"signing.json", "jwks.json", "payment_secret", "webhook_key"}
     modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
-    assert modes["signing.json"] == modes["payment_secret"] == 0o600
+    assert modes["signing.json"] == modes["payment_secret"] == modes["webhook_key"] == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
     assert first["payment_secret"].startswith("whsec_")
     assert "d" not in json.loads(first["jwks.json"])["keys"][0]
@@ -464,7 +464,7 @@ def test_processes_that_start_at_once_agree_on_the_keys(tmp_path: Path) -> None:
     settings = Settings.from_environment("things", {"FARMGATE_DATA": str(tmp_path)})
     token = keys.issue_token(tmp_path, "operator", ["operate"], 60)
     assert Verifier(settings).caller(token).may("operate")
-    assert len(list((tmp_path / "keys").iterdir())) == 3
+    assert len(list((tmp_path / "keys").iterdir())) == 4
 
 
 def test_a_lost_public_key_is_made_from_the_private_one(tmp_path: Path) -> None:
