@@ -4,6 +4,7 @@ from flask import Flask
 
 from services.notifications.api import BLUEPRINTS
 from services.notifications.channels import channels_of
+from services.notifications.push.networks import networks_of
 from services.notifications.timers import contact_days, feed_days, limits_of
 from services.notifications.use_cases.late import LATE
 from shared import web
@@ -24,5 +25,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         channels_of(web.settings())
         limits_of(web.settings().environment)
         contact_days(web.settings().environment)
+        networks_of(web.settings().environment)
         feed_days(web.settings().environment)
     return app

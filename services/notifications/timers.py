@@ -9,7 +9,7 @@ from services.notifications import channels, use_cases
 from services.notifications.batch import NotificationsBatch
 from services.notifications.channels import Channel
 from services.notifications.rules.messages import Limits, Result
-from services.notifications.use_cases import Outgoing, feed
+from services.notifications.use_cases import Outgoing, feed, webhooks
 from shared.messaging.batch import transaction
 from shared.messaging.service import Timer
 from shared.runtime import tracing
@@ -135,9 +135,12 @@ def run_erase(database: Database, settings: Settings) -> bool:
 
 
 def run_prune_feeds(database: Database, settings: Settings) -> bool:
-    """Delete the oldest events of partners' feeds; return whether there may be more."""
+    """Delete the oldest events and deliveries of partners; return whether there may be more."""
+    days = feed_days(settings.environment)
     with transaction(database, NotificationsBatch) as batch:
-        return feed.prune_feeds(batch, feed_days(settings.environment))
+        more = feed.prune_feeds(batch, days)
+    with transaction(database, NotificationsBatch) as batch:
+        return webhooks.prune_deliveries(batch, days) or more
 
 
 TIMERS: Sequence[Timer] = (

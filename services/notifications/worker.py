@@ -2,9 +2,10 @@
 
 from services.notifications.batch import NotificationsBatch
 from services.notifications.handlers import SUBSCRIPTIONS, load
+from services.notifications.push.sender import run as push
 from services.notifications.timers import TIMERS
 from services.notifications.use_cases.late import LATE
-from shared.messaging.service import Service
+from shared.messaging.service import Loop, Service
 
 SERVICE = Service(
     name="notifications",
@@ -12,5 +13,6 @@ SERVICE = Service(
     batch=NotificationsBatch,
     load=load,
     timers=TIMERS,
+    loops=(Loop("push", push),),
     late=LATE,
 )

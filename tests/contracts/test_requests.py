@@ -23,6 +23,8 @@ EXACT = {
     ("ReadEventsRequest", "after"),
     ("ReadEventsRequest", "partner"),
     ("ListActionsRequest", "partner"),
+    ("ListEndpointsRequest", "partner"),
+    ("CreateEndpointRequest", "partner"),
 }
 BLANKS = [" ", "   ", "\u3000\u3000", "\u00a0", "\u200b", "\n", "\u3164"]
 

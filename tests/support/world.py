@@ -10,6 +10,9 @@ from flask import Flask
 from farmgate.roles import SCOPES
 from farmgate.services import NAMES, application_of, service_of
 from services.catalog.timers import publish_availability
+from services.notifications.batch import NotificationsBatch
+from services.notifications.use_cases import webhooks
+from shared.messaging.batch import transaction
 from shared.messaging.envelope import decode
 from shared.messaging.processing import Processor
 from shared.messaging.store import Store
@@ -132,6 +135,7 @@ class World:
             "lines": [{"variant_id": variant_id, "quantity": 1000}],
             "contact": {"name": "卓玛", "phone": "+8613800138000"},
         }
+        self.follow()
         for paid, buyer in (("cash_on_delivery", None), ("prepaid", "operator")):
             self.call(
                 "POST", "orders", "/orders", order | {"payment_method": paid, "buyer_id": buyer}
@@ -144,6 +148,24 @@ class World:
             self.call("GET", "logistics", path)
         for path in ("/messages", "/inbox"):
             self.call("GET", "notifications", path)
+        self.deliver()
+
+    def follow(self) -> None:
+        """Let the operator follow everybody's orders, also by a webhook."""
+        v1 = "/api/events/v1"
+        self.call("PUT", "notifications", f"{v1}/subscription", {"types": []})
+        grants = {"grants": ["orders"]}
+        self.call("PUT", "notifications", f"{v1}/subscriptions/operator/grants", grants)
+        endpoint = {"url": "https://shop.example/farmgate"}
+        self.call("POST", "notifications", f"{v1}/endpoints", endpoint)
+
+    def deliver(self) -> None:
+        """Let the webhook have deliveries, of which none is sent."""
+        (endpoint_id,) = map(UUID, self.ids["endpoint_id"])
+        with transaction(self.databases["notifications"], NotificationsBatch) as batch:
+            webhooks.read_ahead(batch, [endpoint_id])
+        path = f"/api/events/v1/endpoints/{endpoint_id}/deliveries"
+        assert self.call("GET", "notifications", path)["items"]
 
     def open_station(self, site_id: str, centre_id: str, lot: dict[str, Any]) -> None:
         """Let devices hold some lots, and one of them sell what it was not granted."""

@@ -1,6 +1,6 @@
-"""Notifications' routes: messages and preferences, partners' events, and the events' contracts."""
+"""Notifications' routes: messages and preferences, partners' events and webhooks, contracts."""
 
-from services.notifications.api import events, messages
+from services.notifications.api import events, messages, webhooks
 from shared.web import contracts
 
-BLUEPRINTS = [messages.blp, events.blp, contracts.blp]
+BLUEPRINTS = [messages.blp, events.blp, webhooks.blp, contracts.blp]

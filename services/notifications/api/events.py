@@ -82,7 +82,7 @@ def read_events(query: dict[str, Any]) -> Response:
     `oldest_cursor`. After a restored backup 409 epoch-changed names the new `epoch`, and in
     `cursor` the place to go on from: drop events whose ids you have already.
     """
-    partner = _partner(query.get("partner"))
+    partner = partner_of(query.get("partner"))
     types = _types(query.get("types"))
     media = request.accept_mimetypes.best_match([JSON, LINES, STREAM]) or JSON
     if media == STREAM:
@@ -185,7 +185,7 @@ def _sent(
         )
 
 
-def _partner(named: str | None) -> str:
+def partner_of(named: str | None) -> str:
     """Return whose feed is asked for.
 
     Raises:
@@ -295,7 +295,7 @@ def list_partner_actions(query: dict[str, Any]) -> Page[PartnerAction]:
     arguments = page_arguments(query)
     partner = query.get("partner")
     if not caller().may(OPERATE):
-        partner = _partner(partner)
+        partner = partner_of(partner)
     with reading() as session:
         return feed.list_actions(session, partner=partner, **arguments)
 

@@ -19,13 +19,16 @@ from services.notifications.models.messages import (
     VariantReadModel,
     VerifiedPhone,
 )
+from services.notifications.models.webhooks import Delivery, Endpoint
 
 __all__ = [
     "NOT_SENT",
     "Attempt",
     "Base",
     "Contact",
+    "Delivery",
     "EarlyFact",
+    "Endpoint",
     "FeedEntry",
     "Message",
     "OrderReadModel",

@@ -1,0 +1,1 @@
+"""Push: sends the entries of feeds to partners' webhook endpoints."""
