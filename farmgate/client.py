@@ -17,7 +17,7 @@ import requests
 from farmgate import run_file
 from farmgate.failures import Failed, Refused, Unreachable
 from farmgate.roles import SCOPES
-from farmgate.services import NAMES
+from farmgate.services import ALSO, NAMES
 from shared.runtime.addresses import check_http
 from shared.runtime.backoff import pause_after
 from shared.runtime.config import Settings, read
@@ -128,7 +128,8 @@ class Client:
         sent |= headers or {}
         if self._token is not None:
             sent["Authorization"] = f"Bearer {self._token}"
-        url = f"{self.addresses[service]}/api/{service}/v1{path}"
+        address = self.addresses[ALSO.get(service, service)]
+        url = f"{address}/api/{service}/v1{path}"
         given = {name: value for name, value in (query or {}).items() if value is not None}
         attempts = 0
         while True:
@@ -155,14 +156,14 @@ class Client:
             except (requests.RequestException, UnicodeError) as error:
                 # Without the error's text, which may hold the token.
                 raise Failed(
-                    f"The request to {service} at {self.addresses[service]} cannot be sent "
+                    f"The request to {service} at {address} cannot be sent "
                     f"({type(error).__name__}): look for invalid characters in the arguments and "
                     "in FARMGATE_TOKEN."
                 ) from error
             pause = pause_after(attempts, FIRST_PAUSE, LONGEST_PAUSE)
             if monotonic() + pause > deadline:
                 raise Unreachable(
-                    f"{service} at {self.addresses[service]} cannot be reached ({reason}). "
+                    f"{service} at {address} cannot be reached ({reason}). "
                     "Start it with `farmgate up`, or set FARMGATE_URL."
                 )
             sleep(pause)

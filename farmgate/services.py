@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The order of their web processes' ports.
 NAMES = ("catalog", "orders", "logistics", "notifications")
+#: APIs with names that partners understand, by the service that has each.
+ALSO = {"events": "notifications"}
 #: Port of the start page; the ports of the services' web processes follow.
 PORT = 8000
 

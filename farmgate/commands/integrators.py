@@ -14,6 +14,7 @@ from farmgate import integrators
 from farmgate.backup import manifest
 from farmgate.broker_address import topology_url
 from farmgate.broker_users import hashed, integrator_user
+from farmgate.commands import endpoints
 from farmgate.console import confirm, echo, echo_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.groups import Group
@@ -46,6 +47,9 @@ def command() -> None:
     that has the tag administrator; a deployment sets it. examples/subscriber is an example of an
     integrator.
     """
+
+
+command.add_command(endpoints.command)
 
 
 @command.command("add")

@@ -63,7 +63,7 @@ def stand() -> Iterator[Stand]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = answer
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
         def log_message(self, *args: Any) -> None:
             pass
