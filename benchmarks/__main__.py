@@ -39,6 +39,7 @@ PARTS = (
     "station_upload",
     "till_start",
     "embedded",
+    "push",
     "growth",
 )
 
