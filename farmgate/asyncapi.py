@@ -9,6 +9,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 
 from services.notifications.rules.feed import FEED_TYPES
 from services.notifications.schemas.events import FeedEventResponse
+from services.notifications.use_cases.webhooks.resend import PING
 from shared.events.description import ENVELOPE, EXAMPLES, PUBLIC, Schema, example
 from shared.messaging.envelope import CloudEvent, dataschema_of
 from shared.messaging.topology import INTEGRATOR, order_events
@@ -54,12 +55,18 @@ def document(schemas: dict[str, Schema]) -> dict[str, Any]:
                 "security": [{"$ref": "#/components/securitySchemes/user"}],
             },
         },
-        "channels": {"feed": _feed(), "queue": _queue()},
+        "channels": {"feed": _feed(), "webhook": _webhook(), "queue": _queue()},
         "operations": {
             "sendOverHttp": {
                 "action": "send",
                 "channel": {"$ref": "#/channels/feed"},
                 "summary": "Farmgate answers with the next events of the partner's feed.",
+            },
+            "postToWebhook": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/webhook"},
+                "summary": "Farmgate posts an event to an endpoint of the partner.",
+                "bindings": {"http": {"method": "POST", "bindingVersion": "0.3.0"}},
             },
             "sendToQueue": {
                 "action": "send",
@@ -110,6 +117,20 @@ def _feed_entry() -> dict[str, Any]:
         "summary": "An event with its place in the partner's feed.",
         "contentType": "application/json",
         "payload": {key: payload[key] for key in ("type", "properties", "required")},
+    }
+
+
+def _webhook() -> dict[str, Any]:
+    return {
+        "address": None,
+        "description": (
+            "The partner's own endpoint: an address that it gave with "
+            "`POST /api/events/v1/endpoints`. The body is the CloudEvent, signed as Standard "
+            "Webhooks says (`webhook-id`, `webhook-timestamp`, `webhook-signature`). The headers "
+            "`farmgate-position` and `farmgate-cursor` are its place in the partner's feed. "
+            f"A ping that the partner asks for has the type `{PING}` and is in no feed."
+        ),
+        "messages": _references(FEED_TYPES),
     }
 
 

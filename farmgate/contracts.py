@@ -91,8 +91,8 @@ def _unwrapped(text: str) -> str:
 def _comments(struct: type) -> dict[str, str]:
     """Return the comments above the fields of a struct and of its bases, by field."""
     found = {}
-    for base in reversed([each for each in struct.__mro__ if each.__module__ != "msgspec"]):
-        if not issubclass(base, msgspec.Struct):
+    for base in reversed(struct.__mro__):
+        if base is msgspec.Struct or not issubclass(base, msgspec.Struct):
             continue
         comment: list[str] = []
         for line in map(str.strip, inspect.getsource(base).splitlines()):

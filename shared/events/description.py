@@ -65,7 +65,7 @@ class Field:
     members: "Field | None"
 
     def __str__(self) -> str:
-        """Return the type in words: `list of object`, `text, "g" or "piece", or null`."""
+        """Return the type in words, such as `integer, at least 0, fen (1/100 CNY), or null`."""
         words = f"{self.kind} of {self.members}" if self.members else self.kind
         if (values := self.limits.get("enum")) is not None:
             words = "one of " + ", ".join(f"`{value}`" for value in values)
