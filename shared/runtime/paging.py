@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, tuple_
+from sqlalchemy import Select, text, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from shared.runtime import clock
@@ -27,9 +27,14 @@ USUAL, LARGEST = 50, 200
 #: Characters of a cursor at most.
 LONGEST_CURSOR = 400
 _CHECK_BYTES = 6
-#: A row shows the moment of its change only after the commit, which may be this much later: a
-#: transaction takes up to 30 s, and that of a suspended process up to 60 s more.
+#: A change shows only after the commit, which may be this much later than its moment: requests and
+#: handlers take up to 30 s, those of a suspended process up to 60 s more. Longer transactions are
+#: looked up; the clocks of the servers may differ by as much.
 LATE = timedelta(minutes=2)
+_OLDEST_WRITER = text(
+    "SELECT min(xact_start) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND backend_xid IS NOT NULL"
+)
 
 
 class MalformedCursor(Unprocessable):
@@ -101,25 +106,35 @@ def changes(
 
     A reading, from its first page to its last, ends at the moment when it began: what changes
     meanwhile belongs to the next reading. That one begins at `next_changed_since`, which lies
-    `LATE` before, so that it finds the changes that were not committed yet. `changed_at` and `key`
-    must be columns of one index.
+    `LATE` before this one and every transaction that is open now: it finds the changes that were
+    not committed yet. `changed_at` and `key` must be columns of one index.
 
     Raises:
         MalformedCursor: the cursor does not belong to this list.
     """
     list_name = f"{key.class_.__name__}.{changed_at.key} changes"
-    began = clock.now()
-    if cursor is not None:
-        began, *after = _position_of(_decode(cursor, list_name))
+    if cursor is None:
+        began = clock.now()
+        next_since = _oldest_writer(session, began) - LATE
+    else:
+        began, next_since, *after = _position_of(_decode(cursor, list_name))
         statement = statement.where(tuple_(changed_at, key) > tuple_(*after))
     statement = statement.where(changed_at >= since, changed_at <= began)
     rows = session.scalars(statement.order_by(changed_at, key).limit(limit + 1)).all()
     following = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        moments = rfc3339(began), rfc3339(getattr(last, changed_at.key))
+        moments = map(rfc3339, (began, next_since, getattr(last, changed_at.key)))
         following = _encode(" ".join([*moments, str(getattr(last, key.key))]), list_name)
-    return Page(rows[:limit], following, began - LATE)
+    return Page(rows[:limit], following, next_since)
+
+
+def _oldest_writer(session: Session, now: datetime) -> datetime:
+    """Return when the oldest open transaction that writes began; `now` if there is none."""
+    if session.get_bind().dialect.name != "postgresql":
+        return now  # a writing transaction of SQLite lasts no longer than `LATE`
+    begun: datetime | None = session.scalar(_OLDEST_WRITER)
+    return now if begun is None else min(now, begun)
 
 
 def _check(value: bytes, list_name: str) -> bytes:
@@ -145,22 +160,23 @@ def _decode(cursor: str, list_name: str) -> str:
         raise _malformed() from error
 
 
-def _value_of(text: str, column: InstrumentedAttribute[Any]) -> Any:
+def _value_of(position: str, column: InstrumentedAttribute[Any]) -> Any:
     kind = column.type.python_type
     try:
         if kind is UUID:
-            return UUID(text)
-        if kind is int and not LEAST <= int(text) <= MOST:
+            return UUID(position)
+        if kind is int and not LEAST <= int(position) <= MOST:
             raise ValueError("out of range")
-        return kind(text)
+        return kind(position)
     except ValueError as error:
         raise _malformed() from error
 
 
-def _position_of(text: str) -> tuple[datetime, datetime, UUID]:
+def _position_of(position: str) -> tuple[datetime, datetime, datetime, UUID]:
     try:
-        began, moment, key = text.split(" ")
-        return datetime.fromisoformat(began), datetime.fromisoformat(moment), UUID(key)
+        *moments, key = position.split(" ")
+        began, next_since, after = map(datetime.fromisoformat, moments)
+        return began, next_since, after, UUID(key)
     except ValueError as error:
         raise _malformed() from error
 

@@ -68,8 +68,8 @@ def changes_page_of(item: type[Schema]) -> type[Schema]:
         allow_none=True,
         metadata={
             "description": "With `changed_since`: begin the next reading with it, once you have "
-            "read all pages. It lies two minutes before this reading began, since a change shows "
-            "only when its transaction ends: some items come twice, none is missed."
+            "read all pages. It lies two minutes or more before this reading began, since a "
+            "change shows only when its transaction ends: some items come twice, none is missed."
         },
     )
     return _page_schema(item, {"next_changed_since": following})

@@ -14,6 +14,8 @@ from shared.web.paging import ChangesRequest
 
 #: Orders of one request at most.
 MOST_AT_ONCE = 100
+#: A buyer's or a partner's id.
+_ID = "[A-Za-z0-9][A-Za-z0-9._:|-]{0,63}"
 
 
 def _one_of(choices: tuple[str, ...], **options: Any) -> fields.String:
@@ -27,7 +29,7 @@ def _fen(least: int = 0, **options: Any) -> fields.Integer:
 
 def _buyer_id(**options: Any) -> fields.String:
     says = "1 to 64 letters, digits or . _ : | -; an id, never a name or a phone."
-    return matching("[A-Za-z0-9][A-Za-z0-9._:|-]{0,63}", says, **options)
+    return matching(_ID, says, **options)
 
 
 def _external_ref(**options: Any) -> fields.String:
@@ -158,6 +160,7 @@ class ListOrdersRequest(ChangesRequest):
     channel = _one_of(CHANNELS)
     awaits_approval = fields.Boolean()
     buyer_id = _buyer_id()
+    partner = matching(_ID, "A partner's id: the subject of its token.")
     external_ref = _external_ref()
     placed_from = Moment(metadata={"description": "At this moment or later."})
     placed_to = Moment(metadata={"description": "Before this moment."})

@@ -68,6 +68,7 @@ def select_orders(
     state: OrderState | None = None,
     channel: str | None = None,
     buyer_id: str | None = None,
+    partner: str | None = None,
     external_ref: str | None = None,
     placed_from: datetime | None = None,
     placed_to: datetime | None = None,
@@ -82,6 +83,9 @@ def select_orders(
         select(Order).where(_seen_by(owner)),
         {Order.state: state, Order.channel: channel, Order.buyer_id: buyer_id},
     )
+    if partner is not None:
+        # A partner's orders are placed by its token; that column has the index.
+        chosen = chosen.where(Order.placed_by == partner, Order.partner == partner)
     if external_ref is not None:
         chosen = chosen.where(_numbered(Order.external_ref == external_ref))
     if awaits_approval is not None:

@@ -260,6 +260,9 @@ def test_an_order_is_found_by_its_partners_number_or_its_beginning(
     assert market.list(external_ref="SO") == []
     found = {each["order_id"] for each in ask("orders?external_ref=SO-1")["items"]}
     assert found == {first["order_id"], theirs["order_id"]}
+    of_other = ask("orders?partner=other")["items"]
+    assert [each["order_id"] for each in of_other] == [theirs["order_id"]]
+    assert market.list(partner="other") == []
     by_prefix = [each["order_id"] for each in market.list(q="SO")]
     assert by_prefix == [second["order_id"], first["order_id"]]
     # _ is a letter here, not a wildcard.
