@@ -46,6 +46,7 @@ def list_endpoints(query: dict[str, Any]) -> Page[Endpoint]:
 @idempotent
 @blp.arguments(schemas.CreateEndpointRequest)
 @blp.response(201, schemas.NewEndpointResponse)
+@blp.doc(responses={410: "GONE"})
 def create_endpoint(endpoint_in: dict[str, Any]) -> dict[str, Any]:
     """Create a webhook endpoint; the answer has the secret that signs its messages.
 
@@ -196,6 +197,7 @@ def get_delivery(endpoint_id: UUID, delivery_id: UUID) -> Delivery:
 @scope("events:manage")
 @idempotent
 @blp.response(202, schemas.DeliveryResponse)
+@blp.doc(responses={410: "GONE"})
 def resend_delivery(endpoint_id: UUID, delivery_id: UUID) -> Delivery:
     """Send one event once more, or make its next attempt now."""
     with transaction(NotificationsBatch) as batch:
@@ -207,6 +209,7 @@ def resend_delivery(endpoint_id: UUID, delivery_id: UUID) -> Delivery:
 @idempotent
 @blp.arguments(schemas.ResendRequest)
 @blp.response(202, schemas.ResendResponse)
+@blp.doc(responses={410: "GONE"})
 def resend_range(resend_in: dict[str, Any], endpoint_id: UUID) -> Endpoint:
     """Send a range of events once more, or all since a cursor or a moment.
 

@@ -146,7 +146,7 @@ def test_without_a_subscription_there_is_no_endpoint(token, post):
 
     answer = post("/endpoints", headers, {"url": URL})
 
-    assert answer.json["type"] == "/problems/subscription-not-found"
+    assert answer.json["type"] == "/problems/not-subscribed"
 
 
 def test_a_rotated_secret_is_another_one_and_the_old_one_signs_for_a_while(partner, post):

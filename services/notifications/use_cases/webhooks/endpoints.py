@@ -24,6 +24,10 @@ class EndpointNotFound(NotFound):
     """Raised when there is no such endpoint, or it is another partner's."""
 
 
+class NotSubscribed(Conflict):
+    """Raised when a partner without a subscription asks for an endpoint."""
+
+
 class TooManyEndpoints(Conflict):
     """Raised when a partner has as many endpoints as it may have."""
 
@@ -41,12 +45,15 @@ def create_endpoint(
     """Create an endpoint that gets the events behind the cursor `after`; None: only new ones.
 
     Raises:
-        SubscriptionNotFound: the partner has no subscription.
+        NotSubscribed: the partner has no subscription.
         UnknownTypes, NotGranted: a pattern matches no event type that the partner may get.
         MalformedCursor, CursorExpired, EpochChanged: the cursor cannot be used.
         TooManyEndpoints: the partner has as many as it may have.
     """
-    found = feed.find_feed(batch.session, partner)
+    try:
+        found = feed.find_feed(batch.session, partner)
+    except feed.SubscriptionNotFound as error:
+        raise NotSubscribed(error.detail) from error
     subscription = found.subscription
     check_patterns(types, subscription.grants)
     position = subscription.last_position if after is None else feed.position_of(found, after)
