@@ -55,5 +55,6 @@ def webhook() -> tuple[str, int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"listening": "http://127.0.0.1:5005/webhook"}), flush=True)
-    app.run("127.0.0.1", int(os.environ.get("PORT", "5005")))
+    port = int(os.environ.get("PORT", "5005"))
+    print(json.dumps({"listening": f"http://127.0.0.1:{port}/webhook"}), flush=True)
+    app.run("127.0.0.1", port)
