@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from farmgate import run_file
 from farmgate.failures import Failed
 from farmgate.groups import Group
 from farmgate.printing import never_failing
@@ -51,6 +52,8 @@ COMMANDS = (
 )
 
 
+#: Subcommands that are the system itself; the others find the servers of a running `farmgate up`.
+RUNNING = ("up", "web", "worker", "pages")
 #: Modules of subcommands whose names are Python keywords.
 MODULES = {"import": "importing", "export": "exporting"}
 
@@ -78,6 +81,15 @@ class Commands(Group):
         command = import_module(_module(cmd_name)).command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand, and for it the servers of a running `farmgate up`."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name not in RUNNING:
+            os.environ.update(run_file.with_settings(os.environ))
+        return name, command, rest
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command and exit; a failed print does not change the exit code."""

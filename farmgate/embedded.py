@@ -13,7 +13,7 @@ from farmgate import pages, run_file
 from farmgate.http_server import Application, HttpServer
 from farmgate.locking import lock_data_folder
 from farmgate.migrating import migrate
-from farmgate.services import NAMES, application_of, service_of
+from farmgate.services import ALSO, NAMES, application_of, service_of
 from shared.messaging.embedded import Bus, Member
 from shared.messaging.processing import Processor
 from shared.messaging.timers import run_timers, upkeep
@@ -74,8 +74,7 @@ def run(
 
         url = f"http://{addresses.host_and_port(addresses.reachable(host), port)}"
         urls = dict.fromkeys(NAMES, url)
-        # Partners' events are notifications' part, under a name that partners understand.
-        routed = {**applications, "events": applications["notifications"]}
+        routed = applications | {name: applications[service] for name, service in ALSO.items()}
         server = HttpServer(by_prefix(routed, pages.create(urls)), host, port, THREADS)
         threads = [_timers(member, settings[member.service.name], stopping) for member in members]
         threads += [
@@ -91,7 +90,8 @@ def run(
         collector.settle()
         bus.start()
         server.start()
-        run_file.write(data, run_file.Run(pid=os.getpid(), url=url, urls=urls))
+        known = run_file.settings_of(environment)
+        run_file.write(data, run_file.Run(os.getpid(), url, urls, settings=known))
         stack.callback(run_file.remove, data)
         ready(url)
         while not stopping.wait(1.0):

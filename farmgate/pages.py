@@ -8,6 +8,7 @@ from werkzeug.middleware.http_proxy import ProxyMiddleware
 import web
 from farmgate import start_page
 from farmgate.http_server import Application
+from farmgate.services import ALSO
 
 #: Seconds a proxied request may take; longer than a buyer's longest wait (`Prefer: wait`).
 PROXY_SECONDS = 60
@@ -28,6 +29,7 @@ def create(urls: Mapping[str, str]) -> Application:
 
 def with_proxied_services(application: Application, urls: Mapping[str, str]) -> Application:
     """Return `application` with a reverse proxy from `/api/<service>/…` to the services."""
-    targets = {f"/api/{name}/": {"target": url} for name, url in urls.items()}
+    every = {**urls, **{name: urls[service] for name, service in ALSO.items()}}
+    targets = {f"/api/{name}/": {"target": url} for name, url in every.items()}
     proxied: Application = ProxyMiddleware(application, targets, timeout=PROXY_SECONDS)
     return proxied

@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from shared.runtime.files import write_whole
+
+_SERVERS = re.compile("FARMGATE_([A-Z]+_)?(BROKER_URL|DATABASE_URL|BROKER_MANAGEMENT_URL)(_FILE)?")
 
 
 @dataclass
@@ -19,6 +23,24 @@ class Run:
     urls: dict[str, str]
     #: Process, such as `orders-worker`, → its pid; empty in embedded mode.
     processes: dict[str, int] = field(default_factory=dict)
+    #: Its settings of broker and databases; the file is readable by its owner only.
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def settings_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that name the broker and the databases."""
+    return {name: value for name, value in environment.items() if _SERVERS.fullmatch(name)}
+
+
+def with_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the broker and the databases of a running `farmgate up`.
+
+    Only if the environment names neither: parts of two systems must not be mixed.
+    """
+    if settings_of(environment):
+        return dict(environment)
+    running = read(Path(environment.get("FARMGATE_DATA", "var")))
+    return {**environment, **(running.settings if running else {})}
 
 
 def path(data: Path) -> Path:

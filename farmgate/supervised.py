@@ -137,7 +137,8 @@ def run(
                 echo(line)
             if lines:
                 pids = {p.name: p.running.pid for p in processes if p.running is not None}
-                run_file.write(data, run_file.Run(os.getpid(), url, urls, pids))
+                known = run_file.settings_of(environment)
+                run_file.write(data, run_file.Run(os.getpid(), url, urls, pids, known))
             if not started:
                 started = True
                 ready(url)

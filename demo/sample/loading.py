@@ -19,12 +19,15 @@ from demo.sample.sites import Route, Site
 from demo.sample.stations import Station
 from farmgate.client import Client
 from farmgate.failures import Failed
+from farmgate.services import NAMES
 from shared.runtime import clock
 
 #: Requests at the same time; SQLite writes one at a time anyway.
 THREADS = 4
 #: The most sites and the most CSV rows of one request.
 SITES, ROWS = 500, 5000
+#: The subject of the sample's partner.
+PARTNER = "market"
 #: Seconds that events may take from logistics to catalog.
 ARRIVAL_SECONDS = 60
 
@@ -58,7 +61,26 @@ def load(
     new["stock"] = _receive(client, sample.lots, progress)
     new["tills"] = _add_devices(client, sample.stations, progress)
     new["standing rules"] = _set_rules(client, sample.stations, progress)
+    new["partners"] = _subscribe(client)
     return new
+
+
+def await_publication(client: Client) -> None:
+    """Wait until the services have published the sample to each other.
+
+    Raises:
+        Failed: they did not in time.
+    """
+    deadline = monotonic() + ARRIVAL_SECONDS
+    while waiting := [name for name in NAMES if not _has_published(client, name)]:
+        if monotonic() > deadline:
+            raise Failed(f"{', '.join(waiting)} did not publish the sample; see farmgate doctor.")
+        sleep(0.2)
+
+
+def _has_published(client: Client, service: str) -> bool:
+    report = client.ready(service)
+    return report is not None and report.get("oldest_unpublished_seconds") == 0
 
 
 def describe(new: dict[str, int]) -> str:
@@ -279,6 +301,15 @@ def _set_rules(client: Client, stations: Sequence[Station], progress: Progress) 
         client.put("catalog", path, {"keep": packs * variant["pack_quantity"]})
 
     return _each(missing, put, "standing rules", progress)
+
+
+def _subscribe(client: Client) -> int:
+    """Subscribe the sample's partner to the events of its orders."""
+    known = {each["partner"] for each in client.pages("events", "/subscriptions")}
+    if PARTNER in known:
+        return 0
+    client.put("events", f"/subscriptions/{PARTNER}", {"types": []})
+    return 1
 
 
 def _site_ids(client: Client) -> dict[str, str]:

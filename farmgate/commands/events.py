@@ -1,18 +1,22 @@
-"""`farmgate events`: publish events again."""
+"""`farmgate events`: read partners' feeds, and publish events again."""
 
+import os
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NoReturn
+from urllib.parse import quote
 
 import click
 from pika.exceptions import AMQPError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID
 from sqlalchemy.exc import SQLAlchemyError
 
-from farmgate.console import Label, echo, echo_json, err
+from farmgate.client import connect
+from farmgate.console import Label, check_written, echo, echo_json, err
 from farmgate.failures import Failed, Unreachable, database_unreachable
 from farmgate.groups import Group
+from farmgate.parameters import WholeNumber
 from farmgate.services import NAMES
 from shared.messaging.relay import Refused, Unconfirmed
 from shared.messaging.republish import republish as publish_again
@@ -22,6 +26,9 @@ from shared.runtime.database import Database
 
 #: Called with the number of events done and in total.
 Show = Callable[[int, int], None]
+
+#: Events of one request, and the seconds that a request waits for one.
+MOST, WAIT = 1000, 20
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -63,7 +70,82 @@ class Since(click.ParamType[datetime]):
 
 @click.group("events", cls=Group)
 def command() -> None:
-    """Events that the services published."""
+    """Events that the services published, and partners' feeds of them."""
+
+
+PARTNER = click.option(
+    "--partner", help="The feed of this partner; by default that of the token's subject."
+)
+TYPES = click.option(
+    "--events",
+    "types",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these events, such as 'orders.order_*'; may be repeated.",
+)
+LINES = click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON.")
+
+
+@command.command("feed")
+@PARTNER
+@TYPES
+@click.option("--after", metavar="CURSOR", help="Begin behind this cursor, not at the oldest.")
+@click.option("--limit", type=WholeNumber(1), help="Stop after so many events.")
+@LINES
+def feed(
+    partner: str | None, types: tuple[str, ...], after: str | None, limit: int | None, as_json: bool
+) -> None:
+    """Print a partner's events, from the oldest that is kept, and end.
+
+    The last line on stderr has the cursor to go on from.
+    """
+    reader = _Reader(partner, types, after)
+    left = limit
+    while True:
+        shown, more = reader.read(wait=0, limit=min(left or MOST, MOST), as_json=as_json)
+        left = None if left is None else left - shown
+        if not more or left == 0:
+            break
+    check_written()
+    if reader.after is not None:
+        echo(f"Go on with --after {reader.after}", console=err)
+
+
+@command.command("tail")
+@PARTNER
+@TYPES
+@LINES
+def tail(partner: str | None, types: tuple[str, ...], as_json: bool) -> None:
+    """Print a partner's new events as they come, until Ctrl-C."""
+    client = connect(os.environ)
+    path = "/subscription" if partner is None else f"/subscriptions/{quote(partner, safe='')}"
+    reader = _Reader(partner, types, client.get("events", path)["newest_cursor"])
+    while True:
+        reader.read(wait=WAIT, limit=MOST, as_json=as_json)
+        check_written()
+
+
+class _Reader:
+    """Reads a feed part by part; `after` is the cursor behind what was printed."""
+
+    def __init__(self, partner: str | None, types: tuple[str, ...], after: str | None) -> None:
+        self.after = after
+        self._client = connect(os.environ)
+        self._query = {"partner": partner, "types": ",".join(types) or None}
+
+    def read(self, *, wait: int, limit: int, as_json: bool) -> tuple[int, bool]:
+        """Print the next events; return how many there were, and whether there are more."""
+        answer = self._client.get(
+            "events", "/events", after=self.after, wait=wait, limit=limit, **self._query
+        )
+        for each in answer["events"]:
+            if as_json:
+                echo_json(each)
+            else:
+                event = each["event"]
+                echo(f"{each['position']:>8} {event['time']} {event['type']} {event['subject']}")
+        self.after = answer["next"]
+        return len(answer["events"]), answer["more"]
 
 
 @command.command("republish")

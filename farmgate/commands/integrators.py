@@ -14,7 +14,7 @@ from farmgate import integrators
 from farmgate.backup import manifest
 from farmgate.broker_address import topology_url
 from farmgate.broker_users import hashed, integrator_user
-from farmgate.commands import endpoints
+from farmgate.commands import endpoints, feeds
 from farmgate.console import confirm, echo, echo_json, show_json, show_table
 from farmgate.failures import Failed
 from farmgate.groups import Group
@@ -41,15 +41,16 @@ NAME = click.argument("name", callback=_name)
 
 @click.group("integrators", cls=Group)
 def command() -> None:
-    """Partners' systems that get order events from the broker, each from its own queue.
+    """Partners' systems: their subscriptions to events, their tokens, and their broker queues.
 
-    They need the broker's management API. Set FARMGATE_BROKER_MANAGEMENT_URL to it, with a user
-    that has the tag administrator; a deployment sets it. examples/subscriber is an example of an
-    integrator.
+    The subcommands for queues (add, list, remove, restore) need the broker's management API. Set
+    FARMGATE_BROKER_MANAGEMENT_URL to it, with a user that has the tag administrator; a deployment
+    sets it. examples/subscriber is an example of an integrator.
     """
 
 
-command.add_command(endpoints.command)
+for each in (*feeds.COMMANDS, endpoints.command):
+    command.add_command(each)
 
 
 @command.command("add")

@@ -67,7 +67,8 @@ def command(host: str, port: int, sample: bool, hold: int | None, workers: int) 
     def ready(url: str) -> None:
         echo(f"Farmgate is on {url} (data in {data.resolve()}); Ctrl-C stops it.")
         if sample:
-            threading.Thread(target=_load, args=(environment,), daemon=True).start()
+            echo("Loading the sample; another line says when it is ready.")
+            threading.Thread(target=_load, args=(environment, url), daemon=True).start()
 
     if any(Settings.from_environment(name, environment).broker_url for name in NAMES):
         supervised.run(environment, host, port, workers, stopping, ready)
@@ -76,11 +77,13 @@ def command(host: str, port: int, sample: bool, hold: int | None, workers: int) 
     echo("Stopped.")
 
 
-def _load(environment: dict[str, str]) -> None:
+def _load(environment: dict[str, str], url: str) -> None:
+    client = connect(environment, patience=60)
     try:
-        counts = loading.load(connect(environment, patience=60))
+        counts = loading.load(client)
+        loading.await_publication(client)
     except click.ClickException as error:
         echo(f"The sample could not be loaded: {error.message}")
     else:
         echo(f"Sample: {loading.describe(counts)}")
-        echo("Next, in another terminal: farmgate demo   (or `make demo`)")
+        echo(f"Ready: {url}. Next, in another terminal: farmgate demo   (or `make demo`)")

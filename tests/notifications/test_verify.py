@@ -31,7 +31,7 @@ def test_an_untouched_service_agrees_with_itself(client, token, confirmed, send)
     assert before == report_of(client, token)
     assert before == {
         "service": "notifications",
-        "checked": {"messages": 3, "orders": 1},
+        "checked": {"messages": 3, "orders": 1, "feeds": 0},
         "differences": [],
         "notes": [],
     }

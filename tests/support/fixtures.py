@@ -268,6 +268,16 @@ def deliver(service: Service, database: Database) -> Callable[..., list[UUID]]:
     `_many`: the facts of several events that arrive as one batch; `_contract` in one of them names
     another contract. `_event_id` and `_sequence` repeat an event that was delivered before.
     """
+    return _consumer(service, database)
+
+
+@pytest.fixture
+def deliver_beside(service: Service, database: Database) -> Callable[..., list[UUID]]:
+    """Deliver events as another process does, beside `deliver`."""
+    return _consumer(service, database)
+
+
+def _consumer(service: Service, database: Database) -> Callable[..., list[UUID]]:
     processor = Processor(service, database)
     versions: defaultdict[str, int] = defaultdict(int)
 

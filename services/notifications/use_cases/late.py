@@ -1,11 +1,11 @@
-"""Messages that are late: queued and not sent in time.
+"""What is late: messages that are not sent in time, facts whose order does not come.
 
 A message that waits for the end of quiet hours is not late.
 """
 
-from sqlalchemy import and_, or_
+from sqlalchemy import and_, or_, true
 
-from services.notifications.models import Message
+from services.notifications.models import EarlyFact, Message
 from shared.runtime.late import Late
 
 LIMIT = ("FARMGATE_NOTIFICATIONS_LATE_SECONDS", 900)
@@ -29,4 +29,6 @@ LATE = (
         ),
         *LIMIT,
     ),
+    # Partners get a shipment's fact after its order: `order_placed` is parked, or was discarded.
+    Late("early", EarlyFact.order_id, EarlyFact.arrived_at, true(), *LIMIT),
 )

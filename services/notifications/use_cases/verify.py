@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from services.notifications.models import Message, OrderReadModel
+from services.notifications.models import FeedEntry, Message, OrderReadModel, Subscription
 from services.notifications.rules.messages import OPEN
 from services.notifications.use_cases.contacts import enterprise_key, order_key
 from shared.runtime.verify import Difference, FactKind, Report, read_snapshot, stream
@@ -25,11 +25,13 @@ class Notice(NamedTuple):
 
 
 def compare(session: Session) -> Report:
-    """Return the messages in impossible states, and those that confirmed orders lack."""
+    """Return messages in impossible states, those that confirmed orders lack, and feeds' gaps."""
     read_snapshot(session)
-    report = Report("notifications", {"messages": _count(session), "orders": 0})
+    checked = {"messages": _count(session), "orders": 0, "feeds": 0}
+    report = Report("notifications", checked)
     report.add(_wrong_states(session))
     report.add(_missing_messages(session, report))
+    report.add(_feeds_with_gaps(session, report))
     return report
 
 
@@ -65,6 +67,32 @@ def _missing_messages(session: Session, report: Report) -> Iterator[Difference]:
         notices = _notices(session, [order.order_id for order in orders])
         for order in orders:
             yield from _missing(order, notices[order.order_id])
+
+
+def _feeds_with_gaps(session: Session, report: Report) -> Iterator[Difference]:
+    """Find feeds that lack a position between the newest pruned and the newest one."""
+    counted = (
+        select(
+            Subscription.partner,
+            (Subscription.last_position - Subscription.pruned_position).label("wanted"),
+            func.count(FeedEntry.position).label("found"),
+            func.coalesce(func.max(FeedEntry.position), Subscription.pruned_position).label("last"),
+            Subscription.last_position,
+        )
+        .outerjoin(FeedEntry, FeedEntry.subscription_id == Subscription.id)
+        .group_by(Subscription.id)
+        .order_by(Subscription.partner)
+    )
+    for row in stream(session, counted):
+        report.checked["feeds"] += 1
+        if (row.wanted, row.last_position) != (row.found, row.last):
+            yield Difference(
+                "feed_gap",
+                {"partner": row.partner},
+                f"{row.wanted} events up to {row.last_position}",
+                f"{row.found} events up to {row.last}",
+                f"The feed of {row.partner} lacks events.",
+            )
 
 
 def _orders(session: Session) -> Iterator[Sequence[OrderReadModel]]:

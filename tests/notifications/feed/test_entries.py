@@ -1,18 +1,21 @@
 """Which events enter which feed, and how they are numbered."""
 
 import json
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from services.notifications.handlers import SUBSCRIPTIONS
 from services.notifications.handlers import orders as order_handlers
 from services.notifications.models import EarlyFact, FeedEntry, Subscription
 from services.notifications.rules.feed import FEED_TYPES, GRANTS
+from services.notifications.use_cases.late import LATE
 from shared.events import (
     BY_TYPE,
     CollectionCodeIssued,
@@ -23,10 +26,13 @@ from shared.events import (
     ShipmentPlanned,
     SiteOpened,
 )
+from shared.runtime import clock
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
+from shared.runtime.late import find, limits_of
 
 Headers = dict[str, str]
+NOW = clock.now()
 
 
 def _types(answer: Any) -> list[str]:
@@ -331,3 +337,80 @@ def test_an_order_that_names_its_partner_only_later_is_the_partners(
     )
 
     assert _types(read(market)) == ["orders.order_confirmed.v1", "logistics.shipment_planned.v1"]
+
+
+def test_verify_names_a_feed_that_lacks_a_position(
+    client: FlaskClient,
+    database: Database,
+    place: Callable[..., Any],
+    subscribed: Callable[..., Headers],
+    token: Callable[..., Headers],
+) -> None:
+    subscribed("market")
+    place("market")
+
+    def differences() -> list[str]:
+        answer = client.get("/api/notifications/v1/verify", headers=token("operate"))
+        assert answer.json["checked"]["feeds"] == 1
+        return [
+            each["detail"] for each in answer.json["differences"] if each["check"] == "feed_gap"
+        ]
+
+    assert differences() == []
+    with database.sessions.begin() as session:
+        session.execute(delete(FeedEntry).where(FeedEntry.position == 2))
+    assert differences() == ["The feed of market lacks events."]
+
+
+def test_a_fact_whose_order_does_not_come_is_late(
+    database: Database,
+    at: Callable[[Any], None],
+    place: Callable[..., Any],
+    subscribed: Callable[..., Headers],
+) -> None:
+    subscribed("market")
+    at(clock.now() - timedelta(hours=1))
+    place("market", placed=False)
+    at(NOW)
+
+    with database.readers() as session:
+        assert len(find(session, LATE, limits_of(LATE, {}))["early"]) == 1
+
+
+def test_an_entry_that_is_not_committed_holds_back_those_behind_it(
+    deliver: Callable[..., Any],
+    deliver_beside: Callable[..., Any],
+    an_order: Callable[[], Any],
+    subscribed: Callable[..., Headers],
+    read: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second consumer with later events waits for the first one's commit."""
+    market, slow = subscribed("market"), an_order()
+    began, may_end = threading.Event(), threading.Event()
+    notify = order_handlers.notify_buyer
+
+    def wait_for_one(batch: Any, cause: Any, order: Any, *rest: Any) -> None:
+        if order.order_id == slow.order_id:
+            began.set()
+            assert may_end.wait(20)
+        notify(batch, cause, order, *rest)
+
+    monkeypatch.setattr(order_handlers, "notify_buyer", wait_for_one)
+    first = threading.Thread(target=lambda: deliver(OrderPlaced, **slow.placed(partner="market")))
+    second = threading.Thread(
+        target=lambda: deliver_beside(OrderPlaced, **an_order().placed(partner="market"))
+    )
+    first.start()
+    assert began.wait(20)
+    second.start()
+    second.join(0.5)
+    seen_meanwhile = read(market)
+    may_end.set()
+    first.join(20)
+    second.join(20)
+
+    assert seen_meanwhile["events"] == []
+    answer = read(market, after=seen_meanwhile["next"])
+    assert [each["position"] for each in answer["events"]] == [1, 2]
+    assert answer["events"][0]["event"]["data"]["order_id"] == str(slow.order_id)

@@ -385,6 +385,7 @@ def test_actions_are_recorded_with_their_actor(
 def test_a_cursor_skips_nothing_while_another_transaction_is_open(
     database: Database,
     deliver: Callable[..., Any],
+    deliver_beside: Callable[..., Any],
     an_order: Callable[[], Any],
     subscribed: Callable[..., Headers],
     read: Callable[..., Any],
@@ -405,12 +406,12 @@ def test_a_cursor_skips_nothing_while_another_transaction_is_open(
             cursor[0] = answer["next"]
             has_ended = was_stopped and not answer["events"]
 
-    def write() -> None:
+    def write(give: Callable[..., Any]) -> None:
         for _ in range(10):
-            deliver(OrderPlaced, _many=[an_order().placed(partner="market") for _ in range(10)])
+            give(OrderPlaced, _many=[an_order().placed(partner="market") for _ in range(10)])
 
     reader = threading.Thread(target=follow)
-    writers = [threading.Thread(target=write) for _ in range(2)]
+    writers = [threading.Thread(target=write, args=(each,)) for each in (deliver, deliver_beside)]
     reader.start()
     for each in writers:
         each.start()
