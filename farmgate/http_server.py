@@ -28,6 +28,9 @@ HEADER_SECONDS, REQUEST_SECONDS = 15, 120
 POLL_SECONDS = 1
 #: Seconds that an idle connection stays open during shutdown: a request may be on its way.
 LINGER = 0.5
+#: The function in the WSGI environment that tells whether the server stops: an answer that waits or
+#: goes on for minutes asks it.
+STOPPING = "farmgate.stopping"
 #: Seconds to finish running requests during shutdown.
 GRACE = 5
 #: Bytes of a request's headers at most; the gateway's limit.
@@ -102,7 +105,7 @@ class HttpServer:
         self._due = 0.0
         try:
             self._server = create_server(
-                application,
+                lambda environ, start: application({**environ, STOPPING: self._is_stopping}, start),
                 map=self._sockets,
                 threads=threads,
                 # More than CONNECTIONS, since connections that are closing count.
@@ -124,6 +127,9 @@ class HttpServer:
         self._listening = [s for s in self._sockets.values() if isinstance(s, BaseWSGIServer)]
         for listening in self._listening:
             listening.channel_class = Channel
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
 
     @property
     def port(self) -> int:

@@ -1,7 +1,10 @@
 """`farmgate integrators` and `farmgate events` for partners' feeds, on a running system."""
 
+import itertools
 import json
 import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,7 +17,9 @@ from click.testing import CliRunner, Result
 from demo.sample import goods
 from farmgate import run_file
 from farmgate.cli import main
+from farmgate.client import connect
 from farmgate.commands import feeds
+from farmgate.http_server import GRACE
 from services.notifications.rules.feed import GRANTS
 from tests.support.forking import Program
 from tests.support.servers import free_port, wait_until
@@ -22,10 +27,8 @@ from tests.support.servers import free_port, wait_until
 Farmgate = Callable[..., Result]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[run_file.Run]:
-    """An embedded system without data."""
-    data = tmp_path_factory.mktemp("up")
+def _start(data: Path) -> tuple[Program, run_file.Run]:
+    """Start an embedded system without data."""
     environment = {**os.environ, "FARMGATE_DATA": str(data)}
     port = str(free_port())
     process = Program("farmgate", ["up", "--port", port], environment, data / "out")
@@ -33,6 +36,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[run_file.Run]:
     run = run_file.read(data)
     assert run is not None
     run.settings["data"] = str(data)
+    return process, run
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[run_file.Run]:
+    """An embedded system that all tests here share."""
+    process, run = _start(tmp_path_factory.mktemp("up"))
     yield run
     process.kill()
     process.wait()
@@ -106,6 +116,46 @@ def test_a_feed_is_printed_and_ends_with_its_cursor(command: Farmgate) -> None:
     assert "--after" in printed.stderr
     assert unknown.exit_code == 1
     assert "no subscription of nobody" in unknown.output
+
+
+def test_a_stream_sends_an_event_at_once_and_ends_with_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARMGATE_DATA", str(tmp_path))
+    process, run = _start(tmp_path)
+
+    def command(*arguments: str) -> str:
+        done = CliRunner().invoke(main, list(arguments))
+        assert done.exit_code == 0, done.output
+        return done.stdout.strip()
+
+    try:
+        command("integrators", "subscribe", "map", "--events", "logistics.site_opened.v1")
+        bearer = {"Authorization": f"Bearer {command('integrators', 'token', 'map')}"}
+        answer = requests.get(
+            f"{run.url}/api/events/v1/events",
+            headers={**bearer, "Accept": "text/event-stream"},
+            stream=True,
+            timeout=(5, 20),
+        )
+        lines = answer.iter_lines()
+        assert next(lines) == b"retry: 2000"
+        site = {"code": "540400", "level": "centre", "parent_code": None, "names": {"zh": "林芝"}}
+        connect(os.environ).post("logistics", "/sites", site)
+        (event_id, data) = (line for line in itertools.islice(lines, 3) if line)
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        rest = list(lines)
+        process.wait(20)
+        seconds = time.monotonic() - began
+    finally:
+        process.kill()
+        process.wait()
+
+    assert event_id.startswith(b"id: ")
+    assert json.loads(data.removeprefix(b"data: "))["position"] == 1
+    assert not any(line.startswith(b"data") for line in rest)
+    assert seconds < GRACE
 
 
 def test_the_command_knows_every_grant() -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from flask import Response, request, url_for
 from sqlalchemy.orm import Session
 
-from services.notifications.api.waiting import Seats, look_until
+from services.notifications.api.waiting import Seats, look_until, server_stops
 from services.notifications.batch import NotificationsBatch
 from services.notifications.models import PartnerAction, Subscription
 from services.notifications.rules.feed import FEED_TYPES, UnknownTypes, types_among, wanted
@@ -97,7 +97,7 @@ def read_events(query: dict[str, Any]) -> Response:
         try:
             deadline = time.monotonic() + query["wait"]
             look = _look(reading, partner, part.through, limit, types)
-            later = look_until(deadline, look)
+            later = look_until(deadline, look, server_stops())
         finally:
             leave()
         if later is not None:
@@ -153,14 +153,19 @@ def _stream(partner: str, after: str | None, types: frozenset[str] | None) -> Re
         position = feed.position_of(found, after)
     leave = _seats.take(partner)
     here = database()
-    answer = Response(_sent(here, partner, position, types), content_type=STREAM)
+    sent = _sent(here, partner, position, types, server_stops())
+    answer = Response(sent, content_type=STREAM)
     answer.call_on_close(leave)  # also if the client has gone before the first byte
     answer.headers["X-Accel-Buffering"] = "no"  # a proxy passes each event on at once
     return answer
 
 
 def _sent(
-    here: Database, partner: str, position: int, types: frozenset[str] | None
+    here: Database,
+    partner: str,
+    position: int,
+    types: frozenset[str] | None,
+    is_over: Callable[[], bool],
 ) -> Iterator[bytes]:
     """Yield a feed's entries as server-sent events, without the request's context."""
     end = time.monotonic() + LONGEST_STREAM
@@ -172,8 +177,8 @@ def _sent(
 
     look = _look(sessions, partner, position, STREAMED, types)
     yield b"retry: 2000\n\n"
-    while (now := time.monotonic()) < end:
-        later = look() or look_until(min(now + HEARTBEAT, end), look)
+    while (now := time.monotonic()) < end and not is_over():
+        later = look() or look_until(min(now + HEARTBEAT, end), look, is_over)
         if later is None:
             yield b":\n\n"
             continue

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
+from flask import request
+
 from shared.runtime.errors import Unavailable
 
 T = TypeVar("T")
@@ -55,9 +57,17 @@ class Seats:
         return leave
 
 
-def look_until(deadline: float, look: Callable[[], T | None]) -> T | None:
-    """Return what `look` finds, None if it finds nothing until `deadline` (monotonic seconds)."""
-    while (left := deadline - time.monotonic()) > 0:
+def server_stops() -> Callable[[], bool]:
+    """Return the function that tells whether the request's server stops."""
+    asked: Callable[[], bool] = request.environ.get("farmgate.stopping", lambda: False)
+    return asked
+
+
+def look_until(
+    deadline: float, look: Callable[[], T | None], is_over: Callable[[], bool]
+) -> T | None:
+    """Return what `look` finds; None at `deadline` (monotonic seconds), or once it is over."""
+    while (left := deadline - time.monotonic()) > 0 and not is_over():
         time.sleep(min(LOOK, left))
         found = look()
         if found is not None:
