@@ -191,4 +191,7 @@ class Availability(Base):
     version: Mapped[int]
     changed_at: Mapped[datetime]
     variant: Mapped[Variant] = relationship(viewonly=True, lazy="raise_on_sql")
-    __table_args__ = (CheckConstraint("quantity >= 0", name="quantity"),)
+    __table_args__ = (
+        CheckConstraint("quantity >= 0", name="quantity"),
+        Index("ix_availability_changed_at", "changed_at", "variant_id"),
+    )

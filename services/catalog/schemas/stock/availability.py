@@ -2,25 +2,18 @@
 
 from marshmallow import fields, validate
 
-from shared.runtime.schemas import Moment
 from shared.web import ResponseSchema
-from shared.web.paging import PageRequest
+from shared.web.paging import ChangesRequest
 
 #: Ids in one filter.
 MOST_IDS = 100
 
 
-class ListAvailabilityRequest(PageRequest):
+class ListAvailabilityRequest(ChangesRequest):
     """Which variants to show; a filter may be repeated."""
 
     product_id = fields.List(fields.UUID(), validate=validate.Length(max=MOST_IDS))
     variant_id = fields.List(fields.UUID(), validate=validate.Length(max=MOST_IDS))
-    changed_since = Moment(
-        metadata={
-            "description": "Only what changed at this moment or later, such as the latest "
-            "`changed_at` that you have."
-        }
-    )
 
 
 class AvailabilityResponse(ResponseSchema):

@@ -120,9 +120,7 @@ def publish(batch: CatalogBatch, changes: Mapping[UUID, Shown]) -> None:
 
 
 def select_availability(
-    product_id: Collection[UUID] = (),
-    variant_id: Collection[UUID] = (),
-    changed_since: datetime | None = None,
+    product_id: Collection[UUID] = (), variant_id: Collection[UUID] = ()
 ) -> Select[Availability]:
     """Return the query for what was published, with its variants; an empty filter is none."""
     statement = (
@@ -134,6 +132,4 @@ def select_availability(
         statement = statement.where(Variant.product_id.in_(product_id))
     if variant_id:
         statement = statement.where(Availability.variant_id.in_(variant_id))
-    if changed_since is not None:
-        statement = statement.where(Availability.changed_at >= changed_since)
     return statement
