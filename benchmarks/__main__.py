@@ -119,12 +119,14 @@ def measure(
             **_versions(surroundings),
         }
         for part in parts:
+            since = time.monotonic()
             try:
                 figures += import_module(f"benchmarks.{part}").measure(surroundings, quick=quick)
             except Exception:
                 failed = True
                 say(f"{part} failed:")
                 traceback.print_exc()
+            say(f"{part} took {time.monotonic() - since:.0f} s")
         about["minutes"] = round((time.monotonic() - began) / 60, 1)
     return {"about": about, "figures": Figures(figures).as_json()}, failed
 

@@ -1,4 +1,7 @@
-"""What PostgreSQL did meanwhile: statements, round trips, transactions, rows, bytes of its log."""
+"""What PostgreSQL and RabbitMQ did meanwhile.
+
+Statements, round trips, transactions, rows, bytes of the write-ahead log; messages in and out.
+"""
 
 import re
 import shutil
@@ -11,6 +14,15 @@ from benchmarks.surroundings import Surroundings, System
 #: Seconds between looks at the sockets; what one sent after the last look is not counted.
 LOOK = 0.1
 STATEMENTS = "pg_stat_statements"
+#: RabbitMQ's counters of all protocols and kinds of queues, by what they are called here.
+MESSAGES = {
+    "messages to the broker": ("messages_received_total",),
+    "messages put into queues": ("messages_routed_total",),
+    "messages to consumers": (
+        "messages_delivered_consume_manual_ack_total",
+        "messages_delivered_consume_auto_ack_total",
+    ),
+}
 
 
 def prepare(surroundings: Surroundings) -> None:
@@ -59,7 +71,7 @@ class Counting:
             _track(self.surroundings, "top")
             with self.surroundings.sql() as connection:
                 connection.execute("SELECT pg_stat_statements_reset()")
-        self._before = self._read()
+        self._before = self._read() | self._messages()
         self._sent_before = self._look()
         self._watch.start()
         return self
@@ -77,7 +89,7 @@ class Counting:
 
     def counts(self) -> dict[str, int]:
         """Return the counts so far, by name."""
-        now = self._read()
+        now = self._read() | self._messages()
         found = {name: now[name] - self._before[name] for name in now}
         self._sent |= self._look()
         if self._sent:
@@ -106,6 +118,17 @@ class Counting:
             ).fetchone()
             assert row is not None
             return {"statements": int(row[0]), **found}
+
+    def _messages(self) -> dict[str, int]:
+        """Return how many messages the broker has received, put into queues and delivered."""
+        sums = ",".join(
+            "lists:sum([maps:get(Name, Counters, 0)"
+            " || Counters <- maps:values(rabbit_global_counters:overview()),"
+            f" Name <- [{','.join(names)}]])"
+            for names in MESSAGES.values()
+        )
+        printed = self.surroundings.broker.ctl("eval", f"{{{sums}}}.")
+        return dict(zip(MESSAGES, map(int, re.findall(r"\d+", printed)), strict=True))
 
     def _watch_sockets(self) -> None:
         while not self._stopping.wait(LOOK):

@@ -35,7 +35,7 @@ def measure(surroundings: Surroundings, *, quick: bool) -> list[Figure]:
     for run in range(1 if quick else 3):
         surroundings.say(f"{PART}, run {run + 1}")
         folder = surroundings.folder / f"{PART}{run}"
-        for name, value in _measure(folder, 5 if quick else 20).items():
+        for name, value in _measure(folder, 5 if quick else 10).items():
             found[name].append(value)
     return [
         Figure(PART, name, unit, tuple(found[name]), aim=aim) for name, (unit, aim) in KINDS.items()

@@ -27,7 +27,7 @@ LIMIT = "limits: pgbench, one hot row"
 def measure(surroundings: Surroundings, *, quick: bool) -> list[Figure]:
     """Measure each way three times, once if `quick`."""
     runs = 1 if quick else 3
-    events, seconds = (6_000, 5.0) if quick else (30_000, 15.0)
+    events, seconds = (6_000, 5.0) if quick else (30_000, 10.0)
     queued, costs, ordered = [], [], []
     with surroundings.system(sample=False) as system:
         centre_id = goods.open_sites(system, 1)

@@ -43,7 +43,7 @@ COMMIT;
 def measure(surroundings: Surroundings, *, quick: bool) -> list[Figure]:
     """Measure the bare pipeline and pgbench."""
     runs = 1 if quick else 3
-    orders, seconds = (3000, 4) if quick else (10_000, 10)
+    orders, seconds = (3000, 3) if quick else (10_000, 5)
     rates, costs, placements, placement_costs, hot, hot_costs = ([] for _ in range(6))
     for run in range(runs):
         surroundings.say(f"{PART}, run {run + 1}: bare pipeline, {orders} orders")

@@ -214,7 +214,7 @@ def measure(surroundings: Surroundings, *, quick: bool) -> list[Figure]:
         system.wait_until_quiet()
         for run in range(1 if quick else 3):
             surroundings.say(f"{PART}, run {run + 1}")
-            for name, value in _upload_all(surroundings, system, 2000 if quick else 10_000).items():
+            for name, value in _upload_all(surroundings, system, 2000 if quick else 5000).items():
                 found[name].append(value)
     return [
         Figure(PART, name, "ms" if "time" in name else "/s", tuple(values))
