@@ -90,7 +90,7 @@ COPY shared/ shared/
 # Of the command only what its processes run; the rest needs more than one service.
 COPY farmgate/__init__.py farmgate/__main__.py farmgate/http_server.py farmgate/cli.py \
      farmgate/failures.py farmgate/groups.py farmgate/migrating.py farmgate/printing.py \
-     farmgate/parameters.py farmgate/services.py farmgate/
+     farmgate/parameters.py farmgate/run_file.py farmgate/services.py farmgate/
 COPY farmgate/commands/__init__.py farmgate/commands/migrate.py farmgate/commands/web.py \
      farmgate/commands/worker.py farmgate/commands/
 ARG SERVICE
