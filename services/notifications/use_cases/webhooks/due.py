@@ -1,10 +1,11 @@
 """Load the deliveries that are due."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from services.notifications.models import Delivery, Endpoint, FeedEntry, Subscription
@@ -12,6 +13,7 @@ from services.notifications.use_cases.feed.cursors import cursor_of
 from services.notifications.use_cases.feed.enter import EPOCH
 from services.notifications.use_cases.feed.read import Feed
 from shared.runtime import clock
+from shared.runtime.bulk import among
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,21 @@ class DueDelivery:
 
 def load_due(session: Session, at_once: int) -> list[DueDelivery]:
     """Return what is due, up to `at_once` deliveries of each endpoint, the longest due first."""
-    order = (Delivery.next_try_at, Delivery.position)
-    ranked = (
+    # For a window function, and for ids alone, SQLite would read the whole log.
+    is_due = Delivery.next_try_at <= clock.now()
+    ranks: dict[UUID, int] = {}
+    backlogs: Counter[UUID] = Counter()
+    for id_, endpoint_id in session.execute(
+        select(Delivery.id, Delivery.endpoint_id)
+        .where(is_due)
+        .order_by(Delivery.next_try_at, Delivery.position)
+    ):
+        backlogs[endpoint_id] += 1
+        if backlogs[endpoint_id] <= at_once:
+            ranks[id_] = backlogs[endpoint_id]
+    if not ranks:
+        return []
+    rows = session.execute(
         select(
             Delivery.id,
             Delivery.endpoint_id,
@@ -51,24 +66,7 @@ def load_due(session: Session, at_once: int) -> list[DueDelivery]:
             Delivery.event_id,
             Delivery.subject,
             Delivery.created_at,
-            Delivery.next_try_at,
             Delivery.attempts,
-            func.row_number().over(partition_by=Delivery.endpoint_id, order_by=order).label("rank"),
-            func.count().over(partition_by=Delivery.endpoint_id).label("backlog"),
-        )
-        .where(Delivery.next_try_at <= clock.now())
-        .subquery()
-    )
-    rows = session.execute(
-        select(
-            ranked.c.id,
-            ranked.c.endpoint_id,
-            ranked.c.position,
-            ranked.c.event_id,
-            ranked.c.subject,
-            ranked.c.created_at,
-            ranked.c.attempts,
-            ranked.c.backlog,
             Endpoint.url,
             Endpoint.secret_number,
             Endpoint.previous_until,
@@ -77,21 +75,22 @@ def load_due(session: Session, at_once: int) -> list[DueDelivery]:
             Subscription,
             EPOCH.label("epoch"),
         )
-        .join(Endpoint, Endpoint.id == ranked.c.endpoint_id)
+        .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
         .join(Subscription, Subscription.id == Endpoint.subscription_id)
         .outerjoin(
             FeedEntry,
             and_(
                 FeedEntry.subscription_id == Endpoint.subscription_id,
-                FeedEntry.position == ranked.c.position,
+                FeedEntry.position == Delivery.position,
             ),
         )
-        .where(ranked.c.rank <= at_once, Endpoint.deleted_at.is_(None))
-        .order_by(ranked.c.rank, ranked.c.next_try_at)
+        .where(is_due, among(Delivery.id, ranks), Endpoint.deleted_at.is_(None))
+        .order_by(Delivery.next_try_at, Delivery.position)
     )
     found = []
     for row in rows:
         values = row._asdict()
         feed = Feed(values.pop("Subscription"), values.pop("epoch"))
-        found.append(DueDelivery(**values, cursor=cursor_of(feed, row.position or 0)))
-    return found
+        cursor = cursor_of(feed, row.position or 0)
+        found.append(DueDelivery(**values, cursor=cursor, backlog=backlogs[row.endpoint_id]))
+    return sorted(found, key=lambda each: ranks[each.id])

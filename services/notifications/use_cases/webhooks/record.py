@@ -21,7 +21,7 @@ from services.notifications.use_cases.webhooks.due import DueDelivery
 from services.notifications.use_cases.webhooks.endpoints import record
 from shared.messaging.batch import table_of
 from shared.runtime import clock
-from shared.runtime.bulk import among, update_rows
+from shared.runtime.bulk import update_rows
 
 #: Who suspends an endpoint whose attempts fail.
 SENDER = "farmgate"
@@ -41,7 +41,8 @@ def record_results(
         row.id: row
         for row in batch.session.execute(
             select(Delivery.id, Delivery.attempts, Delivery.tries, Delivery.finished_at).where(
-                among(Delivery.id, [each.id for each, _ in results])
+                # SQLite would read the whole log for `among` alone.
+                Delivery.id.in_([each.id for each, _ in results])
             )
         )
     }
