@@ -78,6 +78,10 @@ class _Among(FunctionElement[bool]):
     name = "among"
     inherit_cache = True
 
+    def self_group(self, against: Any = None) -> Any:
+        """Return the condition as it is: `… = 1`, as SQLAlchemy makes it, uses no index."""
+        return self
+
 
 @compiles(_Among, "postgresql")
 def _among_on_postgresql(element: _Among, compiler: Any, **options: Any) -> str:

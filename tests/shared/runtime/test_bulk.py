@@ -267,3 +267,15 @@ def test_among_finds_ids_texts_numbers_and_bytes(database: Database) -> None:
         assert session.scalars(select(Basket).where(among(Basket.id, []))).all() == []
         many = session.scalars(select(Basket).where(among(Basket.id, [new_id()] * 40_000))).all()
         assert many == []
+
+
+def test_among_uses_an_index_on_sqlite(database: Database) -> None:
+    if not database.is_sqlite:
+        pytest.skip("PostgreSQL chooses by its statistics")
+    statement = select(Counted.code).where(among(Counted.id, [1, 2]))
+    compiled = statement.compile(database.engine, compile_kwargs={"render_postcompile": True})
+
+    with database.engine.connect() as connection:
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", ("[1, 2]",)).all()
+
+    assert any(row[3].startswith("SEARCH counted USING") for row in rows), rows
