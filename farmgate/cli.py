@@ -32,6 +32,7 @@ COMMANDS = (
     "trace",
     "verify",
     "orders",
+    "refunds",
     "devices",
     "cash",
     "lots",

@@ -22,6 +22,7 @@ from farmgate.failures import Failed, Unreachable, reason_of
 from farmgate.management import management_of
 from farmgate.migrating import refusal
 from farmgate.services import NAMES, service_of
+from services.orders import providers
 from shared.messaging import parked, topology
 from shared.messaging.tables import Outbox
 from shared.runtime import clock, late, migrations
@@ -63,6 +64,7 @@ def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
     yield _check("disk", _disk, data)
     yield _check("signing key", _signing_key, data)
     yield _check("payment secret", _payment_secret, environment, data)
+    yield _check("payment providers", _payment_providers, environment)
     brokers: dict[str, str] = {}
     for name in NAMES:
         try:
@@ -139,6 +141,20 @@ def _payment_secret(environment: Mapping[str, str], data: Path) -> str:
             "set FARMGATE_PAYMENT_SECRET_FILE; without it prepaid orders cannot be paid"
         )
     return str(path)
+
+
+def _payment_providers(environment: Mapping[str, str]) -> str:
+    """Check the settings of payment providers that this command has, too."""
+    try:
+        found = providers.configured(environment)
+    except Misconfigured as error:
+        raise CheckFailed(error.detail) from error
+    able = [
+        f"{name} ({', '.join(what for what, can in uses.items() if can)})"
+        for name, provider in found.items()
+        if any((uses := {"reports": provider.can_verify, "refunds": provider.can_refund}).values())
+    ]
+    return "; ".join(able) or "none is set here"
 
 
 def _mode(settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from services.orders import providers
 from services.orders.api import BLUEPRINTS, payments
 from services.orders.api.limits import read_limits
 from services.orders.use_cases.late import LATE
@@ -20,9 +21,11 @@ def create_app(settings: Settings | None = None) -> Flask:
         "Farmgate orders",
         BLUEPRINTS,
         settings,
-        {payments.SIGNATURE: payments.SECURITY_SCHEME},
+        payments.SECURITY_SCHEMES,
         late=LATE,
     )
     with app.app_context():
-        read_limits(web.settings().environment)  # a wrong one fails now, not at the first placement
+        # A wrong setting fails now, not at the first placement or payment.
+        read_limits(web.settings().environment)
+        providers.configured(web.settings().environment)
     return app

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 from sqlalchemy import func, select
 
 from services.orders.models import Order
@@ -18,6 +18,11 @@ _orders = Gauge(
     "Orders placed within the last 24 hours, by their present state.",
     ["service", "channel", "state"],
     multiprocess_mode="livemostrecent",
+)
+payment_news = Counter(
+    "farmgate_payment_news",
+    "Callbacks of payment providers, by outcome: taken, ignored, or the problem of the refusal.",
+    ["service", "provider", "outcome"],
 )
 _seen: set[tuple[str, str]] = set()
 

@@ -44,6 +44,7 @@ from shared.events.money import (
     PaymentFailed,
     PaymentRefunded,
     PaymentRequested,
+    RefundReversed,
 )
 from shared.events.place import (  # noqa: F401
     AvailabilityChanged,
@@ -128,6 +129,7 @@ EVENTS: tuple[type[Fact], ...] = (
     OrderPaid,
     PaymentFailed,
     PaymentRefunded,
+    RefundReversed,
     OrderExpired,
     OrderReinstated,
     OrderCancelled,

@@ -32,11 +32,22 @@ class PaymentFailed(OrderFact, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(OrderFact, frozen=True, kw_only=True):
-    """The buyer gets money back: the order was paid and will not be delivered."""
+    """The buyer gets money back; orders, the payment provider or the buyer's bank decided it."""
 
     routing_key = "orders.payment_refunded.v1"
 
     amount_fen: Fen
-    #: `order_cancelled`, `order_rejected` or another state in which the order has ended, or the
-    #: flaw of a payment: `wrong_amount`, `already_paid`, `not_prepaid`.
+    #: `order_cancelled`, `order_rejected` or another state in which the order has ended; the flaw
+    #: of a payment: `wrong_amount`, `already_paid`, `not_prepaid`; `provider_refund` if somebody
+    #: refunded it at the payment provider; `chargeback` if the buyer's bank took the money back.
+    cause: str
+
+
+class RefundReversed(OrderFact, frozen=True, kw_only=True):
+    """Refunded money came back to the seller: a refund failed, or a chargeback was won."""
+
+    routing_key = "orders.refund_reversed.v1"
+
+    amount_fen: Fen
+    #: That of the `payment_refunded` that it reverses: `provider_refund` or `chargeback`.
     cause: str

@@ -61,3 +61,5 @@ class Service:
     loops: Sequence[Loop] = ()
     #: The kinds of late rows, for `farmgate doctor`.
     late: Sequence[Late] = ()
+    #: Raises `Misconfigured` for a setting of the service's own that its timers cannot use.
+    check: Callable[[Settings], object] | None = None

@@ -32,7 +32,8 @@ def run(service: Service, settings: Settings) -> None:
     """Run until SIGTERM or SIGINT; the current batch commits first if it can within seconds.
 
     Raises:
-        Misconfigured: there is no broker, the database is SQLite, or the port for metrics is taken.
+        Misconfigured: there is no broker, the database is SQLite, the port for metrics is taken, or
+            a setting of the service's own cannot be used.
     """
     logs.configure(service.name)
     tracing.start(log.warning)
@@ -41,6 +42,8 @@ def run(service: Service, settings: Settings) -> None:
             f"Set FARMGATE_BROKER_URL or FARMGATE_{service.name.upper()}_BROKER_URL; without a "
             "broker, `farmgate up` runs all services in one process."
         )
+    if service.check is not None:
+        service.check(settings)
     url = settings.broker_url
     database = Database(settings.database_url, lock_seconds=LOCK_SECONDS)
     if database.is_sqlite:

@@ -102,6 +102,15 @@ class Parser(FlaskParser):
         raise _validation_failed(found) from error
 
 
+def refuse_invalid(error: ValidationError) -> NoReturn:
+    """Refuse a request that a view validated itself.
+
+    Raises:
+        ValidationFailed: always.
+    """
+    raise _validation_failed(error.messages) from error
+
+
 def refuse_long_stream() -> None:
     """Refuse a body over the limit before it is parsed.
 

@@ -121,7 +121,7 @@ def test_every_public_fact_of_orders_about_an_order_can_name_its_partner() -> No
         if type_.startswith("orders.") and contract.subject == "order_id" and contract.public
     ]
 
-    assert len(of_orders) == 13
+    assert len(of_orders) == 14
     assert all(issubclass(contract, OrderFact) for contract in of_orders)
 
 

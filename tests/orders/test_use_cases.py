@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from services.orders.batch import OrderNotFound, OrdersBatch
 from services.orders.models import Order, Payment
 from services.orders.rules.order_status import OrderState, WrongOrderState
+from services.orders.rules.payments import STANDARD, Attempt
 from services.orders.use_cases import decide, find, pay
 from services.orders.worker import run_expiry
 from shared.events import StockRefused
@@ -28,14 +29,9 @@ Recorded = Callable[[], list[tuple[str, dict[str, Any]]]]
 InThreads = Callable[..., list[Any]]
 
 
-def _booking(order: dict[str, Any], payment_ref: str) -> dict[str, Any]:
-    return {
-        "payment_ref": payment_ref,
-        "order_id": UUID(order["order_id"]),
-        "amount_fen": order["total_fen"],
-        "status": "paid",
-        "reason": None,
-    }
+def _attempt(order: dict[str, Any], payment_ref: str) -> Attempt:
+    """Make a full payment of an order."""
+    return Attempt(payment_ref, UUID(order["order_id"]), order["total_fen"], "paid")
 
 
 @pytest.mark.parametrize("attempt", range(5))
@@ -58,7 +54,7 @@ def test_when_payment_and_expiry_meet_one_wins_and_no_money_is_lost(
 
     def book() -> None:
         with transaction(database, OrdersBatch) as batch:
-            pay.book_payment(batch, **_booking(order, "pay-1"))
+            pay.book_payment(batch, STANDARD, _attempt(order, "pay-1"))
 
     in_threads([expire, book])
 
@@ -91,7 +87,7 @@ def test_when_payment_and_cancellation_meet_the_money_goes_back_or_was_never_kep
 
     def book() -> None:
         with transaction(database, OrdersBatch) as batch:
-            pay.book_payment(batch, **_booking(order, "pay-1"))
+            pay.book_payment(batch, STANDARD, _attempt(order, "pay-1"))
 
     in_threads([cancel, book])
 
@@ -112,7 +108,7 @@ def test_a_callback_that_comes_many_times_at_once_books_once(
 
     def book() -> UUID:
         with transaction(database, OrdersBatch) as batch:
-            return pay.book_payment(batch, **_booking(order, "pay-1")).id
+            return pay.book_payment(batch, STANDARD, _attempt(order, "pay-1")).id
 
     payment_ids = in_threads([book] * 6)
 

@@ -16,6 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
+from stripe import WebhookSignature
+
 from farmgate.client import Client, connect
 from shared.events.description import EXAMPLES, PUBLIC
 from shared.runtime import api_keys, clock
@@ -23,6 +25,8 @@ from shared.runtime.ids import new_id
 from tests.support.processes import SERVICES, Processes, embedded
 from tests.support.servers import wait_until
 
+#: A setting that `run_both_demos` needs.
+STRIPE = {"FARMGATE_STRIPE_WEBHOOK_SECRET": "whsec_recorded"}
 RECORDED = Path(__file__).parent.parent / "contracts" / "examples"
 
 
@@ -49,6 +53,7 @@ def _do_the_rest(system: Processes, operator: Client) -> None:
     )
     operator.post("catalog", f"/products/{product['product_id']}/withdraw")
     _order_as_a_partner(system, operator)
+    _win_a_chargeback(system, operator)
     wait_until(lambda: _is_known(operator, site["site_id"]), 20, "catalog knows the site")
     _hand_over_nothing(system, operator, site["site_id"])
     operator.post("logistics", f"/sites/{site['site_id']}/close")
@@ -61,7 +66,43 @@ LEFT_OUT = {
     "catalog.product_withdrawn.v1",
     "catalog.stock_adjusted.v1",
     "logistics.hand_over_refused.v1",
+    "orders.refund_reversed.v1",
 }
+
+
+def _win_a_chargeback(system: Processes, operator: Client) -> None:
+    """Pay an order by Stripe; the buyer's bank takes a part back, and loses the dispute."""
+    site = next(s for s in operator.pages("logistics", "/sites") if s["level"] == "township")
+    contact = {"name": "卓玛", "phone": "+8613800138001", "language": "zh"}
+    for listed in operator.pages("catalog", "/availability"):
+        body = {
+            "channel": "online",
+            "payment_method": "prepaid",
+            "site_id": site["site_id"],
+            "collect": True,
+            "lines": [{"variant_id": listed["variant_id"], "quantity": listed["pack_quantity"]}],
+            "contact": contact,
+        }
+        answer = operator.send("POST", "orders", "/orders", body=body)
+        if answer.ok:
+            break
+    order = answer.json()
+    intent = {"id": "pi_3P1", "amount": order["total_fen"], "currency": "cny"}
+    dispute = {"id": "dp_1P1", "payment_intent": "pi_3P1", "amount": 1, "currency": "cny"}
+    for kind, found in (
+        ("payment_intent.succeeded", intent | {"metadata": {"order_id": order["order_id"]}}),
+        ("charge.dispute.created", dispute | {"status": "needs_response"}),
+        ("charge.dispute.closed", dispute | {"status": "won"}),
+    ):
+        body = json.dumps({"type": kind, "data": {"object": found}})
+        signature = WebhookSignature.generate_signature_header(body, *STRIPE.values())
+        operator.call(
+            "POST",
+            "orders",
+            "/payments/callbacks/stripe",
+            content=body.encode(),
+            headers={"Content-Type": "application/json", "Stripe-Signature": signature},
+        )
 
 
 def _order_as_a_partner(system: Processes, operator: Client) -> None:
@@ -149,7 +190,11 @@ def main() -> None:
     """Run the demos and record the events; keep an example that says as much as a new one."""
     with (
         TemporaryDirectory() as folder,
-        embedded(Path(folder), FARMGATE_ORDERS_HOLD_SECONDS="4") as system,
+        embedded(
+            Path(folder),
+            FARMGATE_ORDERS_HOLD_SECONDS="4",
+            FARMGATE_STRIPE_WEBHOOK_SECRET="whsec_recorded",
+        ) as system,
     ):
         system.start()
         loaded = system.command("sample", "load", "--json")

@@ -10,7 +10,7 @@ from jsonschema_rs import Draft202012Validator
 from shared.events import BY_TYPE
 from shared.events.description import ENVELOPE, schema
 from tests.support.processes import Processes
-from tests.support.published import bodies_in, run_both_demos
+from tests.support.published import STRIPE, bodies_in, run_both_demos
 
 #: Each of the demo's stories is among so many.
 ORDERS = "60"
@@ -47,7 +47,7 @@ def test_every_event_of_both_demos_fits_its_schema_and_every_type_is_seen(
     start_with_sample: Callable[[str], Processes],
 ) -> None:
     """Slow: both demos run."""
-    system = start_with_sample("embedded")
+    system = start_with_sample("embedded", **STRIPE)
 
     run_both_demos(system)
 

@@ -45,6 +45,7 @@ from shared.events import (
     PriceChanged,
     ProductListed,
     ProductWithdrawn,
+    RefundReversed,
     ShipmentArrived,
     ShipmentCancelled,
     ShipmentCollected,
@@ -125,6 +126,7 @@ SUBSCRIPTIONS: Subscriptions = {
     OrderCompleted: fed(orders.on_order_completed),
     # Only for partners.
     OrderReinstated: feeds.on_fact,
+    RefundReversed: feeds.on_fact,
     ShipmentPlanned: feeds.on_fact,
     ShipmentPacked: feeds.on_fact,
     ShipmentCancelled: feeds.on_fact,

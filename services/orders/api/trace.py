@@ -30,6 +30,6 @@ def trace(query: dict[str, Any], order_id: UUID) -> dict[str, Any]:
         return {
             "service": "orders",
             "state": find.state_of_order(order),
-            "waiting_for": find.waiting_for(order),
+            "waiting_for": find.waiting_for(session, order),
             **facts(session, subjects),
         }

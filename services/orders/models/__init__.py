@@ -5,13 +5,12 @@ from services.orders.models.cash import CashEntry, Custody, Remittance, Shift
 from services.orders.models.orders import (
     Order,
     OrderLine,
-    Payment,
     PriceReadModel,
     ProductReadModel,
-    Refund,
     SiteReadModel,
     VariantReadModel,
 )
+from services.orders.models.payments import Dispute, Payment, ProviderRefund, Refund
 from services.orders.models.till import FLAGGED, Journal, TakenBack, TillEntry
 
 __all__ = [
@@ -19,12 +18,14 @@ __all__ = [
     "Base",
     "CashEntry",
     "Custody",
+    "Dispute",
     "Journal",
     "Order",
     "OrderLine",
     "Payment",
     "PriceReadModel",
     "ProductReadModel",
+    "ProviderRefund",
     "Refund",
     "Remittance",
     "Shift",

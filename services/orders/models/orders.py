@@ -1,4 +1,4 @@
-"""Tables of orders, their money, and the read models that placement needs.
+"""Tables of orders, and the read models that placement needs.
 
 `version` counts the events published of an order.
 """
@@ -222,37 +222,6 @@ class OrderLine(Base):
         CheckConstraint("quantity > 0", name="quantity"),
         CheckConstraint("line_total_fen >= 0", name="line_total"),
     )
-
-
-class Payment(Base):
-    """One attempt to pay that a provider reported, named by the provider's reference."""
-
-    __tablename__ = "payments"
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    payment_ref: Mapped[str] = mapped_column(String(100), unique=True)
-    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id"), index=True)
-    amount_fen: Mapped[int]
-    status: Mapped[str] = mapped_column(String(10))
-    #: Why it failed, as the provider's code.
-    reason: Mapped[str | None] = mapped_column(String(64))
-    received_at: Mapped[datetime]
-    __table_args__ = (
-        CheckConstraint("status IN ('paid', 'failed')", name="status"),
-        CheckConstraint("amount_fen > 0", name="amount"),
-    )
-
-
-class Refund(Base):
-    """Money that goes back to a buyer, and why."""
-
-    __tablename__ = "refunds"
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    payment_id: Mapped[UUID | None] = mapped_column(ForeignKey("payments.id"), index=True)
-    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id"), index=True)
-    amount_fen: Mapped[int]
-    cause: Mapped[str] = mapped_column(String(40))
-    refunded_at: Mapped[datetime]
-    __table_args__ = (CheckConstraint("amount_fen > 0", name="amount"),)
 
 
 class ProductReadModel(Base):

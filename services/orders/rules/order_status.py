@@ -91,7 +91,8 @@ PAYMENT_NEXT: Mapping[PaymentState, tuple[PaymentState, ...]] = {
         PaymentState.COD_REFUSED,
         PaymentState.VOIDED,
     ),
-    PaymentState.REFUNDED: (),
+    # A chargeback was won, or a refund failed at the provider.
+    PaymentState.REFUNDED: (PaymentState.PAID,),
     PaymentState.COD_COLLECTED: (),
     # A till that was offline had handed over the parcel before logistics called it back.
     PaymentState.COD_REFUSED: (PaymentState.COD_COLLECTED,),
@@ -174,6 +175,9 @@ _HOLDING = frozenset(
         OrderState.IN_FULFILMENT,
         OrderState.SHIPPED,
     )
+)
+_ENDED_WITHOUT_GOODS = frozenset(
+    (OrderState.REJECTED, OrderState.EXPIRED, OrderState.CANCELLED, OrderState.RETURNED)
 )
 _UNPAID = frozenset((PaymentState.PENDING, PaymentState.FAILED, PaymentState.COD_DUE))
 
@@ -267,6 +271,39 @@ def pay(status: OrderStatus, amount_fen: int) -> OrderStatus:
     if paid.state == OrderState.EXPIRED:
         return _transition(paid, OrderState.PLACED)
     return paid
+
+
+def take_back(status: OrderStatus, amount_fen: int) -> OrderStatus:
+    """Record that the provider or the buyer's bank gave money back without orders' decision.
+
+    `amount_fen` is at most what is paid and not refunded.
+    """
+    refunded = replace(status, refunded_fen=status.refunded_fen + amount_fen)
+    if refunded.difference_fen is not None:
+        refunded = replace(refunded, difference_fen=refunded.difference_fen - amount_fen)
+    if status.payment_state == PaymentState.PAID and refunded.net_paid_fen == 0:
+        return _transition_payment(refunded, PaymentState.REFUNDED)
+    return refunded
+
+
+def regain(status: OrderStatus, amount_fen: int) -> OrderStatus:
+    """Record that money which had gone back came again.
+
+    An order that has ended without its goods keeps none: it goes back to the buyer at once.
+    """
+    received = replace(status, paid_fen=status.paid_fen + amount_fen)
+    if status.state in _ENDED_WITHOUT_GOODS:
+        return replace(received, refunded_fen=received.refunded_fen + amount_fen)
+    if received.difference_fen is not None:
+        received = replace(received, difference_fen=received.difference_fen + amount_fen)
+    if status.payment_state == PaymentState.REFUNDED:
+        return _transition_payment(received, PaymentState.PAID)
+    return received
+
+
+def may_cancel(status: OrderStatus) -> bool:
+    """Return whether the order's goods have not left, and it has not ended."""
+    return OrderState.CANCELLED in NEXT[status.state]
 
 
 def fail_payment(status: OrderStatus) -> OrderStatus:

@@ -1,4 +1,4 @@
-"""Requests and answers of the routes of orders and payments."""
+"""Requests and answers of the routes of orders."""
 
 from typing import Any
 
@@ -175,29 +175,6 @@ class CancelOrderRequest(RequestSchema):
     reason = _code(required=True)
 
 
-class PaymentCallbackRequest(RequestSchema):
-    """One attempt to pay, as the payment provider reports it."""
-
-    payment_ref = matching(
-        "[A-Za-z0-9._:-]{1,100}",
-        "The provider's name for the attempt: up to 100 letters, digits or . _ : -",
-        required=True,
-    )
-    order_id = fields.UUID(required=True)
-    amount_fen = _fen(1, required=True)
-    status = _one_of(("paid", "failed"), required=True)
-    reason = _code(load_default=None, allow_none=True)
-
-
-#: A payment that succeeded, as the document shows it.
-PAYMENT_EXAMPLE = {
-    "payment_ref": "pay-20261124-000123",
-    "order_id": "0198d1f2-6a3b-7c4d-8e5f-0123456789ad",
-    "amount_fen": 13600,
-    "status": "paid",
-}
-
-
 class TakenLotResponse(ResponseSchema):
     """What a line takes from one lot."""
 
@@ -352,14 +329,3 @@ class CountsResponse(ResponseSchema):
 
     total = fields.Integer(required=True)
     states = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
-
-
-class PaymentResponse(ResponseSchema):
-    """An attempt to pay, as booked."""
-
-    payment_id = fields.UUID(required=True, attribute="id")
-    payment_ref = fields.String(required=True)
-    order_id = fields.UUID(required=True)
-    amount_fen = fields.Integer(required=True)
-    status = fields.String(required=True)
-    received_at = fields.AwareDateTime(required=True)

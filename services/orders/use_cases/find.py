@@ -3,6 +3,7 @@
 `owner` is the caller: only orders that were placed by or for it are found. None finds all.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,10 +12,11 @@ from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select, tru
 from sqlalchemy.orm import Session
 
 from services.orders.batch import OrderNotFound, OrdersBatch
-from services.orders.models import Order
+from services.orders.models import Order, Payment, ProviderRefund, Refund
 from services.orders.models.orders import WAITING_FOR_APPROVAL
 from services.orders.rules import people
 from services.orders.rules.order_status import FulfilmentState, OrderState
+from services.orders.rules.payments import OPEN_STATES, ProviderRefundState
 from shared.runtime.clock import rfc3339
 from shared.runtime.paging import filtered
 
@@ -159,10 +161,36 @@ def state_of_order(order: Order | None) -> dict[str, Any]:
 _ON_ITS_WAY = (FulfilmentState.DISPATCHED, FulfilmentState.FAILED)
 
 
-def waiting_for(order: Order | None) -> list[dict[str, Any]]:
+def waiting_for(session: Session, order: Order | None) -> list[dict[str, Any]]:
     """Return what an order waits for, in words, and since when."""
     if order is None:
         return []
+    return [*_waiting_for_others(order), *_waiting_for_refunds(session, order)]
+
+
+def _waiting_for_refunds(session: Session, order: Order) -> Iterator[dict[str, Any]]:
+    if not order.refunded_fen:
+        return
+    open_refunds = (
+        select(Refund.id, Refund.amount_fen, Payment.provider, ProviderRefund)
+        .join(Payment, Payment.id == Refund.payment_id)
+        .join(ProviderRefund, ProviderRefund.refund_id == Refund.id)
+        .where(Refund.order_id == order.id, ProviderRefund.state.in_(OPEN_STATES))
+        .order_by(Refund.id)
+    )
+    for refund_id, amount_fen, provider, row in session.execute(open_refunds):
+        what = f"{provider} to refund {amount_fen} fen"
+        if row.state == ProviderRefundState.REFUSED:
+            what = (
+                f"an operator: {provider} refused to refund {amount_fen} fen ({row.reason}); "
+                f"farmgate refunds retry {refund_id}, or settle"
+            )
+        elif row.reason:
+            what += f" ({row.reason})"
+        yield {"what": what, "since": row.changed_at}
+
+
+def _waiting_for_others(order: Order) -> list[dict[str, Any]]:
     what: str | None = None
     match order.state:
         case OrderState.PLACED:

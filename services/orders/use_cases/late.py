@@ -4,15 +4,21 @@ An order that waits for its buyer is not late here, since it expires. Logistics 
 that are on their way.
 """
 
-from sqlalchemy import and_, not_
+from sqlalchemy import and_, not_, select
 
-from services.orders.models import Order
+from services.orders.models import Order, ProviderRefund, Refund
 from services.orders.models.orders import UNPLANNED, UNSTOPPED, WAITING_FOR_APPROVAL
+from services.orders.models.payments import CALLABLE, REFUSED
 from services.orders.rules.order_status import OrderState
+from services.orders.rules.payments import ProviderRefundState
 from shared.runtime.late import Late
 
 #: The setting, and its seconds, for steps that take moments when all services run.
 LIMIT = ("FARMGATE_ORDERS_LATE_SECONDS", 300)
+
+_ORDER_OF_REFUND = (
+    select(Refund.order_id).where(Refund.id == ProviderRefund.refund_id).scalar_subquery()
+)
 
 LATE = (
     # Catalog neither reserved nor refused.
@@ -44,4 +50,15 @@ LATE = (
         "FARMGATE_ORDERS_LATE_APPROVAL_SECONDS",
         14_400,
     ),
+    # The provider of a payment has not answered whether it refunds.
+    Late(
+        "unrefunded",
+        _ORDER_OF_REFUND,
+        ProviderRefund.changed_at,
+        and_(CALLABLE, ProviderRefund.state == ProviderRefundState.DUE),
+        "FARMGATE_ORDERS_LATE_REFUND_SECONDS",
+        3_600,
+    ),
+    # It refused a refund, and no operator had it retried or settled it.
+    Late("refund_refused", _ORDER_OF_REFUND, ProviderRefund.changed_at, and_(REFUSED), *LIMIT),
 )

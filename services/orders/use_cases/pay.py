@@ -7,6 +7,7 @@ from sqlalchemy import select
 from services.orders.batch import OrdersBatch
 from services.orders.models import Order, Payment
 from services.orders.rules import order_status
+from services.orders.rules.payments import Attempt
 from services.orders.use_cases.recording import named
 from services.orders.use_cases.transition import mark_changed, transition
 from shared.events import PaymentFailed
@@ -21,57 +22,76 @@ class UnknownOrder(Unprocessable):
 
 
 class PaymentAlreadyBooked(Conflict):
-    """Raised when a payment's reference is booked with another order, amount or outcome."""
+    """Raised when a payment's reference is booked with another order or amount."""
 
 
-def book_payment(
-    batch: OrdersBatch,
-    *,
-    payment_ref: str,
-    order_id: UUID,
-    amount_fen: int,
-    status: str,
-    reason: str | None,
-) -> Payment:
-    """Book one attempt to pay; a repetition changes nothing and returns the same payment.
+def lock_payment(batch: OrdersBatch, payment_ref: str) -> Payment | None:
+    """Return the payment with this reference; news about it takes turns until the commit."""
+    # Two callbacks with one reference may come at once, before there is a row to lock.
+    advisory_lock(batch.session, f"payment/{payment_ref}")
+    return batch.session.scalars(
+        select(Payment).where(Payment.payment_ref == payment_ref)
+    ).one_or_none()
 
-    Money that cannot count for the order (another amount, paid before, cancelled) is booked and
-    refunded at once. An attempt that was reported as failed may be reported as paid later.
+
+def book_payment(batch: OrdersBatch, provider: str, attempt: Attempt) -> Payment:
+    """Book one attempt to pay, and return its payment.
+
+    A repetition changes nothing; neither does a failure that is reported after the success. Money
+    that cannot count for the order (another amount, paid before, cancelled) is booked and refunded
+    at once. An attempt that was reported as failed may be reported as paid later.
 
     Raises:
         UnknownOrder: there is no such order.
         PaymentAlreadyBooked: the reference belongs to a payment with other content.
     """
-    # Two callbacks with one reference may come at once, before there is a row to lock.
-    advisory_lock(batch.session, f"payment/{payment_ref}")
-    payment = batch.session.scalars(
-        select(Payment).where(Payment.payment_ref == payment_ref)
-    ).one_or_none()
+    payment = lock_payment(batch, attempt.payment_ref)
+    order_id = _order_id(batch, attempt.order)
     if payment is not None:
-        if (payment.order_id, payment.amount_fen) != (order_id, amount_fen) or (
-            payment.status == "paid" and status != "paid"
-        ):
-            raise PaymentAlreadyBooked(
-                f"Payment {payment_ref} is booked as {payment.status} with {payment.amount_fen} "
-                f"fen for order {payment.order_id}; use another reference for another payment."
-            )
-        if payment.status == status:
+        _check_same(payment, provider, order_id, attempt)
+        if payment.status in ("paid", attempt.status):
             return payment
-    order: Order | None = batch.get_for_update(Order.id, order_id)
+    order: Order | None = None
+    if order_id is not None:
+        order = batch.get_for_update(Order.id, order_id)
     if order is None:
-        raise UnknownOrder(f"There is no order {order_id}; this payment belongs to somebody else.")
+        raise UnknownOrder(
+            f"There is no order {attempt.order}; this payment belongs to somebody else."
+        )
     if payment is None:
         payment = Payment(
-            id=new_id(), payment_ref=payment_ref, order_id=order_id, amount_fen=amount_fen
+            id=new_id(),
+            payment_ref=attempt.payment_ref,
+            provider=provider,
+            order_id=order.id,
         )
         batch.session.add(payment)
-    payment.status, payment.reason = status, reason
-    payment.received_at = clock.now()
-    if status == "paid":
+    payment.amount_fen, payment.status = attempt.amount_fen, attempt.status
+    payment.reason, payment.received_at = attempt.reason, clock.now()
+    if attempt.status == "paid":
         _receive(batch, order, payment)
     else:
-        _record_failure(batch, order, reason or "not_given")
+        _record_failure(batch, order, attempt.reason or "not_given")
     return payment
+
+
+def _order_id(batch: OrdersBatch, order: UUID | str) -> UUID | None:
+    if isinstance(order, UUID):
+        return order
+    return batch.session.scalar(select(Order.id).where(Order.order_ref == order.upper()))
+
+
+def _check_same(payment: Payment, provider: str, order_id: UUID | None, attempt: Attempt) -> None:
+    # Until it is paid, the amount may change.
+    other_amount = (
+        payment.status == attempt.status == "paid" and payment.amount_fen != attempt.amount_fen
+    )
+    if (payment.provider, payment.order_id) != (provider, order_id) or other_amount:
+        raise PaymentAlreadyBooked(
+            f"Payment {attempt.payment_ref} is booked as {payment.status} with "
+            f"{payment.amount_fen} fen for order {payment.order_id}; use another reference for "
+            "another payment."
+        )
 
 
 def _receive(batch: OrdersBatch, order: Order, payment: Payment) -> None:

@@ -11,8 +11,9 @@ from uuid import UUID
 import msgspec
 
 from services.orders.batch import OrdersBatch
-from services.orders.models import Order, OrderLine, Refund
+from services.orders.models import Order, OrderLine, ProviderRefund, Refund
 from services.orders.rules.order_status import OrderState, OrderStatus, PaymentState
+from services.orders.rules.payments import NOT_OURS, ProviderRefundState
 from services.orders.use_cases.recording import named, placed_lines
 from shared.events import (
     Moment,
@@ -44,8 +45,8 @@ def transition(
     shortfalls: Sequence[Shortfall] = (),
     refund_cause: str | None = None,
     refunded_payment_id: UUID | None = None,
-) -> None:
-    """Write a locked order's new status and record what follows from it.
+) -> Refund | None:
+    """Write a locked order's new status and record what follows from it; return its refund.
 
     A status that equals the present one changes nothing. `reason` and `shortfalls` say why the
     order is rejected, cancelled or reinstated. A refund's cause is the order's new state, unless
@@ -53,7 +54,7 @@ def transition(
     """
     before = order.status
     if after == before:
-        return
+        return None
     order.state, order.payment_state = after.state, after.payment_state
     order.paid_fen, order.refunded_fen = after.paid_fen, after.refunded_fen
     order.expires_at, order.difference_fen = after.expires_at, after.difference_fen
@@ -65,15 +66,20 @@ def transition(
         # Not again when an order's stock is reserved again: its buyer was asked before.
         if after.expires_at is not None:
             _record_payment_requested(batch, order, after.expires_at)
-    newly_paid = after.payment_state in _PAID and after.payment_state != before.payment_state
+    # Money that had gone back and came again is no new payment.
+    newly_paid = after.payment_state in _PAID and before.payment_state not in (
+        after.payment_state,
+        PaymentState.REFUNDED,
+    )
     if newly_paid and after.net_paid_fen >= after.total_fen:
         _record_paid(batch, order, after.net_paid_fen)
     if after.state != before.state:
         _record_state(batch, order, reason, shortfalls)
     refunded_fen = after.refunded_fen - before.refunded_fen
-    if refunded_fen:
-        cause = refund_cause or f"order_{after.state}"
-        _refund(batch, order, refunded_fen, cause, refunded_payment_id or order.payment_id)
+    if not refunded_fen:
+        return None
+    cause = refund_cause or f"order_{after.state}"
+    return _refund(batch, order, refunded_fen, cause, refunded_payment_id or order.payment_id)
 
 
 def mark_changed(order: Order) -> None:
@@ -173,18 +179,28 @@ def _record_paid(batch: OrdersBatch, order: Order, amount_fen: int) -> None:
 
 def _refund(
     batch: OrdersBatch, order: Order, amount_fen: int, cause: str, payment_id: UUID | None
-) -> None:
-    batch.session.add(
-        Refund(
-            id=new_id(),
-            payment_id=payment_id,
-            order_id=order.id,
-            amount_fen=amount_fen,
-            cause=cause,
-            refunded_at=order.changed_at,
-        )
+) -> Refund:
+    refund = Refund(
+        id=new_id(),
+        payment_id=payment_id,
+        order_id=order.id,
+        amount_fen=amount_fen,
+        cause=cause,
+        refunded_at=order.changed_at,
     )
+    batch.session.add(refund)
+    if payment_id is not None and cause not in NOT_OURS:
+        # The key by which the provider makes it once is committed before the provider is asked.
+        batch.session.add(
+            ProviderRefund(
+                refund_id=refund.id,
+                state=ProviderRefundState.DUE,
+                due_at=order.changed_at,
+                changed_at=order.changed_at,
+            )
+        )
     batch.record(
         order,
         PaymentRefunded(**named(order), amount_fen=amount_fen, cause=cause),
     )
+    return refund

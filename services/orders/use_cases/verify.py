@@ -11,9 +11,12 @@ from sqlalchemy.orm import Session
 from services.orders.models import (
     CashEntry,
     Custody,
+    Dispute,
     Journal,
     Order,
     OrderLine,
+    Payment,
+    ProviderRefund,
     Refund,
     TakenBack,
     TillEntry,
@@ -21,6 +24,7 @@ from services.orders.models import (
 from services.orders.rules import journal as runs
 from services.orders.rules.cash import COLLECTING, Change
 from services.orders.rules.order_status import OrderState
+from services.orders.rules.payments import CHARGEBACK, ProviderRefundState
 from services.orders.rules.reversals import Taken
 from services.orders.rules.till import PAYMENT_DIFFERS, REVERSALS, SELLING, EntryKind, EntryStatus
 from services.orders.use_cases.entries import CASH_BOOKED
@@ -35,7 +39,10 @@ def compare(session: Session) -> Report:
     read_snapshot(session)
     report = Report("orders", {})
     report.add(_orders(session, report))
+    report.add(_payments(session))
     report.add(_refunds(session))
+    report.add(_refunds_of_payments(session, report))
+    report.add(_disputes(session))
     report.add(_journals(session, report))
     report.add(_taken_back(session, report))
     report.add(_cash_of_entries(session))
@@ -87,6 +94,95 @@ def _refunds(session: Session) -> Iterator[Difference]:
             f"{row.refunded_fen} fen of {row.paid_fen} fen paid",
             f"Refunds of order {row.order_ref} are {row.gone} fen together; the order says "
             f"{row.refunded_fen} fen, of {row.paid_fen} fen paid.",
+        )
+
+
+def _payments(session: Session) -> Iterator[Difference]:
+    payments = (
+        select(Payment.order_id, func.sum(Payment.amount_fen).label("fen"))
+        .where(Payment.status == "paid")
+        .group_by(Payment.order_id)
+        .subquery()
+    )
+    # Cash counts too, and is no payment of a provider.
+    statement = (
+        select(Order.id, Order.order_ref, Order.paid_fen, payments.c.fen)
+        .join(payments, payments.c.order_id == Order.id)
+        .where(Order.paid_fen < payments.c.fen)
+    )
+    for row in stream(session, statement):
+        yield Difference(
+            "order_paid",
+            {"order_id": row.id},
+            f"at least {row.fen} fen",
+            f"{row.paid_fen} fen",
+            f"Payments of order {row.order_ref} are {row.fen} fen together; the order says "
+            f"{row.paid_fen} fen.",
+        )
+
+
+def _refunds_of_payments(session: Session, report: Report) -> Iterator[Difference]:
+    refunds = (
+        select(Refund.payment_id, func.sum(Refund.amount_fen).label("fen"))
+        .group_by(Refund.payment_id)
+        .subquery()
+    )
+    again = (
+        select(Payment.of_payment_id, func.sum(Payment.amount_fen).label("fen"))
+        .where(Payment.of_payment_id.is_not(None))
+        .group_by(Payment.of_payment_id)
+        .subquery()
+    )
+    had = Payment.amount_fen + func.coalesce(again.c.fen, 0)
+    statement = (
+        select(Payment.id, Payment.payment_ref, Payment.order_id, refunds.c.fen, had.label("had"))
+        .join(refunds, refunds.c.payment_id == Payment.id)
+        .outerjoin(again, again.c.of_payment_id == Payment.id)
+        .where(refunds.c.fen > had)
+    )
+    for row in stream(session, statement):
+        yield Difference(
+            "payment_refunded",
+            {"payment_id": row.id, "order_id": row.order_id},
+            f"at most {row.had} fen",
+            f"{row.fen} fen",
+            f"Refunds of payment {row.payment_ref} are {row.fen} fen together, and it had "
+            f"{row.had} fen.",
+        )
+    refused = select(func.count()).where(ProviderRefund.state == ProviderRefundState.REFUSED)
+    if count := session.scalar(refused):
+        report.notes.append(
+            f"Providers refused {count} refunds that are booked: farmgate refunds list"
+        )
+
+
+def _disputes(session: Session) -> Iterator[Difference]:
+    refunds = (
+        select(Refund.payment_id, func.sum(Refund.amount_fen).label("fen"))
+        .where(Refund.cause == CHARGEBACK)
+        .group_by(Refund.payment_id)
+        .subquery()
+    )
+    disputes = (
+        select(Dispute.payment_id, func.sum(Dispute.booked_fen).label("fen"))
+        .group_by(Dispute.payment_id)
+        .subquery()
+    )
+    gone, booked = func.coalesce(refunds.c.fen, 0), func.coalesce(disputes.c.fen, 0)
+    statement = (
+        select(Payment.id, Payment.payment_ref, gone.label("gone"), booked.label("booked"))
+        .outerjoin(refunds, refunds.c.payment_id == Payment.id)
+        .outerjoin(disputes, disputes.c.payment_id == Payment.id)
+        .where(gone != booked)
+    )
+    for row in stream(session, statement):
+        yield Difference(
+            "chargeback",
+            {"payment_id": row.id},
+            f"{row.booked} fen",
+            f"{row.gone} fen",
+            f"Chargebacks of payment {row.payment_ref} took {row.booked} fen of its order; its "
+            f"refunds with this cause are {row.gone} fen.",
         )
 
 

@@ -18,6 +18,7 @@ from shared.events import StockRefused
 from shared.runtime import clock
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
+from shared.runtime.errors import Misconfigured
 from shared.runtime.ids import new_id
 
 CALLBACKS = "/api/orders/v1/payments/callbacks"
@@ -106,9 +107,7 @@ def test_a_callback_told_again_books_once(
     assert _types(recorded_events()).count("order_paid") == 1
 
 
-@pytest.mark.parametrize(
-    "change", [{"amount_fen": 1}, {"status": "failed"}, {"order_id": "another"}]
-)
+@pytest.mark.parametrize("change", [{"amount_fen": 1}, {"order_id": "another"}])
 def test_a_reference_with_other_content_is_refused(
     place: Place, provider: Provider, database: Database, change: dict[str, Any]
 ) -> None:
@@ -177,6 +176,71 @@ def test_a_cash_order_gives_a_payment_back(
     now = read_order(order["order_id"])
     assert (now.payment_state, now.refunded_fen) == ("cod_due", now.total_fen)
     assert _booked(database)[1][0].cause == "not_prepaid"
+
+
+def test_a_failure_that_comes_after_the_success_is_answered_and_changes_nothing(
+    place: Place, provider: Provider, database: Database, recorded_events: Recorded
+) -> None:
+    order = place(payment_method="prepaid")
+    paid = provider(order, payment_ref="pay-1")
+    told = recorded_events()
+
+    answer = provider(order, payment_ref="pay-1", status="failed", reason="declined")
+
+    assert (answer.status_code, answer.json) == (200, paid.json)
+    assert [payment.status for payment in _booked(database)[0]] == ["paid"]
+    assert recorded_events() == told
+
+
+@pytest.mark.parametrize(
+    "more", [{"fee_fen": 12}, {"payer": {"bank": "ICBC"}}, {"currency": "CNY"}]
+)
+def test_a_callback_with_fields_that_orders_does_not_know_is_taken(
+    place: Place, provider: Provider, read_order: ReadOrder, more: dict[str, Any]
+) -> None:
+    order = place(payment_method="prepaid")
+
+    assert provider(order, **more).status_code == 200
+    assert read_order(order["order_id"]).payment_state == "paid"
+
+
+def test_a_refund_that_the_provider_made_is_booked_once_by_what_went_back_in_all(
+    place: Place,
+    reserve: Reserve,
+    provider: Provider,
+    read_order: ReadOrder,
+    database: Database,
+    recorded_events: Recorded,
+) -> None:
+    order = place(payment_method="prepaid")
+    reserve(order)
+    provider(order, payment_ref="pay-1")
+
+    for refunded_fen in (600, 600, 13_600, 600):
+        back = {"payment_ref": "pay-1", "status": "refunded", "refunded_fen": refunded_fen}
+        assert provider(order, **back).status_code == 200
+
+    now = read_order(order["order_id"])
+    assert (now.state, now.payment_state, now.refunded_fen) == ("cancelled", "refunded", 13_600)
+    assert [(each.amount_fen, each.cause) for each in _booked(database)[1]] == [
+        (600, "provider_refund"),
+        (13_000, "provider_refund"),
+    ]
+    assert _types(recorded_events())[5:] == ["payment_refunded"] * 2 + ["order_cancelled"]
+
+
+@pytest.mark.parametrize("back", [{}, {"refunded_fen": 0}, {"refunded_fen": 13_601}])
+def test_a_refund_without_its_amount_or_of_more_than_was_paid_is_refused(
+    place: Place, provider: Provider, read_order: ReadOrder, back: dict[str, Any]
+) -> None:
+    order = place(payment_method="prepaid")
+    provider(order, payment_ref="pay-1")
+
+    answer = provider(order, payment_ref="pay-1", status="refunded", **back)
+
+    assert (answer.status_code, answer.json["type"]) == (422, "/problems/validation-failed")
+    assert "refunded_fen" in answer.json["errors"]
+    assert read_order(order["order_id"]).refunded_fen == 0
 
 
 def test_a_failed_attempt_is_told_and_the_same_reference_may_still_succeed(
@@ -451,8 +515,20 @@ def test_a_callback_signed_too_long_ago_or_changed_afterwards_is_refused(
     assert send(now, body) == 200
 
 
-@pytest.mark.parametrize("secret", [None, "", "whsec_", "whsec_*"])
-def test_without_a_usable_secret_the_route_names_the_setting(
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_*"])
+def test_a_malformed_secret_ends_the_start_and_is_named(
+    app_of: Callable[[Settings], Flask], app_settings: Settings, secret: str
+) -> None:
+    environment = dict(app_settings.environment)
+    del environment["FARMGATE_PAYMENT_SECRET_FILE"]
+    environment["FARMGATE_PAYMENT_SECRET"] = secret
+
+    with pytest.raises(Misconfigured, match="FARMGATE_PAYMENT_SECRET"):
+        app_of(Settings.from_environment("orders", environment))
+
+
+@pytest.mark.parametrize("secret", [None, ""])
+def test_without_a_secret_the_route_names_the_setting(
     app_of: Callable[[Settings], Flask],
     app_settings: Settings,
     forged: Callable[..., tuple[str, dict[str, str]]],
