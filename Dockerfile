@@ -49,13 +49,10 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
 ENTRYPOINT ["farmgate"]
 CMD ["--help"]
 
-# For what runs all the time. Without what only the operator's command draws with: logging loads it
-# wherever it finds it, 4 MB of each process's memory. And Python's own library compiled (public
-# images have it as text only), again without docstrings.
+# For what runs all the time: Python's own library compiled (public images have it as text only), and
+# without docstrings, which take memory.
 FROM base AS process
-RUN rm -rf /opt/farmgate/lib/python3.11/site-packages/rich \
-           /opt/farmgate/lib/python3.11/site-packages/pygments \
- && library=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') \
+RUN library=$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') \
  && python -OO -m compileall -q -x '/(test|tests|idlelib|dist-packages|site-packages)/' "$library" \
  && find "$library" -name '*.opt-2.pyc' -exec \
       sh -c 'for file; do mv "$file" "${file%.opt-2.pyc}.pyc"; done' compiled {} +
@@ -90,7 +87,8 @@ COPY shared/ shared/
 # Of the command only what its processes run; the rest needs more than one service.
 COPY farmgate/__init__.py farmgate/__main__.py farmgate/http_server.py farmgate/cli.py \
      farmgate/failures.py farmgate/groups.py farmgate/migrating.py farmgate/printing.py \
-     farmgate/parameters.py farmgate/run_file.py farmgate/services.py farmgate/
+     farmgate/parameters.py farmgate/run_file.py farmgate/services.py \
+     farmgate/web_workers.py farmgate/
 COPY farmgate/commands/__init__.py farmgate/commands/migrate.py farmgate/commands/web.py \
      farmgate/commands/worker.py farmgate/commands/
 ARG SERVICE

@@ -8,7 +8,6 @@ until its last one is planned or told.
 
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -16,17 +15,13 @@ from typing import Any
 
 from benchmarks.counts import Counting
 from benchmarks.figures import Figure
-from benchmarks.load import Load, Sent
+from benchmarks.load import Sent
+from benchmarks.placing import Buyers
 from benchmarks.surroundings import Surroundings, System, memory_mib, processor_seconds
-from tests.support.processes import SERVICES
-from tests.support.servers import wait_until
 
 PART = "end_to_end"
-CLIENTS = 16
 #: Orders a second at which a county's busiest hour would be quiet.
 CALM = 50
-#: Seconds until everything that was placed must be planned, and told.
-PATIENCE = 600
 #: Packs that each variant gets besides its own stock, so that no order is refused.
 PACKS = 1_000_000
 
@@ -109,19 +104,15 @@ class Run:
         self.surroundings, self.system, self.quick = surroundings, system, quick
         self.say = surroundings.say
         self.pids = system.pids() | surroundings.pids()
-        self.placed = 0
         # Prices, sites and contacts have reached the services that keep a copy of them.
         system.wait_until_quiet()
-        self.centre, self.variants = _goods(system)
+        self.buyers = Buyers(system, *_goods(system))
         system.wait_until_quiet()
 
     def measure(self) -> dict[str, float]:
         """Return all figures by name, in the order of the table."""
         found: dict[str, float] = {}
-        with ExitStack() as stack:
-            self.databases = {
-                service: stack.enter_context(self.system.sql(service)) for service in SERVICES
-            }
+        with self.buyers:
             at_rest = self._at_rest()
             self.phase("warm up", 3)  # connections, plans and caches are warm afterwards
             full = self.phase("full load", 20 if self.quick else 60)
@@ -146,22 +137,11 @@ class Run:
 
     def phase(self, name: str, seconds: float, rate: float | None = None) -> Phase:
         """Place orders for `seconds`, and wait until all are told."""
-        load = Load(
-            url=self.system.urls["orders"],
-            token=self.system.token,
-            site_id=self.centre,
-            variants=self.variants,
-            clients=CLIENTS,
-            seconds=seconds,
-            rate=rate,
-            first_buyer=self.placed,
-        )
         before = processor_seconds(self.pids)
-        sent = load.send()
-        self.placed += sent.accepted
-        wait_until(self._all_planned, PATIENCE, f"the orders of {name} are planned")
+        sent = self.buyers.place(seconds, rate)
+        self.buyers.wait_until_planned(sent)
         planned_seconds, planned = time.time() - sent.began, self._since(before, sent)
-        wait_until(self._all_told, PATIENCE, f"the messages of {name} are sent")
+        self.buyers.wait_until_told(sent)
         done = Phase(sent, planned_seconds, planned, self._since(before, sent))
         self.say(
             f"  {name}: {sent.accepted / sent.seconds:.0f} orders/s placed, "
@@ -175,32 +155,6 @@ class Run:
         used = {name: now[name] - before[name] for name in now}
         return used | {"buyers": sent.processor_seconds}
 
-    def _one(self, service: str, statement: str) -> Any:
-        row = self.databases[service].execute(statement.encode()).fetchone()
-        return row if row is None or len(row) > 1 else row[0]
-
-    def _all_planned(self) -> bool:
-        orders, undecided, confirmed, planned = self._one(
-            "orders",
-            "SELECT count(*), count(*) FILTER (WHERE decided_at IS NULL), "
-            "count(*) FILTER (WHERE state = 'confirmed'), "
-            "count(*) FILTER (WHERE shipment_id IS NOT NULL) FROM orders",
-        )
-        return (
-            undecided == 0
-            and planned == confirmed == self._one("logistics", "SELECT count(*) FROM shipments")
-            and orders
-            == self._one(
-                "notifications",
-                "SELECT count(*) FROM messages "
-                "WHERE template IN ('order_confirmed', 'order_rejected')",
-            )
-        )
-
-    def _all_told(self) -> bool:
-        waiting = "SELECT 1 FROM messages WHERE status IN ('queued', 'sending', 'retrying') LIMIT 1"
-        return self._one("notifications", waiting) is None
-
     def _at_rest(self) -> dict[str, float]:
         seconds = 3 if self.quick else 10
         before = sum(processor_seconds(self.pids).values())
@@ -213,10 +167,11 @@ class Run:
 
     def _decided(self, name: str, phase: Phase) -> dict[str, float]:
         """Return how long catalog's answer took, by the clocks of the rows."""
-        rows = self.databases["orders"].execute(
+        rows = self.buyers.rows(
+            "orders",
             "SELECT extract(epoch FROM decided_at - placed_at)::float8 * 1000 FROM orders "
             "WHERE placed_at >= to_timestamp(%s)",
-            (phase.sent.began,),
+            phase.sent.began,
         )
         cuts = quantiles((row[0] for row in rows), n=100)
         return {
@@ -235,8 +190,9 @@ class Run:
 
     def _messages(self) -> dict[str, float]:
         """Return how many messages people got: none may be suppressed by a limit."""
-        rows = self.databases["notifications"].execute(
-            "SELECT status, reason, count(*) FROM messages GROUP BY 1, 2 ORDER BY 3 DESC"
+        rows = self.buyers.rows(
+            "notifications",
+            "SELECT status, reason, count(*) FROM messages GROUP BY 1, 2 ORDER BY 3 DESC",
         )
         by_state = {(status, reason): int(count) for status, reason, count in rows}
         states = (
@@ -246,8 +202,8 @@ class Run:
         self.say(f"  messages: {', '.join(states)}")
         sent = sum(count for (status, _), count in by_state.items() if status == "sent")
         return {
-            "messages sent": sent / self.placed,
-            "messages not sent": (sum(by_state.values()) - sent) / self.placed,
+            "messages sent": sent / self.buyers.placed,
+            "messages not sent": (sum(by_state.values()) - sent) / self.buyers.placed,
         }
 
 

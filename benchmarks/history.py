@@ -26,7 +26,8 @@ CREATE FUNCTION pg_temp.lot_id(number bigint) RETURNS uuid LANGUAGE sql STABLE A
   SELECT pg_temp.id_of(5, number, timestamptz '2024-01-01 00:00+00')
 $$
 """
-#: The finished orders `first` to `last`, in even distances over the two years before `until`.
+#: The finished orders `first` to `last`, in even distances over the two years before `until`. With
+#: OFFSET 0 an expression is evaluated once a row, not at each of its uses.
 _ORDERS = """
   FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n,
   LATERAL (SELECT %(until)s::timestamptz - interval '730 days'
@@ -34,7 +35,7 @@ _ORDERS = """
   LATERAL (SELECT pg_temp.id_of(0, n, at) AS order_id,
            pg_temp.id_of(1, n, at) AS shipment_id,
            'BENCH-' || n AS order_ref,
-           (%(sites)s::uuid[])[1 + n %% cardinality(%(sites)s::uuid[])] AS site_id) AS o
+           (%(sites)s::uuid[])[1 + n %% cardinality(%(sites)s::uuid[])] AS site_id OFFSET 0) AS o
 """
 _LINES = (
     _ORDERS
@@ -43,7 +44,7 @@ _LINES = (
   LATERAL (SELECT cardinality(%(variants)s::uuid[]) AS count) AS variants,
   LATERAL (SELECT n / (1000 * count) * count + (n + 7 * line_no) %% count AS lot_no) AS lots,
   LATERAL (SELECT pg_temp.lot_id(lot_no) AS lot_id,
-           (%(variants)s::uuid[])[1 + lot_no %% count] AS variant_id) AS l
+           (%(variants)s::uuid[])[1 + lot_no %% count] AS variant_id OFFSET 0) AS l
 """
 )
 
@@ -205,7 +206,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "logistics": _OF_LOGISTICS,
     "notifications": _OF_NOTIFICATIONS,
 }
-#: The emptied lots: few, and two fills may share one, so their indexes stay in use.
+#: The emptied lots: few, and two fills share some, so their indexes stay in use.
 _LOTS = (
     """
     INSERT INTO lots (id, code, variant_id, producer_id, harvest_date, best_before, status, version)
@@ -233,36 +234,38 @@ class Goods:
     producer: str
 
 
-def fill(connect: Callable[[str], Connection], goods: Goods, first: int, last: int) -> None:
-    """Add the finished orders number `first` to `last`; none of the processes may run.
+def fill(connect: Callable[[str], Connection], goods: Goods, orders: int) -> None:
+    """Replace what orders left in the tables by so many finished orders; no process may run.
 
     `connect` opens the database of a service.
     """
-    values = {**vars(goods), "first": first, "last": last, "until": datetime.now(UTC)}
+    values = {**vars(goods), "first": 1, "last": orders, "until": datetime.now(UTC)}
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(lambda service: _fill(connect, service, values), TABLES):
             pass
 
 
 def _fill(connect: Callable[[str], Connection], service: str, values: Mapping[str, Any]) -> None:
+    tables = TABLES[service]
     with connect(service) as sql:
-        for setting in (
-            "session_replication_role = replica",  # no check of foreign keys, no trigger
-            "synchronous_commit = off",
-            "maintenance_work_mem = '512MB'",
-        ):
-            sql.execute(f"SET {setting}".encode())
+        # No check of foreign keys, no trigger.
+        sql.execute("SET session_replication_role = replica")
         sql.execute(_ID_OF)
         sql.execute(_LOT_OF)
         if service == "catalog":
             for statement in _LOTS:
                 sql.execute(statement.encode(), values)
-        for table, statement in TABLES[service].items():
-            _insert(sql, table, statement, values)
-        sql.execute(
-            "UPDATE relay_state SET position = greatest(position,"
-            " (SELECT max(position) FROM outbox))"
-        )
+        # In one transaction with TRUNCATE: see `Surroundings.filling`.
+        with sql.transaction():
+            sql.execute(f"TRUNCATE {', '.join(tables)} CASCADE".encode())
+            for table, statement in tables.items():
+                _insert(sql, table, statement, values)
+            sql.execute(
+                "UPDATE relay_state SET position = greatest(position,"
+                " (SELECT max(position) FROM outbox))"
+            )
+        for table in tables:
+            sql.execute(f"VACUUM (ANALYZE) {table}".encode())
 
 
 def _insert(sql: Connection, table: str, statement: str, values: Mapping[str, Any]) -> None:
@@ -273,4 +276,3 @@ def _insert(sql: Connection, table: str, statement: str, values: Mapping[str, An
     )
     sql.execute(statement.encode(), values)
     sql.execute(f"REINDEX TABLE {table}".encode())
-    sql.execute(f"VACUUM (ANALYZE) {table}".encode())

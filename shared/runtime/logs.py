@@ -10,9 +10,8 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any
-
-import structlog
 
 from shared.runtime import tracing
 from shared.runtime.plain import plain
@@ -47,42 +46,62 @@ def scrub(text: str) -> str:
     return _TOKEN.sub(HIDDEN, _PERSONAL.sub(HIDDEN, text))
 
 
-def redact(logger: Any, method: str, line: Line) -> Line:
-    """Hide every field that is not in `SHOWN`, and scrub the text of the others."""
-    for name, value in line.items():
-        if name not in SHOWN:
-            line[name] = HIDDEN
-        elif value is not None and not isinstance(value, (bool, int, float)):
-            line[name] = scrub(str(value))
-    return line
+#: What `exc_info` of `logging` may be: an exception, the current one, or its three parts.
+ExcInfo = BaseException | bool | tuple[Any, Any, Any] | None
 
 
-def _add_cause(logger: Any, method: str, line: Line) -> Line:
-    cause = tracing.current()
-    if cause is not None:
-        line.setdefault("correlation_id", cause.correlation_id)
-        if cause.causation_id is not None:
-            line.setdefault("causation_id", cause.causation_id)
-    return line
+class Log:
+    """Writes the lines of one module: what happened in constant words, and fields."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Log what an operator may want to know."""
+        self._write(logging.INFO, event, None, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Log what should not be, and that work goes on."""
+        self._write(logging.WARNING, event, None, fields)
+
+    def error(self, event: str, *, exc_info: ExcInfo = None, **fields: Any) -> None:
+        """Log that something failed, with the stack trace of an exception if there is one."""
+        self._write(logging.ERROR, event, exc_info, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Log that something failed, with the stack trace of the exception being handled."""
+        self._write(logging.ERROR, event, True, fields)
+
+    def critical(self, event: str, **fields: Any) -> None:
+        """Log that this process cannot go on."""
+        self._write(logging.CRITICAL, event, None, fields)
+
+    def _write(self, level: int, event: str, error: ExcInfo, fields: dict[str, Any]) -> None:
+        if level >= _Process.level:
+            line = _rendered({"module": self.module, **fields, "event": event}, level, error)
+            # The current `sys.stderr`: a test or a supervisor may replace it. One call, so that
+            # lines of several threads do not mix.
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
 
-class _AddService:
-    def __init__(self, service: str | None) -> None:
-        self.service = service
+class _Process:
+    """What `configure` set; until then, only warnings are logged."""
 
-    def __call__(self, logger: Any, method: str, line: Line) -> Line:
-        if self.service is not None:
-            line.setdefault("service", self.service)
-        return line
+    service: str | None = None
+    level = logging.WARNING
 
 
-def _dump(line: Any, **_: Any) -> str:
-    # Plain: people also read it in a terminal, and UTF-8 cannot encode lone surrogates.
-    return plain(json.dumps(line, ensure_ascii=False, default=str))
+class _Formatter(logging.Formatter):
+    """Formats what libraries log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"event": record.getMessage(), "logger": record.name}
+        return _rendered(line, record.levelno, record.exc_info)
 
 
 class _Stderr:
-    """The current `sys.stderr`: a test or a supervisor may replace it."""
+    """The current `sys.stderr`, for a handler of `logging`."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -91,38 +110,30 @@ class _Stderr:
         sys.stderr.flush()
 
 
-def _configure(service: str | None, level: int) -> None:
-    before: list[Any] = [
-        _AddService(service),
-        _add_cause,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    after: list[Any] = [
-        structlog.processors.format_exc_info,
-        redact,
-        structlog.processors.JSONRenderer(serializer=_dump),
-    ]
-    structlog.configure(
-        processors=[*before, *after],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=_Stderr()),  # type: ignore[arg-type]
-        cache_logger_on_first_use=False,
-    )
-    if service is None:
-        return
-    handler = logging.StreamHandler(_Stderr())
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *before],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *after],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [h for h in root.handlers if not getattr(h, "ours", False)]
-    handler.ours = True  # type: ignore[attr-defined]
-    root.addHandler(handler)
-    root.setLevel(logging.WARNING)
+def _rendered(line: Line, level: int, error: ExcInfo) -> str:
+    """Return the line as JSON, with who wrote it when and because of what."""
+    if _Process.service is not None:
+        line.setdefault("service", _Process.service)
+    cause = tracing.current()
+    if cause is not None:
+        line.setdefault("correlation_id", cause.correlation_id)
+        if cause.causation_id is not None:
+            line.setdefault("causation_id", cause.causation_id)
+    line["level"] = logging.getLevelName(level).lower()
+    line["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    if error is True:
+        error = sys.exc_info()
+    elif isinstance(error, BaseException):
+        error = (type(error), error, error.__traceback__)
+    if error and error[0] is not None:
+        line["exception"] = logging.Formatter().formatException(error)
+    for name, value in line.items():
+        if name not in SHOWN:
+            line[name] = HIDDEN
+        elif value is not None and not isinstance(value, (bool, int, float)):
+            line[name] = scrub(str(value))
+    # Plain: people also read it in a terminal, and UTF-8 cannot encode lone surrogates.
+    return plain(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def configure(service: str) -> None:
@@ -130,15 +141,17 @@ def configure(service: str) -> None:
 
     Libraries that use `logging` log in the same format, from level WARNING.
     """
-    _configure(service, logging.INFO)
+    _Process.service, _Process.level = service, logging.INFO
+    handler = logging.StreamHandler(_Stderr())
+    handler.setFormatter(_Formatter())
+    root = logging.getLogger()
+    root.handlers[:] = [h for h in root.handlers if not isinstance(h.formatter, _Formatter)]
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
     # pika logs ten lines for a failed connection; our own code logs one.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
-def get(name: str) -> Any:
+def get(name: str) -> Log:
     """Return the logger of a module: `log.info("what happened", field=value)`."""
-    return structlog.get_logger(module=name)
-
-
-# Until `configure` is called, only warnings are logged.
-_configure(None, logging.WARNING)
+    return Log(name)

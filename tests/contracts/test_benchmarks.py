@@ -18,8 +18,8 @@ def test_the_rows_of_a_history_fit_the_tables(postgres: Callable[[str], str]) ->
     variants, sites, centre, producer = ([str(uuid4()) for _ in range(n)] for n in (3, 2, 1, 1))
     goods = history.Goods(variants, sites, centre[0], producer[0])
 
-    for first, last in ((1, 1000), (1001, 3000)):
-        history.fill(lambda service: sql(urls[service]), goods, first, last)
+    for orders in (1000, 3000):
+        history.fill(lambda service: sql(urls[service]), goods, orders)
 
     for service, tables in history.TABLES.items():
         with sql(urls[service]) as connection:

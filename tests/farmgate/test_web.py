@@ -88,11 +88,12 @@ def test_half_sent_requests_hold_up_nobody(
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 def test_requests_that_came_before_it_was_told_to_end_are_answered(
-    web: Callable[..., Web], number: signal.Signals
+    web: Callable[..., Web], number: signal.Signals, workers: str
 ) -> None:
-    there = web("--threads", "4")
+    there = web("--threads", "4", "--workers", workers)
     lock = sqlite3.connect(there.folder / "catalog.db", isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     with ThreadPoolExecutor(8) as pool:
@@ -117,7 +118,7 @@ def _connections(port: int) -> int:
 
 
 def test_a_worker_left_alone_by_its_parent_ends(web: Callable[..., Web]) -> None:
-    there = web()
+    there = web("--workers", "2")
 
     there.process.kill()
 

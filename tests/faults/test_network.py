@@ -150,7 +150,7 @@ def test_a_worker_whose_database_never_answers_ends_and_the_next_one_goes_on(
 
 
 @pytest.mark.rest
-def test_a_web_process_whose_database_never_answers_says_so_and_goes_on_by_itself(
+def test_a_web_process_whose_database_never_answers_says_so_and_ends(
     proxies: Callable[[str], Proxy], postgres: Callable[[str], str], tmp_path: Path
 ) -> None:
     url = postgres("silent_orders")
@@ -175,7 +175,9 @@ def test_a_web_process_whose_database_never_answers_says_so_and_goes_on_by_itsel
         assert ready() == 200
         proxy.black_hole()
         assert ready() == 0  # its process ended over it
+        wait_until(lambda: system.running["orders-web"].poll() == 70, DRAINED, "it ends")
         assert "work hangs, the process ends" in system.log("orders-web")
+        system.spawn("orders-web")  # as its supervisor does
         # The next one is told at once that nobody answers.
         wait_until(lambda: ready() == 503, DRAINED, "it answers that its database is away")
         proxy.heal()

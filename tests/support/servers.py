@@ -285,11 +285,17 @@ class RabbitMQ:
         path = f"topic-permissions/{vhost}/{user}"
         self._manage("PUT", path, exchange="events", **rights)
 
-    def _manage(self, method: str, path: str, **body: str) -> None:
+    def bindings(self, vhost: str, queue: str) -> list[str]:
+        """Return the routing keys by which a queue gets messages from the exchange `events`."""
+        found = self._manage("GET", f"queues/{vhost}/{queue}/bindings").json()
+        return [each["routing_key"] for each in found if each["source"] == "events"]
+
+    def _manage(self, method: str, path: str, **body: str) -> requests.Response:
         answer = requests.request(
             method, f"{self.management_url}/api/{path}", json=body, timeout=60
         )
         answer.raise_for_status()
+        return answer
 
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl` against this broker and return what it printed.
