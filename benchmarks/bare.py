@@ -26,7 +26,7 @@ from shared.runtime.ids import new_id
 GROUP, BATCH = 20, 300
 #: Seconds for which a batch waits for more, and an idle worker for anything.
 WINDOW, IDLE = 0.05, 0.02
-EXCHANGE, STREAM = "events", "orders.log"
+EXCHANGE = "events"
 #: An order's lines; each takes from one lot, and each lot is another producer's.
 LINES = 2
 
@@ -114,8 +114,6 @@ PUBLISHED = {
     service: sum(event.startswith(f"{service}.") for event in EVENTS)
     for service in ("orders", "catalog", "logistics")
 }
-#: The events that integrators can get.
-PUBLIC = ("orders.order_placed", "orders.order_confirmed")
 
 
 def create_tables(service: str, connection: psycopg.Connection[Any]) -> None:
@@ -149,16 +147,15 @@ def create_tables(service: str, connection: psycopg.Connection[Any]) -> None:
 
 
 def declare(broker: str) -> None:
-    """Declare the exchange, the queues, the stream and the bindings."""
+    """Declare the exchange, the queues and the bindings."""
     with _connect(broker) as connection:
         channel = connection.channel()
         channel.exchange_declare(EXCHANGE, "topic", durable=True, auto_delete=False)
-        kinds = {service: "quorum" for service in STEPS} | {STREAM: "stream"}
-        for queue, kind in kinds.items():
+        for queue, steps in STEPS.items():
             channel.queue_declare(
-                queue, durable=True, auto_delete=False, arguments={"x-queue-type": kind}
+                queue, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"}
             )
-            for event in STEPS.get(queue, PUBLIC):
+            for event in steps:
                 channel.queue_bind(queue, EXCHANGE, event)
 
 

@@ -175,9 +175,6 @@ def _keep_waiting(channel: Any, contender: Contender, waiting: int, seconds: flo
 def _farmgate() -> Contender:
     def prepare(broker: str, database: str) -> None:
         topology.declare(broker, [toy.CONSUMER])
-        with pika.BlockingConnection(pika.URLParameters(broker)) as connection:
-            # The others have no stream for replay, either.
-            connection.channel().queue_delete(topology.STREAM)
         opened = Database(database)
         probe.create_tables(opened)
         opened.close()

@@ -53,11 +53,6 @@ def sizes(postgres: Postgres, broker: RabbitMQ, logs: Path) -> dict[str, int]:
         for name in KEPT_FOR_DAYS:
             found[f"{service}, {name}"] = tables.pop(name)
         found[f"{service}, all else"] = sum(tables.values())
-    found["broker, stream orders.log"] = sum(
-        path.stat().st_size
-        for path in broker.folder.rglob("*.segment")
-        if "stream" in str(path.parent.parent)
-    )
     found["logs"] = sum(path.stat().st_size for path in logs.glob("*.log"))
     return found
 

@@ -12,7 +12,7 @@ from services.notifications.schemas.events import FeedEventResponse
 from services.notifications.use_cases.webhooks.resend import PING
 from shared.events.description import ENVELOPE, EXAMPLES, PUBLIC, Schema, example
 from shared.messaging.envelope import CloudEvent, dataschema_of
-from shared.messaging.topology import INTEGRATOR, order_events
+from shared.messaging.topology import CURSOR_HEADER, INTEGRATOR, POSITION_HEADER
 
 CONTENT_TYPE = "application/cloudevents+json"
 _ABOUT = """\
@@ -80,7 +80,12 @@ def document(schemas: dict[str, Schema]) -> dict[str, Any]:
                 **{type_: _message(type_, schemas[type_]) for type_ in PUBLIC},
                 "feedEntry": _feed_entry(),
             },
-            "schemas": {CloudEvent.__name__: envelope} | own | dict(sorted(parts.items())),
+            "schemas": {
+                CloudEvent.__name__: envelope,
+                **own,
+                **dict(sorted(parts.items())),
+                "QueueHeaders": _headers(),
+            },
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "user": {"type": "userPassword"},
@@ -139,11 +144,33 @@ def _queue() -> dict[str, Any]:
     queue = {"name": name, "durable": True, "exclusive": False, "autoDelete": False, "vhost": "/"}
     return {
         "address": name,
-        "description": "The partner's own queue, once the operator has added the partner.",
+        "description": (
+            "The partner's own queue, once the operator has added the partner. It has the events "
+            "of the partner's feed, in their order; when it is full, the rest waits in the feed."
+        ),
         "servers": [{"$ref": "#/servers/broker"}],
         "parameters": {"partner": {"description": "The partner's name."}},
-        "messages": _references(order_events()),
+        "messages": _references(FEED_TYPES),
         "bindings": {"amqp": {"is": "queue", "queue": queue, "bindingVersion": "0.3.0"}},
+    }
+
+
+def _headers() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            POSITION_HEADER: {
+                "type": "integer",
+                "description": (
+                    "The event's position in the partner's feed: one more than that of the event "
+                    "before. A larger step is a gap: read the feed behind the last cursor."
+                ),
+            },
+            CURSOR_HEADER: {
+                "type": "string",
+                "description": "The cursor behind this event, for `after` of the feed.",
+            },
+        },
     }
 
 
@@ -156,6 +183,7 @@ def _message(type_: str, schema: Schema) -> dict[str, Any]:
         "name": type_,
         "title": schema["title"],
         "summary": schema["description"].partition("\n\n")[0],
+        "headers": {"$ref": "#/components/schemas/QueueHeaders"},
         "payload": {
             "allOf": [
                 {"$ref": f"#/components/schemas/{CloudEvent.__name__}"},

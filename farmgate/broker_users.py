@@ -23,8 +23,12 @@ TOPOLOGY, OPERATOR = "topology", "operator"
 #: Users of the management API; other users cannot log in there. `policymaker` lets the reconciler
 #: read the integrators, to restore their queues.
 TAGS = {TOPOLOGY: ["policymaker"], OPERATOR: ["administrator"]}
+#: The service that feeds integrators' queues.
+FEEDER = "notifications"
 #: All queues, which the topology user may declare and bind.
-_DECLARED = rf"orders\.log|integrator\.[a-z0-9-]+|({'|'.join(NAMES)})\.events(\.dead)?"
+_DECLARED = (
+    rf"{re.escape(topology.OLD_STREAM)}|integrator\.[a-z0-9-]+|({'|'.join(NAMES)})\.events(\.dead)?"
+)
 _NOTHING = "^$"
 #: RabbitMQ's name of the hash function in `hashed`.
 HASHING = "rabbit_password_hashing_sha256"
@@ -36,9 +40,9 @@ def permissions() -> dict[str, dict[str, str]]:
     `topic_write` and `topic_read` match routing keys at the exchange `events`; a user without
     topic permissions could publish any key.
     """
-    mine = f"^({topology.EXCHANGE}|{_DECLARED})$"
+    mine = f"^({topology.EXCHANGE}|{topology.INTEGRATORS}|{_DECLARED})$"
     return {
-        **{name: topology.permissions(name) for name in NAMES},
+        **{name: topology.permissions(name, feeds=name == FEEDER) for name in NAMES},
         # RabbitMQ requires write on the default exchange to declare a queue that dead-letters to
         # it, and the reconciler publishes through it. No write on `events`: it publishes no event.
         TOPOLOGY: {

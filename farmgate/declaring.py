@@ -27,10 +27,8 @@ def declare_topology(environment: Mapping[str, str], *, prune: bool = False) -> 
     except (Failed, Unreachable) as error:
         integrators, notes = [], [f"integrators' queues were not checked: {error.message}"]
     try:
-        return (
-            topology.declare(url, [service_of(name) for name in NAMES], integrators, prune=prune)
-            + notes
-        )
+        services = [service_of(name) for name in NAMES]
+        return topology.declare(url, services, integrators, prune=prune) + notes
     except (AMQPError, OSError) as error:
         raise Unreachable(
             f"The broker refused or cannot be reached: {error!r}. Check the address in "

@@ -3,9 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,13 +17,17 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from farmgate import run_file
+from farmgate.broker_users import FEEDER
 from farmgate.client import Client, addresses
 from farmgate.failures import Failed, Unreachable, reason_of
+from farmgate.integrators import list_integrators
 from farmgate.management import management_of
 from farmgate.migrating import refusal
 from farmgate.services import NAMES, service_of
+from services.notifications.use_cases import queues
 from services.orders import providers
 from shared.messaging import parked, topology
+from shared.messaging.feeding import Outcome
 from shared.messaging.tables import Outbox
 from shared.runtime import clock, late, migrations
 from shared.runtime.config import Settings, read
@@ -36,6 +40,10 @@ LATE = 30
 CLOCK_SECONDS = 5
 #: Events in a queue; with more, its worker does not keep up.
 LONG_QUEUE = 10_000
+#: The part of an integrator's queue that may be in use, how long nobody may take anything from it,
+#: and how old the feeder's last look at it may be.
+FULL = 0.8
+STANDS_STILL, NOT_LOOKED = timedelta(hours=1), timedelta(minutes=2)
 #: Bytes of free disk space; with less, PostgreSQL, RabbitMQ and SQLite soon refuse to write.
 FREE_BYTES = 1_000_000_000
 #: Allocates 1 MB of new pages and frees it. With more, a nearly full server might lack room for its
@@ -66,6 +74,7 @@ def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
     yield _check("payment secret", _payment_secret, environment, data)
     yield _check("payment providers", _payment_providers, environment)
     brokers: dict[str, str] = {}
+    feeder: Settings | None = None
     for name in NAMES:
         try:
             settings = Settings.from_environment(name, environment)
@@ -77,6 +86,7 @@ def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
         database = _check(f"{name}: database", _database, settings)
         yield database
         if database.ok:
+            feeder = settings if name == FEEDER else feeder
             yield _check(f"{name}: writes", _writes, settings)
             yield _check(f"{name}: events", _events, settings)
             yield _check(f"{name}: clock", _clock, settings)
@@ -91,6 +101,8 @@ def examine(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield _check("topology", _topology, next(iter(brokers)))
         for name in NAMES:
             yield _check(f"{name}: queue", _queue, next(iter(brokers)), name)
+        if feeder is not None:
+            yield _check("integrators' queues", _integrators, environment, feeder)
     client = Client(addresses(environment), token=None)
     running = run_file.read(data) is not None
     for name in NAMES:
@@ -319,6 +331,48 @@ def _queue_counts(url: str, queue: str) -> tuple[int, int]:
         return method.message_count, method.consumer_count
     finally:
         connection.close()
+
+
+def _integrators(environment: Mapping[str, str], settings: Settings) -> str:
+    """Check how full integrators' queues are, and whether their subscribers take anything."""
+    with _connected(settings, "cannot be read: {}") as database, database.readers() as session:
+        states = queues.list_queues(session)
+    moment = clock.now()
+    wrong = [problem for state in states.values() for problem in _problems(state, moment)]
+    with suppress(Failed, Unreachable):
+        known = {integrator.queue for integrator in list_integrators(management_of(environment))}
+        wrong += [
+            f"{queue} has no partner, so it gets no event: farmgate integrators assign "
+            f"{queue.removeprefix(topology.INTEGRATOR)} --partner NAME"
+            for queue in sorted(known - states.keys())
+        ]
+    if wrong:
+        raise CheckFailed("; ".join(wrong))
+    return f"{len(states)} are fed and taken from"
+
+
+def _problems(state: queues.QueueState, moment: datetime) -> Iterator[str]:
+    """Yield what is wrong with an integrator's queue, and what to do."""
+    queue, in_feed = state.queue, state.subscription.last_position - state.queue.position
+    still = moment - queue.moved_at
+    looked_at = queue.looked_at or queue.created_at
+    if moment - looked_at > NOT_LOOKED:
+        yield f"{queue.queue} is not fed; start `farmgate worker {FEEDER}` and look at its log"
+    elif queue.outcome == Outcome.MISSING:
+        yield f"{queue.queue} is missing; run: farmgate topology"
+    elif queue.waiting and still > STANDS_STILL:
+        yield (
+            f"{queue.queue} stands still: nobody took one of its {queue.waiting} events for "
+            f"{still.total_seconds() / 3600:.1f} h ({queue.consumers} consumers); tell its partner "
+            f"{state.subscription.partner}. {in_feed} more wait in the feed"
+        )
+    elif queue.waiting_bytes > FULL * queue.max_bytes or queue.outcome == Outcome.FULL:
+        part = queue.waiting_bytes / queue.max_bytes
+        yield (
+            f"{queue.queue} is {part:.0%} full ({queue.consumers} consumers): its partner "
+            f"{state.subscription.partner} takes events too slowly. {in_feed} more wait in the "
+            "feed; none is lost within FARMGATE_FEED_DAYS"
+        )
 
 
 def _first_line(error: SQLAlchemyError) -> str:

@@ -1,14 +1,14 @@
-"""Integrators at the broker: each has a queue of public order events, and a user that reads it.
+"""Integrators at the broker: each has a queue, fed from a partner's feed, and a user that reads it.
 
-The broker stores each integrator as a global parameter, which outlives queues and exchange; the
-topology's reconciler restores the queue from it. The management API makes users, permissions and
-parameters, and `shared.messaging.topology` declares queues and bindings, as for the services.
+Notifications knows which feed a queue gets, and how far it is fed. The broker stores each
+integrator as a global parameter, which outlives queues and exchange; the topology's reconciler
+restores the queue from it. The management API makes users, permissions and parameters, and
+`shared.messaging.topology` declares queues.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import pika
@@ -32,7 +32,6 @@ def list_integrators(management: Management) -> list[Integrator]:
     found = [
         Integrator(
             parameter["name"].removeprefix(topology.INTEGRATOR),
-            tuple(parameter["value"]["events"]),
             parameter["value"]["max_bytes"],
         )
         for parameter in management.get("global-parameters") or ()
@@ -58,12 +57,11 @@ class Account:
             KeyError, TypeError, ValueError: the value is invalid.
         """
         one = value["integrator"]
-        integrator = Integrator(one["name"], tuple(one["patterns"]), one["max_bytes"])
-        texts = (*integrator.patterns, value["password_hash"] or "")
+        integrator = Integrator(one["name"], one["max_bytes"])
         if not (
             NAME.fullmatch(integrator.name)
             and isinstance(integrator.max_bytes, int)
-            and all(isinstance(text, str) for text in texts)
+            and isinstance(value["password_hash"] or "", str)
         ):
             raise ValueError(f"{integrator.name!r} is no valid integrator")
         return cls(integrator, value["password_hash"])
@@ -82,20 +80,6 @@ def accounts(management: Management) -> list[Account]:
     ]
 
 
-def check_patterns(patterns: Sequence[str]) -> None:
-    """Check that each pattern matches a public order event.
-
-    Raises:
-        Failed: a pattern matches none; the message lists the events.
-    """
-    offered = sorted(topology.order_events())
-    for pattern in patterns:
-        if not any(fnmatchcase(type_, pattern) for type_ in offered):
-            raise Failed(
-                f"{pattern} matches no public order event. These exist:\n  " + "\n  ".join(offered)
-            )
-
-
 def has_user(management: Management, name: str) -> bool:
     """Return whether an integrator's user exists and is complete.
 
@@ -111,7 +95,7 @@ def has_user(management: Management, name: str) -> bool:
 
 
 def put(management: Management, url: str, integrator: Integrator, password_hash: str) -> None:
-    """Create an integrator, or replace its password and events; its connections are closed.
+    """Create an integrator, or replace its password; its connections are closed.
 
     `password_hash` comes from `farmgate.broker_users.hashed`. The parameter is set first, so that
     the reconciler or a second call completes an interrupted one.
@@ -124,14 +108,9 @@ def put(management: Management, url: str, integrator: Integrator, password_hash:
     management.put(
         "global-parameters",
         integrator.queue,
-        value={
-            "vhost": management.vhost,
-            "events": integrator.patterns,
-            "max_bytes": integrator.max_bytes,
-        },
+        value={"vhost": management.vhost, "max_bytes": integrator.max_bytes},
     )
-    with _Channel(url) as channel:
-        topology.declare_integrator(channel, integrator, prune=True)
+    declare(url, integrator)
     # A deleted user's connections are closed; a changed password would keep them open.
     management.delete("users", user)
     management.put(
@@ -154,6 +133,20 @@ def put(management: Management, url: str, integrator: Integrator, password_hash:
     # Last, so that the user reads nothing before its limits apply.
     named = {right: rights[right] for right in ("configure", "write", "read")}
     management.put("permissions", management.vhost, user, **named)
+
+
+def declare(url: str, integrator: Integrator) -> None:
+    """Declare an integrator's queue.
+
+    Raises:
+        Failed, Unreachable: the broker refused or is unavailable, or the queue is one of an older
+            version that still has messages.
+    """
+    with _Channel(url) as channel:
+        try:
+            topology.declare_integrator(channel.connection, integrator, broker_users.FEEDER)
+        except topology.QueueDiffers as error:
+            raise Failed(f"{error}. Then run this again.") from error
 
 
 def remove(management: Management, url: str, name: str) -> None:

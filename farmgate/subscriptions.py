@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from farmgate.broker_users import FEEDER
 from farmgate.failures import Failed
 from shared.events import BY_TYPE, Fact
 
@@ -19,6 +20,11 @@ class ServiceSubscriptions:
 
     name: str
     subscriptions: Mapping[type[Fact], None]
+
+    @property
+    def feeds_queues(self) -> bool:
+        """Whether it feeds integrators' queues."""
+        return self.name == FEEDER
 
 
 def load() -> list[ServiceSubscriptions]:

@@ -1,5 +1,6 @@
-"""Take order events from your queue at Farmgate's broker, each once, into an SQLite file.
+"""Take your events from your queue at Farmgate's broker, each once, into an SQLite file.
 
+It also stores how far it has come, sees when events are missing, and says from where to read them.
 Use this as the start of your own program: write what you do with an event into `Store.keep`, in the
 transaction that stores its id. You need not change the rest. README.md says how to run it, and
 which guarantees it has.
@@ -35,15 +36,31 @@ class Store:
             "CREATE TABLE IF NOT EXISTS events (event_id TEXT PRIMARY KEY,"
             " type TEXT, subject TEXT, sequence TEXT, time TEXT, body TEXT NOT NULL)"
         )
+        self.connection.execute(
+            "CREATE TABLE IF NOT EXISTS place (only_row INTEGER PRIMARY KEY CHECK (only_row = 1),"
+            " position INTEGER NOT NULL, cursor TEXT NOT NULL)"
+        )
 
-    def keep(self, event: dict, body: str) -> bool:
-        """Store an event durably; return False if its id is already stored."""
+    def keep(self, event: dict, body: str, position: int, cursor: str) -> bool:
+        """Store an event and its place durably; return False if its id is already stored."""
         row = (*(event[name] for name in ("id", "type", "subject", "sequence", "time")), body)
         with self.connection:  # one transaction: the id, and what you do with the event
             done = self.connection.execute(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row
             )
+            # An event that comes again does not move the place back.
+            self.connection.execute(
+                "INSERT INTO place VALUES (1, ?, ?) ON CONFLICT DO UPDATE"
+                " SET position = excluded.position, cursor = excluded.cursor"
+                " WHERE excluded.position > position",
+                (position, cursor),
+            )
         return done.rowcount == 1
+
+    def place(self) -> tuple:
+        """Return position and cursor of the newest event, or (None, None)."""
+        row = self.connection.execute("SELECT position, cursor FROM place").fetchone()
+        return row or (None, None)
 
     def count(self) -> int:
         """Return how many events are stored."""
@@ -70,9 +87,9 @@ def receive(parameters: pika.URLParameters, queue: str, store: Store, stop: Stop
         channel = connection.channel()
         channel.basic_qos(prefetch_count=PREFETCH)
         # After a second without an event it yields (None, …), so that the loop notices a signal.
-        for method, _, body in channel.consume(queue, inactivity_timeout=1):
+        for method, properties, body in channel.consume(queue, inactivity_timeout=1):
             if method is not None:
-                take(body.decode(), store)
+                take(properties.headers, body.decode(), store)
                 # Only after storing: without an acknowledgement the broker delivers it again.
                 channel.basic_ack(method.delivery_tag)
             if stop.asked:
@@ -87,9 +104,18 @@ def receive(parameters: pika.URLParameters, queue: str, store: Store, stop: Stop
             connection.close()
 
 
-def take(body: str, store: Store) -> None:
+def take(headers: dict, body: str, store: Store) -> None:
     event = json.loads(body)
-    news = "new   " if store.keep(event, body) else "double"
+    position, cursor = headers["farmgate-position"], headers["farmgate-cursor"]
+    last, behind = store.place()
+    if last is not None and position > last + 1:
+        # Positions have no gap: somebody purged the queue, or the feed no longer had the events.
+        print(
+            f"gap    {position - last - 1} events are missing: read them from your feed with",
+            f"GET /api/events/v1/events?after={behind}&limit={position - last - 1}",
+            flush=True,
+        )
+    news = "new   " if store.keep(event, body, position, cursor) else "double"
     print(news, event["type"], event["subject"], event["sequence"], event["id"], flush=True)
 
 

@@ -1,10 +1,8 @@
 """`farmgate events`: read partners' feeds, and publish events again."""
 
 import os
-import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import NoReturn
+from datetime import datetime
 from urllib.parse import quote
 
 import click
@@ -18,9 +16,9 @@ from farmgate.failures import Failed, Unreachable, database_unreachable
 from farmgate.groups import Group
 from farmgate.parameters import WholeNumber
 from farmgate.services import NAMES
+from farmgate.since import Since
 from shared.messaging.relay import Refused, Unconfirmed
 from shared.messaging.republish import republish as publish_again
-from shared.runtime.clock import now
 from shared.runtime.config import Settings
 from shared.runtime.database import Database
 
@@ -29,43 +27,6 @@ Show = Callable[[int, int], None]
 
 #: Events of one request, and the seconds that a request waits for one.
 MOST, WAIT = 1000, 20
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-class Since(click.ParamType[datetime]):
-    """A moment in the past, as a duration until now (90m, 12h, 2d) or ISO 8601 with a zone."""
-
-    name = "since"
-
-    def convert(
-        self,
-        value: str | datetime,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> datetime:
-        """Return the moment."""
-        if isinstance(value, datetime):
-            return value
-        duration = re.fullmatch("([0-9]+)([mhd])", value)
-        try:
-            if duration:
-                return now() - timedelta(**{_UNITS[duration[2]]: int(duration[1])})
-            moment = datetime.fromisoformat(value)
-        except (ValueError, OverflowError):
-            self._refuse(f"{value!r} is no date and time", param, ctx)
-        if moment.tzinfo is None:
-            self._refuse(f"{value!r} has no time zone", param, ctx)
-        if moment > now():
-            self._refuse(f"{value!r} is in the future", param, ctx)
-        return moment
-
-    def _refuse(
-        self, why: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> NoReturn:
-        self.fail(
-            f"{why}. Give 90m, 12h or 2d, or a time such as 2026-08-01T08:00+08:00.", param, ctx
-        )
 
 
 @click.group("events", cls=Group)
@@ -168,7 +129,8 @@ def republish(since: datetime, services: tuple[str, ...], as_json: bool) -> None
     """Publish events again that were published since --since, after the broker lost its data.
 
     First run `farmgate topology`. Choose --since well before the loss: consumers drop events that
-    took effect already, by their ids. Services may run meanwhile. Events that the outbox no longer
+    took effect already, by their ids. Integrators get nothing twice: for one of them, see `farmgate
+    integrators replay`. Services may run meanwhile. Events that the outbox no longer
     has (FARMGATE_OUTBOX_DAYS) cannot be published again.
 
     Exit code 0: all events are in the queues. 1: the broker has no queue for an event, or no broker

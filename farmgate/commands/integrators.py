@@ -1,16 +1,17 @@
-"""`farmgate integrators`: partners' systems, each with its own queue of order events and user."""
+"""`farmgate integrators`: partners' systems, each with its own queue of events and user."""
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.table import Table
 
-from farmgate import integrators
+from farmgate import feed_database, integrators
 from farmgate.backup import manifest
 from farmgate.broker_address import topology_url
 from farmgate.broker_users import hashed, integrator_user
@@ -20,6 +21,9 @@ from farmgate.failures import Failed
 from farmgate.groups import Group
 from farmgate.management import management_of
 from farmgate.parameters import WholeNumber
+from farmgate.since import Since
+from services.notifications.rules.feed import wanted
+from services.notifications.use_cases import feed, queues
 from shared.messaging.topology import INTEGRATOR_BYTES, Integrator
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -37,15 +41,36 @@ def _name(context: click.Context, parameter: click.Parameter, value: str) -> str
 
 
 NAME = click.argument("name", callback=_name)
+#: Who did it, in the record of actions.
+ACTOR = "farmgate integrators"
+PARTNER = click.option(
+    "--partner",
+    help="Whose feed the queue gets: the subject of the partner's tokens.",
+)
+EVENTS = click.option(
+    "--events",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only these events, such as 'orders.order_*'; may be repeated. They become the event "
+    "types of the partner's subscription, whichever way it reads.",
+)
+SINCE = click.option(
+    "--since",
+    type=Since(),
+    metavar="WHEN",
+    help="Begin with the events since then (90m, 12h, 2d, or a time with its zone), not with new "
+    "ones.",
+)
 
 
 @click.group("integrators", cls=Group)
 def command() -> None:
     """Partners' systems: their subscriptions to events, their tokens, and their broker queues.
 
-    The subcommands for queues (add, list, remove, restore) need the broker's management API. Set
-    FARMGATE_BROKER_MANAGEMENT_URL to it, with a user that has the tag administrator; a deployment
-    sets it. examples/subscriber is an example of an integrator.
+    The subcommands for queues (add, assign, list, remove, restore) need the broker's management
+    API. Set FARMGATE_BROKER_MANAGEMENT_URL to it, with a user that has the tag administrator; a
+    deployment sets it. examples/subscriber is an example of an integrator.
     """
 
 
@@ -55,17 +80,13 @@ for each in (*feeds.COMMANDS, endpoints.command):
 
 @command.command("add")
 @NAME
-@click.option(
-    "--events",
-    "patterns",
-    multiple=True,
-    metavar="PATTERN",
-    help="Only these events, such as 'orders.order_*'; may be repeated.",
-)
+@PARTNER
+@EVENTS
+@SINCE
 @click.option(
     "--max-megabytes",
     type=WholeNumber(1, 10_000),
-    help="Size of the queue, beyond which the oldest events are dropped; "
+    help="Size of the queue, beyond which events wait in the feed; "
     f"{INTEGRATOR_BYTES // MEGABYTE} by default.",
 )
 @click.option(
@@ -79,20 +100,21 @@ for each in (*feeds.COMMANDS, endpoints.command):
 @JSON
 def add(
     name: str,
+    partner: str | None,
     patterns: tuple[str, ...],
+    since: datetime | None,
     max_megabytes: int | None,
     new_password: bool,
     password_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Create a queue of public order events, and a user that may only read it.
+    """Create a queue that is fed from a partner's feed, and a user that may only read it.
 
-    The password is printed once. With --new-password, --events changes an integrator's events.
-    Events that are older than 7 days or exceed the queue's size are dropped, so that a slow
-    integrator delays nobody else.
+    The partner is NAME, unless --partner says otherwise. Its subscription is made if there is
+    none. The password is printed once. When the queue is full, further events wait in the feed; a
+    slow integrator delays nobody else and loses nothing.
     """
     management, url = management_of(os.environ), topology_url(os.environ)
-    integrators.check_patterns(patterns)
     exists = integrators.has_user(management, name)
     if exists and not new_password:
         raise Failed(
@@ -101,15 +123,16 @@ def add(
         )
     if new_password and not exists:
         raise Failed(f"There is no integrator {name}: leave out --new-password to create it.")
-    # An interrupted `add` leaves a parameter without a user.
-    before = {one.name: one for one in integrators.list_integrators(management)}.get(
-        name, Integrator(name)
-    )
-    integrator = Integrator(
-        name,
-        patterns or before.patterns,
-        before.max_bytes if max_megabytes is None else max_megabytes * MEGABYTE,
-    )
+    # An interrupted `add` leaves a parameter without a user. A queue's bound cannot be changed.
+    before = {one.name: one for one in integrators.list_integrators(management)}.get(name)
+    if before is not None and max_megabytes not in (None, before.max_bytes // MEGABYTE):
+        raise Failed(
+            f"The queue of {name} has another size, which cannot be changed. To begin anew: "
+            f"farmgate integrators remove {name}."
+        )
+    size = INTEGRATOR_BYTES if max_megabytes is None else max_megabytes * MEGABYTE
+    integrator = before or Integrator(name, size)
+    types = _assign(integrator, partner, patterns, since)
     password = secrets.token_urlsafe(24)
     with _written(password_file, password):
         integrators.put(management, url, integrator, hashed(password))
@@ -118,7 +141,7 @@ def add(
         "queue": integrator.queue,
         "user": integrator_user(name),
         "vhost": management.vhost,
-        "events": sorted(integrator.types),
+        "events": types,
     }
     if password_file is None:
         result["password"] = password
@@ -128,6 +151,73 @@ def add(
         echo_json(result, indent=2)
     else:
         _show(result)
+
+
+def _assign(
+    integrator: Integrator, partner: str | None, patterns: Sequence[str], since: datetime | None
+) -> list[str]:
+    """Assign a partner's feed to a queue; return the event types that it gets.
+
+    A queue that has one keeps it, unless another partner is named.
+    """
+    with feed_database.opened(os.environ) as batch:
+        before = queues.list_queues(batch.session).get(integrator.queue)
+        if partner is None:
+            partner = integrator.name if before is None else before.subscription.partner
+        if patterns:
+            feed.subscribe(batch, partner, ACTOR, patterns)
+            batch.session.flush()
+        state = queues.add_queue(
+            batch, integrator.queue, partner, ACTOR, integrator.max_bytes, since
+        )
+        types = wanted(tuple(state.subscription.types), tuple(state.subscription.grants))
+        return sorted(types.own | types.wide)
+
+
+@command.command("assign")
+@NAME
+@PARTNER
+@EVENTS
+@SINCE
+def assign(
+    name: str, partner: str | None, patterns: tuple[str, ...], since: datetime | None
+) -> None:
+    """Assign a partner's feed to the queue of an existing integrator.
+
+    For integrators of a version before feeds, or to feed a queue with another partner's events.
+    User and password stay.
+    """
+    management, url = management_of(os.environ), topology_url(os.environ)
+    known = {one.name: one for one in integrators.list_integrators(management)}
+    if name not in known:
+        raise Failed(f"There is no integrator {name}: see farmgate integrators list.")
+    # First, since a queue of an older version would drop its oldest events.
+    integrators.declare(url, known[name])
+    types = _assign(known[name], partner, patterns, since)
+    echo(f"{known[name].queue} gets {', '.join(types)}")
+
+
+@command.command("replay")
+@NAME
+@SINCE
+@click.option("--all", "everything", is_flag=True, help="Everything that the feed still has.")
+@JSON
+def replay(name: str, since: datetime | None, everything: bool, as_json: bool) -> None:
+    """Feed an integrator's queue again with events that it got before; no one else gets them.
+
+    They come as fast as the subscriber takes them: the queue never exceeds its size. They have the
+    same ids and positions, by which the subscriber knows them. Running services need no restart.
+    """
+    if everything == (since is not None):
+        raise click.UsageError("Give either --since or --all.")
+    with feed_database.opened(os.environ) as batch:
+        count, first = queues.replay_queue(batch, Integrator(name).queue, ACTOR, since)
+    if as_json:
+        echo_json({"name": name, "events": count, "first_position": first})
+    elif count:
+        echo(f"{name}: {count} events are fed again, from position {first} on")
+    else:
+        echo(f"{name}: it got no event since then, so nothing is fed again")
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -144,16 +234,25 @@ def _show(result: dict[str, Any]) -> None:
 @command.command("list")
 @JSON
 def list_(as_json: bool) -> None:
-    """Show the integrators with their events, waiting messages and connections."""
+    """Show the integrators with their partners, waiting events and connections.
+
+    `in feed` counts the events that are not in the queue yet.
+    """
     management = management_of(os.environ)
     states = integrators.queue_states(
         topology_url(os.environ), integrators.list_integrators(management)
     )
+    with feed_database.opened(os.environ) as batch:
+        fed = {
+            name: (subscription.partner, subscription.last_position - queue.position)
+            for name, (queue, subscription) in queues.list_queues(batch.session).items()
+        }
     rows = [
         {
             "name": state.integrator.name,
             "queue": state.integrator.queue,
-            "events": list(state.integrator.patterns),
+            "partner": fed.get(state.integrator.queue, (None, 0))[0],
+            "in_feed": fed.get(state.integrator.queue, (None, 0))[1],
             "max_bytes": state.integrator.max_bytes,
             "messages": state.queue and state.queue.messages,
             "consumers": state.queue and state.queue.consumers,
@@ -169,13 +268,16 @@ def list_(as_json: bool) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table("name", "queue", "events", "waiting", "connected", "at most", box=None)
+    table = Table(
+        "name", "queue", "partner", "in feed", "waiting", "connected", "at most", box=None
+    )
     for row in rows:
         missing = row["messages"] is None
         table.add_row(
             row["name"],
             row["queue"],
-            " ".join(row["events"]),
+            row["partner"] or f"none: farmgate integrators assign {row['name']}",
+            str(row["in_feed"]),
             "no queue: farmgate topology" if missing else str(row["messages"]),
             "" if missing else str(row["consumers"]),
             f"{row['max_bytes'] // MEGABYTE} MB",
@@ -201,6 +303,8 @@ def remove(name: str, yes: bool) -> None:
             f"disconnects user {integrator_user(name)}. Remove it?",
             abort=True,
         )
+    with feed_database.opened(os.environ) as batch:
+        queues.remove_queue(batch, state.integrator.queue, ACTOR)
     integrators.remove(management, url, name)
     echo(f"Removed {name}, with {waiting} messages that waited for it.")
 
@@ -214,7 +318,8 @@ def restore(folder: Path, names: tuple[str, ...], as_json: bool) -> None:
 
     Use it for a broker that lost its data. FOLDER is a set of `farmgate backup`. Existing
     integrators stay unchanged. Without NAMEs, integrators that were removed since the backup are
-    created, too. The queues are empty; `farmgate events republish` publishes missed events again.
+    created, too. The queues are empty; they are fed again from the last place that each integrator
+    surely had.
     """
     management, url = management_of(os.environ), topology_url(os.environ)
     kept = manifest.read(folder).integrators

@@ -17,7 +17,11 @@ from shared.runtime.supervision import Stopping, supervise
 
 
 @click.command("topology")
-@click.option("--prune", is_flag=True, help="Remove bindings that no service needs any more.")
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove bindings that no service needs any more, and the stream orders.log.",
+)
 @click.option(
     "--watch", is_flag=True, help="Keep running, and restore deleted queues and bindings."
 )
@@ -29,14 +33,15 @@ from shared.runtime.supervision import Stopping, supervise
     help="With --watch: seconds between checks.",
 )
 def command(prune: bool, watch: bool, every: float) -> None:
-    """Declare exchange, queues, dead-letter queues, the stream and all bindings.
+    """Declare exchanges, queues, dead-letter queues and all bindings.
 
     Run it before a deployment, and with --prune after it. The broker's URL is
     FARMGATE_TOPOLOGY_BROKER_URL (with a user that may configure), else FARMGATE_BROKER_URL; the
     services' own users may not configure.
 
     Queues of integrators are declared, too, if the broker's management API is on; its URL is
-    FARMGATE_BROKER_MANAGEMENT_URL, else port 15672 of the broker.
+    FARMGATE_BROKER_MANAGEMENT_URL, else port 15672 of the broker. A queue of an older version is
+    replaced when it is empty and nobody is connected; until then a line says what keeps it.
 
     With --watch it runs until SIGTERM, and waits while the broker is unavailable. After a queue or
     a binding was deleted, the services' workers publish events again that may be lost; consumers

@@ -4,7 +4,8 @@ A message that was returned too often ends in the dead-letter queue. It is ackno
 after it is parked; the inbox drops it if it has taken effect.
 
 Here the topology's reconciler (`shared.messaging.reconciler`) leaves a request: publish again,
-since a queue was lost. Its type is `REPLAY`, its body `{"since": "2026-01-02T03:04:05Z"}`.
+since a queue was lost. Its type is `REPLAY`, its body `{"since": "2026-01-02T03:04:05Z"}`. If the
+queue was an integrator's, the type is `QUEUE_LOST`, the body `{"queue": "integrator.shop-1"}`.
 Only the reconciler and the broker may write to a dead-letter queue.
 """
 
@@ -13,11 +14,12 @@ from datetime import datetime
 
 import pika
 
+from shared.messaging.batch import transaction
 from shared.messaging.broker import parameters_of
 from shared.messaging.envelope import Unreadable, decode, unreadable
 from shared.messaging.processing import OnUnavailable, Processor
 from shared.messaging.republish import republish
-from shared.messaging.topology import REPLAY, dead_queue_of
+from shared.messaging.topology import QUEUE_LOST, REPLAY, dead_queue_of
 from shared.runtime import strict_json
 from shared.runtime.clock import in_calendar, rfc3339
 from shared.runtime.logs import get
@@ -59,6 +61,8 @@ def drain(url: str, processor: Processor, stopping: Stopping) -> None:
             if (since := _asked_since(properties, body)) is not None:
                 on_unavailable(REPLAY_DELAY)
                 _publish_again(url, processor, since, lambda: connection.process_data_events(0))
+            elif (lost := _lost_queue(properties, body)) is not None:
+                _feed_again(processor, lost)
             else:
                 _park(processor, body, _why(properties), on_unavailable)
             channel.basic_ack(method.delivery_tag)
@@ -79,13 +83,34 @@ def _park(processor: Processor, body: bytes, why: str, on_unavailable: OnUnavail
 
 def _asked_since(properties: pika.BasicProperties, body: bytes) -> datetime | None:
     """Return since when to publish again, if the message is such a request."""
-    # A dead letter may have any type, but the broker gives it the header x-death.
-    if properties.type != REPLAY or "x-death" in (properties.headers or {}):
+    if not _is_request(properties, REPLAY):
         return None
     try:
         return in_calendar(datetime.fromisoformat(strict_json.read(body)["since"]))
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _lost_queue(properties: pika.BasicProperties, body: bytes) -> str | None:
+    """Return the integrator's queue that was lost, if the message says so."""
+    if not _is_request(properties, QUEUE_LOST):
+        return None
+    try:
+        return str(strict_json.read(body)["queue"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_request(properties: pika.BasicProperties, type_: str) -> bool:
+    # A dead letter may have any type, but the broker gives it the header x-death.
+    return properties.type == type_ and "x-death" not in (properties.headers or {})
+
+
+def _feed_again(processor: Processor, queue: str) -> None:
+    service = processor.service
+    if service.on_queue_lost is not None:
+        with transaction(processor.database, service.batch) as batch:
+            service.on_queue_lost(batch, queue)
 
 
 def _publish_again(

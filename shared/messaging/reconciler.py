@@ -8,8 +8,8 @@ A deleted queue takes confirmed events along. A deleted binding loses events tha
 because another queue took them. A new exchange takes events before its last binding exists. So,
 before anything is declared again, the publishers concerned are asked to publish again (see
 `shared.messaging.dead_letters`). The request is durable at the broker, so it outlives this process;
-inboxes drop the events that took effect. An integrator's queue comes back empty: all other
-integrators would get such events twice, so an operator decides.
+inboxes drop the events that took effect. An integrator's queue comes back empty: the service that
+feeds it is asked, in the same way, to feed it again from the last place that was surely taken.
 """
 
 import json
@@ -78,6 +78,7 @@ class TopologyReconciler:
         """Restore what `services` need, and the queues of the inspector's integrators."""
         self.url, self.services, self.inspector = url, services, inspector
         self._bindings = topology.topology_of(services).bindings
+        self._feeder = topology.feeder_of(services)
         #: Queue → the last moment at which it had a consumer and no message.
         self._empty_at: dict[str, datetime] = {}
         self._complete: CompleteBindings | None = None
@@ -86,6 +87,8 @@ class TopologyReconciler:
         self._read_at = EVER if inspector is None else now()
         #: Queues that exist and cannot be used, as logged.
         self._down: set[str] = set()
+        #: Integrators' queues with other arguments, as logged.
+        self._different: set[str] = set()
 
     def run(self, every: float, stopping: Stopping) -> None:
         """Reconcile every so many seconds, over one connection, until the process stops.
@@ -178,20 +181,22 @@ class TopologyReconciler:
 
     def _restore_integrators(self, connection: pika.BlockingConnection) -> list[str]:
         """Declare integrators' queues, last, so that a failure with one is not the services'."""
-        absent = []
+        absent, different = [], set()
         for integrator in self.inspector.integrators() if self.inspector is not None else ():
             queue = integrator.queue
             if topology.look_for(connection, queue) is None:
-                reason = "what it held is gone: see `farmgate events republish`"
-                log.warning("topology restored", queue=queue, reason=reason)
+                log.warning("topology restored", queue=queue)
                 absent.append(queue)
-            channel = connection.channel()
             try:
-                topology.declare_integrator(channel, integrator)
-                channel.close()
-            except pika.exceptions.ChannelClosedByBroker as error:
-                # Most likely made by hand, with other arguments.
-                log.error("an integrator's queue is not as declared", queue=queue, error=str(error))
+                topology.declare_integrator(connection, integrator, self._feeder)
+            except (topology.QueueDiffers, pika.exceptions.ChannelClosedByBroker) as error:
+                # Of an older version, or made by hand.
+                different.add(queue)
+                if queue not in self._different:
+                    log.error(
+                        "an integrator's queue is not as declared", queue=queue, error=f"{error}"
+                    )
+        self._different = different
         return absent
 
     def _replay_since(

@@ -59,7 +59,15 @@ class Service:
     load: Load | None = None
     timers: Sequence[Timer] = ()
     loops: Sequence[Loop] = ()
+    #: What to do, given a batch and the name, when an integrator's queue has lost its messages;
+    #: None: this service feeds no such queues.
+    on_queue_lost: Callable[[Any, str], None] | None = None
     #: The kinds of late rows, for `farmgate doctor`.
     late: Sequence[Late] = ()
     #: Raises `Misconfigured` for a setting of the service's own that its timers cannot use.
     check: Callable[[Settings], object] | None = None
+
+    @property
+    def feeds_queues(self) -> bool:
+        """Whether it feeds integrators' queues."""
+        return self.on_queue_lost is not None

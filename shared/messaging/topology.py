@@ -5,28 +5,34 @@ anything. A queue's arguments cannot be changed later, so every version uses the
 docs/architecture.md, "Topology".
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from shared.events import BY_TYPE, EVENTS, Fact
+from shared.events import BY_TYPE, Fact
 
 EXCHANGE = "events"
-STREAM = "orders.log"
+#: The exchange of integrators' queues; a queue's key is its own name.
+INTEGRATORS = "integrators"
+#: Headers of messages in integrators' queues: position in the feed, and cursor behind the message.
+POSITION_HEADER, CURSOR_HEADER = "farmgate-position", "farmgate-cursor"
+#: A stream of older versions, which nobody may read.
+OLD_STREAM = "orders.log"
 #: The suffix of a dead-letter queue's name.
 DEAD = ".dead"
 #: The type of a message in a dead-letter queue that requests a replay of the service's outbox.
 REPLAY = "farmgate.replay"
-#: AMQP's reply for a queue that does not exist, and the words in its text for one that exists but
-#: whose process is down. RabbitMQ 3.10.8 gives the second for ever for a stream if it was killed
-#: right after the declaration.
-NOT_FOUND, DOWN = 404, "home node"
+#: The type of a message there that says that an integrator's queue lost its messages.
+QUEUE_LOST = "farmgate.queue_lost"
+#: AMQP's reply for a queue that does not exist, the words in its text for one that exists but whose
+#: process is down, and the reply for one that exists with other arguments.
+NOT_FOUND, DOWN, DIFFERS = 404, "home node", 406
 #: Where an operator finds the repair.
-DOWN_HELP = "docs/operations.md, under: A queue that stands still, a stream that is down"
+DOWN_HELP = "docs/operations.md, under: A queue that stands still"
 #: Deliveries of one message before the broker moves it to the dead-letter queue.
 DELIVERY_LIMIT = 20
 
@@ -35,20 +41,12 @@ _DEAD_ARGUMENTS: dict[str, Any] = {
     # Explicit, since newer brokers would drop a message that an operator looked at 20 times.
     "x-delivery-limit": 1_000_000,
 }
-_STREAM_ARGUMENTS: dict[str, Any] = {
-    "x-queue-type": "stream",
-    "x-max-age": "30D",
-    "x-max-length-bytes": 5_000_000_000,
-    "x-stream-max-segment-size-bytes": 50_000_000,
-}
 #: The prefix of integrators' queues.
 INTEGRATOR = "integrator."
-#: An integrator's event types by default.
-ALL_ORDER_EVENTS = ("orders.*",)
-#: Bytes in an integrator's queue at most, some 100,000 events; then the oldest are dropped.
+#: Bytes of events in an integrator's queue at most, some 100,000 events.
 INTEGRATOR_BYTES = 104_857_600
-#: How long an event waits for an integrator: 7 days, in milliseconds.
-INTEGRATOR_TTL = 604_800_000
+#: Bytes that a queue may take beyond its limit: what is published until it says that it is full.
+OVERSHOOT_BYTES = 524_288
 
 
 class Subscriber(Protocol):
@@ -61,6 +59,10 @@ class Subscriber(Protocol):
     @property
     def subscriptions(self) -> Mapping[type[Fact], Any]:
         """The events that it listens to."""
+
+    @property
+    def feeds_queues(self) -> bool:
+        """Whether it feeds integrators' queues."""
 
 
 def queue_of(service: str) -> str:
@@ -87,23 +89,12 @@ def queue_arguments(service: str) -> dict[str, Any]:
     }
 
 
-def order_events() -> frozenset[str]:
-    """Return the types that integrators can get: public events of orders."""
-    return frozenset(
-        contract.routing_key
-        for contract in EVENTS
-        if contract.public and contract.routing_key.startswith("orders.")
-    )
-
-
 @dataclass(frozen=True)
 class Integrator:
-    """A partner system that gets public order events in a queue of its own."""
+    """A partner system with a queue of its own, which is fed from its partner's feed."""
 
     name: str
-    #: Patterns of event types, with `*` and `?` as in file names. Types of later versions that
-    #: match are delivered, too.
-    patterns: tuple[str, ...] = ALL_ORDER_EVENTS
+    #: Bytes of events in the queue at most.
     max_bytes: int = INTEGRATOR_BYTES
 
     @property
@@ -112,23 +103,15 @@ class Integrator:
         return f"{INTEGRATOR}{self.name}"
 
     @property
-    def types(self) -> frozenset[str]:
-        """The event types that it gets, never internal ones."""
-        return frozenset(
-            type_
-            for type_ in order_events()
-            if any(fnmatchcase(type_, pattern) for pattern in self.patterns)
-        )
-
-    @property
     def arguments(self) -> dict[str, Any]:
         """The queue's arguments."""
         return {
             "x-queue-type": "quorum",
-            # A full queue that rejects would withhold the relay's confirms for all services.
-            "x-overflow": "drop-head",
-            "x-max-length-bytes": self.max_bytes,
-            "x-message-ttl": INTEGRATOR_TTL,
+            # Two subscribers would share the events of one order, and break their order.
+            "x-single-active-consumer": True,
+            # Nothing is dropped: its feeding waits, and nobody else publishes to it.
+            "x-overflow": "reject-publish",
+            "x-max-length-bytes": self.max_bytes - OVERSHOOT_BYTES,
             # Explicit, so that a returned message keeps its place; high, so that a subscriber that
             # crashes 20 times in a row loses no message.
             "x-delivery-limit": 1_000_000,
@@ -149,7 +132,6 @@ def topology_of(services: Sequence[Subscriber]) -> Topology:
         queue_of(service.name): frozenset(c.routing_key for c in service.subscriptions)
         for service in services
     }
-    bindings[STREAM] = order_events()
     return Topology(bindings)
 
 
@@ -174,8 +156,15 @@ def declare(
     connection = pika.BlockingConnection(parameters)
     try:
         done = declare_on(connection.channel(), services, prune=prune)
+        if prune and (stream := look_for(connection, OLD_STREAM)) and not stream.is_down:
+            connection.channel().queue_delete(OLD_STREAM)
+            done.append(f"stream {OLD_STREAM}: deleted")
+        feeder = feeder_of(services)
         for integrator in integrators:
-            done += declare_integrator(connection.channel(), integrator, prune=prune)
+            try:
+                done.append(declare_integrator(connection, integrator, feeder))
+            except QueueDiffers as error:
+                done.append(str(error))
         return done
     finally:
         connection.close()
@@ -184,35 +173,93 @@ def declare(
 def declare_on(
     channel: BlockingChannel, services: Sequence[Subscriber], *, prune: bool = False
 ) -> list[str]:
-    """Declare everything on an open channel; a stream that is down closes the channel."""
+    """Declare everything on an open channel, but for integrators' queues."""
     channel.exchange_declare(EXCHANGE, "topic", durable=True)
-    done = [f"exchange {EXCHANGE}"]
+    channel.exchange_declare(INTEGRATORS, "direct", durable=True)
+    done = [f"exchange {EXCHANGE}", f"exchange {INTEGRATORS}"]
     for service in services:
         queue = queue_of(service.name)
         declare_dead_queue(channel, service.name)
         channel.queue_declare(queue, durable=True, arguments=queue_arguments(service.name))
         done += [f"queue {dead_queue_of(service.name)}", f"queue {queue}"]
-    bindings = topology_of(services).bindings
-    streamed = bindings.pop(STREAM)
-    for queue, types in bindings.items():
+    for queue, types in topology_of(services).bindings.items():
         done += _bind(channel, queue, types, prune)
-    # Last, since a stream that is down closes the channel, and no service needs the stream.
-    try:
-        channel.queue_declare(STREAM, durable=True, arguments=_STREAM_ARGUMENTS)
-    except pika.exceptions.ChannelClosedByBroker as error:
-        if not _is_down(error):
-            raise
-        return [*done, f"stream {STREAM} is down: {DOWN_HELP}"]
-    return [*done, f"stream {STREAM}", *_bind(channel, STREAM, streamed, prune)]
+    return done
+
+
+class QueueDiffers(Exception):
+    """Raised when a queue of an older version cannot be replaced yet; the message says why."""
+
+
+def feeder_of(services: Iterable[Subscriber]) -> str | None:
+    """Return the name of the service that feeds integrators' queues."""
+    return next((service.name for service in services if service.feeds_queues), None)
 
 
 def declare_integrator(
-    channel: BlockingChannel, integrator: Integrator, *, prune: bool = False
-) -> list[str]:
-    """Declare an integrator's queue with its bindings; returns what was done, one line each."""
+    connection: pika.BlockingConnection, integrator: Integrator, feeder: str | None
+) -> str:
+    """Declare an integrator's queue and its binding; return what was done.
+
+    The service `feeder` is told of a queue that was missing: it may have lost messages. The request
+    is sent first, since a kill after the declaration would leave nobody who knows of the loss.
+
+    A queue of an older version was bound to the exchange `events` and dropped its oldest messages.
+    Its bindings are removed, and it is replaced as soon as it is empty and nobody is connected.
+
+    Raises:
+        QueueDiffers: messages or consumers prevent the replacement.
+        pika.exceptions.AMQPError: the broker refused or cannot be reached.
+    """
+    queue, done = integrator.queue, "declared"
+    if look_for(connection, queue) is None:
+        _tell_of_loss(connection, queue, feeder)
+    try:
+        _declare_integrator(connection.channel(), integrator)
+    except pika.exceptions.ChannelClosedByBroker as error:
+        if error.reply_code != DIFFERS:
+            raise
+        _delete_older(connection, queue)
+        _tell_of_loss(connection, queue, feeder)
+        _declare_integrator(connection.channel(), integrator)
+        done = "replaced"
+    return f"queue {queue}: {done}"
+
+
+def _declare_integrator(channel: BlockingChannel, integrator: Integrator) -> None:
     channel.queue_declare(integrator.queue, durable=True, arguments=integrator.arguments)
-    bound = _bind(channel, integrator.queue, integrator.types, prune)
-    return [f"queue {integrator.queue}", *bound]
+    channel.queue_bind(integrator.queue, INTEGRATORS, integrator.queue)
+    channel.close()
+
+
+def _delete_older(connection: pika.BlockingConnection, queue: str) -> None:
+    channel = connection.channel()
+    for type_ in BY_TYPE:
+        channel.queue_unbind(queue, EXCHANGE, type_)
+    info = look_for(connection, queue)
+    if info is not None and (info.messages or info.consumers):
+        raise QueueDiffers(
+            f"queue {queue} has other arguments, {info.messages} messages and {info.consumers} "
+            "consumers. It gets no new events. Let the partner take its messages and disconnect "
+            "for ten seconds; then it is replaced"
+        )
+    channel.queue_delete(queue)
+
+
+def _tell_of_loss(connection: pika.BlockingConnection, queue: str, feeder: str | None) -> None:
+    if feeder is None:
+        return
+    channel = connection.channel()
+    channel.confirm_delivery()
+    declare_dead_queue(channel, feeder)
+    channel.basic_publish(
+        "",
+        dead_queue_of(feeder),
+        json.dumps({"queue": queue}).encode(),
+        pika.BasicProperties(delivery_mode=2, type=QUEUE_LOST),
+        mandatory=True,
+    )
+    channel.close()
 
 
 def declare_dead_queue(channel: BlockingChannel, service: str) -> None:
@@ -234,7 +281,7 @@ def _bind(channel: BlockingChannel, queue: str, types: frozenset[str], prune: bo
 
 @dataclass(frozen=True)
 class QueueInfo:
-    """What the broker says of a queue, or of the exchange, which holds no messages."""
+    """What the broker says of a queue, or of an exchange, which holds no messages."""
 
     messages: int = 0
     consumers: int = 0
@@ -253,19 +300,19 @@ def look(
         pika.exceptions.AMQPError: the broker refused or is unavailable.
     """
     names = [queue_of(service.name) for service in services]
-    names += [dead_queue_of(service.name) for service in services] + [STREAM]
-    return {name: look_for(connection, name) for name in [EXCHANGE, *names]}
+    names += [dead_queue_of(service.name) for service in services]
+    return {name: look_for(connection, name) for name in [EXCHANGE, INTEGRATORS, *names]}
 
 
 def look_for(connection: pika.BlockingConnection, name: str) -> QueueInfo | None:
-    """Return the state of one queue or of the exchange, None if it is missing.
+    """Return the state of one queue or exchange, None if it is missing.
 
     Raises:
         pika.exceptions.AMQPError: the broker refused or is unavailable.
     """
     channel = connection.channel()
     try:
-        if name == EXCHANGE:
+        if name in (EXCHANGE, INTEGRATORS):
             channel.exchange_declare(name, passive=True)
             seen = QueueInfo()
         else:
@@ -310,15 +357,17 @@ def purge(url: str, services: Sequence[Subscriber]) -> None:
         connection.close()
 
 
-def permissions(service: str) -> dict[str, str]:
+def permissions(service: str, *, feeds: bool = False) -> dict[str, str]:
     """Return the permissions of a service's user, as regular expressions.
+
+    `feeds` says that the service feeds integrators' queues.
 
     `topic_write` is the topic permission on the exchange; a user without that row could publish
     any key.
     """
     return {
         "configure": "^$",
-        "write": f"^{EXCHANGE}$",
+        "write": f"^({EXCHANGE}|{INTEGRATORS})$" if feeds else f"^{EXCHANGE}$",
         "read": f"^{service}\\.events(\\.dead)?$",
         "topic_write": f"^{service}\\.",
         "topic_read": "^$",

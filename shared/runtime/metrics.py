@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
+from typing import NamedTuple
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
@@ -98,6 +99,38 @@ _late = Gauge(
 )
 
 
+_fill = Gauge(
+    "farmgate_queue_fill",
+    "Bytes in an integrator's queue, as a part of its bound.",
+    ["queue"],
+    multiprocess_mode="livemostrecent",
+)
+_still = Gauge(
+    "farmgate_queue_still_seconds",
+    "Time since an integrator's queue was empty, or its subscriber took something.",
+    ["queue"],
+    multiprocess_mode="livemostrecent",
+)
+_refused = Gauge(
+    "farmgate_queue_refused",
+    "1 while an integrator's queue is full or missing: its events wait in the feed.",
+    ["queue"],
+    multiprocess_mode="livemostrecent",
+)
+
+
+#: The queues that are exported.
+_queues: set[str] = set()
+
+
+class QueueMetrics(NamedTuple):
+    """What is exported of an integrator's queue."""
+
+    fill: float
+    still_seconds: float
+    is_refused: bool
+
+
 def known_method(method: str) -> str:
     """Return `method` if it is in `METHODS`, else `OTHER_METHOD`."""
     return method if method in METHODS else OTHER_METHOD
@@ -136,6 +169,20 @@ def set_relay_blocked(service: str, blocked: bool) -> None:
 def set_working(service: str, seconds: float) -> None:
     """Set the duration of the worker's current transaction or timer, in seconds."""
     _working.labels(service).set(seconds)
+
+
+def set_queues(queues: Mapping[str, QueueMetrics]) -> None:
+    """Set the state of all integrators' queues; other queues are no longer exported."""
+    gone = _queues - queues.keys()
+    for gauge in (_fill, _still, _refused):
+        for queue in gone:
+            gauge.remove(queue)
+    _queues.clear()
+    _queues.update(queues)
+    for queue, state in queues.items():
+        _fill.labels(queue).set(state.fill)
+        _still.labels(queue).set(state.still_seconds)
+        _refused.labels(queue).set(state.is_refused)
 
 
 def expose() -> bytes:

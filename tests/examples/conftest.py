@@ -1,4 +1,4 @@
-"""A bench that publishes order events, and an integrator as the operator's command makes it."""
+"""Partners' feeds, and an integrator as the operator's command makes it."""
 
 import json
 import os
@@ -16,15 +16,16 @@ import pytest
 from click.testing import CliRunner
 
 from farmgate.cli import main
-from tests.faults.bench import ROOT, Bench, bench_on
+from tests.faults.bench import ROOT
+from tests.support.feeding import Feeds, feeds_on
 from tests.support.servers import RabbitMQ
 
 PROGRAM = ROOT / "examples" / "subscriber" / "subscriber.py"
 
 
 @pytest.fixture
-def bench(vhost: str, postgres: Callable[[str], str], tmp_path: Path) -> Iterator[Bench]:
-    with bench_on(vhost, postgres("example_sender"), postgres("example_receiver"), tmp_path) as it:
+def feeds(vhost: str, tmp_path: Path) -> Iterator[Feeds]:
+    with feeds_on(vhost, tmp_path) as it:
         yield it
 
 
@@ -37,6 +38,10 @@ class Partner:
     url: str
     folder: Path
     running: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return str(self.told["name"])
 
     @property
     def queue(self) -> str:
@@ -81,9 +86,10 @@ class Partner:
 
 @pytest.fixture
 def operator(
-    broker: RabbitMQ, vhost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: RabbitMQ, vhost: str, feeds: Feeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., str]:
     """Run `farmgate integrators …` against the broker; returns what it printed."""
+    monkeypatch.setenv("FARMGATE_NOTIFICATIONS_DATABASE_URL", feeds.database.url)
     monkeypatch.setenv("FARMGATE_DATA", str(tmp_path / "var"))
     monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
     monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.management_url)
@@ -100,7 +106,7 @@ def operator(
 def partners(
     operator: Callable[..., str], vhost: str, tmp_path: Path
 ) -> Iterator[Callable[[], Partner]]:
-    """Make integrators with a queue of all order events; they and their programs go in the end."""
+    """Make integrators with a queue of their own; they and their programs go in the end."""
     made: list[Partner] = []
 
     def make() -> Partner:

@@ -113,9 +113,17 @@ def name() -> str:
 
 @pytest.fixture
 def integrators(
-    broker: RabbitMQ, vhost: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: RabbitMQ,
+    vhost: str,
+    name: str,
+    migrated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Farmgate]:
     """Run `farmgate integrators …`; what it made is removed in the end."""
+    shutil.copy(migrated / "notifications.db", tmp_path)
+    database = f"sqlite:///{tmp_path}/notifications.db"
+    monkeypatch.setenv("FARMGATE_NOTIFICATIONS_DATABASE_URL", database)
     monkeypatch.setenv("FARMGATE_DATA", str(tmp_path))
     monkeypatch.setenv("FARMGATE_BROKER_URL", vhost)
     monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", broker.management_url)

@@ -38,8 +38,14 @@ def test_a_service_publishes_its_own_events_and_reads_its_own_queues_only(servic
     assert not any(may(service, "configure", f"{name}.events") for name in NAMES)
 
 
+def test_only_notifications_feeds_integrators_and_by_their_exchange_only():
+    for service in NAMES:
+        assert may(service, "write", topology.INTEGRATORS) == (service == "notifications")
+        assert not may(service, "write", "integrator.shop-1")
+
+
 def test_topology_declares_everything_and_can_place_no_event():
-    for queue in [*(f"{name}.events" for name in NAMES), "orders.log", "integrator.shop-1"]:
+    for queue in [*(f"{name}.events" for name in NAMES), "integrator.shop-1"]:
         assert all(may(TOPOLOGY, right, queue) for right in ("configure", "write", "read"))
     assert may(TOPOLOGY, "write", "amq.default")
     assert not may(TOPOLOGY, "write", topology.EXCHANGE)
@@ -55,7 +61,7 @@ def test_the_operator_manages_users_and_reads_and_writes_nothing():
 def test_an_integrator_reads_its_own_queue_only():
     rights = integrator_permissions("integrator.shop-1")
     assert re.search(rights["read"], "integrator.shop-1")
-    for other in ("integrator.shop-10", "integrator-shop-1", "orders.events", "orders.log"):
+    for other in ("integrator.shop-10", "integrator-shop-1", "orders.events", "integrators"):
         assert not re.search(rights["read"], other)
     assert {rights[right] for right in rights if right != "read"} == {"^$"}
 

@@ -6,23 +6,26 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pika
 import psycopg
 import pytest
 from click.testing import Result
+from sqlalchemy import update
 from sqlalchemy.engine import make_url
 
 from farmgate import doctor
 from farmgate.management import management_of
 from farmgate.services import NAMES, service_of
-from services.notifications.models import Message
+from services.notifications.models import Message, QueueFeed
 from shared.messaging import topology
 from shared.messaging.tables import Outbox, Parked
 from shared.runtime import clock, keys
 from shared.runtime.database import Database
 from shared.runtime.ids import new_id
 from shared.runtime.migrations import upgrade
+from tests.support.feeding import feeds_on
 from tests.support.servers import RabbitMQ, wait_until
 
 Farmgate = Callable[..., Result]
@@ -209,6 +212,32 @@ def test_a_queue_without_a_consumer_and_dead_letters_are_told(
     )
     assert served.ok, served.detail
     assert dead.detail.startswith("1 in orders.events.dead")
+
+
+@pytest.mark.broker
+def test_integrators_queues_that_are_full_or_stand_still_are_told_with_what_to_do(
+    tmp_path: Path, vhost: str
+) -> None:
+    with feeds_on(vhost, tmp_path) as feeds:
+        feeds.add("integrator.shop", "A shop", max_bytes=1000)
+
+        def told(**state: Any) -> doctor.Finding:
+            state = {"looked_at": clock.now(), "moved_at": clock.now()} | state
+            with feeds.database.sessions.begin() as session:
+                session.execute(update(QueueFeed).values(state))
+            return findings_of(tmp_path, FARMGATE_BROKER_URL=vhost)["integrators' queues"]
+
+        well = told()
+        full = told(waiting=3, waiting_bytes=801, consumers=1)
+        still = told(moved_at=clock.now() - timedelta(hours=2))
+        missing = told(outcome="missing")
+        silent = told(looked_at=clock.now() - timedelta(hours=1))
+
+    assert well.ok, well.detail
+    assert "integrator.shop is 80% full (1 consumers): its partner A shop" in full.detail
+    assert "stands still: nobody took one of its 3 events for 2.0 h" in still.detail
+    assert missing.detail == "integrator.shop is missing; run: farmgate topology"
+    assert "start `farmgate worker notifications`" in silent.detail
 
 
 @pytest.mark.broker

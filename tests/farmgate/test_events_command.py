@@ -75,7 +75,7 @@ def add_published(database: Database) -> None:
 def test_since_is_a_duration_or_a_moment(
     monkeypatch: pytest.MonkeyPatch, given: str, moment: datetime
 ) -> None:
-    monkeypatch.setattr("farmgate.commands.events.now", lambda: NOW)
+    monkeypatch.setattr("farmgate.since.now", lambda: NOW)
 
     assert Since().convert(given, None, None) == moment
 

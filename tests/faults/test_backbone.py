@@ -90,8 +90,7 @@ def unbind_meanwhile(bench: Bench) -> None:
     with bench.relaying():
         wait_until(lambda: bench.waiting() == 0, DRAINED, "the first are published")
     with bench.channel() as channel:
-        for queue in ("notifications.events", topology.STREAM):
-            channel.queue_unbind(queue, "events", PAID)
+        channel.queue_unbind("notifications.events", "events", PAID)
     bench.pay_all(2)
     ended: list[BaseException] = []
     stopping = Stopping()

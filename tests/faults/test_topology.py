@@ -91,7 +91,7 @@ def test_everything_deleted_under_load_comes_back_and_nothing_is_lost(bench: Ben
     with reconciling(bench), bench.relaying(), bench.listening():
         bench.pay_all(2)
         with bench.channel() as channel:
-            for queue in (QUEUE, f"{QUEUE}.dead", topology.STREAM):
+            for queue in (QUEUE, f"{QUEUE}.dead"):
                 channel.queue_delete(queue)
             channel.exchange_delete(topology.EXCHANGE)
         bench.pay_all(2)
@@ -103,8 +103,7 @@ def test_everything_deleted_under_load_comes_back_and_nothing_is_lost(bench: Ben
 
 def test_deleted_bindings_are_made_again(bench: Bench) -> None:
     with bench.channel() as channel:
-        for queue in (QUEUE, topology.STREAM):
-            channel.queue_unbind(queue, topology.EXCHANGE, "orders.order_paid.v1")
+        channel.queue_unbind(QUEUE, topology.EXCHANGE, "orders.order_paid.v1")
     with reconciling(bench), bench.relaying(), bench.listening():
         bench.pay_all(2)
         wait_until(lambda: bench.verdict() == all_kept(ORDERS * 2), DRAINED, "all took effect")
@@ -139,9 +138,12 @@ def test_what_a_deleted_binding_would_have_carried_is_said_again(
     reconciler = TopologyReconciler(bench.url, SERVICES, inspector)
     with bench.relaying(), bench.listening(), broker_of(bench) as connection:
         assert reconciler.reconcile(connection) == []
+        with bench.channel() as channel:
+            channel.queue_declare("another", durable=True)
+            channel.queue_bind("another", topology.EXCHANGE, PAID)
         unbind(bench)
         bench.pay_all(2)
-        wait_until(lambda: bench.waiting() == 0, DRAINED, "the stream alone took all")
+        wait_until(lambda: bench.waiting() == 0, DRAINED, "another queue alone took all")
 
         assert reconciler.reconcile(connection) == [f"{QUEUE} < {PAID}"]
         assert bench.effects() == 0
@@ -256,8 +258,9 @@ def test_what_meets_the_new_exchange_before_its_last_binding_is_said_again(
 
     def slowly(channel: Any, services: Any) -> list[str]:
         channel.exchange_declare(topology.EXCHANGE, "topic", durable=True)
-        channel.queue_bind(topology.STREAM, topology.EXCHANGE, PAID)
-        wait_until(lambda: bench.waiting() == 0, DRAINED, "the stream alone took all")
+        channel.queue_declare("first", durable=True)
+        channel.queue_bind("first", topology.EXCHANGE, PAID)
+        wait_until(lambda: bench.waiting() == 0, DRAINED, "the first queue alone took all")
         return declare_on(channel, services)
 
     with bench.channel() as channel:
@@ -308,19 +311,15 @@ def has(bench: Bench, queue: str) -> bool:
     return False
 
 
-#: What docs/operations.md says to type about a queue that stands still, and a stream that is down.
+#: What docs/operations.md says to type about a queue that stands still.
 ELECT = "ra:trigger_election({{'%2F_{queue}', node()}})."
-FORGET = (
-    'rabbit_amqqueue:internal_delete(rabbit_misc:r(<<"/">>, queue, <<"orders.log">>), '
-    '<<"operator">>).'
-)
 
 
 @pytest.mark.rest
 def test_a_broker_killed_right_after_its_first_declaration_goes_on_after_what_operators_type(
     postgres: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """Mostly a queue is left without a leader and the stream without a process, not always."""
+    """Mostly a queue is left without a leader, not always."""
     with (
         servers.rabbitmq() as broker,
         bench_on(
@@ -336,20 +335,15 @@ def test_a_broker_killed_right_after_its_first_declaration_goes_on_after_what_op
         for queue in [*queues, *(f"{queue}{topology.DEAD}" for queue in queues)]:
             broker.ctl("eval", ELECT.format(queue=queue))
         with broker_of(it) as connection:
-            stream = topology.look_for(connection, topology.STREAM)
-            if stream is not None and stream.is_down:
-                assert TopologyReconciler(it.url, SERVICES).reconcile(connection) == []
-                broker.ctl("eval", FORGET)
             TopologyReconciler(it.url, SERVICES).reconcile(connection)
-            assert topology.look_for(connection, topology.STREAM) == topology.QueueInfo()
         with it.relaying(), it.listening():
             wait_until(lambda: it.verdict() == all_kept(ORDERS * TIMES), DRAINED, "all is kept")
 
 
-def test_a_stream_that_is_down_is_told_once_and_the_services_go_on(
+def test_a_queue_that_is_down_is_told_once_and_the_services_go_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    down = {topology.STREAM: topology.QueueInfo(is_down=True)}
+    down = {QUEUE: topology.QueueInfo(is_down=True)}
     look = topology.look
     monkeypatch.setattr(topology, "look", lambda *given: look(*given) | down)
     reconciler = TopologyReconciler(bench.url, SERVICES)

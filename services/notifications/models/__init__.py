@@ -19,6 +19,7 @@ from services.notifications.models.messages import (
     VariantReadModel,
     VerifiedPhone,
 )
+from services.notifications.models.queues import QueueFeed
 from services.notifications.models.webhooks import Delivery, Endpoint
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "PartnerAction",
     "PhoneTally",
     "Preference",
+    "QueueFeed",
     "SiteReadModel",
     "Subscription",
     "VariantReadModel",

@@ -144,8 +144,7 @@ def test_an_event_without_a_queue_is_not_marked_and_goes_on_once_topology_is_dec
     vhost: str, sender: Database, receiver: Database
 ) -> None:
     connection = pika.BlockingConnection(pika.URLParameters(vhost))
-    for queue in ("notifications.events", topology.STREAM):
-        connection.channel().queue_unbind(queue, "events", "orders.order_paid.v1")
+    connection.channel().queue_unbind("notifications.events", "events", "orders.order_paid.v1")
     connection.close()
     record(sender, [uuid4()])
 
@@ -437,7 +436,7 @@ def test_topology_declared_again_adds_what_is_missing_and_prunes_what_nobody_ask
 def test_a_broker_with_nothing_declared_lacks_everything(empty_vhost: str) -> None:
     absent = topology.missing(empty_vhost, [probe.PUBLISHER])
 
-    assert absent == ["events", "orders.events", "orders.events.dead", topology.STREAM]
+    assert absent == ["events", "integrators", "orders.events", "orders.events.dead"]
 
 
 def test_a_message_with_a_strange_count_of_returns_is_handled(

@@ -111,7 +111,7 @@ def lose(url: str) -> None:
     """Lose all that the broker keeps."""
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
-        for queue in ("notifications.events", "notifications.events.dead", topology.STREAM):
+        for queue in ("notifications.events", "notifications.events.dead"):
             channel.queue_delete(queue)
         channel.exchange_delete(topology.EXCHANGE)
 
@@ -234,8 +234,7 @@ def test_an_event_without_a_queue_is_refused_and_told_what_to_do(
     relay_all(sender, vhost)
     before = history(sender)
     with pika.BlockingConnection(pika.URLParameters(vhost)) as connection:
-        for queue in ("notifications.events", topology.STREAM):
-            connection.channel().queue_unbind(queue, "events", "orders.order_paid.v1")
+        connection.channel().queue_unbind("notifications.events", "events", "orders.order_paid.v1")
 
     with pytest.raises(Refused, match="farmgate topology"):
         republish("orders", sender, vhost, a_day_ago())
