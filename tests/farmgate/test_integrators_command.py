@@ -447,6 +447,17 @@ def test_a_deployments_own_users_suffice(
         assert keeper.load() == whole
         monkeypatch.setenv("FARMGATE_BROKER_MANAGEMENT_URL", seen["FARMGATE_BROKER_MANAGEMENT_URL"])
         assert integrators("add", f"{name}-2").exit_code == 1
+        # Notifications feeds the queue and counts what waits in it; no other service can.
+        with connect(vhost, "notifications", "notifications-password") as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.basic_publish(topology.INTEGRATORS, made["queue"], b"{}", mandatory=True)
+            assert topology.look_for(connection, made["queue"]) is not None
+        with connect(vhost, "orders", "orders-password") as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            with pytest.raises(ChannelClosedByBroker, match="403"):
+                channel.basic_publish(topology.INTEGRATORS, made["queue"], b"{}")
         with connect(vhost, "operator", "operator-password") as connection:
             for queue in (made["queue"], "orders.events"):
                 with pytest.raises(ChannelClosedByBroker, match="403"):
