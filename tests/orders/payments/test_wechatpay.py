@@ -128,7 +128,7 @@ def test_a_wrong_amount_is_booked_and_goes_back(unpaid: Paid, read_order: ReadOr
     "signing",
     [
         {"age": 301},
-        {"age": -301},
+        {"age": -330},
         {"api_v3_key": "0" * 32},
         {"serial": "PUB_KEY_ID_0000"},
         {"serial": "5157F09EFDC096DE15EBE81A47057A7232F1B8E1"},
