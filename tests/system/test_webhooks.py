@@ -11,6 +11,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ RECEIVER = Path(__file__).parents[2] / "examples" / "webhook" / "flask" / "recei
 def _port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
 
 
 def _answer(system: Processes, *arguments: str) -> Any:
@@ -83,6 +90,8 @@ def test_a_subscriber_and_a_sender_that_are_killed_end_with_each_event_once_in_o
 
     receiver = start()
     try:
+        # A ping is sent once, also to a receiver that is just starting.
+        wait_until(lambda: _listens(port), 30, "the receiver listens")
         pinged = _answer(system, "integrators", "endpoints", "ping", endpoint["endpoint_id"])
         assert pinged["status"] == "delivered"
         with system.begin("demo", "--orders", "40") as demo:
