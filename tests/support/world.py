@@ -20,6 +20,9 @@ from shared.runtime import api_keys, clock, devices, keys, migrations
 from shared.runtime.config import Settings
 from shared.runtime.tables import ApiKey
 
+#: More than one, since requests may delete some.
+ENDPOINTS = 8
+
 
 class World:
     """Four applications, each on its own database, and a bus that runs when it is told to."""
@@ -151,17 +154,19 @@ class World:
         self.deliver()
 
     def follow(self) -> None:
-        """Let the operator follow everybody's orders, also by a webhook."""
+        """Let the operator follow everybody's orders, also by webhooks, and a shop its own."""
         v1 = "/api/events/v1"
+        self.call("PUT", "notifications", f"{v1}/subscriptions/shop", {"types": []})
         self.call("PUT", "notifications", f"{v1}/subscription", {"types": []})
         grants = {"grants": ["orders"]}
         self.call("PUT", "notifications", f"{v1}/subscriptions/operator/grants", grants)
         endpoint = {"url": "https://shop.example/farmgate"}
-        self.call("POST", "notifications", f"{v1}/endpoints", endpoint)
+        for _ in range(ENDPOINTS):
+            self.call("POST", "notifications", f"{v1}/endpoints", endpoint)
 
     def deliver(self) -> None:
-        """Let the webhook have deliveries, of which none is sent."""
-        (endpoint_id,) = map(UUID, self.ids["endpoint_id"])
+        """Let a webhook have deliveries, of which none is sent."""
+        endpoint_id = UUID(self.ids["endpoint_id"][0])
         with transaction(self.databases["notifications"], NotificationsBatch) as batch:
             webhooks.read_ahead(batch, [endpoint_id])
         path = f"/api/events/v1/endpoints/{endpoint_id}/deliveries"
