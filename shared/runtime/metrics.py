@@ -119,16 +119,17 @@ _refused = Gauge(
 )
 
 
-#: The queues that are exported.
-_queues: set[str] = set()
-
-
 class QueueMetrics(NamedTuple):
     """What is exported of an integrator's queue."""
 
     fill: float
     still_seconds: float
     is_refused: bool
+
+
+GONE = QueueMetrics(0.0, 0.0, False)
+#: The queues that are exported.
+_queues: set[str] = set()
 
 
 def known_method(method: str) -> str:
@@ -172,14 +173,13 @@ def set_working(service: str, seconds: float) -> None:
 
 
 def set_queues(queues: Mapping[str, QueueMetrics]) -> None:
-    """Set the state of all integrators' queues; other queues are no longer exported."""
-    gone = _queues - queues.keys()
-    for gauge in (_fill, _still, _refused):
-        for queue in gone:
-            gauge.remove(queue)
-    _queues.clear()
+    """Set the state of all integrators' queues; a queue that is gone stays there as an empty one.
+
+    Metrics that several processes share cannot be removed.
+    """
     _queues.update(queues)
-    for queue, state in queues.items():
+    for queue in _queues:
+        state = queues.get(queue, GONE)
         _fill.labels(queue).set(state.fill)
         _still.labels(queue).set(state.still_seconds)
         _refused.labels(queue).set(state.is_refused)

@@ -96,3 +96,14 @@ def test_a_process_that_finds_no_room_for_its_metrics_does_its_work(tmp_path: Pa
     assert (status, requests(scraped)) == (0, 1)
     assert "metrics are not shared between processes" in told
     assert names(tmp_path) == found
+
+
+def test_a_queue_that_is_gone_is_shown_as_empty(tmp_path: Path) -> None:
+    full = "metrics.set_queues({'integrator.one': metrics.QueueMetrics(0.9, 60.0, True)})\n"
+
+    status, scraped, errors = run(tmp_path, f"{full}metrics.set_queues({{}})\n{TOLD}")
+
+    assert (status, errors) == (0, "")
+    shown = [line for line in scraped.splitlines() if 'queue="integrator.one"' in line]
+    assert len(shown) == 3
+    assert all(line.endswith(" 0.0") for line in shown)
