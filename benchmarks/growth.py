@@ -47,7 +47,7 @@ class Stage:
 
 NOTHING = Stage(0)
 #: Finished orders of each stage; variants and stations of the last one.
-QUICK, USUAL, ALONE = (10_000, 100_000), (10_000, 1_000_000), (10_000, 1_000_000, 5_000_000)
+QUICK, USUAL, ALONE = (100_000,), (10_000, 1_000_000), (10_000, 1_000_000, 5_000_000)
 MANY = 10_000, 2_000
 
 

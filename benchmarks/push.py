@@ -55,7 +55,7 @@ KINDS = {
 
 def measure(surroundings: Surroundings, *, quick: bool) -> list[Figure]:
     """Send a steady rate, to good endpoints and to a mixture; three times, once if `quick`."""
-    seconds = 15.0 if quick else 30.0
+    seconds = 8.0 if quick else 30.0
     found: dict[str, list[float]] = defaultdict(list)
     for run in range(1 if quick else 3):
         for bad in (0, BAD):
