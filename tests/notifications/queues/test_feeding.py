@@ -139,6 +139,7 @@ def test_a_replay_of_one_queue_is_paced_by_its_bound_and_reaches_nobody_else(
         feeds.enter("other", 10)
         take(vhost, queue, 1500)
         take(vhost, other, 10)
+        fed(feeds, queue, 1500)  # the position is stored after the confirms
         with transaction(feeds.database, NotificationsBatch) as batch:
             assert queues.replay_queue(batch, queue, "test", None) == (1500, 1)
         wait_until(lambda: feeds.state(queue).outcome == "full", SOON, "the queue is full")
