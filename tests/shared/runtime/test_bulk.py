@@ -269,9 +269,9 @@ def test_among_finds_ids_texts_numbers_and_bytes(database: Database) -> None:
         assert many == []
 
 
+# PostgreSQL chooses by its statistics.
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_among_uses_an_index_on_sqlite(database: Database) -> None:
-    if not database.is_sqlite:
-        pytest.skip("PostgreSQL chooses by its statistics")
     statement = select(Counted.code).where(among(Counted.id, [1, 2]))
     compiled = statement.compile(database.engine, compile_kwargs={"render_postcompile": True})
 
