@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Subquery, Text, and_, case, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from services.orders.models import (
@@ -98,12 +98,7 @@ def _refunds(session: Session) -> Iterator[Difference]:
 
 
 def _payments(session: Session) -> Iterator[Difference]:
-    payments = (
-        select(Payment.order_id, func.sum(Payment.amount_fen).label("fen"))
-        .where(Payment.status == "paid")
-        .group_by(Payment.order_id)
-        .subquery()
-    )
+    payments = _sums(Payment.order_id, Payment.amount_fen, Payment.status == "paid")
     # Cash counts too, and is no payment of a provider.
     statement = (
         select(Order.id, Order.order_ref, Order.paid_fen, payments.c.fen)
@@ -122,17 +117,8 @@ def _payments(session: Session) -> Iterator[Difference]:
 
 
 def _refunds_of_payments(session: Session, report: Report) -> Iterator[Difference]:
-    refunds = (
-        select(Refund.payment_id, func.sum(Refund.amount_fen).label("fen"))
-        .group_by(Refund.payment_id)
-        .subquery()
-    )
-    again = (
-        select(Payment.of_payment_id, func.sum(Payment.amount_fen).label("fen"))
-        .where(Payment.of_payment_id.is_not(None))
-        .group_by(Payment.of_payment_id)
-        .subquery()
-    )
+    refunds = _sums(Refund.payment_id, Refund.amount_fen)
+    again = _sums(Payment.of_payment_id, Payment.amount_fen, Payment.of_payment_id.is_not(None))
     had = Payment.amount_fen + func.coalesce(again.c.fen, 0)
     statement = (
         select(Payment.id, Payment.payment_ref, Payment.order_id, refunds.c.fen, had.label("had"))
@@ -156,18 +142,15 @@ def _refunds_of_payments(session: Session, report: Report) -> Iterator[Differenc
         )
 
 
+def _sums(column: Any, amount: Any, *conditions: Any) -> Subquery:
+    """Return the sum of an amount, in fen, for each value of a column."""
+    sums = select(column, func.sum(amount).label("fen")).where(*conditions)
+    return sums.group_by(column).subquery()
+
+
 def _disputes(session: Session) -> Iterator[Difference]:
-    refunds = (
-        select(Refund.payment_id, func.sum(Refund.amount_fen).label("fen"))
-        .where(Refund.cause == CHARGEBACK)
-        .group_by(Refund.payment_id)
-        .subquery()
-    )
-    disputes = (
-        select(Dispute.payment_id, func.sum(Dispute.booked_fen).label("fen"))
-        .group_by(Dispute.payment_id)
-        .subquery()
-    )
+    refunds = _sums(Refund.payment_id, Refund.amount_fen, Refund.cause == CHARGEBACK)
+    disputes = _sums(Dispute.payment_id, Dispute.booked_fen)
     gone, booked = func.coalesce(refunds.c.fen, 0), func.coalesce(disputes.c.fen, 0)
     statement = (
         select(Payment.id, Payment.payment_ref, gone.label("gone"), booked.label("booked"))
